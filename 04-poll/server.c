@@ -1,0 +1,57 @@
+/* 04: one thread, poll.
+ * Model: one wait for all clients; poll says which of them would not block now.
+ * Cost:  each turn copies the whole array in and out, and looks at every place in it.
+ * Limit: that cost, which grows with the clients that are silent; there is no fixed number. */
+#include "common/connections.h"
+#include "common/net.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+static struct pollfd *fds; /* the place of a descriptor is its number; fd -1: poll ignores it */
+static size_t fds_size;
+static int count; /* the highest descriptor so far, and one */
+
+static bool watch(int fd, enum want was, enum want want)
+{
+    struct pollfd *room = net_room(fds, &fds_size, (size_t)fd, sizeof *fds);
+
+    (void)was;
+    if (room == NULL)
+        return false;
+    fds = room;
+    while (count <= fd)
+        fds[count++].fd = -1;
+    fds[fd].fd = want == WANT_NOTHING ? -1 : fd; /* events = 0 would not silence POLLHUP */
+    fds[fd].events = want == WANT_WRITE ? POLLOUT : POLLIN;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = net_options(argc, argv, "04-poll");
+
+    net_catch_stop(NULL);
+    sigset_t unblocked = net_block_stop();
+    int listener = net_listen(&options, SOCK_NONBLOCK);
+    connections_start(&options, listener, watch, net_now_ns);
+
+    while (connections_remain()) {
+        int wait_ms = connections_wait_ms();
+        struct timespec wait = {wait_ms / 1000, wait_ms % 1000 * NET_NS_PER_MS};
+        int ready = ppoll(fds, (nfds_t)count, wait_ms < 0 ? NULL : &wait, &unblocked);
+
+        if (ready < 0)
+            net_wait_failed("ppoll");
+        if (net_stopping)
+            connections_drain();
+        for (int fd = 0; fd < count && ready > 0; fd++)
+            if (fds[fd].revents != 0) {
+                connections_ready(fd);
+                ready--;
+            }
+        connections_expire();
+        connections_accept();
+    }
+    return 0;
+}

@@ -1,0 +1,52 @@
+/* 05: one thread, epoll.
+ * Model: one wait for all clients; the kernel keeps who is watched, and says who is ready.
+ * Cost:  a system call for each change of what is watched; a turn costs what is ready in it.
+ * Limit: one thread: the time it computes, everybody waits. */
+#include "common/connections.h"
+#include "common/net.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+enum { BATCH = 64 };
+
+static int epoll;
+
+static bool watch(int fd, enum want was, enum want want)
+{
+    /* events = 0 would not silence EPOLLHUP, so who wants nothing is taken out */
+    int change = was == WANT_NOTHING    ? EPOLL_CTL_ADD
+                 : want == WANT_NOTHING ? EPOLL_CTL_DEL
+                                        : EPOLL_CTL_MOD;
+    struct epoll_event event = {.events = want == WANT_WRITE ? EPOLLOUT : EPOLLIN, .data.fd = fd};
+
+    return epoll_ctl(epoll, change, fd, &event) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = net_options(argc, argv, "05-epoll");
+
+    net_catch_stop(NULL);
+    sigset_t unblocked = net_block_stop();
+    epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll < 0)
+        die("epoll_create1:");
+    int listener = net_listen(&options, SOCK_NONBLOCK);
+    connections_start(&options, listener, watch, net_now_ns);
+
+    while (connections_remain()) {
+        struct epoll_event events[BATCH];
+        int ready = epoll_pwait(epoll, events, BATCH, connections_wait_ms(), &unblocked);
+
+        if (ready < 0)
+            net_wait_failed("epoll_pwait");
+        if (net_stopping)
+            connections_drain();
+        for (int i = 0; i < ready; i++)
+            connections_ready(events[i].data.fd);
+        connections_expire();
+        connections_accept();
+    }
+    return 0;
+}

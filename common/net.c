@@ -1,0 +1,331 @@
+#include "common/net.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define VERSION "1.0"
+
+atomic_bool net_stopping;
+static atomic_int listening = -1;
+static void (*stop_also)(void);
+
+void die(const char *format, ...)
+{
+    int error = errno;
+    size_t length = strlen(format);
+    va_list args;
+
+    fprintf(stderr, "%s: ", program_invocation_short_name);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    if (length > 0 && format[length - 1] == ':')
+        fprintf(stderr, " %s", strerror(error));
+    fputc('\n', stderr);
+    exit(1);
+}
+
+static const char usage[] =
+    "usage: %s [OPTION]...\n"
+    "Answers GET /fast at once, and GET /slow after a wait.\n\n"
+    "  --host ADDRESS     address to listen on (127.0.0.1)\n"
+    "  --port PORT        port to listen on, 0 for a free one (8000)\n"
+    "  --delay SECONDS    how long /slow waits, fractions allowed (10)\n"
+    "  --timeout SECONDS  how long a client may keep the server waiting (10)\n"
+    "  --block            /slow sleeps inside the event loop (03 to 06; 01 and 02 have no loop,\n"
+    "                     and block in any case)\n"
+    "  --verbose          a line on stderr for each answer\n"
+    "  --help, --version\n";
+
+static _Noreturn void refuse(const char *option, const char *value, const char *wanted)
+{
+    fprintf(stderr, "%s: --%s %s: %s\n", program_invocation_short_name, option, value, wanted);
+    exit(2);
+}
+
+/* strtod alone would take "", " 1", "1x", "inf" and "0x10". */
+static int64_t parse_seconds(const char *option, const char *value, int64_t least_ns)
+{
+    char *end = NULL;
+    double seconds = strspn(value, "0123456789.") == strlen(value) ? strtod(value, &end) : -1;
+
+    if (end == NULL || end == value || *end != '\0' || seconds > 86400 ||
+        seconds * (double)NET_NS_PER_S < (double)least_ns)
+        refuse(option, value,
+               least_ns > 0 ? "want seconds, from 0.001 to 86400"
+                            : "want seconds, from 0 to 86400");
+    return (int64_t)(seconds * (double)NET_NS_PER_S);
+}
+
+static const char *parse_port(const char *option, const char *value)
+{
+    size_t length = strlen(value);
+
+    if (length < 1 || length > 5 || strspn(value, "0123456789") < length || atol(value) > 65535)
+        refuse(option, value, "want a port number, from 0 to 65535");
+    return value;
+}
+
+static const char *parse_host(const char *option, const char *value)
+{
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST}, *address;
+
+    if (strcmp(value, "localhost") == 0)
+        return "127.0.0.1";
+    if (getaddrinfo(value, NULL, &hints, &address) != 0)
+        refuse(option, value, "want an IP address, such as 127.0.0.1 or ::1");
+    freeaddrinfo(address);
+    return value;
+}
+
+struct options net_options(int argc, char **argv, const char *name)
+{
+    enum { HOST, PORT, DELAY, TIMEOUT, BLOCK, VERBOSE, HELP, VERSION_ };
+    static const struct option known[] = {
+        {"host", required_argument, NULL, HOST},
+        {"port", required_argument, NULL, PORT},
+        {"delay", required_argument, NULL, DELAY},
+        {"timeout", required_argument, NULL, TIMEOUT},
+        {"block", no_argument, NULL, BLOCK},
+        {"verbose", no_argument, NULL, VERBOSE},
+        {"help", no_argument, NULL, HELP},
+        {"version", no_argument, NULL, VERSION_},
+        {0},
+    };
+    struct options o = {.name = name,
+                        .host = "127.0.0.1",
+                        .port = "8000",
+                        .delay_ns = 10 * NET_NS_PER_S,
+                        .timeout_ns = 10 * NET_NS_PER_S};
+
+    for (int c, i = -1; (c = getopt_long(argc, argv, "", known, &i)) != -1;)
+        switch (c) {
+        case HOST:
+            o.host = parse_host("host", optarg);
+            break;
+        case PORT:
+            o.port = parse_port("port", optarg);
+            break;
+        case DELAY:
+            o.delay_ns = parse_seconds("delay", optarg, 0);
+            break;
+        case TIMEOUT:
+            o.timeout_ns = parse_seconds("timeout", optarg, NET_NS_PER_MS);
+            break;
+        case BLOCK:
+            o.block = true;
+            break;
+        case VERBOSE:
+            o.verbose = true;
+            break;
+        case HELP:
+            printf(usage, program_invocation_short_name);
+            exit(fflush(stdout) == 0 ? 0 : 1);
+        case VERSION_:
+            printf("%s %s\n", name, VERSION);
+            exit(fflush(stdout) == 0 ? 0 : 1);
+        default: /* getopt_long has named it */
+            exit(2);
+        }
+    if (optind < argc) {
+        fprintf(stderr, "%s: unexpected argument '%s'\n", name, argv[optind]);
+        exit(2);
+    }
+    return o;
+}
+
+void net_limit_descriptors(unsigned most)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        die("getrlimit:");
+    if (limit.rlim_cur > most)
+        limit.rlim_cur = most;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        die("setrlimit:");
+}
+
+int net_listen(const struct options *o, int flags)
+{
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+                             .ai_socktype = SOCK_STREAM},
+                    *address;
+    struct sockaddr_storage bound;
+    socklen_t size = sizeof bound;
+    char host[NI_MAXHOST], port[NI_MAXSERV];
+    int error = getaddrinfo(o->host, o->port, &hints, &address);
+
+    if (error != 0)
+        die("%s:%s: %s", o->host, o->port, gai_strerror(error));
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    if (fd < 0)
+        die("socket:");
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) < 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) < 0)
+        die("setsockopt:");
+    if (bind(fd, address->ai_addr, address->ai_addrlen) < 0 || listen(fd, SOMAXCONN) < 0)
+        die("listen on %s:%s:", o->host, o->port);
+    freeaddrinfo(address);
+    listening = fd;
+    if (net_stopping) /* came before the handler could know the socket */
+        exit(0);
+
+    if (getsockname(fd, (struct sockaddr *)&bound, &size) < 0)
+        die("getsockname:");
+    error = getnameinfo((struct sockaddr *)&bound, size, host, sizeof host, port, sizeof port,
+                        NI_NUMERICHOST | NI_NUMERICSERV);
+    if (error != 0)
+        die("getnameinfo: %s", gai_strerror(error));
+    printf(bound.ss_family == AF_INET6 ? "%s: listening on http://[%s]:%s\n"
+                                       : "%s: listening on http://%s:%s\n",
+           o->name, host, port);
+    if (fflush(stdout) != 0)
+        die("write to stdout:");
+    return fd;
+}
+
+static void stop(int number)
+{
+    int error = errno;
+
+    (void)number;
+    net_stopping = true;
+    fcntl(listening, F_SETFL, O_NONBLOCK);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    if (stop_also != NULL)
+        stop_also();
+    errno = error;
+}
+
+static sigset_t stop_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    return set;
+}
+
+void net_catch_stop(void (*also)(void))
+{
+    /* no SA_RESTART: a blocked accept or recv is to return */
+    struct sigaction action = {.sa_handler = stop, .sa_mask = stop_signals()};
+
+    stop_also = also;
+    if (sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0)
+        die("sigaction:");
+}
+
+sigset_t net_block_stop(void)
+{
+    sigset_t set = stop_signals(), unblocked;
+
+    if (sigprocmask(SIG_BLOCK, &set, &unblocked) < 0)
+        die("sigprocmask:");
+    sigdelset(&unblocked, SIGINT);
+    sigdelset(&unblocked, SIGTERM);
+    return unblocked;
+}
+
+bool net_accept_again(int error)
+{
+    switch (error) {
+    case EBADF:
+    case EFAULT:
+    case EINVAL:
+    case ENOTSOCK:
+        die("accept: %s", strerror(error));
+    case ECONNABORTED:
+    case EINTR:
+    case EPROTO:
+        return true;
+    default:
+        return false;
+    }
+}
+
+int64_t net_linger_ns(const struct options *o)
+{
+    return o->timeout_ns < 2 * NET_NS_PER_S ? o->timeout_ns : 2 * NET_NS_PER_S;
+}
+
+void net_wait_failed(const char *call)
+{
+    if (errno == ENOMEM || errno == EAGAIN)
+        net_sleep_until(net_now_ns() + 10 * NET_NS_PER_MS);
+    else if (errno != EINTR)
+        die("%s: %s", call, strerror(errno));
+}
+
+int64_t net_now_ns(void)
+{
+    struct timespec now;
+
+    if (clock_gettime(CLOCK_MONOTONIC, &now) < 0)
+        die("clock_gettime:");
+    return now.tv_sec * NET_NS_PER_S + now.tv_nsec;
+}
+
+void net_sleep_until(int64_t moment_ns)
+{
+    struct timespec moment = {moment_ns / NET_NS_PER_S, moment_ns % NET_NS_PER_S};
+    int error;
+
+    do /* to a moment, not for a time: what a signal interrupts loses nothing */
+        error = clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, NULL);
+    while (error == EINTR);
+    if (error != 0)
+        die("clock_nanosleep: %s", strerror(error));
+}
+
+void *net_room(void *table, size_t *count, size_t index, size_t size)
+{
+    if (index < *count)
+        return table;
+    size_t more = index + index / 2 + 64;
+    char *grown = reallocarray(table, more, size);
+    if (grown == NULL)
+        return NULL;
+    memset(grown + *count * size, 0, (more - *count) * size);
+    *count = more;
+    return grown;
+}
+
+void net_log(int fd, const char *head, size_t length, int status, int64_t duration_ns)
+{
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof peer;
+    char host[NI_MAXHOST] = "-", port[NI_MAXSERV] = "-", line[80], when[32];
+    time_t now = time(NULL);
+    struct tm t = {.tm_mday = 1};
+    size_t n = 0;
+
+    if (getpeername(fd, (struct sockaddr *)&peer, &size) == 0)
+        getnameinfo((struct sockaddr *)&peer, size, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV);
+    for (; n < length && n < sizeof line - 1 && head[n] != '\r' && head[n] != '\n'; n++)
+        line[n] = isprint((unsigned char)head[n]) ? head[n] : '?'; /* a terminal may show it */
+    line[n] = '\0';
+    gmtime_r(&now, &t);
+    strftime(when, sizeof when, "%FT%TZ", &t);
+    fprintf(stderr, "%s %s:%s \"%s\" %d %.3f ms\n", when, host, port, line, status,
+            (double)duration_ns / NET_NS_PER_MS);
+}

@@ -1,0 +1,88 @@
+/* What every program here needs before its I/O model begins: the command line, a listening socket,
+ * the clock, the stop signals, and a way to give up. */
+#ifndef COMMON_NET_H
+#define COMMON_NET_H
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NET_NS_PER_MS INT64_C(1000000)
+#define NET_NS_PER_S  INT64_C(1000000000)
+
+struct options {
+    const char *name; /* of the stage, which is its Server header too */
+    const char *host; /* numeric address */
+    const char *port;
+    int64_t delay_ns;   /* how long /slow waits */
+    int64_t timeout_ns; /* how long a client may keep us waiting */
+    bool block;         /* /slow sleeps inside the event loop */
+    bool verbose;
+};
+
+/* Ends the program with one line on stderr and status 1. A format that ends in a colon gets the
+ * text of errno behind it. */
+_Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Reads the command line. --help and --version end the program with 0, a mistake with 2 and a
+ * line that names the option and the value. The strings belong to argv. */
+struct options net_options(int argc, char **argv, const char *name);
+
+/* Lowers RLIMIT_NOFILE to most, if it is higher. Descriptors are numbered from the lowest free one,
+ * so none gets a number as high as that. */
+void net_limit_descriptors(unsigned most);
+
+/* Returns a socket that listens, and says so on stdout; dies if it can't. flags are SOCK_NONBLOCK
+ * or 0. What is sent through an accepted socket leaves at once (TCP_NODELAY, inherited). */
+int net_listen(const struct options *options, int flags);
+
+/* Whether SIGTERM or SIGINT has come. */
+extern atomic_bool net_stopping;
+
+/* Has SIGTERM and SIGINT set net_stopping, make the listening socket non-blocking (so that an
+ * accept that was about to block returns EAGAIN), and call also, unless it is NULL, which must be
+ * async-signal-safe. The second signal ends the process. */
+void net_catch_stop(void (*also)(void));
+
+/* Blocks both signals, and returns the mask to hand to a wait that may be interrupted by them:
+ * pselect, ppoll and epoll_pwait unblock them for the wait alone, so none comes between the look
+ * at net_stopping and the wait. */
+sigset_t net_block_stop(void);
+
+/* What to do when accept has failed with this errno: true, nothing is wrong or one client has gone,
+ * so accept again; false, the process has run out of something (accept(2): EMFILE, ENFILE,
+ * ENOBUFS, ENOMEM; or an error that is not known here), so wait before the next try. Dies if the
+ * socket is none that listens. */
+bool net_accept_again(int error);
+
+/* How long to wait before accept is tried again, unless a connection closes sooner. */
+#define NET_PAUSE_NS NET_NS_PER_S
+
+/* After an error the client may still be sending: how much of that is dropped, and for how long,
+ * before the connection is closed. */
+#define NET_LINGER_BYTES ((size_t)4 << 20)
+int64_t net_linger_ns(const struct options *options);
+
+/* A wait of the event loop has failed. EINTR is none of its failures; out of memory it waits a
+ * little; anything else ends the program. call names the wait. */
+void net_wait_failed(const char *call);
+
+/* CLOCK_MONOTONIC, in nanoseconds. No system call: the kernel maps this clock into the process
+ * (vdso(7)). */
+int64_t net_now_ns(void);
+
+/* Sleeps to a moment of that clock; signals don't cut it short. */
+void net_sleep_until(int64_t moment_ns);
+
+/* Makes room for table[index], elements of size bytes: returns the table, moved and zero-filled if
+ * it had to grow, with *count its new number of elements; NULL (and the table as it was) if there
+ * is no memory. */
+void *net_room(void *table, size_t *count, size_t index, size_t size);
+
+/* A line on stderr about an answered request: time, client, the request's first line (head), status
+ * and duration. */
+void net_log(int fd, const char *head, size_t length, int status, int64_t duration_ns);
+
+#endif
