@@ -20,7 +20,7 @@ struct client {
 
 static struct options options;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the list, and of what ends */
-static LIST_HEAD(, client) clients = LIST_HEAD_INITIALIZER(clients);
+static LIST_HEAD(list, client) clients = LIST_HEAD_INITIALIZER(clients);
 static pthread_cond_t ended;
 static atomic_uint ends; /* of threads, so far */
 

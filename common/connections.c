@@ -61,38 +61,24 @@ static size_t open_connections;
 static int64_t now_ns; /* of the step that is under way */
 
 static int listener; /* -1: closed */
-static enum want listener_watched;
+static bool listener_watched;
 static bool acceptable;   /* somebody may wait to be accepted */
 static int64_t resume_ns; /* run out: when to accept again; else 0 */
 static bool draining;
 
-static void pause_accepting(void)
+static void stop_accepting(int64_t until_ns)
 {
-    if (listener_watched != WANT_NOTHING)
-        watch(listener, listener_watched, WANT_NOTHING);
-    listener_watched = WANT_NOTHING;
-    resume_ns = now_ns + NET_PAUSE_NS;
+    if (listener_watched)
+        watch(listener, WANT_READ, WANT_NOTHING);
+    listener_watched = false;
+    resume_ns = until_ns;
 }
 
 static void resume_accepting(void)
 {
-    if (!watch(listener, WANT_NOTHING, WANT_READ)) {
-        resume_ns = now_ns + NET_PAUSE_NS;
-        return;
-    }
-    listener_watched = WANT_READ;
-    resume_ns = 0;
-    acceptable = true;
-}
-
-static void close_listener(void)
-{
-    if (listener_watched != WANT_NOTHING)
-        watch(listener, listener_watched, WANT_NOTHING);
-    listener_watched = WANT_NOTHING;
-    resume_ns = 0;
-    close(listener);
-    listener = -1;
+    listener_watched = watch(listener, WANT_NOTHING, WANT_READ);
+    acceptable = listener_watched;
+    resume_ns = listener_watched ? 0 : now_ns + NET_PAUSE_NS;
 }
 
 static void enter(struct connection *c, enum state state)
@@ -278,9 +264,9 @@ void connections_start(const struct options *o, int fd, watch_function *w, int64
     }
     lasts_ns[SLEEPING] = o->delay_ns;
     lasts_ns[LINGERING] = net_linger_ns(o);
-    if (!watch(listener, WANT_NOTHING, WANT_READ))
+    listener_watched = watch(listener, WANT_NOTHING, WANT_READ);
+    if (!listener_watched)
         die("watch the listening socket:");
-    listener_watched = WANT_READ;
 }
 
 int connections_wait_ms(void)
@@ -312,12 +298,12 @@ void connections_ready(int fd)
 
 void connections_expire(void)
 {
-    struct connection *c;
-
     now_ns = clock_ns();
-    for (int state = 0; state < STATES; state++)
+    for (int state = 0; state < STATES; state++) {
+        struct connection *c;
         while ((c = TAILQ_FIRST(&queues[state])) != NULL && c->deadline_ns <= now_ns)
             time_out(c);
+    }
     if (resume_ns != 0 && resume_ns <= now_ns)
         resume_accepting();
 }
@@ -357,8 +343,11 @@ void connections_accept(void)
             break;
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && errno == EAGAIN) {
-            if (draining)
-                close_listener();
+            if (draining) {
+                stop_accepting(0);
+                close(listener);
+                listener = -1;
+            }
             return;
         }
         if (fd < 0 ? !net_accept_again(errno) : !open_connection(fd)) {
@@ -369,7 +358,7 @@ void connections_accept(void)
     }
     acceptable = accepted > 0; /* the batch was full: more may wait */
     if (!acceptable)
-        pause_accepting();
+        stop_accepting(now_ns + NET_PAUSE_NS);
 }
 
 void connections_drain(void)
@@ -391,8 +380,8 @@ bool connections_remain(void)
 void connections_unwatched(int fd)
 {
     if (fd == listener) {
-        listener_watched = WANT_NOTHING;
-        pause_accepting();
+        listener_watched = false;
+        stop_accepting(now_ns + NET_PAUSE_NS);
     } else if ((size_t)fd < table_size && table[fd] != NULL) {
         table[fd]->watched = WANT_NOTHING;
         end(table[fd]);

@@ -269,9 +269,7 @@ static bool parse_line(struct http_request *r, struct span line)
 
 bool http_parse(struct http_request *r, const char *bytes, size_t length)
 {
-    size_t limit = length < HTTP_HEAD_MAX ? length : HTTP_HEAD_MAX;
-
-    while (r->status == 0 && r->length < limit) {
+    while (r->status == 0 && r->length < length && r->length < HTTP_HEAD_MAX) {
         char byte = bytes[r->length];
         bool after_cr = r->length > r->line && bytes[r->length - 1] == '\r';
         bool control = (byte >= '\0' && byte < ' ' && byte != '\t') || byte == '\x7f';

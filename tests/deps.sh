@@ -1,0 +1,24 @@
+#!/bin/sh
+# deps.sh PACKAGE...: installs those Debian or Ubuntu packages that are not there yet.
+set -eu
+
+if ! command -v apt-get >/dev/null; then
+    echo "This system has no apt-get. Install with its own tools what Debian calls: $*" >&2
+    exit 1
+fi
+missing=
+for package; do
+    case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true) in
+    *' installed') ;;
+    *) missing="$missing $package" ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+sudo=
+[ "$(id -u)" -eq 0 ] || sudo=sudo
+echo "Installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get -q update
+# shellcheck disable=SC2086 # a list of words
+$sudo apt-get -q install -y --no-install-recommends $missing
