@@ -41,6 +41,13 @@ deps: ## install the packages that the build needs
 format: ## lay out the code as .clang-format has it
 	clang-format -i common/*.[ch] 0*/*.c tests/*.c
 
+lint: ## clang-format, cppcheck and shellcheck over all
+	clang-format --dry-run -Werror common/*.[ch] 0*/*.c tests/*.c
+	cppcheck --quiet --std=c11 --enable=warning,style,performance,portability --inline-suppr \
+	  --suppress=missingIncludeSystem --error-exitcode=1 -D_GNU_SOURCE -I. \
+	  -D'LIST_FOREACH(v,h,f)=for (v = (h)->lh_first; v; v = v->f.le_next)' common 0*/ tests
+	shellcheck tests/*.sh .ci/run
+
 clean: ## remove what was built
 	rm -rf $(BUILD)
 
@@ -69,4 +76,4 @@ endif
 
 -include $(wildcard $(BUILD)/*.d $(BUILD)/common/*.d)
 
-.PHONY: all $(STAGES) probe latency test deps format clean help
+.PHONY: all $(STAGES) probe latency test deps format lint clean help

@@ -269,21 +269,22 @@ static bool parse_line(struct http_request *r, struct span line)
 
 bool http_parse(struct http_request *r, const char *bytes, size_t length)
 {
-    while (r->status == 0 && r->length < length && r->length < HTTP_HEAD_MAX) {
-        char byte = bytes[r->length];
-        bool after_cr = r->length > r->line && bytes[r->length - 1] == '\r';
-        bool control = (byte >= '\0' && byte < ' ' && byte != '\t') || byte == '\x7f';
-
-        r->length++;
-        if (after_cr && byte == '\n') {
-            if (!parse_line(r, (struct span){bytes + r->line, r->length - 2 - r->line}))
-                r->status = 400;
-            r->line = r->length;
-        } else if (after_cr || (control && byte != '\r')) {
-            r->status = 400;
+    if (length > HTTP_HEAD_MAX)
+        length = HTTP_HEAD_MAX;
+    while (r->status == 0 && r->length < length) {
+        unsigned char byte = (unsigned char)bytes[r->length++];
+        if ((byte >= ' ' && byte != 0x7f) || byte == '\t')
+            continue;
+        if (byte == '\r' && r->length == length) { /* what comes behind it decides */
+            r->length--;
+            break;
         }
+        if (byte != '\r' || bytes[r->length++] != '\n' ||
+            !parse_line(r, (struct span){bytes + r->line, r->length - 2 - r->line}))
+            r->status = 400;
+        r->line = r->length;
     }
-    if (r->status == 0 && r->length == HTTP_HEAD_MAX)
+    if (r->status == 0 && length == HTTP_HEAD_MAX)
         r->status = r->lines == 0 ? 414 : 431;
     return r->status != 0;
 }
