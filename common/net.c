@@ -76,7 +76,8 @@ static const char *parse_port(const char *option, const char *value)
 {
     size_t length = strlen(value);
 
-    if (length < 1 || length > 5 || strspn(value, "0123456789") < length || atol(value) > 65535)
+    if (length < 1 || length > 5 || strspn(value, "0123456789") < length ||
+        strtol(value, NULL, 10) > 65535)
         refuse(option, value, "want a port number, from 0 to 65535");
     return value;
 }
@@ -166,7 +167,7 @@ int net_listen(const struct options *o, int flags)
     struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
                              .ai_socktype = SOCK_STREAM},
                     *address;
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t size = sizeof bound;
     char host[NI_MAXHOST], port[NI_MAXSERV];
     int error = getaddrinfo(o->host, o->port, &hints, &address);
