@@ -4,6 +4,7 @@
  * Limit: one client that makes us wait, with /slow or by saying nothing, makes all others wait. */
 #include "common/blocking.h"
 #include "common/net.h"
+#include "common/workers.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -22,6 +23,7 @@ int main(int argc, char **argv)
 
     net_catch_stop(hang_up);
     int listener = net_listen(&options, 0);
+    workers_fork(&options, listener);
 
     while (!net_stopping) {
         client.fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);

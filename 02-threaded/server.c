@@ -4,6 +4,7 @@
  * Limit: the number of threads (pthread_create says EAGAIN), and whatever they share. */
 #include "common/blocking.h"
 #include "common/net.h"
+#include "common/workers.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -86,6 +87,7 @@ int main(int argc, char **argv)
         die("cannot set up threads");
     net_catch_stop(NULL);
     int listener = net_listen(&options, 0);
+    workers_fork(&options, listener);
 
     for (;;) {
         unsigned seen = ends;

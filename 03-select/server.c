@@ -4,6 +4,7 @@
  * Limit: the number FD_SETSIZE (1024): a descriptor beyond it has no bit in a set. */
 #include "common/connections.h"
 #include "common/net.h"
+#include "common/workers.h"
 
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -35,6 +36,7 @@ int main(int argc, char **argv)
     sigset_t unblocked = net_block_stop();
     net_limit_descriptors(FD_SETSIZE); /* accept runs out (EMFILE) before a number gets too high */
     int listener = net_listen(&options, SOCK_NONBLOCK);
+    workers_fork(&options, listener);
     connections_start(&options, listener, watch, net_now_ns);
 
     while (connections_remain()) {

@@ -4,6 +4,7 @@
  * Limit: that cost, which grows with the clients that are silent; there is no fixed number. */
 #include "common/connections.h"
 #include "common/net.h"
+#include "common/workers.h"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -34,6 +35,7 @@ int main(int argc, char **argv)
     net_catch_stop(NULL);
     sigset_t unblocked = net_block_stop();
     int listener = net_listen(&options, SOCK_NONBLOCK);
+    workers_fork(&options, listener);
     connections_start(&options, listener, watch, net_now_ns);
 
     while (connections_remain()) {

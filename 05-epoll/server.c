@@ -4,6 +4,7 @@
  * Limit: one thread: the time it computes, everybody waits. */
 #include "common/connections.h"
 #include "common/net.h"
+#include "common/workers.h"
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -29,10 +30,11 @@ int main(int argc, char **argv)
 
     net_catch_stop(NULL);
     sigset_t unblocked = net_block_stop();
+    int listener = net_listen(&options, SOCK_NONBLOCK);
+    workers_fork(&options, listener);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0)
         die("epoll_create1:");
-    int listener = net_listen(&options, SOCK_NONBLOCK);
     connections_start(&options, listener, watch, net_now_ns);
 
     while (connections_remain()) {

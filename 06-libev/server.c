@@ -4,6 +4,7 @@
  * Limit: that of 05; and what happens when is now the library's to say. */
 #include "common/connections.h"
 #include "common/net.h"
+#include "common/workers.h"
 
 #include <ev.h>
 #include <stdlib.h>
@@ -77,6 +78,10 @@ int main(int argc, char **argv)
     struct options options = net_options(argc, argv, "06-libev");
     ev_prepare prepare;
 
+    net_catch_stop(NULL); /* until libev does */
+    int listener = net_listen(&options, SOCK_NONBLOCK);
+    workers_fork(&options, listener);
+
     ev_set_syserr_cb(net_wait_failed); /* libev's own would abort */
     struct ev_loop *loop = ev_default_loop(0);
     if (loop == NULL)
@@ -88,9 +93,9 @@ int main(int argc, char **argv)
     ev_prepare_start(loop, &prepare);
     ev_signal_start(loop, &interrupt);
     ev_signal_start(loop, &terminate);
-
-    int listener = net_listen(&options, SOCK_NONBLOCK);
     connections_start(&options, listener, watch, net_now_ns);
+    if (net_stopping)
+        connections_drain();
     ev_run(loop, 0);
     return 0;
 }

@@ -47,6 +47,7 @@ static const char usage[] =
     "  --port PORT        port to listen on, 0 for a free one (8000)\n"
     "  --delay SECONDS    how long /slow waits, fractions allowed (10)\n"
     "  --timeout SECONDS  how long a client may keep the server waiting (10)\n"
+    "  --workers N        processes that share the port (1)\n"
     "  --block            /slow sleeps inside the event loop (03 to 06; 01 and 02 have no loop,\n"
     "                     and block in any case)\n"
     "  --verbose          a line on stderr for each answer\n"
@@ -72,14 +73,17 @@ static int64_t parse_seconds(const char *option, const char *value, int64_t leas
     return (int64_t)(seconds * (double)NET_NS_PER_S);
 }
 
-static const char *parse_port(const char *option, const char *value)
+static int parse_number(const char *option, const char *value, int least, int most)
 {
     size_t length = strlen(value);
+    long number = strtol(value, NULL, 10);
 
-    if (length < 1 || length > 5 || strspn(value, "0123456789") < length ||
-        strtol(value, NULL, 10) > 65535)
-        refuse(option, value, "want a port number, from 0 to 65535");
-    return value;
+    if (length < 1 || length > 5 || strspn(value, "0123456789") < length || number < least ||
+        number > most)
+        refuse(option, value,
+               most == 65535 ? "want a port number, from 0 to 65535"
+                             : "want a number from 1 to 1000");
+    return (int)number;
 }
 
 static const char *parse_host(const char *option, const char *value)
@@ -96,12 +100,13 @@ static const char *parse_host(const char *option, const char *value)
 
 struct options net_options(int argc, char **argv, const char *name)
 {
-    enum { HOST, PORT, DELAY, TIMEOUT, BLOCK, VERBOSE, HELP, VERSION_ };
+    enum { HOST, PORT, DELAY, TIMEOUT, WORKERS, BLOCK, VERBOSE, HELP, VERSION_ };
     static const struct option known[] = {
         {"host", required_argument, NULL, HOST},
         {"port", required_argument, NULL, PORT},
         {"delay", required_argument, NULL, DELAY},
         {"timeout", required_argument, NULL, TIMEOUT},
+        {"workers", required_argument, NULL, WORKERS},
         {"block", no_argument, NULL, BLOCK},
         {"verbose", no_argument, NULL, VERBOSE},
         {"help", no_argument, NULL, HELP},
@@ -112,7 +117,8 @@ struct options net_options(int argc, char **argv, const char *name)
                         .host = "127.0.0.1",
                         .port = "8000",
                         .delay_ns = 10 * NET_NS_PER_S,
-                        .timeout_ns = 10 * NET_NS_PER_S};
+                        .timeout_ns = 10 * NET_NS_PER_S,
+                        .workers = 1};
 
     for (int c, i = -1; (c = getopt_long(argc, argv, "", known, &i)) != -1;)
         switch (c) {
@@ -120,13 +126,17 @@ struct options net_options(int argc, char **argv, const char *name)
             o.host = parse_host("host", optarg);
             break;
         case PORT:
-            o.port = parse_port("port", optarg);
+            parse_number("port", optarg, 0, 65535);
+            o.port = optarg;
             break;
         case DELAY:
             o.delay_ns = parse_seconds("delay", optarg, 0);
             break;
         case TIMEOUT:
             o.timeout_ns = parse_seconds("timeout", optarg, NET_NS_PER_MS);
+            break;
+        case WORKERS:
+            o.workers = parse_number("workers", optarg, 1, 1000);
             break;
         case BLOCK:
             o.block = true;

@@ -18,6 +18,7 @@ struct options {
     const char *port;
     int64_t delay_ns;   /* how long /slow waits */
     int64_t timeout_ns; /* how long a client may keep us waiting */
+    int workers;        /* processes */
     bool block;         /* /slow sleeps inside the event loop */
     bool verbose;
 };
