@@ -73,6 +73,27 @@ $(CHECKS:%=$(BUILD)/%): $(BUILD)/%: tests/%.c $(COMMON)
 	@$(call NEED,check.h,check); set -x; \
 	$(COMPILE) $(filter %.c %.o,$^) -o $@ $$(pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt -pthread)
 
+# Half of the time for each fuzzer. What they find stays under build/, not in tests/corpus.
+FUZZ_SECONDS = 60
+FUZZERS := $(BUILD)/fuzz/http $(BUILD)/fuzz/connections
+
+fuzz: $(FUZZERS) ## let libFuzzer look for what breaks a rule, FUZZ_SECONDS in all (60)
+	@set -e; for fuzzer in $^; do \
+	  echo "== $$fuzzer"; mkdir -p $$fuzzer.new; \
+	  $$fuzzer -max_total_time=$$(($(FUZZ_SECONDS) / 2)) -dict=tests/http.dict -verbosity=0 \
+	    -print_final_stats=1 -artifact_prefix=$$fuzzer- $$fuzzer.new tests/corpus/$${fuzzer##*/} \
+	    >$$fuzzer.log 2>&1 || { cat $$fuzzer.log; exit 1; }; grep -a number_of_executed $$fuzzer.log; \
+	done
+
+$(FUZZERS): $(BUILD)/fuzz/%: tests/fuzz_%.c $(wildcard common/*.[ch])
+	@mkdir -p $(@D)
+	@echo 'int LLVMFuzzerTestOneInput(void){return 0;}' | \
+	  clang -fsanitize=fuzzer,address -x c - -o $@ >/dev/null 2>&1 || { \
+	  echo "$@ is not built: clang or its runtime is missing. To install them: make deps-lab" >&2; exit 1; }
+	clang -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(WERROR),-Werror) -O1 -g \
+	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	  $< common/http.c common/net.c -o $@
+
 # Packages first, when both are asked for.
 ifneq ($(filter deps,$(MAKECMDGOALS)),)
 $(COMMON): | deps
@@ -80,4 +101,4 @@ endif
 
 -include $(wildcard $(BUILD)/*.d $(BUILD)/common/*.d)
 
-.PHONY: all $(STAGES) probe latency test deps format lint clean help
+.PHONY: all $(STAGES) probe latency test deps fuzz format lint clean help

@@ -66,13 +66,16 @@ static bool read_head(struct conversation *c, const struct options *options,
                       struct http_request *request, char input[HTTP_HEAD_MAX], size_t *length,
                       int64_t *begun_ns)
 {
+    int64_t deadline_ns = net_now_ns() + options->timeout_ns;
+
     *begun_ns = net_now_ns();
     while (!http_parse(request, input, *length)) {
-        c->idle = !http_begun(request, *length);
+        if (c->idle && http_begun(request))
+            deadline_ns = *begun_ns + options->timeout_ns;
+        c->idle = !http_begun(request);
         if (c->idle && net_stopping)
             blocking_hang_up(c);
-        ssize_t n = receive(c->fd, input + *length, HTTP_HEAD_MAX - *length,
-                            *begun_ns + options->timeout_ns);
+        ssize_t n = receive(c->fd, input + *length, HTTP_HEAD_MAX - *length, deadline_ns);
         if (n == 0 || (n < 0 && c->idle))
             return false;
         if (n < 0) {
@@ -80,7 +83,7 @@ static bool read_head(struct conversation *c, const struct options *options,
             break;
         }
         *length += (size_t)n;
-        if (c->idle && http_begun(request, *length))
+        if (c->idle)
             *begun_ns = net_now_ns();
     }
     c->idle = false;
@@ -113,7 +116,7 @@ void blocking_converse(struct conversation *c, const struct options *options, bo
 
         length -= request.length; /* the rest belongs to the next request (pipelining) */
         memmove(input, input + request.length, length);
-        if (!more && (length > 0 || request.has_body || request.status != 200))
+        if (!more && (request.status != 200 || request.has_body || length > 0 || net_unread(c->fd)))
             linger(c->fd, options);
     }
 }

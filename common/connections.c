@@ -140,7 +140,7 @@ static enum outcome read_head(struct connection *c, bool *readable)
         respond(c);
         return GO_ON;
     }
-    if (c->state == IDLE && http_begun(&c->request, c->length))
+    if (c->state == IDLE && http_begun(&c->request))
         enter(c, READING);
     if (*readable) {
         *readable = false;
@@ -154,7 +154,13 @@ static enum outcome read_head(struct connection *c, bool *readable)
         if (n == 0 || failed() == END)
             return END;
     }
-    return draining && c->state == IDLE ? END : WAIT;
+    if (c->state == IDLE)
+        return draining || c->deadline_ns <= now_ns ? END : WAIT;
+    if (c->deadline_ns > now_ns)
+        return WAIT;
+    http_time_out(&c->request);
+    respond(c);
+    return GO_ON;
 }
 
 static enum outcome write_response(struct connection *c)
@@ -178,10 +184,10 @@ static enum outcome write_response(struct connection *c)
         enter(c, IDLE);
         return GO_ON;
     }
-    if (c->length == 0 && !c->request.has_body && c->request.status == 200)
-        return END;
     /* Closing a socket with unread input resets the connection, and the answer may be lost on the
      * way. So say that no more comes, and let the client finish (RFC 9112 §9.6), within bounds. */
+    if (c->request.status == 200 && !c->request.has_body && c->length == 0 && !net_unread(c->fd))
+        return END;
     if (shutdown(c->fd, SHUT_WR) < 0)
         return END;
     c->length = 0;
@@ -237,10 +243,9 @@ static void advance(struct connection *c, bool readable)
 static void time_out(struct connection *c)
 {
     switch (c->state) {
+    case IDLE:
     case READING:
-        http_time_out(&c->request);
-        respond(c);
-        advance(c, false);
+        advance(c, true); /* it may have sent while the loop was busy: one more look */
         break;
     case SLEEPING:
         respond(c);
@@ -348,6 +353,7 @@ void connections_accept(void)
                 stop_accepting(0);
                 close(listener);
                 listener = -1;
+                acceptable = false;
             }
             return;
         }
@@ -381,6 +387,7 @@ bool connections_remain(void)
 
 void connections_unwatched(int fd)
 {
+    now_ns = clock_ns();
     if (fd == listener) {
         listener_watched = false;
         stop_accepting(now_ns + NET_PAUSE_NS);

@@ -106,7 +106,8 @@ static bool is_host(struct span s)
 
     if (s.length > 0 && s.at[0] == '[') {
         struct span address = take(&s, ']', &found);
-        if (!found || !is_alnum_or(address, "[:.") || (s.length > 0 && s.at[0] != ':'))
+        if (!found || !is_alnum_or((struct span){address.at + 1, address.length - 1}, ":.") ||
+            (s.length > 0 && s.at[0] != ':'))
             return false;
         take(&s, ':', &found);
     } else if (!is_alnum_or(take(&s, ':', &found), "-._~%!$&'()*+,;=")) {
@@ -273,7 +274,7 @@ bool http_parse(struct http_request *r, const char *bytes, size_t length)
         length = HTTP_HEAD_MAX;
     while (r->status == 0 && r->length < length) {
         unsigned char byte = (unsigned char)bytes[r->length++];
-        if ((byte >= ' ' && byte != 0x7f) || byte == '\t')
+        if ((byte >= ' ' && byte != 0x7f) || (byte == '\t' && r->lines > 0))
             continue;
         if (byte == '\r' && r->length == length) { /* what comes behind it decides */
             r->length--;
@@ -289,9 +290,9 @@ bool http_parse(struct http_request *r, const char *bytes, size_t length)
     return r->status != 0;
 }
 
-bool http_begun(const struct http_request *r, size_t length)
+bool http_begun(const struct http_request *r)
 {
-    return length > r->start;
+    return r->length > r->start;
 }
 
 void http_time_out(struct http_request *r)
@@ -331,6 +332,7 @@ size_t http_respond(char out[HTTP_RESPONSE_MAX], const struct http_request *r, c
 {
     size_t i = 0;
 
+    assert(strlen(server) <= 64);
     while (answers[i].status != r->status)
         i++;
     const char *text = answers[i].text;

@@ -58,8 +58,8 @@ struct http_request {
  * than HTTP_HEAD_MAX. Then request->status says what to answer. */
 bool http_parse(struct http_request *request, const char *bytes, size_t length);
 
-/* Has a request begun in these bytes? Empty lines before it do not count (RFC 9112 §2.2). */
-bool http_begun(const struct http_request *request, size_t length);
+/* Has a request begun in what was parsed? Empty lines before it do not count (RFC 9112 §2.2). */
+bool http_begun(const struct http_request *request);
 
 /* The time to send the head is over: makes 408 the answer. */
 void http_time_out(struct http_request *request);
@@ -67,9 +67,9 @@ void http_time_out(struct http_request *request);
 /* Writes an IMF-fixdate (RFC 9110 §5.6.7), terminated. */
 void http_date(char out[HTTP_DATE_SIZE], time_t date);
 
-/* Writes the answer to a parsed request: the head, and the content if it has one. server and date
- * are the values of those lines; keep_alive says whether the connection stays open. Returns the
- * length in bytes; there is no terminator. */
+/* Writes the answer to a parsed request: the head, and the content if it has one. server, 64
+ * bytes at most, and date are the values of those lines; keep_alive says whether the connection
+ * stays open. Returns the length in bytes; there is no terminator. */
 size_t http_respond(char out[HTTP_RESPONSE_MAX], const struct http_request *request,
                     const char *server, const char *date, bool keep_alive);
 

@@ -278,6 +278,13 @@ int64_t net_linger_ns(const struct options *o)
     return o->timeout_ns < 2 * NET_NS_PER_S ? o->timeout_ns : 2 * NET_NS_PER_S;
 }
 
+bool net_unread(int fd)
+{
+    char byte;
+
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 void net_wait_failed(const char *call)
 {
     if (errno == ENOMEM || errno == EAGAIN)

@@ -66,6 +66,9 @@ bool net_accept_again(int error);
 #define NET_LINGER_BYTES ((size_t)4 << 20)
 int64_t net_linger_ns(const struct options *options);
 
+/* Is there input that nobody has read? To close now would reset the connection. */
+bool net_unread(int fd);
+
 /* A wait of the event loop has failed. EINTR is none of its failures; out of memory it waits a
  * little; anything else ends the program. call names the wait. */
 void net_wait_failed(const char *call);

@@ -1,0 +1,269 @@
+/* Holds idle connections open, and measures what a request costs the server meanwhile: its CPU
+ * time, which the kernel keeps, from before the first request to after the last one. So neither
+ * connecting nor the wall clock counts. Several servers are asked in turn, round after round: what
+ * else the machine does hits all of them. */
+#include "common/net.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    PER_SOURCE = 20000, /* an address has about 28000 ports, if nobody else uses them */
+    PATIENCE_S = 30,
+    MOST = 1000000, /* idle connections */
+};
+
+struct server {
+    long port, pid, count;
+    clockid_t clock; /* of its CPU time */
+    int *idle;
+    int busy;
+};
+
+static const char body[] = "That was fast!";
+static int64_t opened; /* connections, of all servers */
+
+static _Noreturn void refuse(const char *what, const char *value, const char *wanted)
+{
+    fprintf(stderr, "%s: %s%s: %s\n", program_invocation_short_name, what, value, wanted);
+    exit(2);
+}
+
+/* A number with nothing before it, and stop behind it; or -1. */
+static long number(const char *text, char stop, const char **rest)
+{
+    size_t digits = strspn(text, "0123456789");
+
+    if (digits < 1 || digits > 9 || text[digits] != stop)
+        return -1;
+    *rest = text + digits + (stop != '\0');
+    return strtol(text, NULL, 10);
+}
+
+static struct server parse_server(const char *argument)
+{
+    static const char wanted[] = "want PORT:PID:IDLE, such as 8000:1234:100";
+    struct server s = {.busy = -1};
+    const char *rest = argument;
+
+    s.port = number(rest, ':', &rest);
+    s.pid = s.port > 0 && s.port < 65536 ? number(rest, ':', &rest) : -1;
+    s.count = s.pid > 0 ? number(rest, '\0', &rest) : -1;
+    if (s.count < 0 || s.count > MOST)
+        refuse("", argument, wanted);
+    int error = clock_getcpuclockid((pid_t)s.pid, &s.clock);
+    if (error != 0)
+        die("%s: process %ld: %s", argument, s.pid, strerror(error));
+    s.idle = calloc((size_t)s.count + 1, sizeof *s.idle);
+    if (s.idle == NULL)
+        die("calloc:");
+    return s;
+}
+
+static int64_t cpu_ns(const struct server *s)
+{
+    struct timespec t;
+
+    if (clock_gettime(s->clock, &t) < 0)
+        die("the CPU time of process %ld:", s->pid);
+    return t.tv_sec * NET_NS_PER_S + t.tv_nsec;
+}
+
+/* Client and server on one CPU. To wake a process on another one costs ten times as much when that
+ * one had gone to sleep, and which of the two it is would be left to chance. Threads that start
+ * later inherit it. Where it is not allowed, the figures are less steady, that is all. */
+static void share_cpu(const struct server *servers, size_t count)
+{
+    cpu_set_t one;
+    int cpu = sched_getcpu();
+
+    if (cpu < 0 || cpu >= CPU_SETSIZE)
+        return;
+    CPU_ZERO(&one);
+    CPU_SET((size_t)cpu, &one);
+    (void)sched_setaffinity(0, sizeof one, &one);
+    for (size_t i = 0; i < count; i++)
+        (void)sched_setaffinity((pid_t)servers[i].pid, sizeof one, &one);
+}
+
+static int dial(const struct server *s)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    struct timeval patience = {PATIENCE_S, 0};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        die("socket %lld:", (long long)opened + 1);
+    /* the port is chosen at connect, when it need be free for this destination alone */
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (in_addr_t)(opened / PER_SOURCE));
+    if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int)) < 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0 ||
+        bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        die("connection %lld:", (long long)opened + 1);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons((in_port_t)s->port);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        die("connection %lld to port %ld:", (long long)opened + 1, s->port);
+    opened++;
+    return fd;
+}
+
+static void ask(const struct server *s)
+{
+    static const char request[] = "GET /fast HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    char answer[1024];
+    size_t length = 0;
+
+    if (send(s->busy, request, sizeof request - 1, MSG_NOSIGNAL) != (ssize_t)sizeof request - 1)
+        die("send to port %ld:", s->port);
+    do {
+        ssize_t n = recv(s->busy, answer + length, sizeof answer - length, 0);
+        if (n <= 0)
+            die(n < 0 ? "no answer on port %ld:" : "port %ld closed the connection", s->port);
+        length += (size_t)n;
+    } while (length < sizeof answer && memmem(answer, length, body, sizeof body - 1) == NULL);
+    if (length < 12 || memcmp(answer, "HTTP/1.1 200", 12) != 0)
+        die("port %ld: not the answer to /fast", s->port);
+}
+
+/* The kernel's queue is in order: when the last to come is served, all before it were accepted.
+ * But 02 may still be starting their threads. */
+static void open_all(struct server *s)
+{
+    for (long i = 0; i < s->count; i++)
+        s->idle[i] = dial(s);
+    s->busy = dial(s);
+    for (int i = 0; i < 50; i++)
+        ask(s);
+    for (int i = 0; i < 100; i++) {
+        int64_t before_ns = cpu_ns(s);
+        net_sleep_until(net_now_ns() + 20 * NET_NS_PER_MS);
+        if (cpu_ns(s) - before_ns < NET_NS_PER_MS / 10)
+            break;
+    }
+}
+
+static void measure(const struct server *s, long round, long requests, int64_t time_ns)
+{
+    long asked = 0;
+
+    ask(s); /* brings it back into the caches */
+    int64_t cpu_before_ns = cpu_ns(s), start_ns = net_now_ns(), took_ns;
+    do {
+        ask(s);
+        asked++;
+        took_ns = net_now_ns() - start_ns;
+    } while (asked < requests && took_ns < time_ns);
+    printf("%ld\t%ld\t%ld\t%.3f\t%.3f\n", round, s->count, asked,
+           (double)(cpu_ns(s) - cpu_before_ns) / 1e3 / (double)asked,
+           (double)took_ns / 1e3 / (double)asked);
+    if (fflush(stdout) != 0)
+        die("write to stdout:");
+}
+
+static void check_open(const struct server *s)
+{
+    char byte;
+
+    for (long i = 0; i < s->count; i++)
+        if (recv(s->idle[i], &byte, 1, MSG_DONTWAIT) >= 0 || errno != EAGAIN)
+            die("port %ld: idle connection %ld did not stay open (its --timeout?)", s->port, i + 1);
+}
+
+static void want_descriptors(long count)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        die("getrlimit:");
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        die("setrlimit:");
+    if ((rlim_t)count + 8 > limit.rlim_max)
+        die("%ld connections: the hard limit of descriptors (ulimit -Hn) is %lld", count,
+            (long long)limit.rlim_max);
+}
+
+static const char usage[] =
+    "usage: %s [OPTION]... PORT:PID:IDLE...\n"
+    "Opens IDLE connections to the server on 127.0.0.1:PORT, and one more, on which it asks for\n"
+    "/fast, one request after the other. Prints what each cost the server, process PID, in CPU\n"
+    "time, and how long the client had to wait for it: a line for each server and round. All\n"
+    "connections stay open to the end.\n\n"
+    "  --rounds N    (5)\n"
+    "  --requests N  in a round, at most (5000)\n"
+    "  --ms N        for a round, at most (300)\n"
+    "  --help\n";
+
+int main(int argc, char **argv)
+{
+    enum { ROUNDS, REQUESTS, MS, HELP, OPTIONS = HELP };
+    static const struct option known[] = {
+        {"rounds", required_argument, NULL, ROUNDS},
+        {"requests", required_argument, NULL, REQUESTS},
+        {"ms", required_argument, NULL, MS},
+        {"help", no_argument, NULL, HELP},
+        {0},
+    };
+    long values[OPTIONS] = {5, 5000, 300}, connections = 0;
+    const char *rest;
+
+    for (int c, i = 0; (c = getopt_long(argc, argv, "", known, &i)) != -1;)
+        switch (c) {
+        case ROUNDS:
+        case REQUESTS:
+        case MS:
+            values[c] = number(optarg, '\0', &rest);
+            if (values[c] < 1 || values[c] > 100000) {
+                fprintf(stderr, "%s: --%s %s: want a number from 1 to 100000\n",
+                        program_invocation_short_name, known[c].name, optarg);
+                exit(2);
+            }
+            break;
+        case HELP:
+            printf(usage, program_invocation_short_name);
+            exit(fflush(stdout) == 0 ? 0 : 1);
+        default: /* getopt_long has named it */
+            exit(2);
+        }
+    if (optind == argc)
+        refuse("", "nothing to measure", "want PORT:PID:IDLE; see --help");
+
+    size_t count = (size_t)(argc - optind);
+    struct server *servers = calloc(count, sizeof *servers);
+    if (servers == NULL)
+        die("calloc:");
+    for (size_t i = 0; i < count; i++) {
+        servers[i] = parse_server(argv[optind + (int)i]);
+        connections += servers[i].count + 1;
+    }
+    want_descriptors(connections);
+    share_cpu(servers, count);
+    for (size_t i = 0; i < count; i++)
+        open_all(&servers[i]);
+
+    printf("round\tidle\trequests\tcpu_us\twall_us\n");
+    for (long round = 1; round <= values[ROUNDS]; round++)
+        for (size_t i = 0; i < count; i++)
+            measure(&servers[i], round, values[REQUESTS], values[MS] * NET_NS_PER_MS);
+    for (size_t i = 0; i < count; i++) {
+        check_open(&servers[i]);
+        free(servers[i].idle);
+    }
+    free(servers);
+    return 0;
+}

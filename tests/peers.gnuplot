@@ -1,0 +1,21 @@
+# CPU time of a request, a bar for each server. rows: place, colour, us, least, most, label, name.
+wide = 760; high = 140 + 27 * servers
+load 'tests/style.gnuplot'
+set label 999 'CPU time of the server for one /fast, 64 clients' at screen 0.02,heading_at left font ',16' textcolor rgb ink
+set lmargin 25
+set rmargin 4
+set bmargin 5.5
+set logscale x
+set xrange [1:2000]
+set yrange [servers + 0.6:0.4]
+set border 1
+set xtics nomirror out ('1 µs' 1, '10 µs' 10, '100 µs' 100, '1 ms' 1000)
+unset ytics
+set grid xtics lc rgb '#e4e4e4' lt 1
+set xlabel 'logarithmic; behind the bars: µs, and times the floor (a bare loop, tests/floor.c)' textcolor rgb ink
+set style fill solid noborder
+unset key
+plot rows using 3:1:(1):3:($1 - 0.35):($1 + 0.35):2 with boxxyerror lc rgb variable, \
+     rows using (1):1:7 with labels right offset character -0.8,0 textcolor rgb ink font ',12', \
+     rows using 5:1:6 with labels left offset character 0.6,0 textcolor rgb ink font ',12', \
+     rows using 3:1:4:5 with xerrorbars pt 0 lw 1 lc rgb ink
