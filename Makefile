@@ -35,8 +35,17 @@ latency: all ## the experiment: which stage lets /fast wait behind /slow?
 test: all $(CHECKS:%=$(BUILD)/%) ## run all tests
 	@tests/run.sh $(CHECKS:%=$(BUILD)/%)
 
+faults: all ## errors from the kernel, injected into every system call with strace
+	@BUILD=$(BUILD) tests/faults.sh
+
+bugs: ## plant the bugs of tests/bugs one by one: which test catches each?
+	@tests/bugs.sh
+
 deps: ## install the packages that the build needs
 	@tests/deps.sh gcc libc6-dev libev-dev check pkg-config
+
+deps-tools: ## install what faults, bugs, fuzz, lint, coverage and memcheck need
+	@tests/deps.sh clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck strace patch gcovr valgrind
 
 format: ## lay out the code as .clang-format has it
 	clang-format -i common/*.[ch] 0*/*.c tests/*.c
@@ -52,6 +61,14 @@ lint: ## clang-format, clang-tidy, gcc -fanalyzer, cppcheck and shellcheck over 
 	done
 	shellcheck tests/*.sh .ci/run
 
+memcheck: ## memcheck and helgrind over the tests
+	$(MAKE) BUILD=build/valgrind CFLAGS='-O1 -g' all $(CHECKS:%=build/valgrind/%)
+	tests/memcheck.sh build/valgrind
+
+coverage: ## which lines and branches of common/ do the tests reach?
+	$(MAKE) BUILD=build/coverage CFLAGS='-O0 -g --coverage -DCOVERAGE' test
+	gcovr --root . --object-directory build/coverage --filter common/ --branches --print-summary build/coverage
+
 clean: ## remove what was built
 	rm -rf $(BUILD)
 
@@ -66,7 +83,7 @@ $(STAGES:%=$(BUILD)/%): $(BUILD)/%: %/server.c $(COMMON)
 	@$(if $(filter 06%,$*),$(call NEED,ev.h,libev-dev);) \
 	set -x; $(COMPILE) $(filter %.c %.o,$^) -o $@ $(if $(filter 02%,$*),-pthread) $(if $(filter 06%,$*),-lev)
 
-$(BUILD)/probe: tests/probe.c $(COMMON)
+$(BUILD)/probe $(BUILD)/hold $(BUILD)/floor: $(BUILD)/%: tests/%.c $(COMMON)
 	$(COMPILE) $(filter %.c %.o,$^) -o $@
 
 $(CHECKS:%=$(BUILD)/%): $(BUILD)/%: tests/%.c $(COMMON)
@@ -89,7 +106,7 @@ $(FUZZERS): $(BUILD)/fuzz/%: tests/fuzz_%.c $(wildcard common/*.[ch])
 	@mkdir -p $(@D)
 	@echo 'int LLVMFuzzerTestOneInput(void){return 0;}' | \
 	  clang -fsanitize=fuzzer,address -x c - -o $@ >/dev/null 2>&1 || { \
-	  echo "$@ is not built: clang or its runtime is missing. To install them: make deps-lab" >&2; exit 1; }
+	  echo "$@ is not built: clang or its runtime is missing. To install them: make deps-tools" >&2; exit 1; }
 	clang -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(WERROR),-Werror) -O1 -g \
 	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	  $< common/http.c common/net.c -o $@
@@ -101,4 +118,4 @@ endif
 
 -include $(wildcard $(BUILD)/*.d $(BUILD)/common/*.d)
 
-.PHONY: all $(STAGES) probe latency test deps fuzz format lint clean help
+.PHONY: all $(STAGES) probe latency test deps deps-tools faults bugs fuzz format lint memcheck coverage clean help

@@ -57,6 +57,11 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+static bool is_control(char c, bool but_tab)
+{
+    return ((unsigned char)c < ' ' && !(but_tab && c == '\t')) || c == '\x7f';
+}
+
 static bool is_one_of(char c, const char *set)
 {
     return c != '\0' && strchr(set, c) != NULL; /* strchr finds the terminator, too */
@@ -272,16 +277,17 @@ bool http_parse(struct http_request *r, const char *bytes, size_t length)
 {
     if (length > HTTP_HEAD_MAX)
         length = HTTP_HEAD_MAX;
-    while (r->status == 0 && r->length < length) {
-        unsigned char byte = (unsigned char)bytes[r->length++];
-        if ((byte >= ' ' && byte != 0x7f) || (byte == '\t' && r->lines > 0))
-            continue;
-        if (byte == '\r' && r->length == length) { /* what comes behind it decides */
-            r->length--;
-            break;
-        }
-        if (byte != '\r' || bytes[r->length++] != '\n' ||
-            !parse_line(r, (struct span){bytes + r->line, r->length - 2 - r->line}))
+    while (r->status == 0) {
+        size_t end = r->length;
+        while (end < length && !is_control(bytes[end], r->lines > 0))
+            end++;
+        r->length = end;
+        bool cr = end < length && bytes[end] == '\r';
+        if (end + cr >= length)
+            break; /* more must come, behind a CR too */
+        r->length += cr ? 2 : 1;
+        if (!cr || bytes[end + 1] != '\n' ||
+            !parse_line(r, (struct span){bytes + r->line, end - r->line}))
             r->status = 400;
         r->line = r->length;
     }

@@ -30,6 +30,7 @@ void die(const char *format, ...)
     size_t length = strlen(format);
     va_list args;
 
+    flockfile(stderr); /* one line, whatever other threads say */
     fprintf(stderr, "%s: ", program_invocation_short_name);
     va_start(args, format);
     vfprintf(stderr, format, args);
@@ -37,6 +38,7 @@ void die(const char *format, ...)
     if (length > 0 && format[length - 1] == ':')
         fprintf(stderr, " %s", strerror(error));
     fputc('\n', stderr);
+    funlockfile(stderr);
     exit(1);
 }
 

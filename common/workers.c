@@ -21,9 +21,7 @@ static bool start(struct worker *worker, int listener, int listener_flags, const
 {
     pid_t parent = getpid();
 
-    /* A worker of 01 or 02 that was told to stop has made the listener, which all share,
-     * non-blocking (net_catch_stop). */
-    fcntl(listener, F_SETFL, listener_flags);
+    fcntl(listener, F_SETFL, listener_flags); /* a worker of 01 or 02 may have changed them */
     worker->started_ns = net_now_ns();
     worker->pid = fork();
     if (worker->pid > 0)

@@ -205,7 +205,8 @@ static long kib(const char *name)
 
     snprintf(line, sizeof line, "/proc/%d/status", server.pid);
     FILE *file = fopen(line, "r");
-    EXPECT(file != NULL, "%s: %m", line);
+    if (file == NULL)
+        ck_abort_msg("%s: %s: %m", stage, line);
     while (found < 0 && fgets(line, sizeof line, file) != NULL)
         if (strncmp(line, name, strlen(name)) == 0)
             found = strtol(line + strlen(name), NULL, 10);
@@ -217,16 +218,18 @@ static long kib(const char *name)
 static double cpu_s(void)
 {
     char line[1024];
-    unsigned long user = 0, kernel = 0;
+    double ticks = 0;
 
     snprintf(line, sizeof line, "/proc/%d/stat", server.pid);
     FILE *file = fopen(line, "r");
-    EXPECT(file != NULL && fgets(line, sizeof line, file) != NULL, "%s: %m", line);
+    if (file == NULL || fgets(line, sizeof line, file) == NULL)
+        ck_abort_msg("%s: %s: %m", stage, line);
     fclose(file);
-    EXPECT(sscanf(strrchr(line, ')') + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-                  &user, &kernel) == 2,
-           "cannot read \"%s\"", line);
-    return (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
+    char *rest = strrchr(line, ')'), *field;
+    for (int i = 2; (field = strsep(&rest, " ")) != NULL; i++) /* as proc(5) numbers them */
+        if (i == 14 || i == 15)                                /* in user mode, and in the kernel */
+            ticks += strtod(field, NULL);
+    return ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
 /* A server that has nothing to do uses next to nothing; one that spins, all that it can get. */
@@ -255,7 +258,9 @@ static int descriptors(void)
 
 static void expect_descriptors(int wanted)
 {
-    WAIT_UNTIL(descriptors() == wanted, "has %d descriptors instead of %d", descriptors(), wanted);
+    int count;
+
+    WAIT_UNTIL((count = descriptors()) == wanted, "%d descriptors instead of %d", count, wanted);
 }
 
 #define REQUEST(method, path, fields)                                                              \
@@ -379,7 +384,8 @@ static void expect_date(const char *head)
     struct tm t = {0};
     char again[64] = "";
 
-    EXPECT(date != NULL, "no Date in \"%s\"", head);
+    if (date == NULL)
+        ck_abort_msg("%s: no Date in \"%s\"", stage, head);
     if (strptime(date + 8, "%a, %d %b %Y %T GMT", &t) != NULL)
         strftime(again, sizeof again, "%a, %d %b %Y %T GMT\r\n", &t);
     EXPECT(*again != '\0' && strncmp(date + 8, again, strlen(again)) == 0, "no IMF-fixdate in %s",
@@ -397,7 +403,8 @@ static struct answer hear(int fd, bool with_body)
         EXPECT(got == 1, "no whole answer, but %s after \"%s\"",
                got < 0 ? strerror(errno) : "an end", a.head);
     }
-    EXPECT(sscanf(a.head, "HTTP/1.1 %3d ", &a.status) == 1, "no status in \"%s\"", a.head);
+    EXPECT(strncmp(a.head, "HTTP/1.1 ", 9) == 0, "no status in \"%s\"", a.head);
+    a.status = (int)strtol(a.head + 9, NULL, 10);
     expect_date(a.head);
     EXPECT(has_line(&a, "Server", stage), "no Server in \"%s\"", a.head);
     EXPECT(has_line(&a, "Content-Type", "text/plain; charset=utf-8"), "no type in \"%s\"", a.head);
@@ -547,7 +554,7 @@ START_TEST(slow_ones_wait_together)
         fds[i] = dial_and_say(GET_SLOW);
     for (size_t i = 0; i < LENGTH(fds); i++)
         expect_slow(fds[i]);
-    EXPECT(now() - asked < 0.5 * LENGTH(fds) / 2, "they took %f s", now() - asked);
+    EXPECT(now() - asked < 7.5, "they took %f s", now() - asked);
 }
 END_TEST
 
@@ -853,6 +860,18 @@ START_TEST(a_dripping_head_is_timed_out)
 }
 END_TEST
 
+/* Reads, and returns how many times /fast was answered, until that is as often as wanted. */
+static size_t count_fast(int fd, size_t wanted)
+{
+    static char bytes[65536];
+    size_t count = 0;
+
+    for (ssize_t n; count < wanted && (n = recv(fd, bytes, sizeof bytes, 0)) > 0;)
+        for (ssize_t i = 0; i < n; i++)
+            count += bytes[i] == '!'; /* which stands at its end, and nowhere else */
+    return count;
+}
+
 START_TEST(who_does_not_read_costs_little)
 {
     enum { REQUESTS = 1000, SIZE = sizeof(GET_FAST) - 1, ALL = REQUESTS * SIZE };
@@ -877,6 +896,10 @@ START_TEST(who_does_not_read_costs_little)
     EXPECT(kib("VmRSS:") - before < 8 << 10, "has grown by %ld KiB", kib("VmRSS:") - before);
     expect_served();
     expect_no_spin(0.2);
+    if (_i != BLOCKING) { /* and when it does read, it has lost nothing */
+        size_t answers = count_fast(fd, sent / SIZE);
+        EXPECT(answers == sent / SIZE, "%zu answers to %zu requests", answers, sent / SIZE);
+    }
 }
 END_TEST
 
@@ -904,13 +927,13 @@ END_TEST
 START_TEST(more_clients_than_fit_in_a_set)
 {
     int fds[1100];
-    struct rlimit descriptors;
+    struct rlimit files;
 
-    getrlimit(RLIMIT_NOFILE, &descriptors);
-    descriptors.rlim_cur = LENGTH(fds) + 100;
-    if (descriptors.rlim_max < descriptors.rlim_cur)
-        descriptors.rlim_max = descriptors.rlim_cur;
-    ck_assert_msg(setrlimit(RLIMIT_NOFILE, &descriptors) == 0, "RLIMIT_NOFILE is too low");
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = LENGTH(fds) + 100;
+    if (files.rlim_max < files.rlim_cur)
+        files.rlim_max = files.rlim_cur;
+    ck_assert_msg(setrlimit(RLIMIT_NOFILE, &files) == 0, "RLIMIT_NOFILE is too low");
 
     START("--timeout", "0.6");
     for (size_t i = 0; i < LENGTH(fds); i++)
@@ -1218,10 +1241,12 @@ START_TEST(verbose_is_a_line_for_each_answer)
 
     START("--delay", "0.05", "--verbose");
     for (size_t i = 0; i < LENGTH(cases); i++) {
-        struct sockaddr_in address;
+        struct sockaddr_in address = {0};
         socklen_t size = sizeof address;
+        size_t before = strlen(written(server.log));
         int fd = dial_and_say(cases[i].request);
         hear(fd, true);
+        WAIT_UNTIL(strchr(written(server.log) + before, '\n') != NULL, "writes no line");
         getsockname(fd, (struct sockaddr *)&address, &size);
         ports[i] = ntohs(address.sin_port);
         close(fd);

@@ -61,6 +61,10 @@ record() { # NAME PROGRAM...
     name=$1
     shift
     "$@" --tsv "$work/$name.tsv" || others=$((others + 1))
+    if [ ! -s "$work/$name.tsv" ]; then
+        echo "figures.sh: $1 measured nothing" >&2
+        exit 1
+    fi
     {
         machine
         cat "$work/$name.tsv"

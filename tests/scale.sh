@@ -2,7 +2,7 @@
 # What does a client cost? Measures each stage with up to 10,000 of them, and two with 100,000.
 
 stages="01-blocking 02-threaded 03-select 04-poll 05-epoll 06-libev"
-delay=5 rounds=9 most=10000 beyond=100000 beyond_delay=20 spread=10 tsv='' fd_setsize=1024
+delay=5 passes=3 rounds=3 most=10000 beyond=100000 beyond_delay=20 spread=10 tsv='' fd_setsize=1024
 
 usage() {
     cat <<END
@@ -38,7 +38,7 @@ while [ $# -gt 0 ]; do
         usage
         exit
         ;;
-    --quick) delay=2 rounds=5 most=1000 beyond=10000 beyond_delay=4 spread=2 ;;
+    --quick) delay=2 passes=2 rounds=3 most=1000 beyond=10000 beyond_delay=4 spread=2 ;;
     --tsv=*)
         option=${1%%=*} value=${1#*=}
         shift
@@ -241,11 +241,15 @@ count_descriptors() {
 
 # ---- idle: what one /fast costs while others are silent
 
-idle() {
+# Each pass asks all stages, each round within it one stage with all its numbers of clients: what else
+# the machine does changes with time, and is to hit all of them.
+measure_idle() { # PASS
     targets=''
+    : >"$work/unmeasured.$stage"
     case $stage in
     01*)
-        say "not measured: it keeps no connection, and a silent client would block it"
+        say "not measured: it keeps no connection, and a silent client would block it" \
+            >"$work/unmeasured.$stage"
         return
         ;;
     esac
@@ -253,12 +257,12 @@ idle() {
     for n in 0 100 1000 10000; do
         [ $n -le $most ] || continue
         if [ "$stage" = 03-select ] && [ $n -gt $((fd_setsize - 10)) ]; then
-            say "$n idle: not possible, select ends at FD_SETSIZE ($fd_setsize)"
+            say "$n idle: not possible, select ends at FD_SETSIZE ($fd_setsize)" >>"$work/unmeasured.$stage"
             continue
         fi
         sum=$((sum + n))
         if ! allowed $sum; then
-            say "$n idle: not measured, too few $why"
+            say "$n idle: not measured, too few $why" >>"$work/unmeasured.$stage"
             continue
         fi
         start --timeout 3600 || return
@@ -272,17 +276,28 @@ idle() {
     clients=''
     stop_servers
     if [ $status -ne 0 ]; then
-        fail "$(sed 1q "$work/err.hold")"
+        fail "$stage: $(sed 1q "$work/err.hold")"
         return
     fi
-    sed 1d "$work/hold" | cut -f 2 | sort -nu >"$work/levels"
+    sed "1d; s/^/$1./" "$work/hold" >>"$work/hold.$stage"
+}
+
+show_idle() {
+    cat "$work/unmeasured.$stage"
+    [ -e "$work/hold.$stage" ] || return
+    cut -f 2 "$work/hold.$stage" | sort -nu >"$work/levels"
     while read -r n; do
-        awk -v n="$n" '$2 == n { print $4 }' "$work/hold" | sort -n >"$work/sorted"
-        awk '{ v[NR] = $1 }
-            END { print v[int((NR + 1) / 2)], v[1], v[NR] }' "$work/sorted" >"$work/numbers"
-        read -r median least greatest <"$work/numbers"
-        [ "$n" -ne 0 ] || none=$median
-        ratio=$(calculate %.2f "$median / $none")
+        # the ratio is taken within each round, for what else the machine does changes
+        awk -v n="$n" '$2 == 0 { none[$1] = $4 } $2 == n { print $4, $4 / none[$1] }' "$work/hold.$stage" >"$work/rows"
+        for column in 1 2; do
+            cut -d ' ' -f $column "$work/rows" | sort -g |
+                awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)], v[1], v[NR] }'
+        done >"$work/numbers"
+        {
+            read -r median least greatest
+            read -r ratio _
+        } <"$work/numbers"
+        ratio=$(calculate %.2f "$ratio")
         figure idle "$n" cpu_us "$median" "$least" "$greatest"
         figure idle "$n" ratio "$ratio"
         printf '    %6d idle: %9.1f us a /fast (%.1f to %.1f), %7.2f times none\n' "$n" "$median" \
@@ -360,14 +375,18 @@ waits() {
         figure waits "$level" threads "$server_threads"
         line=$(printf '%6d at once: last answer %8.1f ms late' "$level" "$late_ms")
         if [ "$held" -ge $((level - 5)) ]; then
-            user=$(calculate %.1f "$user_kib / $level") kernel=$(calculate %.1f "$in_kernel_kib / $level")
-            figure waits "$level" server_kib "$user"
-            # what else the machine does drowns a few clients
-            if [ "$level" -ge 10000 ]; then
-                figure waits "$level" kernel_kib "$kernel"
-                user="$user KiB, kernel $kernel"
+            # what else the machine does, and the server's own growth, drown a few clients
+            if [ "$level" -ge 1000 ]; then
+                user=$(calculate %.1f "$user_kib / $level")
+                figure waits "$level" server_kib "$user"
+                line="$line, a client: $user KiB"
             fi
-            say "$line, a client: $user KiB, threads: $server_threads"
+            if [ "$level" -ge 10000 ]; then
+                kernel=$(calculate %.1f "$in_kernel_kib / $level")
+                figure waits "$level" kernel_kib "$kernel"
+                line="$line, kernel $kernel"
+            fi
+            say "$line, threads: $server_threads"
         else
             say "$line, only $held at a time, threads: $server_threads"
         fi
@@ -435,11 +454,18 @@ beyond() {
 }
 
 echo "CPU time of the server for one /fast on one connection, while others are open and idle"
-echo "(median of $rounds rounds, least to most; client and server on one CPU):"
+echo "(median of $((passes * rounds)) rounds, least to most; client and server on one CPU):"
+for pass in $(seq "$passes"); do
+    for stage in $all; do
+        [ ! -t 1 ] || printf '\r    %s, pass %d of %d ...  ' "$stage" "$pass" "$passes"
+        measure_idle "$pass"
+        stop_servers
+    done
+done
+[ ! -t 1 ] || printf '\r%50s\r' ''
 for stage in $all; do
     echo "$stage"
-    idle
-    stop_servers
+    show_idle
 done
 echo
 echo "Clients that ask for /slow at once. Late: what the answer took beyond the delay, $delay s"
