@@ -41,11 +41,38 @@ faults: all ## errors from the kernel, injected into every system call with stra
 bugs: ## plant the bugs of tests/bugs one by one: which test catches each?
 	@tests/bugs.sh
 
+soak: all $(BUILD)/hostile ## honest and hostile clients over all six at once, for SECONDS (120)
+	@BUILD=$(BUILD) tests/soak.sh $(SECONDS)
+
+scale: all $(BUILD)/hold ## what idle connections and waiting clients cost, and how that grows
+	@BUILD=$(BUILD) tests/scale.sh
+
+peers: all $(BUILD)/floor ## the same beside gunicorn, uvicorn, Node and nginx
+	@BUILD=$(BUILD) tests/peers.sh
+
+figures: ## draw the pictures from tests/results (tests/figures.sh --measure: measure first)
+	@tests/figures.sh
+
+tables: ## write the figures of tests/results into the tables of the tutorial
+	@tests/tables.sh
+
+tutorial: $(BUILD)/tutorial.html ## the tutorial as one HTML page
+
+tutorial-test: all $(BUILD)/check_stages $(BUILD)/hold ## does the tutorial tell the truth?
+	@tests/tutorial.sh
+	@BUILD=$(BUILD) tests/proxy.sh
+
 deps: ## install the packages that the build needs
 	@tests/deps.sh gcc libc6-dev libev-dev check pkg-config
 
 deps-tools: ## install what faults, bugs, fuzz, lint, coverage and memcheck need
 	@tests/deps.sh clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck strace patch gcovr valgrind
+
+deps-peers: ## install what peers compares with
+	@tests/deps.sh nginx-light gunicorn python3-flask uvicorn python3-fastapi nodejs wrk
+
+deps-tutorial: ## install what tutorial-test, tutorial and figures need
+	@tests/deps.sh clitest curl strace iproute2 nginx-light pandoc gnuplot-nox
 
 format: ## lay out the code as .clang-format has it
 	clang-format -i common/*.[ch] 0*/*.c tests/*.c
@@ -83,7 +110,7 @@ $(STAGES:%=$(BUILD)/%): $(BUILD)/%: %/server.c $(COMMON)
 	@$(if $(filter 06%,$*),$(call NEED,ev.h,libev-dev);) \
 	set -x; $(COMPILE) $(filter %.c %.o,$^) -o $@ $(if $(filter 02%,$*),-pthread) $(if $(filter 06%,$*),-lev)
 
-$(BUILD)/probe $(BUILD)/hold $(BUILD)/floor: $(BUILD)/%: tests/%.c $(COMMON)
+$(BUILD)/probe $(BUILD)/hold $(BUILD)/floor $(BUILD)/hostile: $(BUILD)/%: tests/%.c $(COMMON)
 	$(COMPILE) $(filter %.c %.o,$^) -o $@
 
 $(CHECKS:%=$(BUILD)/%): $(BUILD)/%: tests/%.c $(COMMON)
@@ -118,4 +145,5 @@ endif
 
 -include $(wildcard $(BUILD)/*.d $(BUILD)/common/*.d)
 
-.PHONY: all $(STAGES) probe latency test deps deps-tools faults bugs fuzz format lint memcheck coverage clean help
+.PHONY: all $(STAGES) probe latency test soak scale peers figures tables tutorial tutorial-test deps \
+		deps-tools deps-peers deps-tutorial faults bugs fuzz format lint memcheck coverage clean help
