@@ -1,7 +1,6 @@
 #include "common/http.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
@@ -47,14 +46,14 @@ static bool is_ignoring_case(struct span s, const char *text)
     return s.length == strlen(text) && strncasecmp(s.at, text, s.length) == 0;
 }
 
-static bool is_alnum(char c)
-{
-    return isalnum((unsigned char)c); /* of the "C" locale: nobody here calls setlocale */
-}
-
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
 }
 
 static bool is_control(char c, bool but_tab)
@@ -62,22 +61,23 @@ static bool is_control(char c, bool but_tab)
     return ((unsigned char)c < ' ' && !(but_tab && c == '\t')) || c == '\x7f';
 }
 
-static bool is_one_of(char c, const char *set)
-{
-    return c != '\0' && strchr(set, c) != NULL; /* strchr finds the terminator, too */
-}
+/* Sets of bytes: of a token (RFC 9110 §5.6.2), of a host (reg-name, RFC 3986 §3.2.2), and of an
+ * address in brackets. */
+static const bool token_bytes[256] = {
+    ['!'] = 1,         ['#' ... '\''] = 1, ['*'] = 1,         ['+'] = 1, ['-'] = 1, ['.'] = 1,
+    ['0' ... '9'] = 1, ['A' ... 'Z'] = 1,  ['^' ... 'z'] = 1, ['|'] = 1, ['~'] = 1};
+static const bool host_bytes[256] = {
+    ['!'] = 1,         ['$' ... '.'] = 1, ['0' ... '9'] = 1, [';'] = 1, ['='] = 1,
+    ['A' ... 'Z'] = 1, ['_'] = 1,         ['a' ... 'z'] = 1, ['~'] = 1};
+static const bool address_bytes[256] = {
+    ['.'] = 1, ['0' ... ':'] = 1, ['A' ... 'F'] = 1, ['a' ... 'f'] = 1};
 
-static bool is_alnum_or(struct span s, const char *others)
+static bool all_in(const bool set[256], struct span s)
 {
     for (size_t i = 0; i < s.length; i++)
-        if (!is_alnum(s.at[i]) && !is_one_of(s.at[i], others))
+        if (!set[(unsigned char)s.at[i]])
             return false;
     return s.length > 0;
-}
-
-static bool is_token(struct span s) /* RFC 9110 §5.6.2 */
-{
-    return is_alnum_or(s, "!#$%&'*+-.^_`|~");
 }
 
 /* Takes what stands before the first delimiter off the front of s, the delimiter too. Returns it;
@@ -96,9 +96,9 @@ static struct span take(struct span *s, char delimiter, bool *found)
 
 static struct span trim(struct span s)
 {
-    while (s.length > 0 && is_one_of(s.at[0], " \t"))
+    while (s.length > 0 && is_blank(s.at[0]))
         s.at++, s.length--;
-    while (s.length > 0 && is_one_of(s.at[s.length - 1], " \t"))
+    while (s.length > 0 && is_blank(s.at[s.length - 1]))
         s.length--;
     return s;
 }
@@ -111,11 +111,11 @@ static bool is_host(struct span s)
 
     if (s.length > 0 && s.at[0] == '[') {
         struct span address = take(&s, ']', &found);
-        if (!found || !is_alnum_or((struct span){address.at + 1, address.length - 1}, ":.") ||
+        if (!found || !all_in(address_bytes, (struct span){address.at + 1, address.length - 1}) ||
             (s.length > 0 && s.at[0] != ':'))
             return false;
         take(&s, ':', &found);
-    } else if (!is_alnum_or(take(&s, ':', &found), "-._~%!$&'()*+,;=")) {
+    } else if (!all_in(host_bytes, take(&s, ':', &found))) {
         return false;
     }
     while (s.length > 0 && is_digit(s.at[s.length - 1]))
@@ -148,7 +148,7 @@ static bool find_route(struct http_request *r, struct span target)
         return r->method == HTTP_OPTIONS || r->method == HTTP_OTHER;
     if (target.length >= 7 && strncasecmp(target.at, "http://", 7) == 0) {
         size_t end = 7;
-        while (end < target.length && !is_one_of(target.at[end], "/?"))
+        while (end < target.length && target.at[end] != '/' && target.at[end] != '?')
             end++;
         if (!is_host((struct span){target.at + 7, end - 7}))
             return false;
@@ -171,7 +171,7 @@ static bool parse_request_line(struct http_request *r, struct span line)
     struct span target = take(&line, ' ', &found);
     struct span version = line;
 
-    if (!is_token(method))
+    if (!all_in(token_bytes, method))
         return false;
     r->method = method_of(method);
     if (!find_route(r, target))
@@ -220,7 +220,8 @@ static bool parse_field_line(struct http_request *r, struct span line) /* RFC 91
     struct span name = take(&line, ':', &colon);
     struct span value = trim(line);
 
-    if (!colon || !is_token(name)) /* a folded line begins with a space: no token either */
+    if (!colon ||
+        !all_in(token_bytes, name)) /* a folded line begins with a space: no token either */
         return false;
     if (is_ignoring_case(name, "host")) {
         r->hosts++;
