@@ -113,6 +113,12 @@ $(STAGES:%=$(BUILD)/%): $(BUILD)/%: %/server.c $(COMMON)
 $(BUILD)/probe $(BUILD)/hold $(BUILD)/floor $(BUILD)/hostile: $(BUILD)/%: tests/%.c $(COMMON)
 	$(COMPILE) $(filter %.c %.o,$^) -o $@
 
+$(BUILD)/tutorial.html: tutorial.md tests/tutorial.css $(wildcard 0*/*.svg tests/*.svg)
+	@mkdir -p $(@D)
+	@command -v pandoc >/dev/null || { echo "$@ is not built: pandoc is missing. To install it: make deps-tutorial" >&2; exit 1; }
+	pandoc --from gfm --to html5 --standalone --self-contained --css tests/tutorial.css \
+	  --metadata pagetitle='What happens beneath async/await?' tutorial.md -o $@
+
 $(CHECKS:%=$(BUILD)/%): $(BUILD)/%: tests/%.c $(COMMON)
 	@$(call NEED,check.h,check); set -x; \
 	$(COMPILE) $(filter %.c %.o,$^) -o $@ $$(pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt -pthread)
