@@ -11,8 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ACCEPT_BATCH = 64 };
-
 /* The state of a connection says what it waits for, and for how long. */
 enum state {
     IDLE,      /* for the first byte of a request */
@@ -335,37 +333,33 @@ static bool open_connection(int fd)
     return true;
 }
 
+static bool accept_one(void)
+{
+    /* room before the client: who can't be served stays in the kernel's queue */
+    if (spare == NULL && (spare = malloc(sizeof *spare)) == NULL)
+        return false;
+    int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0)
+        return open_connection(fd);
+    if (errno != EAGAIN)
+        return net_accept_again(errno);
+    if (draining) {
+        stop_accepting(0);
+        close(listener);
+        listener = -1;
+    }
+    return true;
+}
+
 void connections_accept(void)
 {
-    int accepted = 0;
-
     if (!acceptable)
         return;
-    acceptable = false;
     now_ns = clock_ns();
-    for (int i = 0; i < ACCEPT_BATCH; i++) {
-        /* room before the client: who can't be served stays in the kernel's queue */
-        if (spare == NULL && (spare = malloc(sizeof *spare)) == NULL)
-            break;
-        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0 && errno == EAGAIN) {
-            if (draining) {
-                stop_accepting(0);
-                close(listener);
-                listener = -1;
-                acceptable = false;
-            }
-            return;
-        }
-        if (fd < 0 ? !net_accept_again(errno) : !open_connection(fd)) {
-            accepted = 0;
-            break;
-        }
-        accepted += fd >= 0;
-    }
-    acceptable = accepted > 0; /* the batch was full: more may wait */
-    if (!acceptable)
+    if (!accept_one())
         stop_accepting(now_ns + NET_PAUSE_NS);
+    /* the next wait says whether more are there; but when it's time to go, see for ourselves */
+    acceptable = draining && listener_watched;
 }
 
 void connections_drain(void)

@@ -36,7 +36,8 @@ void connections_ready(int fd);
 /* Goes on with the connections whose deadline has passed. */
 void connections_expire(void);
 
-/* Accepts clients, if the listener was ready. */
+/* Accepts a client, if the listener was ready. One for each turn: with more, the worker that is
+ * awake would take them all (--workers), and be busy while its neighbours are not. */
 void connections_accept(void);
 
 /* Told to stop: serves who is in the kernel's queue, then closes the listener; closes idle
