@@ -71,6 +71,16 @@ static void start_thread(int fd, const pthread_attr_t *attributes)
         wait_for_an_end(seen);
 }
 
+static void hang_up_idle(void)
+{
+    struct client *client;
+
+    pthread_mutex_lock(&lock);
+    LIST_FOREACH (client, &clients, link)
+        blocking_hang_up(&client->conversation);
+    pthread_mutex_unlock(&lock);
+}
+
 int main(int argc, char **argv)
 {
     pthread_attr_t attributes;
@@ -96,17 +106,19 @@ int main(int argc, char **argv)
             start_thread(fd, &attributes);
         else if (errno == EAGAIN) /* told to stop: that made the listener non-blocking */
             break;
-        else if (!net_accept_again(errno))
+        else if (!net_accept_again(errno)) {
+            if (net_stopping)
+                hang_up_idle(); /* for the sake of who waits in the kernel's queue */
             wait_for_an_end(seen);
+        }
     }
     close(listener);
+    hang_up_idle();
 
-    struct client *client;
     pthread_mutex_lock(&lock);
-    LIST_FOREACH (client, &clients, link)
-        blocking_hang_up(&client->conversation);
     while (!LIST_EMPTY(&clients))
         pthread_cond_wait(&ended, &lock);
     pthread_mutex_unlock(&lock);
+    pthread_attr_destroy(&attributes);
     return 0;
 }

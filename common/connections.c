@@ -144,6 +144,7 @@ static enum outcome read_head(struct connection *c, bool *readable)
         *readable = false;
         ssize_t n = recv(c->fd, c->input + c->length, sizeof c->input - c->length, 0);
         if (n > 0) {
+            now_ns = clock_ns(); /* not before: a delay counts from what has arrived */
             c->length += (size_t)n;
             if (c->state == IDLE)
                 c->begun_ns = now_ns;
@@ -294,7 +295,8 @@ void connections_ready(int fd)
     if (fd == listener) {
         acceptable = true;
     } else if ((size_t)fd < table_size && table[fd] != NULL) {
-        now_ns = clock_ns();
+        if (table[fd]->state == WRITING) /* who reads looks at the clock behind recv */
+            now_ns = clock_ns();
         advance(table[fd], true);
     }
 }

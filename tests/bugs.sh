@@ -27,7 +27,18 @@ plant() {
     fi
     for check in check_http check_connections check_stages; do
         for stage in $([ $check = check_stages ] && echo "$stages" || echo all); do
-            STAGE=$stage timeout 120 build/$check >"$log" 2>&1 && continue
+            # The first failure is enough: Check writes its log as it goes.
+            : >"$log"
+            CK_LOG_FILE_NAME=$log STAGE=$stage timeout 120 build/$check >/dev/null 2>&1 &
+            pid=$!
+            while kill -0 $pid 2>/dev/null && ! grep -q ':[FE]:' "$log"; do
+                sleep 0.1
+            done
+            if ! grep -q ':[FE]:' "$log"; then
+                wait $pid && continue
+            fi
+            kill $pid 2>/dev/null # timeout hands it on
+            wait $pid
             # file:line:F:suite:test:iteration: message
             awk -F : -v name="$name" -v check="$check" -v stage="$stage" '
                 /:[FE]:/ && !caught { caught = $5 }

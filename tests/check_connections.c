@@ -43,6 +43,7 @@ static enum want wants[DESCRIPTORS];
 static int watches;                 /* calls of watch */
 static int watch_fails = NOBODY;    /* for this descriptor, unless it is told to stop */
 static size_t send_most = SIZE_MAX; /* bytes that the kernel takes at once */
+static int64_t recv_takes;          /* time */
 
 static int clients[DESCRIPTORS];
 static int client_count, open_before;
@@ -67,6 +68,13 @@ static bool watch(int fd, enum want was, enum want want)
 ssize_t send(int fd, const void *bytes, size_t length, int flags)
 {
     return sendto(fd, bytes, length < send_most ? length : send_most, flags, NULL, 0);
+}
+
+/* A request may come while others are dealt with. */
+ssize_t recv(int fd, void *bytes, size_t length, int flags)
+{
+    now_ns += recv_takes;
+    return recvfrom(fd, bytes, length, flags, NULL, NULL);
 }
 
 static int count_open(void)
@@ -710,6 +718,21 @@ END_TEST
 
 /* Clients that leave */
 
+START_TEST(slow_is_counted_from_when_it_has_arrived)
+{
+    int server, client = client_says("", &server);
+
+    say(client, SLOW);
+    recv_takes = 5 * MS;
+    connections_ready(server);
+    recv_takes = 0;
+    advance_to(now_ns + DELAY - 1);
+    CHECK_HEARS(client, "");
+    advance_to(now_ns + 1);
+    CHECK_HEARS(client, "slow");
+}
+END_TEST
+
 START_TEST(sleeping_connection_wants_nothing)
 {
     int server, kept, client = client_says(SLOW, &server);
@@ -1276,6 +1299,7 @@ int main(void)
     tcase_add_test(tests, head_has_its_time_from_its_first_byte);
     tcase_add_test(tests, pipelined_part_of_a_head_has_its_time_too);
     tcase_add_test(tests, slow_waits_exactly_the_delay);
+    tcase_add_test(tests, slow_is_counted_from_when_it_has_arrived);
     tcase_add_test(tests, stuck_connection_is_closed_in_the_end);
     tcase_add_test(tests, dripping_reader_does_not_extend_the_time);
     tcase_add_test(tests, lingering_ends_in_time);

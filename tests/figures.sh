@@ -42,7 +42,7 @@ LC_ALL=C
 export LC_ALL
 results=tests/results
 if ! command -v gnuplot >/dev/null; then
-    echo "figures.sh: gnuplot is missing. To install it: make deps-figures" >&2
+    echo "figures.sh: gnuplot is missing. To install it: make deps-tutorial" >&2
     exit 1
 fi
 work=$(mktemp -d)

@@ -2,7 +2,7 @@
 # Beside the servers that you know: who waits for whom, and what does a request cost?
 
 stages="01-blocking 02-threaded 03-select 04-poll 05-epoll 06-libev"
-delay=1 rounds=7 seconds=2 clients=64 tsv=''
+delay=1 rounds=13 seconds=1 clients=64 tsv=''
 
 usage() {
     cat <<END
@@ -15,7 +15,7 @@ make deps-peers) for the same, one process each:
               that one takes, of all processes of the server; as a ratio to the
               floor, a bare epoll loop that answers a constant (tests/floor.c)
 
-  --quick     fewer and shorter rounds
+  --quick     fewer rounds
   --tsv FILE  write the figures as tab-separated values:
               server, metric, value, least, most
   --help
@@ -37,7 +37,7 @@ while [ $# -gt 0 ]; do
         usage
         exit
         ;;
-    --quick) rounds=3 seconds=1 ;;
+    --quick) rounds=3 ;;
     --tsv=*)
         value=${1#*=}
         shift
@@ -180,14 +180,15 @@ free_port() {
 start_all() {
     : >"$work/servers"
     : >"$work/missing"
-    start_stage floor floor throughput -
-    for stage in $stages; do
-        case $stage in
-        01*) start_stage "$stage" "$stage" both serializes ;;
-        *) start_stage "$stage" "$stage" both concurrent ;;
-        esac
+    # in the order in which they are asked: those that a claim compares, one right after the other
+    start_stage 01-blocking 01-blocking both serializes
+    for stage in 02-threaded 03-select 04-poll; do
+        start_stage $stage $stage both concurrent
     done
     start_stage 06-libev--block 06-libev latency serializes --block
+    start_stage 06-libev 06-libev both concurrent
+    start_stage floor floor throughput -
+    start_stage 05-epoll 05-epoll both concurrent
     start_stage 05-epoll--workers=2 05-epoll throughput - --workers 2
 
     DELAY=$delay
@@ -324,7 +325,7 @@ summary() {
                     }
                 if (n) printf "%s\t%s\t%s\t%s\n", name[i], sorted(a, n), sorted(b, n), sorted(c, n)
             }
-        }' "$work/rounds" >"$work/summary"
+        }' "$work/rounds" | sort -t '	' -k 2,2g >"$work/summary"
     printf '%-22s %26s %24s %12s\n' server 'CPU us a /fast' 'times the floor' '/fast a second'
     while IFS='	' read -r name cpu cpu_least cpu_most ratio ratio_least ratio_most rate rate_least \
         rate_most; do
