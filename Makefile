@@ -93,8 +93,11 @@ memcheck: ## memcheck and helgrind over the tests
 	tests/memcheck.sh build/valgrind
 
 coverage: ## which lines and branches of common/ do the tests reach?
-	$(MAKE) BUILD=build/coverage CFLAGS='-O0 -g --coverage -DCOVERAGE' test
-	gcovr --root . --object-directory build/coverage --filter common/ --branches --print-summary build/coverage
+	$(MAKE) -s BUILD=build/coverage CFLAGS='-O0 -g --coverage' all $(CHECKS:%=build/coverage/%)
+	find build/coverage -name '*.gcda' -exec rm {} +
+	COVERAGE=1 tests/run.sh $(CHECKS:%=build/coverage/%)
+	gcovr --root . --filter common/ --print-summary build/coverage
+	gcovr --root . --filter common/ --branches build/coverage
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

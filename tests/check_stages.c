@@ -179,8 +179,18 @@ static void teardown(void)
 {
     if (server.pid > 0) {
         EXPECT(waitpid(server.pid, NULL, WNOHANG) == 0, "the server has ended by itself");
-        kill(server.pid, SIGKILL);
-        waitpid(server.pid, NULL, 0);
+        bool ended = false;
+        if (getenv("COVERAGE") != NULL) { /* who is killed does not write what it has reached */
+            kill(server.pid, SIGTERM);
+            for (int i = 0; i < 50 && !ended; i++) {
+                pause_s(0.02);
+                ended = waitpid(server.pid, NULL, WNOHANG) != 0;
+            }
+        }
+        if (!ended) {
+            kill(server.pid, SIGKILL);
+            waitpid(server.pid, NULL, 0);
+        }
     }
     if (server.log > 0) {
         close(server.out);
