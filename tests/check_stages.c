@@ -9,6 +9,7 @@
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -1195,6 +1196,38 @@ static int workers(pid_t *pids, int most)
     return n;
 }
 
+/* A socket that was ready need not be so any more (a worker has taken the client): whether that is
+ * seldom or often, a loop that then blocks is lost. So look at what the kernel has put down. */
+START_TEST(no_socket_of_a_loop_can_block)
+{
+    int sockets = 0;
+
+    START("--timeout", LONG);
+    int fd = dial_and_say(GET_FAST);
+    expect_fast(fd);
+    for (int n = 3; n < 64; n++) {
+        char path[64], line[64] = "";
+        unsigned flags = 0;
+
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", server.pid, n);
+        ssize_t length = readlink(path, line, sizeof line - 1);
+        if (length < 0 || strncmp(line, "socket:", 7) != 0)
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", server.pid, n);
+        FILE *file = fopen(path, "r");
+        if (file == NULL)
+            ck_abort_msg("%s: %s: %m", stage, path);
+        while (fgets(line, sizeof line, file) != NULL)
+            if (strncmp(line, "flags:", 6) == 0)
+                flags = (unsigned)strtoul(line + 6, NULL, 8);
+        fclose(file);
+        EXPECT((flags & O_NONBLOCK) != 0, "descriptor %d can block", n);
+        sockets++;
+    }
+    EXPECT(sockets == 2, "has %d sockets, not a listener and a client", sockets);
+}
+END_TEST
+
 START_TEST(workers_share_the_port)
 {
     pid_t pids[8];
@@ -1427,6 +1460,7 @@ static int run(int index)
         {two_hundred_in_flight_are_answered_before_the_end, THREADED, LIBEV},
         {who_waits_for_a_descriptor_is_answered_before_the_end, THREADED, LIBEV},
         {who_has_begun_a_head_may_finish_it_before_the_end, THREADED, LIBEV},
+        {no_socket_of_a_loop_can_block, SELECT, LIBEV},
         {workers_share_the_port, BLOCKING, LIBEV},
         {a_worker_that_died_is_replaced, BLOCKING, LIBEV},
         {workers_answer_what_is_in_flight_before_the_end, THREADED, LIBEV},

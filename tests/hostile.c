@@ -1,0 +1,728 @@
+/* The hostile client: keeps many connections busy, each of which plays a part against the server.
+ * It says nothing, drips, breaks off, floods, smuggles, speaks another protocol, or asks and does
+ * not read. Whatever comes back has to be well-formed, to fit what was sent, and to be all that it
+ * was entitled to. Seed and number of a connection decide its part. One thread and one epoll loop.
+ */
+#include "common/net.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    BATCH = 64,
+    MOST = 1000,       /* connections at a time */
+    TEXT_MAX = 32768,  /* bytes of requests */
+    ASKED_MAX = 512,   /* requests on a connection */
+    ANSWER_MAX = 2048, /* bytes, of which an answer of the servers takes a quarter */
+    LIFE_MS = 4000,    /* of a connection, at most */
+    LATE_MS = 400, /* less than the server's --timeout: who is slower than that may be cut off */
+    SHOWN = 10,    /* wrong answers, in full */
+};
+
+/* What a request is entitled to, as a letter. */
+enum {
+    FAST = 'f',
+    SLOW = 's',
+    HEAD_FAST = 'F',
+    HEAD_SLOW = 'S',
+    TIMED_OUT = 't',
+    REFUSED = 'e',  /* an error that bytes without meaning can earn */
+    WHATEVER = '?', /* that is well-formed */
+};
+
+static const struct answer {
+    char letter;
+    int status;
+    const char *text; /* the status line's, with which a body that tells of an error begins */
+} known[] = {
+    {FAST, 200, "200 OK"},
+    {'b', 400, "400 Bad Request"},
+    {'n', 404, "404 Not Found"},
+    {'m', 405, "405 Method Not Allowed"},
+    {TIMED_OUT, 408, "408 Request Timeout"},
+    {'u', 414, "414 URI Too Long"},
+    {'h', 431, "431 Request Header Fields Too Large"},
+    {'i', 501, "501 Not Implemented"},
+    {'v', 505, "505 HTTP Version Not Supported"},
+};
+enum { KNOWN = sizeof known / sizeof *known };
+
+struct piece {
+    const char *text;
+    size_t length;
+    char letter;
+};
+
+#define PIECE(text, letter)                                                                        \
+    {                                                                                              \
+        text, sizeof(text) - 1, letter                                                             \
+    }
+#define HOST "Host: localhost\r\n"
+
+/* Requests after which the connection stays. The first GETS do not ask for HEAD. */
+static const struct piece good[] = {
+    PIECE("GET /fast HTTP/1.1\r\n" HOST "\r\n", FAST),
+    PIECE("GET /slow HTTP/1.1\r\n" HOST "\r\n", SLOW),
+    PIECE("GET /fast?/slow HTTP/1.9\r\nhost:[::1]:80\t\r\nX: a\x80\t\r\n\r\n", FAST),
+    PIECE("GET HTTP://example.org:80/fast HTTP/1.1\r\n" HOST "\r\n", FAST),
+    PIECE("GET /fast HTTP/1.0\r\nConnection: x, Keep-Alive\r\n\r\n", FAST),
+    PIECE("\r\n\r\nGET /fast HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", FAST),
+    PIECE("GET /fast/../slow HTTP/1.1\r\n" HOST "\r\n", 'n'),
+    PIECE("DELETE /fast HTTP/1.1\r\n" HOST "\r\n", 'm'),
+    PIECE("OPTIONS * HTTP/1.1\r\n" HOST "\r\n", 'n'),
+    PIECE("CONNECT example.org:80 HTTP/1.1\r\nHost: example.org:80\r\n\r\n", 'n'),
+    PIECE("get /fast HTTP/1.1\r\n" HOST "\r\n", 'i'),
+    PIECE("HEAD /fast HTTP/1.1\r\n" HOST "\r\n", HEAD_FAST),
+    PIECE("HEAD /slow HTTP/1.1\r\n" HOST "\r\n", HEAD_SLOW),
+};
+enum { GOOD = sizeof good / sizeof *good, GETS = GOOD - 2 };
+
+/* Requests after which no byte is a request any more. */
+static const struct piece last[] = {
+    PIECE("GET /fast HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", FAST),
+    PIECE("GET /slow HTTP/1.0\r\n\r\n", SLOW),
+    PIECE("GET /fast HTTP/1.1\r\n" HOST "Content-Length: 37\r\n\r\n", FAST),
+    PIECE("GET /slow HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", SLOW),
+    PIECE("POST /fast HTTP/1.1\r\n" HOST "Content-Length: 37\r\n\r\n", 'm'),
+    PIECE("PUT /slow HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 9\r\n\r\n", 'm'),
+    PIECE("POST /fast HTTP/1.1\r\n" HOST "Content-Length: 9223372036854775807\r\n\r\n", 'm'),
+    PIECE("POST /no HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", 'n'),
+    PIECE("POST /fast HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n", 'i'),
+    PIECE("POST /fast HTTP/1.1\r\n" HOST "Content-Length: 18446744073709551616\r\n\r\n", 'b'),
+    PIECE("GET /fast HTTP/1.1\r\n" HOST "Content-Length: 5\r\nContent-Length: 5\r\n\r\n", 'b'),
+    PIECE("POST /fast HTTP/1.1\r\n" HOST "Content-Length: +5\r\n\r\n", 'b'),
+    PIECE("POST /fast HTTP/1.1\r\n" HOST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+          'b'),
+    PIECE("POST /fast HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 'b'),
+    PIECE("GET /fast HTTP/1.1\n" HOST "\n", 'b'),
+    PIECE("GET /fast HTTP/1.1\r\n" HOST "X: a\rGET /fast HTTP/1.1\r\n\r\n", 'b'),
+    PIECE("GET /fast HTTP/1.1\r\n\r\n", 'b'),
+    PIECE("GET /fast HTTP/1.1\r\n" HOST HOST "\r\n", 'b'),
+    PIECE("GET /fast HTTP/1.1\r\n" HOST "Content-Length : 0\r\n\r\n", 'b'),
+    PIECE("GET /fast HTTP/1.1\r\n" HOST "X: a\r\n folded\r\n\r\n", 'b'),
+    PIECE("GET /fast HTTP/1.1\r\n" HOST "X: \0\r\n\r\n", 'b'),
+    PIECE("GET /fast\r\n\r\n", 'b'),
+    PIECE("\r\n\r\n\r\n\r\n\r\nGET /fast HTTP/1.1\r\n" HOST "\r\n", 'b'),
+    PIECE("\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03 a TLS hello", 'b'),
+    PIECE("SSH-2.0-OpenSSH_9.2\r\n", 'b'),
+    PIECE("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 'v'),
+    PIECE("GET /fast HTTP/3.0\r\n\r\n", 'v'),
+};
+enum { LAST = sizeof last / sizeof *last };
+
+/* Up to 1 MiB of the letter a comes behind these. */
+static const struct piece floods[] = {
+    PIECE("GET /", 'u'),
+    PIECE("GET /fast HTTP/1.1\r\n" HOST "X: ", 'h'),
+    PIECE("POST /fast HTTP/1.1\r\n" HOST "Content-Length: 1048576\r\n\r\n", 'm'),
+    PIECE("GET /slow HTTP/1.1\r\n" HOST "Content-Length: 99999999999\r\n\r\n", SLOW),
+};
+enum { FLOODS = sizeof floods / sizeof *floods };
+
+enum leave { STAY, HALF_CLOSE, CLOSE, RESET };
+
+struct peer {
+    long number;
+    uint64_t random;
+    int fd;                  /* -1: between two connections */
+    bool readable, writable; /* until the kernel says EAGAIN */
+    bool dawdles;            /* 408 is right for whatever it asks */
+    bool hard_of_hearing;    /* goes on after the server has closed its side */
+    bool firehose;           /* floods with requests */
+    bool late;
+    bool closed;      /* an answer said that it is the last */
+    enum leave leave; /* when all is sent */
+    int64_t leave_ns; /* after that */
+    size_t length, sent, flood;
+    size_t bite, sip; /* bytes to send and to receive at a time; sip 0: does not read */
+    int64_t bite_ns, sip_ns;
+    size_t asked, answered, held;
+    size_t must; /* answers that nothing excuses to lose */
+    int64_t send_at_ns, read_at_ns, end_at_ns;
+    char expected[ASKED_MAX];
+    char text[TEXT_MAX];
+    char answer[ANSWER_MAX];
+};
+
+static int epoll;
+static struct sockaddr_in server = {.sin_family = AF_INET};
+static uint64_t seed = 1;
+static long connections, answers[KNOWN], left, cut, wrongs;
+
+static unsigned below(struct peer *p, unsigned n) /* splitmix64 */
+{
+    uint64_t z = p->random += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (unsigned)((z >> 33) % n);
+}
+
+static int64_t below_ms(struct peer *p, unsigned n)
+{
+    return (int64_t)below(p, n) * NET_NS_PER_MS;
+}
+
+/* ---- what it says */
+
+static void say(struct peer *p, const char *bytes, size_t length)
+{
+    if (length > sizeof p->text - p->length)
+        length = sizeof p->text - p->length;
+    memcpy(p->text + p->length, bytes, length);
+    p->length += length;
+}
+
+static void expect(struct peer *p, char letter)
+{
+    p->expected[p->asked++] = letter;
+}
+
+static void request(struct peer *p, const struct piece *piece)
+{
+    say(p, piece->text, piece->length);
+    expect(p, piece->letter);
+}
+
+/* Breaks off in the middle of its last request. */
+static void break_off(struct peer *p, size_t from)
+{
+    p->length = from + below(p, (unsigned)(p->length - from));
+    p->must = p->asked - 1;
+    p->dawdles = true;
+    if (strchr("fsnmi", p->expected[p->must]) != NULL)
+        p->expected[p->must] = TIMED_OUT;
+}
+
+/* A 408 to HEAD has a body or not, according to what has come of the request. So who is not
+ * prompt asks with GET. */
+static void ask_a_few(struct peer *p, bool prompt, bool whole)
+{
+    bool final = below(p, 3) > 0;
+    size_t from = 0;
+
+    for (unsigned n = below(p, 4) + !final; n > 0; n--) {
+        from = p->length;
+        request(p, &good[below(p, prompt ? GOOD : GETS)]);
+    }
+    if (final) {
+        from = p->length;
+        request(p, &last[below(p, LAST)]);
+    }
+    p->must = p->asked;
+    if (!whole) {
+        break_off(p, from);
+    } else if (final) { /* smuggled: nobody is to answer these, nor to choke on what follows */
+        for (unsigned n = below(p, 5); n > 0; n--)
+            say(p, good[n].text, good[n].length);
+        p->flood = below(p, 3) == 0 ? below(p, 300000) : 0;
+    }
+}
+
+static void say_garbage(struct peer *p)
+{
+    for (size_t n = 1 + below(p, 5000); n > 0; n--)
+        say(p, &(char){(char)below(p, 256)}, 1);
+    expect(p, REFUSED);
+}
+
+static void ask_hundreds(struct peer *p)
+{
+    while (p->asked < 100 || (p->asked < 400 && below(p, 200) > 0))
+        request(p, &good[0]);
+    p->must = p->asked;
+    if (below(p, 2) == 0) {
+        p->sip = below(p, 2) == 0 ? 0 : 1 + below(p, 500);
+        p->sip_ns = below_ms(p, 30);
+        p->must = 0;
+        p->firehose = p->sip == 0;
+        p->flood = p->firehose ? 2 << 20 : 0; /* until the server has no room for answers */
+    }
+}
+
+static void ask_and_flood(struct peer *p)
+{
+    request(p, &floods[below(p, FLOODS)]);
+    p->flood = 1 << 20;
+    p->dawdles = true;
+}
+
+/* A byte that is wrong, missing or too many, and any answer is right. */
+static void garble(struct peer *p)
+{
+    for (unsigned n = 1 + below(p, 3); n > 0; n--)
+        say(p, good[n - 1].text, good[n - 1].length);
+    char *at = p->text + below(p, (unsigned)p->length);
+    size_t behind = (size_t)(p->text + p->length - at);
+
+    switch (below(p, 3)) {
+    case 0:
+        *at = (char)below(p, 256);
+        break;
+    case 1:
+        memmove(at, at + 1, behind - 1);
+        p->length--;
+        break;
+    default:
+        memmove(at + 1, at, behind);
+        p->length++;
+        break;
+    }
+    for (int i = 0; i < 4; i++)
+        expect(p, WHATEVER);
+}
+
+static void choose_part(struct peer *p)
+{
+    bool prompt = below(p, 4) > 0, whole = below(p, 4) > 0;
+
+    p->bite = p->sip = SIZE_MAX;
+    if (!prompt) {
+        p->bite = below(p, 2) == 0 ? 1 : 1 + below(p, 100);
+        p->bite_ns = p->bite == 1 ? 5 * NET_NS_PER_MS + below_ms(p, 100) : below_ms(p, 10);
+        p->dawdles = true;
+    }
+    if (below(p, 3) == 0) {
+        p->leave = HALF_CLOSE + below(p, 3);
+        p->leave_ns = p->leave == HALF_CLOSE ? 0 : below(p, 2) * below_ms(p, 800);
+    }
+    p->hard_of_hearing = below(p, 4) == 0;
+
+    switch (below(p, 16)) {
+    case 0: /* says nothing */
+        break;
+    case 1:
+        say_garbage(p);
+        break;
+    case 2:
+        ask_hundreds(p);
+        break;
+    case 3:
+        ask_and_flood(p);
+        break;
+    case 4:
+    case 5:
+        garble(p);
+        break;
+    default:
+        ask_a_few(p, prompt && whole, whole);
+        break;
+    }
+}
+
+/* ---- what it hears */
+
+static void shut(struct peer *p)
+{
+    close(p->fd);
+    p->fd = -1;
+    p->send_at_ns = net_now_ns() + below_ms(p, 100); /* the next one */
+}
+
+static void print_bytes(const char *name, const char *bytes, size_t length)
+{
+    fprintf(stderr, "  %s: ", name);
+    for (size_t i = 0; i < length && i < 400; i++)
+        if (bytes[i] < ' ' || bytes[i] > '~' || bytes[i] == '\\')
+            fprintf(stderr, "\\x%02x", (unsigned)bytes[i] & 0xff);
+        else
+            fputc(bytes[i], stderr);
+    fprintf(stderr, "%s\n", length > 400 ? " ..." : "");
+}
+
+static void wrong(struct peer *p, const char *what)
+{
+    if (++wrongs <= SHOWN) {
+        fprintf(stderr, "%s: connection %ld of seed %llu, answer %zu of %zu (%.*s): %s\n",
+                program_invocation_short_name, p->number, (unsigned long long)seed, p->answered + 1,
+                p->asked, (int)(p->asked < 20 ? p->asked : 20), p->expected, what);
+        print_bytes("sent", p->text, p->sent < p->length ? p->sent : p->length);
+        print_bytes("came", p->answer, p->held);
+    }
+    shut(p);
+}
+
+/* The server has closed the connection. */
+static void hung_up(struct peer *p)
+{
+    if (p->answered < p->must && !p->closed && !p->late) {
+        wrong(p, "the server closed instead");
+        return;
+    }
+    cut += p->answered < p->asked;
+    shut(p);
+}
+
+static bool fits(const struct peer *p, const struct answer *a)
+{
+    char letter = p->expected[p->answered];
+
+    if (letter == WHATEVER || (a->letter == TIMED_OUT && (p->dawdles || p->late)))
+        return true;
+    if (letter == REFUSED)
+        return a->status == 400 || a->status == 408 || a->status == 414 || a->status == 431;
+    if (strchr("sFS", letter) != NULL)
+        return a->status == 200;
+    return letter == a->letter;
+}
+
+static bool is_body(const struct answer *a, char letter, const char *body, size_t length)
+{
+    bool fast = length == 14 && memcmp(body, "That was fast!", 14) == 0;
+    bool slow = length == 14 && memcmp(body, "That was slow!", 14) == 0;
+    size_t text = strlen(a->text);
+
+    if (a->status == 200)
+        return letter == FAST ? fast : letter == SLOW ? slow : fast || slow;
+    return length > text + 2 && memcmp(body, a->text, text) == 0 && body[text] == ':' &&
+           memchr(body, '\n', length) == body + length - 1;
+}
+
+/* The value of a field, or NULL. */
+static const char *field(const char *head, const char *name)
+{
+    const char *at = strstr(head, name);
+
+    return at == NULL ? NULL : at + strlen(name);
+}
+
+static const struct answer *find_known(const char *head)
+{
+    for (size_t i = 0; i < KNOWN; i++) {
+        size_t length = strlen(known[i].text);
+        if (strncmp(head, "HTTP/1.1 ", 9) == 0 && strncmp(head + 9, known[i].text, length) == 0 &&
+            strncmp(head + 9 + length, "\r\n", 2) == 0)
+            return &known[i];
+    }
+    return NULL;
+}
+
+/* Takes one answer off the front, if it is there: then *taken is true. Returns what is wrong with
+ * it, or NULL. */
+static const char *take(struct peer *p, bool *taken)
+{
+    char head[512 + 1] = "", letter = p->expected[p->answered];
+    const char *end = memmem(p->answer, p->held, "\r\n\r\n", 4);
+    size_t length = end == NULL ? p->held : (size_t)(end + 4 - p->answer);
+
+    *taken = false;
+    if (p->closed || p->answered == p->asked)
+        return p->closed ? "comes behind the last one" : "answers what nobody has asked";
+    if (length > 512)
+        return "has no end";
+    if (end == NULL)
+        return NULL;
+    memcpy(head, p->answer, length);
+
+    const struct answer *a = find_known(head);
+    const char *size = field(head, "\r\nContent-Length: "), *date = field(head, "\r\nDate: ");
+    if (a == NULL)
+        return "has no status that is known";
+    if (!fits(p, a))
+        return "does not fit";
+    if (size == NULL || strspn(size, "0123456789") == 0 || strspn(size, "0123456789") > 2)
+        return "has no length";
+    if (date == NULL || strcspn(date, "\r") != 29 || field(head, "\r\nServer: ") == NULL ||
+        field(head, "\r\nContent-Type: text/plain; charset=utf-8\r\n") == NULL)
+        return "lacks a field";
+    if ((a->status == 405) != (field(head, "\r\nAllow: GET, HEAD\r\n") != NULL))
+        return "has Allow, or lacks it";
+
+    size_t body = 0;
+    if (letter != HEAD_FAST && letter != HEAD_SLOW) {
+        body = strtoul(size, NULL, 10);
+        if (p->held < length + body)
+            return NULL;
+        if (!is_body(a, letter, p->answer + length, body))
+            return "has another body";
+    }
+    p->closed = field(head, "\r\nConnection: close\r\n") != NULL;
+    if (!p->closed && strchr("btuhv", a->letter) != NULL)
+        return "does not say that it closes";
+    answers[a - known]++;
+    p->answered++;
+    p->held -= length + body;
+    memmove(p->answer, p->answer + length + body, p->held);
+    *taken = true;
+    return NULL;
+}
+
+static void receive(struct peer *p, int64_t now_ns)
+{
+    size_t room = sizeof p->answer - p->held;
+    ssize_t n = recv(p->fd, p->answer + p->held, p->sip < room ? p->sip : room, 0);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        p->readable = errno == EINTR;
+        return;
+    }
+    if (n < 0 && errno == ECONNREFUSED)
+        die("connect to port %d:", ntohs(server.sin_port));
+    if (n == 0 && p->hard_of_hearing && p->end_at_ns > now_ns && p->answered >= p->must) {
+        p->sip = 0;
+        return;
+    }
+    if (n <= 0) {
+        hung_up(p);
+        return;
+    }
+    p->held += (size_t)n;
+    p->read_at_ns = now_ns + p->sip_ns;
+    for (bool more = true; more && p->held > 0;) {
+        const char *complaint = take(p, &more);
+        if (complaint != NULL) {
+            wrong(p, complaint);
+            return;
+        }
+    }
+    if (p->answered == p->asked && !p->closed && p->length + p->flood == p->sent &&
+        below(p, 2) == 0 && p->end_at_ns > now_ns + 300 * NET_NS_PER_MS)
+        p->end_at_ns = now_ns + 300 * NET_NS_PER_MS; /* time enough for an answer too many */
+}
+
+/* ---- and when */
+
+static void begin(struct peer *p, int64_t now_ns)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = p};
+    struct sockaddr_in source = {.sin_family = AF_INET};
+
+    memset(p, 0, offsetof(struct peer, expected));
+    p->number = ++connections;
+    p->random = seed << 32 ^ (uint64_t)p->number;
+    choose_part(p);
+    p->send_at_ns = p->read_at_ns = now_ns;
+    p->end_at_ns = now_ns + LIFE_MS * NET_NS_PER_MS;
+
+    /* an address has about 28000 ports, and each is unusable for a minute */
+    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (in_addr_t)(p->number % 250));
+    p->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (p->fd < 0)
+        die("socket:");
+    if (setsockopt(p->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int)) < 0 ||
+        bind(p->fd, (struct sockaddr *)&source, sizeof source) < 0 ||
+        (p->sip < SIZE_MAX &&
+         setsockopt(p->fd, SOL_SOCKET, SO_RCVBUF, &(int){4096}, sizeof(int)) < 0) ||
+        epoll_ctl(epoll, EPOLL_CTL_ADD, p->fd, &event) < 0 ||
+        (connect(p->fd, (struct sockaddr *)&server, sizeof server) < 0 && errno != EINPROGRESS))
+        die("connection %ld to port %d:", p->number, ntohs(server.sin_port));
+}
+
+static void all_is_sent(struct peer *p, int64_t now_ns)
+{
+    if (p->leave == HALF_CLOSE)
+        shutdown(p->fd, SHUT_WR);
+    else if (p->leave != STAY && p->end_at_ns > now_ns + p->leave_ns)
+        p->end_at_ns = now_ns + p->leave_ns;
+}
+
+static void send_some(struct peer *p, int64_t now_ns)
+{
+    static char filler[65536], requests[65536];
+    const char *from = filler;
+    size_t n = sizeof filler - good[0].length;
+
+    if (filler[0] == '\0') {
+        memset(filler, 'a', sizeof filler);
+        for (size_t i = 0; i < sizeof requests; i++)
+            requests[i] = good[0].text[i % good[0].length];
+    }
+    if (p->sent < p->length) {
+        from = p->text + p->sent;
+        n = p->length - p->sent;
+    } else {
+        if (p->firehose)
+            from = requests + (p->sent - p->length) % good[0].length;
+        if (n > p->length + p->flood - p->sent)
+            n = p->length + p->flood - p->sent;
+    }
+    ssize_t sent = n == 0 ? 0 : send(p->fd, from, n < p->bite ? n : p->bite, MSG_NOSIGNAL);
+    if (sent >= 0) {
+        p->sent += (size_t)sent;
+        p->send_at_ns = now_ns + p->bite_ns;
+        if (p->sent < p->length + p->flood)
+            return;
+        p->send_at_ns = INT64_MAX;
+        all_is_sent(p, now_ns);
+    } else if (errno == EAGAIN || errno == EINTR) {
+        p->writable = errno == EINTR;
+    } else {
+        p->send_at_ns = INT64_MAX; /* what it has answered before may still be there to read */
+    }
+}
+
+static void depart(struct peer *p)
+{
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+    if (p->leave == RESET)
+        setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    left++;
+    shut(p);
+}
+
+/* Does what the time has come for. Returns when there is more to do; events come before that. */
+static int64_t act(struct peer *p, int64_t now_ns)
+{
+    if (p->fd < 0 && p->send_at_ns <= now_ns)
+        begin(p, now_ns);
+    if (p->fd >= 0 && p->writable && p->send_at_ns <= now_ns)
+        send_some(p, now_ns);
+    if (p->fd >= 0 && p->readable && p->sip > 0 && p->read_at_ns <= now_ns)
+        receive(p, now_ns);
+    if (p->fd >= 0 && p->end_at_ns <= now_ns)
+        depart(p);
+
+    int64_t next_ns = p->fd < 0 ? p->send_at_ns : p->end_at_ns;
+    if (p->fd >= 0 && p->writable && p->send_at_ns < next_ns)
+        next_ns = p->send_at_ns;
+    if (p->fd >= 0 && p->readable && p->sip > 0 && p->read_at_ns < next_ns)
+        next_ns = p->read_at_ns;
+    return next_ns;
+}
+
+static void run(struct peer *peers, long count, int64_t until_ns)
+{
+    struct epoll_event events[BATCH];
+
+    for (int64_t now_ns = net_now_ns(), last_ns = now_ns; now_ns < until_ns;
+         now_ns = net_now_ns()) {
+        bool late = now_ns - last_ns > LATE_MS * NET_NS_PER_MS;
+        int64_t next_ns = until_ns;
+        last_ns = now_ns;
+        for (struct peer *p = peers; p < peers + count; p++) {
+            p->late |= late;
+            int64_t at_ns = act(p, now_ns);
+            if (at_ns < next_ns)
+                next_ns = at_ns;
+        }
+        int64_t wait_ms = (next_ns - net_now_ns() + NET_NS_PER_MS - 1) / NET_NS_PER_MS;
+        if (wait_ms > 100)
+            wait_ms = 100; /* else a long wait would count as being late */
+        int n = epoll_wait(epoll, events, BATCH, wait_ms < 0 ? 0 : (int)wait_ms);
+        if (n < 0 && errno != EINTR)
+            die("epoll_wait:");
+        for (int i = 0; i < n; i++) {
+            struct peer *p = events[i].data.ptr;
+            p->readable |= (events[i].events & ~(unsigned)EPOLLOUT) != 0;
+            p->writable |= (events[i].events & ~(unsigned)EPOLLIN) != 0;
+        }
+    }
+    for (struct peer *p = peers; p < peers + count; p++)
+        if (p->fd >= 0) {
+            p->leave = RESET; /* hangs up on whatever the server is at */
+            depart(p);
+        }
+}
+
+static _Noreturn void refuse(const char *what, const char *value, const char *wanted)
+{
+    fprintf(stderr, "%s: %s%s: %s\n", program_invocation_short_name, what, value, wanted);
+    exit(2);
+}
+
+static long number(const char *option, const char *value, long most)
+{
+    size_t length = strlen(value);
+    long n = strtol(value, NULL, 10);
+
+    if (length < 1 || length > 9 || strspn(value, "0123456789") < length || n < 1 || n > most) {
+        fprintf(stderr, "%s: %s %s: want a number from 1 to %ld\n", program_invocation_short_name,
+                option, value, most);
+        exit(2);
+    }
+    return n;
+}
+
+static void parse_url(const char *url)
+{
+    char host[16] = "";
+    size_t length = strncmp(url, "http://", 7) == 0 ? strcspn(url + 7, ":") : 0;
+
+    if (length < sizeof host)
+        memcpy(host, url + 7, length);
+    if (inet_pton(AF_INET, host, &server.sin_addr) != 1 || url[7 + length] != ':' ||
+        ntohl(server.sin_addr.s_addr) >> 24 != 127)
+        refuse("", url, "want http://127.0.0.1:PORT: this is for servers of one's own");
+    server.sin_port = htons((in_port_t)number("port", url + 8 + length, 65535));
+}
+
+static const char usage[] =
+    "usage: %s [OPTION]... URL\n"
+    "Abuses the server at URL, http://127.0.0.1:PORT, whose --timeout has to be 1 s or more, and\n"
+    "prints what it answered. left: connections that the client ended before the server did;\n"
+    "cut: that the server ended before it had answered everything, for a reason.\n\n"
+    "  --seed N         what the connections do follows from it (1)\n"
+    "  --seconds S      how long (10)\n"
+    "  --connections K  at a time (100)\n"
+    "  --help\n\n"
+    "Exit status: 0 if no answer was wrong or missing, 1 if one was, 2 for a bad command line.\n";
+
+int main(int argc, char **argv)
+{
+    enum { SEED, SECONDS, CONNECTIONS, HELP };
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, SEED},
+        {"seconds", required_argument, NULL, SECONDS},
+        {"connections", required_argument, NULL, CONNECTIONS},
+        {"help", no_argument, NULL, HELP},
+        {0},
+    };
+    long seconds = 10, count = 100;
+    struct rlimit limit;
+
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        switch (c) {
+        case SEED:
+            seed = (uint64_t)number("--seed", optarg, 999999999);
+            break;
+        case SECONDS:
+            seconds = number("--seconds", optarg, 86400);
+            break;
+        case CONNECTIONS:
+            count = number("--connections", optarg, MOST);
+            break;
+        case HELP:
+            printf(usage, program_invocation_short_name);
+            exit(fflush(stdout) == 0 ? 0 : 1);
+        default: /* getopt_long has named it */
+            exit(2);
+        }
+    if (argc - optind != 1)
+        refuse("", "no server", "want a URL; see --help");
+    parse_url(argv[optind]);
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        die("getrlimit:");
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        die("setrlimit:");
+    struct peer *peers = calloc((size_t)count, sizeof *peers);
+    epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (peers == NULL || epoll < 0)
+        die("set up:");
+    for (long i = 0; i < count; i++)
+        peers[i].fd = -1;
+    run(peers, count, net_now_ns() + seconds * NET_NS_PER_S);
+
+    printf("connections");
+    for (int i = 0; i < KNOWN; i++)
+        printf("\t%d", known[i].status);
+    printf("\tleft\tcut\twrong\n%ld", connections);
+    for (int i = 0; i < KNOWN; i++)
+        printf("\t%ld", answers[i]);
+    printf("\t%ld\t%ld\t%ld\n", left, cut, wrongs);
+    free(peers);
+    if (fflush(stdout) != 0)
+        die("write to stdout:");
+    return wrongs == 0 ? 0 : 1;
+}
