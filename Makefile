@@ -50,8 +50,11 @@ scale: all $(BUILD)/hold ## what idle connections and waiting clients cost, and 
 peers: all $(BUILD)/floor ## the same beside gunicorn, uvicorn, Node and nginx
 	@BUILD=$(BUILD) tests/peers.sh
 
-figures: ## draw the pictures from tests/results (tests/figures.sh --measure: measure first)
+figures: ## draw the pictures from tests/results
 	@tests/figures.sh
+
+measure: all $(BUILD)/hold $(BUILD)/floor ## measure tests/results anew (a quarter of an hour), and draw
+	@BUILD=$(BUILD) tests/figures.sh --measure
 
 tables: ## write the figures of tests/results into the tables of the tutorial
 	@tests/tables.sh
@@ -89,7 +92,7 @@ lint: ## clang-format, clang-tidy, gcc -fanalyzer, cppcheck and shellcheck over 
 	shellcheck tests/*.sh .ci/run
 
 memcheck: ## memcheck and helgrind over the tests
-	$(MAKE) BUILD=build/valgrind CFLAGS='-O1 -g' all $(CHECKS:%=build/valgrind/%)
+	$(MAKE) BUILD=build/valgrind CFLAGS='-O1 -g' all build/valgrind/hostile $(CHECKS:%=build/valgrind/%)
 	tests/memcheck.sh build/valgrind
 
 coverage: ## which lines and branches of common/ do the tests reach?
@@ -154,5 +157,5 @@ endif
 
 -include $(wildcard $(BUILD)/*.d $(BUILD)/common/*.d)
 
-.PHONY: all $(STAGES) probe latency test soak scale peers figures tables tutorial tutorial-test deps \
+.PHONY: all $(STAGES) probe latency test soak scale peers figures measure tables tutorial tutorial-test deps \
 		deps-tools deps-peers deps-tutorial faults bugs fuzz format lint memcheck coverage clean help
