@@ -27,7 +27,7 @@ NEED = echo '\#include <$(1)>' | $(CC) -E -x c - >/dev/null 2>&1 || { \
 all: $(STAGES:%=$(BUILD)/%) $(BUILD)/probe ## build the six servers and the measuring client
 
 05-epoll: ## build one stage (any of the six)
-$(STAGES) probe: %: $(BUILD)/%
+$(STAGES) probe trigger early: %: $(BUILD)/%
 
 latency: all ## the experiment: which stage lets /fast wait behind /slow?
 	@BUILD=$(BUILD) tests/latency.sh
@@ -61,7 +61,7 @@ tables: ## write the figures of tests/results into the tables of the tutorial
 
 tutorial: $(BUILD)/tutorial.html ## the tutorial as one HTML page
 
-tutorial-test: all $(BUILD)/check_stages $(BUILD)/hold ## does the tutorial tell the truth?
+tutorial-test: all $(BUILD)/check_stages $(BUILD)/hold $(BUILD)/trigger $(BUILD)/early ## does the tutorial tell the truth?
 	@tests/tutorial.sh
 	@BUILD=$(BUILD) tests/proxy.sh
 
@@ -116,8 +116,13 @@ $(STAGES:%=$(BUILD)/%): $(BUILD)/%: %/server.c $(COMMON)
 	@$(if $(filter 06%,$*),$(call NEED,ev.h,libev-dev);) \
 	set -x; $(COMPILE) $(filter %.c %.o,$^) -o $@ $(if $(filter 02%,$*),-pthread) $(if $(filter 06%,$*),-lev)
 
-$(BUILD)/probe $(BUILD)/hold $(BUILD)/floor $(BUILD)/hostile: $(BUILD)/%: tests/%.c $(COMMON)
+# the clients, and the small experiments of the tutorial
+CLIENTS := probe hold floor hostile trigger
+$(CLIENTS:%=$(BUILD)/%): $(BUILD)/%: tests/%.c $(COMMON)
 	$(COMPILE) $(filter %.c %.o,$^) -o $@
+
+$(BUILD)/early: tests/early.c $(COMMON)
+	@$(call NEED,ev.h,libev-dev); set -x; $(COMPILE) $(filter %.c %.o,$^) -o $@ -lev
 
 $(BUILD)/tutorial.html: tutorial.md tests/tutorial.css $(wildcard 0*/*.svg tests/*.svg)
 	@mkdir -p $(@D)
@@ -157,5 +162,5 @@ endif
 
 -include $(wildcard $(BUILD)/*.d $(BUILD)/common/*.d)
 
-.PHONY: all $(STAGES) probe latency test soak scale peers figures measure tables tutorial tutorial-test deps \
+.PHONY: all $(STAGES) probe trigger early latency test soak scale peers figures measure tables tutorial tutorial-test deps \
 		deps-tools deps-peers deps-tutorial faults bugs fuzz format lint memcheck coverage clean help

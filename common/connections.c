@@ -100,20 +100,6 @@ static void end(struct connection *c)
         resume_accepting();
 }
 
-static void respond(struct connection *c)
-{
-    static char date[HTTP_DATE_SIZE];
-    static time_t dated;
-    time_t today = time(NULL);
-
-    if (today != dated)
-        http_date(date, dated = today);
-    c->close = draining || !c->request.keep_alive;
-    c->size = http_respond(c->output, &c->request, options->name, date, !c->close);
-    c->sent = 0;
-    enter(c, WRITING);
-}
-
 /* What a step comes to: another step can follow at once, the connection waits, or it is over. */
 enum outcome { GO_ON, WAIT, END };
 
@@ -122,55 +108,19 @@ static enum outcome failed(void)
     return errno == EAGAIN || errno == EINTR ? WAIT : END;
 }
 
-/* Receives once for each event, and leaves the rest to the next turn: a client that sends without
- * end must not keep us from the others. */
-static enum outcome read_head(struct connection *c, bool *readable)
-{
-    if (http_parse(&c->request, c->input, c->length)) {
-        if (c->request.status == 200 && c->request.route == HTTP_SLOW) {
-            if (!options->block) {
-                enter(c, SLEEPING);
-                return WAIT;
-            }
-            net_sleep_until(net_now_ns() + options->delay_ns); /* the trap: everybody waits */
-            now_ns = clock_ns();
-        }
-        respond(c);
-        return GO_ON;
-    }
-    if (c->state == IDLE && http_begun(&c->request))
-        enter(c, READING);
-    if (*readable) {
-        *readable = false;
-        ssize_t n = recv(c->fd, c->input + c->length, sizeof c->input - c->length, 0);
-        if (n > 0) {
-            now_ns = clock_ns(); /* not before: a delay counts from what has arrived */
-            c->length += (size_t)n;
-            if (c->state == IDLE)
-                c->begun_ns = now_ns;
-            return GO_ON;
-        }
-        if (n == 0 || failed() == END)
-            return END;
-    }
-    if (c->state == IDLE)
-        return draining || c->deadline_ns <= now_ns ? END : WAIT;
-    if (c->deadline_ns > now_ns)
-        return WAIT;
-    http_time_out(&c->request);
-    respond(c);
-    return GO_ON;
-}
-
 static enum outcome write_response(struct connection *c)
 {
     ssize_t n = send(c->fd, c->output + c->sent, c->size - c->sent, MSG_NOSIGNAL);
 
-    if (n < 0)
-        return failed();
-    c->sent += (size_t)n;
-    if (c->sent < c->size)
-        return WAIT;
+    if (n < 0 && failed() == END)
+        return END;
+    if (n > 0)
+        c->sent += (size_t)n;
+    if (c->sent < c->size) {
+        if (c->state != WRITING)
+            enter(c, WRITING);
+        return c->deadline_ns <= now_ns ? END : WAIT;
+    }
     if (options->verbose)
         net_log(c->fd, c->input + c->request.start, c->length - c->request.start, c->request.status,
                 now_ns - c->begun_ns);
@@ -194,39 +144,91 @@ static enum outcome write_response(struct connection *c)
     return WAIT;
 }
 
+static enum outcome respond(struct connection *c)
+{
+    static char date[HTTP_DATE_SIZE];
+    static time_t dated;
+    time_t today = time(NULL);
+
+    if (today != dated)
+        http_date(date, dated = today);
+    c->close = draining || !c->request.keep_alive;
+    c->size = http_respond(c->output, &c->request, options->name, date, !c->close);
+    c->sent = 0;
+    return write_response(c); /* mostly there is room, and nothing to wait for */
+}
+
+/* Receives once for each event, and leaves the rest to the next turn: a client that sends without
+ * end must not keep us from the others. */
+static enum outcome read_head(struct connection *c, bool *readable)
+{
+    if (http_parse(&c->request, c->input, c->length)) {
+        if (c->request.status == 200 && c->request.route == HTTP_SLOW) {
+            if (!options->block) {
+                enter(c, SLEEPING);
+                return WAIT;
+            }
+            net_sleep_until(net_now_ns() + options->delay_ns); /* the trap: everybody waits */
+            now_ns = clock_ns();
+        }
+        return respond(c);
+    }
+    if (c->state == IDLE && http_begun(&c->request))
+        enter(c, READING);
+    if (*readable) {
+        *readable = false;
+        ssize_t n = recv(c->fd, c->input + c->length, sizeof c->input - c->length, 0);
+        if (n > 0) {
+            now_ns = clock_ns(); /* not before: a delay counts from what has arrived */
+            c->length += (size_t)n;
+            if (c->state == IDLE)
+                c->begun_ns = now_ns;
+            return GO_ON;
+        }
+        if (n == 0 || failed() == END)
+            return END;
+    }
+    if (c->state == IDLE)
+        return draining || c->deadline_ns <= now_ns ? END : WAIT;
+    if (c->deadline_ns > now_ns)
+        return WAIT;
+    http_time_out(&c->request);
+    return respond(c);
+}
+
 static enum outcome drop_input(struct connection *c)
 {
     ssize_t n = recv(c->fd, c->input, sizeof c->input, 0);
 
-    if (n < 0)
-        return failed();
-    c->length += (size_t)n;
-    return n > 0 && c->length < NET_LINGER_BYTES ? WAIT : END;
+    if (n == 0 || (n < 0 && failed() == END) || c->deadline_ns <= now_ns)
+        return END;
+    if (n > 0)
+        c->length += (size_t)n;
+    return c->length < NET_LINGER_BYTES ? WAIT : END;
 }
 
 /* Goes on as far as possible, and only then tells the stage what to watch for, if that has
  * changed: an answer that can be sent at once costs no call to watch. */
 static void advance(struct connection *c, bool readable)
 {
-    enum outcome outcome = WAIT;
+    enum outcome outcome = GO_ON;
 
-    do
+    while (outcome == GO_ON)
         switch (c->state) {
         case IDLE:
         case READING:
             outcome = read_head(c, &readable);
             break;
+        case SLEEPING:
+            outcome = c->deadline_ns <= now_ns ? respond(c) : WAIT;
+            break;
         case WRITING:
             outcome = write_response(c);
             break;
-        case LINGERING:
+        default: /* LINGERING */
             outcome = drop_input(c);
             break;
-        default: /* SLEEPING: only time can end it */
-            outcome = WAIT;
-            break;
         }
-    while (outcome == GO_ON);
 
     enum want want = wants[c->state];
     if (outcome == WAIT && want != c->watched) {
@@ -237,23 +239,6 @@ static void advance(struct connection *c, bool readable)
     }
     if (outcome == END)
         end(c);
-}
-
-static void time_out(struct connection *c)
-{
-    switch (c->state) {
-    case IDLE:
-    case READING:
-        advance(c, true); /* it may have sent while the loop was busy: one more look */
-        break;
-    case SLEEPING:
-        respond(c);
-        advance(c, false);
-        break;
-    default:
-        end(c);
-        break;
-    }
 }
 
 void connections_start(const struct options *o, int fd, watch_function *w, int64_t (*clock)(void))
@@ -308,7 +293,7 @@ void connections_expire(void)
         struct connection *c;
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): does not see that TAILQ_REMOVE removes */
         while ((c = TAILQ_FIRST(&queues[state])) != NULL && c->deadline_ns <= now_ns)
-            time_out(c);
+            advance(c, true); /* it may have sent while the loop was busy: one more look */
     }
     if (resume_ns != 0 && resume_ns <= now_ns)
         resume_accepting();

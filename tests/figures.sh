@@ -53,7 +53,7 @@ trap 'exit 143' TERM
 # What was measured where and when goes with the figures.
 machine() {
     model=$(sed -n 's/^model name[^:]*: *//p; s/^Model[^:]*: *//p' /proc/cpuinfo | sed 1q)
-    echo "# ${model:-$(uname -m)}, $(getconf _NPROCESSORS_ONLN) cores, $(uname -sr), $(date -u +%F)"
+    echo "# ${model:-$(uname -m)}, $(getconf _NPROCESSORS_ONLN) cores, $(uname -s) $(uname -r | cut -d- -f1), $(date -u +%F)"
 }
 
 others=0

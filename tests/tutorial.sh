@@ -77,7 +77,7 @@ done <"$work/paths"
 
 if [ "${1:-}" != --static ]; then
     if command -v clitest >/dev/null; then
-        make -s all build/check_stages build/hold >/dev/null || exit 1
+        make -s all build/check_stages build/hold trigger early >/dev/null || exit 1
         PATH=$PATH LC_ALL=C.UTF-8 clitest --prefix 4 "$text"
         say $? "the commands"
     else
