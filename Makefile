@@ -82,9 +82,11 @@ format: ## lay out the code as .clang-format has it
 
 lint: ## clang-format, clang-tidy, gcc -fanalyzer, cppcheck and shellcheck over all
 	clang-format --dry-run -Werror common/*.[ch] 0*/*.c tests/*.c
-	cppcheck --quiet --std=c11 --enable=warning,style,performance,portability --inline-suppr \
-	  --suppress=missingIncludeSystem --error-exitcode=1 -D_GNU_SOURCE -I. \
-	  -D'LIST_FOREACH(v,h,f)=for (v = (h)->lh_first; v; v = v->f.le_next)' common 0*/ tests
+	for file in common/*.c 0*/*.c tests/*.c; do \
+	  cppcheck --quiet --std=c11 --enable=warning,style,performance,portability --inline-suppr \
+	    --suppress=missingIncludeSystem --suppress=unusedStructMember:tests/check_connections.c \
+	    --error-exitcode=1 -D_GNU_SOURCE -I. $$file || exit 1; \
+	done
 	for file in common/*.c 0*/*.c tests/*.c; do \
 	  clang-tidy --quiet $$file -- -std=gnu11 -D_GNU_SOURCE -I. 2>/dev/null || exit 1; \
 	  gcc -std=gnu11 -D_GNU_SOURCE -I. -O2 -fanalyzer -Werror -c $$file -o /dev/null || exit 1; \

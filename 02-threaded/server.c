@@ -73,11 +73,9 @@ static void start_thread(int fd, const pthread_attr_t *attributes)
 
 static void hang_up_idle(void)
 {
-    struct client *client;
-
     pthread_mutex_lock(&lock);
-    LIST_FOREACH (client, &clients, link)
-        blocking_hang_up(&client->conversation);
+    for (struct client *c = LIST_FIRST(&clients); c != NULL; c = LIST_NEXT(c, link))
+        blocking_hang_up(&c->conversation);
     pthread_mutex_unlock(&lock);
 }
 

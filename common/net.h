@@ -25,7 +25,7 @@ struct options {
 
 /* Ends the program with one line on stderr and status 1. A format that ends in a colon gets the
  * text of errno behind it. */
-_Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 /* Reads the command line. --help and --version end the program with 0, a mistake with 2 and a
  * line that names the option and the value. The strings belong to argv. */

@@ -45,7 +45,6 @@ static void check_same(const char *name, const char *how, size_t cut, const stru
 static struct http_request parse_every_way(const char *name, const char *bytes, size_t length)
 {
     static const char next[] = "\r\nHEAD /slow HTTP/1.0\r\nConnection: close\r\n\r\n";
-    static char both[ROOM];
     struct http_request whole = {0}, bytewise = {0}, followed = {0};
     bool known = parse(&whole, bytes, length);
     size_t arrived = 0;
@@ -65,6 +64,7 @@ static struct http_request parse_every_way(const char *name, const char *bytes, 
                   decisive);
     check_same(name, "byte by byte", 1, &bytewise, &whole);
     if (known) {
+        static char both[ROOM];
         memcpy(both, bytes, length);
         memcpy(both + length, next, sizeof next - 1);
         ck_assert(parse(&followed, both, length + sizeof next - 1));

@@ -81,10 +81,10 @@ static _Noreturn void refuse(const char *what, const char *value, const char *wa
 /* A number with nothing before or behind it, or -1. */
 static double number(const char *text)
 {
-    char *end;
+    char *end = NULL;
     double value = strspn(text, "0123456789.") == strlen(text) ? strtod(text, &end) : -1;
 
-    return value < 0 || end == text || *end != '\0' ? -1 : value;
+    return end == NULL || end == text || *end != '\0' ? -1 : value;
 }
 
 static void finish(struct request *r, int error)
@@ -691,6 +691,8 @@ int main(int argc, char **argv)
             refuse("", argv[optind + i], "more than 1000000 requests in all");
     }
 
+    if (count == 0)
+        refuse("", url, "nothing to ask for; see --help");
     struct request *requests = calloc((size_t)count, sizeof *requests);
     struct request **order = calloc((size_t)count, sizeof(*order));
     if (requests == NULL || order == NULL)
