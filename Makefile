@@ -8,10 +8,14 @@ SANITIZE =
 WERROR   =
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
-HARDEN   := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -pie -Wl,-z,relro,-z,now
+HARDEN   := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 CHECKED  := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 COMPILE   = $(CC) -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(WERROR),-Werror) $(CFLAGS) \
             $(if $(SANITIZE),$(CHECKED),$(HARDEN)) -MMD -MP
+
+PIE      := -pie -Wl,-z,relro,-z,now
+LINK      = $(if $(SANITIZE),,$(PIE))
+SHOW      = $(if $(findstring s,$(firstword -$(MAKEFLAGS))),,set -x;)
 
 STAGES := 01-blocking 02-threaded 03-select 04-poll 05-epoll 06-libev
 CHECKS := check_http check_connections check_stages
@@ -116,15 +120,15 @@ $(BUILD)/common/%.o: common/%.c
 
 $(STAGES:%=$(BUILD)/%): $(BUILD)/%: %/server.c $(COMMON)
 	@$(if $(filter 06%,$*),$(call NEED,ev.h,libev-dev);) \
-	set -x; $(COMPILE) $(filter %.c %.o,$^) -o $@ $(if $(filter 02%,$*),-pthread) $(if $(filter 06%,$*),-lev)
+	$(SHOW) $(COMPILE) $(LINK) $(filter %.c %.o,$^) -o $@ $(if $(filter 02%,$*),-pthread) $(if $(filter 06%,$*),-lev)
 
 # the clients, and the small experiments of the tutorial
 CLIENTS := probe hold floor hostile trigger
 $(CLIENTS:%=$(BUILD)/%): $(BUILD)/%: tests/%.c $(COMMON)
-	$(COMPILE) $(filter %.c %.o,$^) -o $@
+	$(COMPILE) $(LINK) $(filter %.c %.o,$^) -o $@
 
 $(BUILD)/early: tests/early.c $(COMMON)
-	@$(call NEED,ev.h,libev-dev); set -x; $(COMPILE) $(filter %.c %.o,$^) -o $@ -lev
+	@$(call NEED,ev.h,libev-dev); $(SHOW) $(COMPILE) $(LINK) $(filter %.c %.o,$^) -o $@ -lev
 
 $(BUILD)/tutorial.html: tutorial.md tests/tutorial.css $(wildcard 0*/*.svg tests/*.svg)
 	@mkdir -p $(@D)
@@ -133,8 +137,8 @@ $(BUILD)/tutorial.html: tutorial.md tests/tutorial.css $(wildcard 0*/*.svg tests
 	  --metadata pagetitle='What happens beneath async/await?' tutorial.md -o $@
 
 $(CHECKS:%=$(BUILD)/%): $(BUILD)/%: tests/%.c $(COMMON)
-	@$(call NEED,check.h,check); set -x; \
-	$(COMPILE) $(filter %.c %.o,$^) -o $@ $$(pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt -pthread)
+	@$(call NEED,check.h,check); $(SHOW) \
+	$(COMPILE) $(LINK) $(filter %.c %.o,$^) -o $@ $$(pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt -pthread)
 
 # Half of the time for each fuzzer. What they find stays under build/, not in tests/corpus.
 FUZZ_SECONDS = 60
