@@ -42,7 +42,7 @@ static void *serve(void *argument)
 
 /* Out of descriptors, threads or memory: waits until a thread has ended, a second at most. seen is
  * the number of ends before the attempt that failed. */
-static void wait_for_an_end(unsigned seen)
+static void wait_for_thread_end(unsigned seen)
 {
     int64_t until_ns = net_now_ns() + NET_PAUSE_NS;
     struct timespec until = {until_ns / NET_NS_PER_S, until_ns % NET_NS_PER_S};
@@ -60,15 +60,15 @@ static void start_thread(int fd, const pthread_attr_t *attributes)
     pthread_t thread;
 
     for (; (client = malloc(sizeof *client)) == NULL; seen = ends)
-        wait_for_an_end(seen);
-    client->conversation = (struct conversation){.fd = fd, .idle = true};
+        wait_for_thread_end(seen);
+    client->conversation = (struct conversation){.fd = fd};
     pthread_mutex_lock(&lock);
     LIST_INSERT_HEAD(&clients, client, link);
     pthread_mutex_unlock(&lock);
-    /* It returns its error; errno is not set. What it is given is this client's own memory: the
-     * address of a variable of this loop would change under the thread's feet. */
+    /* It returns its error; errno is not set. What it is given is this client's own memory: a
+     * variable of the caller's would change under the thread's feet. */
     for (; pthread_create(&thread, attributes, serve, client) != 0; seen = ends)
-        wait_for_an_end(seen);
+        wait_for_thread_end(seen);
 }
 
 static void hang_up_idle(void)
@@ -107,7 +107,7 @@ int main(int argc, char **argv)
         else if (!net_accept_again(errno)) {
             if (net_stopping)
                 hang_up_idle(); /* for the sake of who waits in the kernel's queue */
-            wait_for_an_end(seen);
+            wait_for_thread_end(seen);
         }
     }
     close(listener);

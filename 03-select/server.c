@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 
 static fd_set reading, writing;
-static int count; /* the highest descriptor so far, and one */
+static int nfds; /* the highest descriptor so far, and one */
 
 static bool watch(int fd, enum want was, enum want want)
 {
@@ -23,8 +23,8 @@ static bool watch(int fd, enum want was, enum want want)
         FD_SET(fd, &reading);
     if (want == WANT_WRITE)
         FD_SET(fd, &writing);
-    if (fd >= count)
-        count = fd + 1;
+    if (fd >= nfds)
+        nfds = fd + 1;
     return true;
 }
 
@@ -40,17 +40,17 @@ int main(int argc, char **argv)
     connections_start(&options, listener, watch, net_now_ns);
 
     while (connections_remain()) {
-        fd_set readable = reading, writable = writing; /* select overwrites its arguments */
         int wait_ms = connections_wait_ms();
         struct timespec wait = {wait_ms / 1000, wait_ms % 1000 * NET_NS_PER_MS};
-        int ready =
-            pselect(count, &readable, &writable, NULL, wait_ms < 0 ? NULL : &wait, &unblocked);
+        struct timespec *timeout = wait_ms < 0 ? NULL : &wait;
+        fd_set readable = reading, writable = writing; /* select overwrites its arguments */
+        int ready = pselect(nfds, &readable, &writable, NULL, timeout, &unblocked);
 
         if (ready < 0)
             net_wait_failed("pselect");
         if (net_stopping)
             connections_drain();
-        for (int fd = 0; fd < count && ready > 0; fd++)
+        for (int fd = 0; fd < nfds && ready > 0; fd++)
             if (FD_ISSET(fd, &readable) || FD_ISSET(fd, &writable)) {
                 connections_ready(fd);
                 ready--;

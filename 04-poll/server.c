@@ -9,20 +9,19 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-static struct pollfd *fds; /* the place of a descriptor is its number; fd -1: poll ignores it */
+static struct pollfd *fds; /* indexed by descriptor */
 static size_t fds_size;
-static int count; /* the highest descriptor so far, and one */
+static int nfds; /* the highest descriptor so far, and one */
 
 static bool watch(int fd, enum want was, enum want want)
 {
-    struct pollfd *room = net_room(fds, &fds_size, (size_t)fd, sizeof *fds);
-
     (void)was;
+    struct pollfd *room = net_room(fds, &fds_size, (size_t)fd, sizeof *fds);
     if (room == NULL)
         return false;
     fds = room;
-    while (count <= fd)
-        fds[count++].fd = -1;
+    while (nfds <= fd)
+        fds[nfds++].fd = -1;                     /* poll ignores it */
     fds[fd].fd = want == WANT_NOTHING ? -1 : fd; /* events = 0 would not silence POLLHUP */
     fds[fd].events = want == WANT_WRITE ? POLLOUT : POLLIN;
     return true;
@@ -41,13 +40,14 @@ int main(int argc, char **argv)
     while (connections_remain()) {
         int wait_ms = connections_wait_ms();
         struct timespec wait = {wait_ms / 1000, wait_ms % 1000 * NET_NS_PER_MS};
-        int ready = ppoll(fds, (nfds_t)count, wait_ms < 0 ? NULL : &wait, &unblocked);
+        struct timespec *timeout = wait_ms < 0 ? NULL : &wait;
+        int ready = ppoll(fds, (nfds_t)nfds, timeout, &unblocked);
 
         if (ready < 0)
             net_wait_failed("ppoll");
         if (net_stopping)
             connections_drain();
-        for (int fd = 0; fd < count && ready > 0; fd++)
+        for (int fd = 0; fd < nfds && ready > 0; fd++)
             if (fds[fd].revents != 0) {
                 connections_ready(fd);
                 ready--;

@@ -9,19 +9,18 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { BATCH = 64 };
+enum { MAX_EVENTS = 64 };
 
-static int epoll;
+static int epoll_fd;
 
 static bool watch(int fd, enum want was, enum want want)
 {
-    /* events = 0 would not silence EPOLLHUP, so who wants nothing is taken out */
-    int change = was == WANT_NOTHING    ? EPOLL_CTL_ADD
-                 : want == WANT_NOTHING ? EPOLL_CTL_DEL
-                                        : EPOLL_CTL_MOD;
+    int op = was == WANT_NOTHING ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+    if (want == WANT_NOTHING) /* events = 0 would not silence EPOLLHUP */
+        op = EPOLL_CTL_DEL;
     struct epoll_event event = {.events = want == WANT_WRITE ? EPOLLOUT : EPOLLIN, .data.fd = fd};
 
-    return epoll_ctl(epoll, change, fd, &event) == 0;
+    return epoll_ctl(epoll_fd, op, fd, &event) == 0;
 }
 
 int main(int argc, char **argv)
@@ -32,14 +31,15 @@ int main(int argc, char **argv)
     sigset_t unblocked = net_block_stop();
     int listener = net_listen(&options, SOCK_NONBLOCK);
     workers_fork(&options, listener);
-    epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (epoll < 0)
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll_fd < 0)
         die("epoll_create1:");
     connections_start(&options, listener, watch, net_now_ns);
 
     while (connections_remain()) {
-        struct epoll_event events[BATCH];
-        int ready = epoll_pwait(epoll, events, BATCH, connections_wait_ms(), &unblocked);
+        struct epoll_event events[MAX_EVENTS];
+        int wait_ms = connections_wait_ms();
+        int ready = epoll_pwait(epoll_fd, events, MAX_EVENTS, wait_ms, &unblocked);
 
         if (ready < 0)
             net_wait_failed("epoll_pwait");

@@ -19,7 +19,7 @@ static void on_ready(struct ev_loop *loop, ev_io *watcher, int events)
 {
     (void)loop;
     if (events & EV_ERROR)
-        connections_unwatched(watcher->fd);
+        connections_unwatched(watcher->fd); /* epoll_ctl had no room: libev has stopped it */
     else
         connections_ready(watcher->fd);
 }

@@ -10,8 +10,8 @@
 #include <stdbool.h>
 
 struct conversation {
-    int fd;
-    atomic_bool idle; /* no byte of a request has come: nobody is let down by an end */
+    atomic_int fd;
+    atomic_bool idle; /* no byte of a request has come: closing loses nothing; false outside */
 };
 
 /* Answers the requests of the client at c->fd, a blocking socket that the caller owns and closes:

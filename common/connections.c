@@ -18,8 +18,9 @@ enum state {
     SLEEPING,  /* for the end of the delay */
     WRITING,   /* for room to send */
     LINGERING, /* for the client to close, after an error */
-    STATES,
 };
+
+enum { STATES = LINGERING + 1 };
 
 static const enum want wants[STATES] = {
     [IDLE] = WANT_READ,     [READING] = WANT_READ,   [SLEEPING] = WANT_NOTHING,
@@ -61,7 +62,7 @@ static int64_t now_ns; /* of the step that is under way */
 static int listener; /* -1: closed */
 static bool listener_watched;
 static bool acceptable;   /* somebody may wait to be accepted */
-static int64_t resume_ns; /* run out: when to accept again; else 0 */
+static int64_t resume_ns; /* out of descriptors or memory: when to accept again; else 0 */
 static bool draining;
 
 static void stop_accepting(int64_t until_ns)
@@ -225,7 +226,7 @@ static void advance(struct connection *c, bool readable)
         case WRITING:
             outcome = write_response(c);
             break;
-        default: /* LINGERING */
+        case LINGERING:
             outcome = drop_input(c);
             break;
         }
@@ -280,7 +281,7 @@ void connections_ready(int fd)
     if (fd == listener) {
         acceptable = true;
     } else if ((size_t)fd < table_size && table[fd] != NULL) {
-        if (table[fd]->state == WRITING) /* who reads looks at the clock behind recv */
+        if (table[fd]->state == WRITING) /* who reads reads the clock after recv */
             now_ns = clock_ns();
         advance(table[fd], true);
     }
@@ -293,7 +294,9 @@ void connections_expire(void)
         struct connection *c;
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): does not see that TAILQ_REMOVE removes */
         while ((c = TAILQ_FIRST(&queues[state])) != NULL && c->deadline_ns <= now_ns)
-            advance(c, true); /* it may have sent while the loop was busy: one more look */
+            /* Who kept us waiting may have sent meanwhile: one more look. A sleeper reads in the
+             * next turn, or with no delay a client that sends without end would keep us in here. */
+            advance(c, c->state != SLEEPING);
     }
     if (resume_ns != 0 && resume_ns <= now_ns)
         resume_accepting();
@@ -304,7 +307,7 @@ static bool open_connection(int fd)
     struct connection **room = net_room(table, &table_size, (size_t)fd, sizeof(*table));
     struct connection *c = spare;
 
-    if (room == NULL) {
+    if (room == NULL) { /* its number is known only now: this one client is lost */
         close(fd);
         return false;
     }

@@ -12,12 +12,14 @@
 /* What a descriptor is waited for. A connection waits for one thing at a time. */
 enum want { WANT_NOTHING, WANT_READ, WANT_WRITE };
 
-/* The stage's own: has the kernel watch fd for want, and no longer for was. They differ. Returns
- * false if the kernel has no room for it. */
+/* The stage's own: has the kernel watch fd, a connection's or the listener, for want and no longer
+ * for was (they differ), level-triggered: as long as fd is ready, each wait says so. fd is open,
+ * also when want is WANT_NOTHING just before its close. Returns false if the kernel has no room. */
 typedef bool watch_function(int fd, enum want was, enum want want);
 
 /* Begins to watch the listener, a non-blocking socket, which from now on belongs to connections;
- * dies if that fails. One set of connections for each process; the options stay the caller's. */
+ * dies if that fails. One set of connections for each process; the options must outlive it. The
+ * clock never goes back. */
 void connections_start(const struct options *options, int listener, watch_function *watch,
                        int64_t (*clock_ns)(void));
 
@@ -40,14 +42,16 @@ void connections_expire(void);
  * awake would take them all (--workers), and be busy while its neighbours are not. */
 void connections_accept(void);
 
-/* Told to stop: serves who is in the kernel's queue, then closes the listener; closes idle
- * connections; the others get their answer, with Connection: close. May be called again. */
+/* Told to stop (after the wait, before what was ready): serves who is in the kernel's queue, then
+ * closes the listener; closes idle connections; the others get their answer, with Connection:
+ * close. May be called again. */
 void connections_drain(void);
 
 /* False when all is drained and closed: the loop may end. */
 bool connections_remain(void);
 
-/* The kernel has stopped to watch fd, though nobody asked it to. */
+/* The kernel no longer watches fd, though nobody asked for that: closes the connection; the
+ * listener is tried again in a second. */
 void connections_unwatched(int fd);
 
 #endif

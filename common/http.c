@@ -340,8 +340,8 @@ size_t http_respond(char out[HTTP_RESPONSE_MAX], const struct http_request *r, c
     size_t i = 0;
 
     assert(strlen(server) <= 64);
-    while (answers[i].status != r->status)
-        i++;
+    for (; answers[i].status != r->status; i++)
+        assert(i + 1 < sizeof answers / sizeof *answers);
     const char *text = answers[i].text;
     const char *content = r->status == 200 ? routes[r->route].content : text;
 

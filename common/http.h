@@ -67,9 +67,9 @@ void http_time_out(struct http_request *request);
 /* Writes an IMF-fixdate (RFC 9110 §5.6.7), terminated. */
 void http_date(char out[HTTP_DATE_SIZE], time_t date);
 
-/* Writes the answer to a parsed request: the head, and the content if it has one. server, 64
- * bytes at most, and date are the values of those lines; keep_alive says whether the connection
- * stays open. Returns the length in bytes; there is no terminator. */
+/* Writes the answer to a request whose status is known: the head, and the content if it has one.
+ * server, 64 bytes at most, and date are the values of those lines; keep_alive says whether the
+ * connection stays open. Returns the length in bytes; there is no terminator. */
 size_t http_respond(char out[HTTP_RESPONSE_MAX], const struct http_request *request,
                     const char *server, const char *date, bool keep_alive);
 

@@ -22,7 +22,7 @@
 
 atomic_bool net_stopping;
 static atomic_int listening = -1;
-static void (*stop_also)(void);
+static void (*_Atomic stop_also)(void);
 
 void die(const char *format, ...)
 {
@@ -122,7 +122,7 @@ struct options net_options(int argc, char **argv, const char *name)
                         .timeout_ns = 10 * NET_NS_PER_S,
                         .workers = 1};
 
-    for (int c, i = -1; (c = getopt_long(argc, argv, "", known, &i)) != -1;)
+    for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;)
         switch (c) {
         case HOST:
             o.host = parse_host("host", optarg);
@@ -222,8 +222,9 @@ static void stop(int number)
     fcntl(listening, F_SETFL, O_NONBLOCK);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
-    if (stop_also != NULL)
-        stop_also();
+    void (*also)(void) = stop_also;
+    if (also != NULL)
+        also();
     errno = error;
 }
 
@@ -269,6 +270,13 @@ bool net_accept_again(int error)
     case ECONNABORTED:
     case EINTR:
     case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
         return true;
     default:
         return false;

@@ -31,8 +31,8 @@ void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2))
  * line that names the option and the value. The strings belong to argv. */
 struct options net_options(int argc, char **argv, const char *name);
 
-/* Lowers RLIMIT_NOFILE to most, if it is higher. Descriptors are numbered from the lowest free one,
- * so none gets a number as high as that. */
+/* Lowers the soft limit RLIMIT_NOFILE to most, if it is higher. Descriptors are numbered from the
+ * lowest free one, so none gets a number as high as that. */
 void net_limit_descriptors(unsigned most);
 
 /* Returns a socket that listens, and says so on stdout; dies if it can't. flags are SOCK_NONBLOCK
@@ -44,7 +44,8 @@ extern atomic_bool net_stopping;
 
 /* Has SIGTERM and SIGINT set net_stopping, make the listening socket non-blocking (so that an
  * accept that was about to block returns EAGAIN), and call also, unless it is NULL, which must be
- * async-signal-safe. The second signal ends the process. */
+ * async-signal-safe. The second signal ends the process; while both are blocked (net_block_stop),
+ * with the next wait. */
 void net_catch_stop(void (*also)(void));
 
 /* Blocks both signals, and returns the mask to hand to a wait that may be interrupted by them:
@@ -54,8 +55,8 @@ sigset_t net_block_stop(void);
 
 /* What to do when accept has failed with this errno: true, nothing is wrong or one client has gone,
  * so accept again; false, the process has run out of something (accept(2): EMFILE, ENFILE,
- * ENOBUFS, ENOMEM; or an error that is not known here), so wait before the next try. Dies if the
- * socket is none that listens. */
+ * ENOBUFS, ENOMEM; or an error that is not known here), so wait before the next try. Dies if it is
+ * not a listening socket. */
 bool net_accept_again(int error);
 
 /* How long to wait before accept is tried again, unless a connection closes sooner. */
@@ -69,12 +70,12 @@ int64_t net_linger_ns(const struct options *options);
 /* Is there input that nobody has read? To close now would reset the connection. */
 bool net_unread(int fd);
 
-/* A wait of the event loop has failed. EINTR is none of its failures; out of memory it waits a
+/* A wait of the event loop has failed. EINTR is no failure; out of memory it waits a
  * little; anything else ends the program. call names the wait. */
 void net_wait_failed(const char *call);
 
-/* CLOCK_MONOTONIC, in nanoseconds. No system call: the kernel maps this clock into the process
- * (vdso(7)). */
+/* CLOCK_MONOTONIC, in nanoseconds. Mostly no system call: the kernel maps this clock into the
+ * process (vdso(7)), unless the machine has none that can be read there. */
 int64_t net_now_ns(void);
 
 /* Sleeps to a moment of that clock; signals don't cut it short. */

@@ -31,10 +31,10 @@ static bool start(struct worker *worker, int listener, int listener_flags, const
         fprintf(stderr, "%s: fork: %s\n", program_invocation_short_name, strerror(errno));
         return false;
     }
-    prctl(PR_SET_PDEATHSIG, SIGTERM); /* without the parent nobody would tell us to stop */
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* without the parent nobody would tell us to stop */
     if (getppid() != parent)
         exit(0);
-    setpgid(0, 0); /* Ctrl-C reaches the parent alone, which passes it on: not twice */
+    (void)setpgid(0, 0); /* Ctrl-C reaches the parent alone, which passes it on: not twice */
     if (sigprocmask(SIG_SETMASK, mask, NULL) < 0)
         die("sigprocmask:");
     return true;
@@ -66,6 +66,9 @@ void workers_fork(const struct options *options, int listener)
     sigaddset(&signals, SIGCHLD);
     if (workers == NULL || listener_flags < 0 || sigprocmask(SIG_BLOCK, &signals, &before) < 0)
         die("start workers:");
+    if (net_stopping) /* it came before the signals were blocked */
+        exit(0);
+    signal(SIGCHLD, SIG_DFL); /* who inherits that it is ignored can wait for no child */
 
     while (!stopping || alive > 0) {
         for (size_t i = 0; i < count && !stopping; i++)

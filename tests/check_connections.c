@@ -718,6 +718,25 @@ END_TEST
 
 /* Clients that leave */
 
+START_TEST(without_a_delay_a_sleeper_reads_in_the_next_turn)
+{
+    int server, client;
+
+    options.delay_ns = 0;
+    wants[listener] = WANT_NOTHING;
+    connections_start(&options, listener, watch, clock_ns);
+    client = client_says("", &server);
+    say(client, SLOW);
+    connections_ready(server);
+    say(client, SLOW);
+    connections_expire();
+    CHECK_HEARS(client, "slow");
+    ck_assert_int_eq(unread(server), strlen(SLOW));
+    settle();
+    CHECK_HEARS(client, "slow");
+}
+END_TEST
+
 START_TEST(slow_is_counted_from_when_it_has_arrived)
 {
     int server, client = client_says("", &server);
@@ -1300,6 +1319,7 @@ int main(void)
     tcase_add_test(tests, pipelined_part_of_a_head_has_its_time_too);
     tcase_add_test(tests, slow_waits_exactly_the_delay);
     tcase_add_test(tests, slow_is_counted_from_when_it_has_arrived);
+    tcase_add_test(tests, without_a_delay_a_sleeper_reads_in_the_next_turn);
     tcase_add_test(tests, stuck_connection_is_closed_in_the_end);
     tcase_add_test(tests, dripping_reader_does_not_extend_the_time);
     tcase_add_test(tests, lingering_ends_in_time);
