@@ -270,13 +270,6 @@ bool net_accept_again(int error)
     case ECONNABORTED:
     case EINTR:
     case EPROTO:
-    case ENETDOWN:
-    case ENOPROTOOPT:
-    case EHOSTDOWN:
-    case ENONET:
-    case EHOSTUNREACH:
-    case EOPNOTSUPP:
-    case ENETUNREACH:
         return true;
     default:
         return false;

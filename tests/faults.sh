@@ -304,7 +304,7 @@ right_answers() {
 }
 
 settled() { # are descriptors and threads as few as at the start? DESCRIPTORS-MORE
-    i=150
+    i=500
     until [ "$(descriptors)" -eq $((base + $1)) ] && [ "$(threads)" -eq 1 ]; do
         sleep 0.02
         i=$((i - 1))
