@@ -79,7 +79,7 @@ deps-peers: ## install what peers compares with
 	@tests/deps.sh nginx-light gunicorn python3-flask uvicorn python3-fastapi nodejs wrk
 
 deps-tutorial: ## install what tutorial-test, tutorial and figures need
-	@tests/deps.sh clitest curl strace iproute2 nginx-light pandoc gnuplot-nox
+	@tests/deps.sh clitest curl strace procps python3 iproute2 nginx-light pandoc gnuplot-nox
 
 format: ## lay out the code as .clang-format has it
 	clang-format -i common/*.[ch] 0*/*.c tests/*.c

@@ -27,7 +27,7 @@ waits() {
     awk -F '\t' -v stages="$stages" '
         $1 == "waits" { value[$2, $3, $4] = $5 }
         END {
-            print "| | the last was late by | threads | memory for each client, server | and kernel |"
+            print "| | the last was late by | threads | memory for each client: in the server | in the kernel, beside it |"
             print "|---|--:|--:|--:|--:|"
             n = split(stages, stage, " ")
             for (i = 1; i <= n; i++)
@@ -46,8 +46,11 @@ peers() {
         END {
             print "| | processor time for one `/fast` | against a bare loop |"
             print "|---|--:|--:|"
-            for (i = 1; i <= n; i++)
-                printf "| %s | %.1f µs | %.2f |\n", order[i], cpu[order[i]], ratio[order[i]]
+            for (i = 1; i <= n; i++) {
+                label = order[i]
+                sub(/--/, " --", label)
+                printf "| %s | %.1f µs | %.2f |\n", label, cpu[order[i]], ratio[order[i]]
+            }
         }' tests/results/peers.tsv
     machine tests/results/peers.tsv 'make peers'
 }
