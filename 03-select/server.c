@@ -48,6 +48,7 @@ int main(int argc, char **argv)
 
         if (ready < 0)
             net_wait_failed("pselect");
+        net_let_stop(&unblocked);
         if (net_stopping)
             connections_drain();
         for (int fd = 0; fd < nfds && ready > 0; fd++)

@@ -45,6 +45,7 @@ int main(int argc, char **argv)
 
         if (ready < 0)
             net_wait_failed("ppoll");
+        net_let_stop(&unblocked);
         if (net_stopping)
             connections_drain();
         for (int fd = 0; fd < nfds && ready > 0; fd++)

@@ -43,6 +43,7 @@ int main(int argc, char **argv)
 
         if (ready < 0)
             net_wait_failed("epoll_pwait");
+        net_let_stop(&unblocked);
         if (net_stopping)
             connections_drain();
         for (int i = 0; i < ready; i++)

@@ -244,7 +244,8 @@ void net_catch_stop(void (*also)(void))
     struct sigaction action = {.sa_handler = stop, .sa_mask = stop_signals()};
 
     stop_also = also;
-    if (sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0)
+    if (sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0 ||
+        sigprocmask(SIG_UNBLOCK, &action.sa_mask, NULL) < 0) /* a mask is inherited */
         die("sigaction:");
 }
 
@@ -257,6 +258,19 @@ sigset_t net_block_stop(void)
     sigdelset(&unblocked, SIGINT);
     sigdelset(&unblocked, SIGTERM);
     return unblocked;
+}
+
+void net_let_stop(const sigset_t *unblocked)
+{
+    static int64_t last_ns;
+    sigset_t blocked;
+
+    if (net_now_ns() - last_ns < 50 * NET_NS_PER_MS)
+        return;
+    last_ns = net_now_ns();
+    if (sigprocmask(SIG_SETMASK, unblocked, &blocked) < 0 ||
+        sigprocmask(SIG_SETMASK, &blocked, NULL) < 0)
+        die("sigprocmask:");
 }
 
 bool net_accept_again(int error)

@@ -53,6 +53,10 @@ void net_catch_stop(void (*also)(void));
  * at net_stopping and the wait. */
 sigset_t net_block_stop(void);
 
+/* To be called after each wait. One that finds something ready returns without letting a signal in,
+ * so a loop that is never idle would never hear of it: lets signals in, now and then. */
+void net_let_stop(const sigset_t *unblocked);
+
 /* What to do when accept has failed with this errno: true, nothing is wrong or one client has gone,
  * so accept again; false, the process has run out of something (accept(2): EMFILE, ENFILE,
  * ENOBUFS, ENOMEM; or an error that is not known here), so wait before the next try. Dies if it is

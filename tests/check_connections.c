@@ -726,12 +726,12 @@ START_TEST(without_a_delay_a_sleeper_reads_in_the_next_turn)
     wants[listener] = WANT_NOTHING;
     connections_start(&options, listener, watch, clock_ns);
     client = client_says("", &server);
-    say(client, SLOW);
+    say(client, SLOW "GET");
     connections_ready(server);
-    say(client, SLOW);
+    say(client, " /slow HTTP/1.1\r\nHost: a\r\n\r\n");
     connections_expire();
     CHECK_HEARS(client, "slow");
-    ck_assert_int_eq(unread(server), strlen(SLOW));
+    ck_assert_int_gt(unread(server), 0);
     settle();
     CHECK_HEARS(client, "slow");
 }

@@ -1107,6 +1107,43 @@ START_TEST(a_signal_that_comes_while_the_loop_is_busy_is_not_lost)
 }
 END_TEST
 
+/* Sends requests without end, or reads what comes, in a process of its own. */
+static pid_t keep_on(int fd, bool sending)
+{
+    static char bytes[65536];
+    pid_t pid = fork();
+
+    if (pid != 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (size_t i = 0; i + sizeof GET_FAST <= sizeof bytes; i += sizeof GET_FAST - 1)
+        memcpy(bytes + i, GET_FAST, sizeof GET_FAST - 1);
+    size_t whole = sizeof bytes / (sizeof GET_FAST - 1) * (sizeof GET_FAST - 1);
+    while ((sending ? send(fd, bytes, whole, MSG_NOSIGNAL) : recv(fd, bytes, sizeof bytes, 0)) > 0)
+        ;
+    _exit(0);
+}
+
+START_TEST(a_loop_that_is_never_idle_hears_a_signal)
+{
+    pid_t pids[6];
+
+    START("--timeout", LONG);
+    for (size_t i = 0; i < LENGTH(pids); i += 2) {
+        int fd = dial();
+        pids[i] = keep_on(fd, true);
+        pids[i + 1] = keep_on(fd, false);
+    }
+    pause_s(0.3);
+    kill(server.pid, SIGTERM);
+    expect_exit(0);
+    for (size_t i = 0; i < LENGTH(pids); i++) {
+        kill(pids[i], SIGKILL);
+        waitpid(pids[i], NULL, 0);
+    }
+}
+END_TEST
+
 START_TEST(a_draining_server_waits_for_slow_alone_and_a_second_signal_ends_it)
 {
     START("--timeout", LONG, "--delay", LONG);
@@ -1454,6 +1491,7 @@ static int run(int index)
         {a_server_with_nothing_to_do_stops_at_once, BLOCKING, LIBEV},
         {what_is_in_flight_is_answered_before_the_end, BLOCKING, LIBEV},
         {who_is_idle_is_closed_at_the_signal, BLOCKING, LIBEV},
+        {a_loop_that_is_never_idle_hears_a_signal, THREADED, LIBEV},
         {a_signal_that_comes_while_the_loop_is_busy_is_not_lost, SELECT, LIBEV},
         {a_draining_server_waits_for_slow_alone_and_a_second_signal_ends_it, THREADED, LIBEV},
         {a_second_signal_ends_the_blocking_server, BLOCKING, BLOCKING},
