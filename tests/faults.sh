@@ -443,19 +443,25 @@ run_lane() { # LANE: every so many-th of the faults
     trap '' INT
     awk -v lane="$lane" -v lanes="$lanes" 'NR % lanes == lane' "$work/faults" >"$work/$lane.faults"
     while IFS='|' read -r number stage call error when clients outcome besides most; do
-        inject "$stage" "$call" "$error" "$when" "$clients" "$outcome" "$besides" "$most" </dev/null
-        if [ -n "$problem" ]; then
-            result="FAILED: $problem"
-        elif [ "$outcome" = ends ]; then
-            result="ends: $(messages)"
-        else
-            result=ok
-        fi
-        [ -z "$server" ] || kill -KILL "$server" 2>/dev/null
-        [ -z "$tracer" ] || untrace
-        end_client
-        wait
-        server=
+        # A busy machine can spoil a try, but not make good what is broken: so twice more, and say so.
+        again=''
+        for try in 1 2 3; do
+            inject "$stage" "$call" "$error" "$when" "$clients" "$outcome" "$besides" "$most" </dev/null
+            if [ -n "$problem" ]; then
+                result="FAILED: $problem"
+            elif [ "$outcome" = ends ]; then
+                result="ends: $(messages)$again"
+            else
+                result=ok$again
+            fi
+            [ -z "$server" ] || kill -KILL "$server" 2>/dev/null
+            [ -z "$tracer" ] || untrace
+            end_client
+            wait
+            server=
+            [ -n "$problem" ] || break
+            again=" (try $((try + 1)); before: $problem)"
+        done
         printf '%-12s %-16s %-13s %-6s %s\n' "$stage" "${call#!}" "${error#*=}" "$when" "$result" >"$work/$lane.result"
         mv "$work/$lane.result" "$work/result.$number"
     done <"$work/$lane.faults"
