@@ -2,7 +2,7 @@
 # Which server keeps /fast waiting behind /slow? Asks each stage, or a server of yours.
 
 stages="01-blocking 02-threaded 03-select 04-poll 05-epoll 06-libev"
-delay=1 slow=/slow fast=/fast tsv='' tries=3
+delay=1 workers=1 slow=/slow fast=/fast tsv='' tries=3
 
 usage() {
     cat <<END
@@ -16,6 +16,8 @@ A URL, such as http://127.0.0.1:8000, is a server of yours that runs already.
 
   --delay SECONDS  how long /slow waits in a stage, 0.1 to 3600 (1); that of a
                    URL is measured
+  --workers N      start each stage with N processes, and ask for N times as many
+                   /slow (1)
   --slow PATH      the routes to ask for (/slow, /fast)
   --fast PATH
   --tsv FILE       write what each request came to, as tests/probe.c prints it
@@ -63,19 +65,25 @@ while [ $# -gt 0 ]; do
         usage
         exit
         ;;
-    --delay=* | --tsv=* | --slow=* | --fast=*)
+    --delay=* | --workers=* | --tsv=* | --slow=* | --fast=*)
         option=${1%%=*} value=${1#*=}
         shift
         set -- "$option" "$value" "$@"
         continue
         ;;
-    --delay | --tsv | --slow | --fast)
+    --delay | --workers | --tsv | --slow | --fast)
         [ $# -gt 1 ] || refuse "$1 wants a value"
         case $1 in
         --delay)
             { number "$2" && echo "$2" | awk '{ exit !($1 >= 0.1 && $1 <= 3600) }'; } ||
                 refuse "--delay $2: want seconds, from 0.1 to 3600"
             delay=$2
+            ;;
+        --workers)
+            case $2 in
+            '' | *[!0-9]* | ????* | 0*) refuse "--workers $2: want a number from 1 to 999" ;;
+            esac
+            workers=$2
             ;;
         --tsv)
             [ -n "$2" ] || refuse "--tsv: want the name of a file"
@@ -204,7 +212,7 @@ start() {
         return 1
     fi
     : >"$work/out"
-    "$BUILD/$stage" --port 0 --delay "$delay" --timeout "$timeout" "$@" \
+    "$BUILD/$stage" --port 0 --delay "$delay" --timeout "$timeout" --workers "$workers" "$@" \
         >"$work/out" 2>"$work/err" &
     server=$!
     left=200
@@ -240,7 +248,7 @@ ask() {
     "$BUILD/probe" --timeout "$longest" "$url" "$@" >"$work/all" 2>"$work/err.client" &
     client=$!
     while alive "$client"; do
-        if alive "$server" && { [ "$most" = - ] || [ "$threads" -gt "$most" ]; }; then
+        if [ "$workers" = 1 ] && alive "$server" && { [ "$most" = - ] || [ "$threads" -gt "$most" ]; }; then
             most=$threads
         fi
         sleep 0.05
@@ -297,7 +305,7 @@ draw() {
                 bar = ""
                 for (n = 0; n < 44; n++) bar = bar (n >= a && n < b ? block : n < b ? " " : "")
                 for (pad = ""; n > b; n--) pad = pad " "
-                color = i == 1 ? "" : waited ? bad : good
+                color = i < NR ? "" : waited ? bad : good
                 printf "    %-12s %s%s%s%s  %8s\n", path[i], color, bar,
                     color == "" ? "" : plain, pad, span(to[i] - from[i])
             }
@@ -307,13 +315,16 @@ draw() {
 # The two experiments, once. Sets fast_took, delays, most and verdict; returns 1 if it has failed.
 try() {
     verdict=failed
-    say "one client asks for $slow, and $(calculate %.0f "$gap_ms") ms later another for $fast ..."
-    ask fast-behind-slow "0:$slow" "$gap_ms:$fast"
+    clients='one client asks'
+    [ "$workers" = 1 ] || clients="$workers clients ask"
+    say "$clients for $slow, and $(calculate %.0f "$gap_ms") ms later another for $fast ..."
+    ask fast-behind-slow "${workers}x0:$slow" "$gap_ms:$fast"
     right || return 1
     # it has waited if it took more than half of what was left of the delay
     awk -F '\t' -v delay="$delay" "$span"'
         NR == 1 { end = $3 + delay * 1000 }
-        NR == 2 { print ($7 - $3 > (end - $3) / 2), span($7 - $3) }' "$work/rows" >"$work/numbers"
+        { began = $3; took = $7 - $3 }
+        END { print (took > (end - began) / 2), span(took) }' "$work/rows" >"$work/numbers"
     read -r waited fast_took <"$work/numbers"
     draw
     if [ "$waited" = 1 ]; then
@@ -322,8 +333,10 @@ try() {
         say "${good}$fast did not wait$plain"
     fi
 
-    say "five clients ask for $slow at once ..."
-    ask five-slow "5x0:$slow"
+    clients=five
+    [ "$workers" = 1 ] || clients=$((5 * workers))
+    say "$clients clients ask for $slow at once ..."
+    ask five-slow "$((5 * workers))x0:$slow"
     right || return 1
     awk -F '\t' -v delay="$delay" "$span"'
         NR == 1 || $3 < start { start = $3 }
@@ -435,11 +448,12 @@ for stage in $all; do
 done
 
 echo
-awk -F '\t' -v good="$good" -v bad="$bad" -v plain="$plain" -v slow="$slow" -v fast="$fast" '
+awk -F '\t' -v good="$good" -v bad="$bad" -v plain="$plain" -v slow="$slow" -v fast="$fast" \
+    -v five="$([ "$workers" = 1 ] && echo five || echo $((5 * workers)))" '
     BEGIN {
         line = "%-22s  %18s  %11s  %s%-10s%s  %7s\n"
         if (length(fast slow) > 10) { fast = "fast"; slow = "slow" }
-        printf line, "server", fast " behind " slow, "five " slow, "", "verdict", "", "threads"
+        printf line, "server", fast " behind " slow, five " " slow, "", "verdict", "", "threads"
     }
     {
         name = length($1) > 22 ? substr($1, 1, 21) "~" : $1
