@@ -16,7 +16,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum {
-    CLIENTS = 100, /* more than a batch of accepts */
+    CLIENTS = 100, /* more than anybody would take at once */
     FDS = CLIENTS + 8,
     LISTENER = 3,
     SENT_MAX = 24 << 10, /* bytes by script; behind them comes a flood, if any */
@@ -59,6 +59,7 @@ static bool listening, stopping;
 static struct options settings;
 static int64_t clock_now_ns;
 static unsigned long calls, accepts; /* of the kernel */
+static unsigned long admitted;       /* clients, by accept */
 static int only_closes;              /* the one descriptor that may be closed now; else -1 */
 static int64_t paused_ns;            /* the last time that accepting was given up */
 static bool refused;                 /* an accept in this turn */
@@ -166,6 +167,7 @@ static int fake_accept4(int fd, const void *address, const void *size, int flags
     c->fd = fd;
     become(c, IDLING);
     refused = false;
+    admitted++;
     return fd;
 }
 
@@ -498,7 +500,7 @@ static bool turn(void)
     int ready[FDS], count = 0;
     int wait_ms = connections_wait_ms();
     bool for_accept = check_wait(wait_ms), busy;
-    unsigned long accepts_before = accepts, calls_before = calls;
+    unsigned long accepts_before = accepts, calls_before = calls, admitted_before = admitted;
 
     for (int fd = 0; fd < FDS; fd++)
         if (is_ready(fd))
@@ -523,7 +525,7 @@ static bool turn(void)
     check_settled(false);
     assert(!refused || watched[LISTENER] == WANT_NOTHING);
     assert(!for_accept || accepts > accepts_before);
-    if (wait_ms == 0 && count == 0 && clock_now_ns == before_ns) {
+    if (wait_ms == 0 && count == 0 && clock_now_ns == before_ns && admitted == admitted_before) {
         assert(calls > calls_before);
         spins++;
         assert(spins < 10);
