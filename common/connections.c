@@ -331,8 +331,8 @@ static bool accept_one(void)
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0)
         return open_connection(fd);
-    if (errno != EAGAIN)
-        return net_accept_again(errno);
+    if (errno != EAGAIN) /* a drain tries again without being told to: not at once, then */
+        return net_accept_again(errno) && !draining;
     if (draining) {
         stop_accepting(0);
         close(listener);

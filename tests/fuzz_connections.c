@@ -59,7 +59,7 @@ static bool listening, stopping;
 static struct options settings;
 static int64_t clock_now_ns;
 static unsigned long calls, accepts; /* of the kernel */
-static unsigned long admitted;       /* clients, by accept */
+static unsigned long progress;       /* clients accepted, answers sent */
 static int only_closes;              /* the one descriptor that may be closed now; else -1 */
 static int64_t paused_ns;            /* the last time that accepting was given up */
 static bool refused;                 /* an accept in this turn */
@@ -167,7 +167,7 @@ static int fake_accept4(int fd, const void *address, const void *size, int flags
     c->fd = fd;
     become(c, IDLING);
     refused = false;
-    admitted++;
+    progress++;
     return fd;
 }
 
@@ -241,6 +241,7 @@ static ssize_t fake_send(int fd, const void *from, size_t size, int flags)
     c->room -= size;
     c->got += size;
     if (c->got == c->size) {
+        progress++;
         become(c, ANSWERED);
         if (!c->close) {
             c->head += c->request.length;
@@ -500,7 +501,7 @@ static bool turn(void)
     int ready[FDS], count = 0;
     int wait_ms = connections_wait_ms();
     bool for_accept = check_wait(wait_ms), busy;
-    unsigned long accepts_before = accepts, calls_before = calls, admitted_before = admitted;
+    unsigned long accepts_before = accepts, calls_before = calls, progress_before = progress;
 
     for (int fd = 0; fd < FDS; fd++)
         if (is_ready(fd))
@@ -525,7 +526,7 @@ static bool turn(void)
     check_settled(false);
     assert(!refused || watched[LISTENER] == WANT_NOTHING);
     assert(!for_accept || accepts > accepts_before);
-    if (wait_ms == 0 && count == 0 && clock_now_ns == before_ns && admitted == admitted_before) {
+    if (wait_ms == 0 && count == 0 && clock_now_ns == before_ns && progress == progress_before) {
         assert(calls > calls_before);
         spins++;
         assert(spins < 10);
