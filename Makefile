@@ -101,12 +101,14 @@ memcheck: ## memcheck and helgrind over the tests
 	$(MAKE) BUILD=build/valgrind CFLAGS='-O1 -g' all build/valgrind/hostile $(CHECKS:%=build/valgrind/%)
 	tests/memcheck.sh build/valgrind
 
+# A thread that is under way when its process ends leaves arcs that don't add up: gcovr skips the line, and says so.
+GCOVR := gcovr --root . --filter common/ --gcov-ignore-parse-errors
 coverage: ## which lines and branches of common/ do the tests reach?
-	$(MAKE) -s BUILD=build/coverage CFLAGS='-O0 -g --coverage' all $(CHECKS:%=build/coverage/%)
+	$(MAKE) -s BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic' all $(CHECKS:%=build/coverage/%)
 	find build/coverage -name '*.gcda' -exec rm {} +
 	COVERAGE=1 tests/run.sh $(CHECKS:%=build/coverage/%)
-	gcovr --root . --filter common/ --print-summary build/coverage
-	gcovr --root . --filter common/ --branches build/coverage
+	$(GCOVR) --print-summary build/coverage
+	$(GCOVR) --branches build/coverage
 
 clean: ## remove what was built
 	rm -rf $(BUILD)
