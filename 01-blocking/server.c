@@ -19,7 +19,7 @@ static void hang_up(void)
 
 int main(int argc, char **argv)
 {
-    struct options options = net_options(argc, argv, "01-blocking");
+    struct options options = options_parse(argc, argv, "01-blocking");
 
     net_catch_stop(hang_up);
     int listener = net_listen(&options, 0);

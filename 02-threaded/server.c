@@ -85,7 +85,7 @@ int main(int argc, char **argv)
     pthread_condattr_t monotonic;
     sigset_t all;
 
-    options = net_options(argc, argv, "02-threaded");
+    options = options_parse(argc, argv, "02-threaded");
     sigfillset(&all); /* signals are for the main thread: it is the one to leave its accept */
     if (pthread_attr_init(&attributes) != 0 || pthread_attr_setsigmask_np(&attributes, &all) != 0 ||
         pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) != 0 ||

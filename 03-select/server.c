@@ -30,7 +30,7 @@ static bool watch(int fd, enum want was, enum want want)
 
 int main(int argc, char **argv)
 {
-    struct options options = net_options(argc, argv, "03-select");
+    struct options options = options_parse(argc, argv, "03-select");
 
     net_catch_stop(NULL);
     sigset_t unblocked = net_block_stop();

@@ -25,7 +25,7 @@ static bool watch(int fd, enum want was, enum want want)
 
 int main(int argc, char **argv)
 {
-    struct options options = net_options(argc, argv, "05-epoll");
+    struct options options = options_parse(argc, argv, "05-epoll");
 
     net_catch_stop(NULL);
     sigset_t unblocked = net_block_stop();

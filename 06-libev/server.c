@@ -75,7 +75,7 @@ static void before_wait(struct ev_loop *loop, ev_prepare *watcher, int events)
 
 int main(int argc, char **argv)
 {
-    struct options options = net_options(argc, argv, "06-libev");
+    struct options options = options_parse(argc, argv, "06-libev");
     ev_prepare prepare;
 
     net_catch_stop(NULL); /* until libev does */

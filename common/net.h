@@ -1,7 +1,9 @@
-/* What every program here needs before its I/O model begins: the command line, a listening socket,
- * the clock, the stop signals, and a way to give up. */
+/* What every program here needs before its I/O model begins: a listening socket, the clock, the
+ * stop signals, and a way to give up. */
 #ifndef COMMON_NET_H
 #define COMMON_NET_H
+
+#include "common/options.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -12,24 +14,9 @@
 #define NET_NS_PER_MS INT64_C(1000000)
 #define NET_NS_PER_S  INT64_C(1000000000)
 
-struct options {
-    const char *name; /* of the stage, which is its Server header too */
-    const char *host; /* numeric address */
-    const char *port;
-    int64_t delay_ns;   /* how long /slow waits */
-    int64_t timeout_ns; /* how long a client may keep us waiting */
-    int workers;        /* processes */
-    bool block;         /* /slow sleeps inside the event loop */
-    bool verbose;
-};
-
 /* Ends the program with one line on stderr and status 1. A format that ends in a colon gets the
  * text of errno behind it. */
 void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
-
-/* Reads the command line. --help and --version end the program with 0, a mistake with 2 and a
- * line that names the option and the value. The strings belong to argv. */
-struct options net_options(int argc, char **argv, const char *name);
 
 /* Lowers the soft limit RLIMIT_NOFILE to most, if it is higher. Descriptors are numbered from the
  * lowest free one, so none gets a number as high as that. */

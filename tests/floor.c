@@ -16,7 +16,7 @@ static const char answer[] = "HTTP/1.1 200 OK\r\n"
 
 int main(int argc, char **argv)
 {
-    struct options options = net_options(argc, argv, "floor");
+    struct options options = options_parse(argc, argv, "floor");
     int listener = net_listen(&options, SOCK_NONBLOCK);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event watched = {.events = EPOLLIN, .data.fd = listener};

@@ -1,0 +1,132 @@
+#include "common/options.h"
+
+#include "common/net.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define VERSION "1.0"
+
+static const char usage[] =
+    "usage: %s [OPTION]...\n"
+    "Answers GET /fast at once, and GET /slow after a wait.\n\n"
+    "  --host ADDRESS     address to listen on (127.0.0.1)\n"
+    "  --port PORT        port to listen on, 0 for a free one (8000)\n"
+    "  --delay SECONDS    how long /slow waits, fractions allowed (10)\n"
+    "  --timeout SECONDS  how long a client may keep the server waiting (10)\n"
+    "  --workers N        processes that share the port (1)\n"
+    "  --block            /slow sleeps inside the event loop (03 to 06; 01 and 02 have no loop,\n"
+    "                     and block in any case)\n"
+    "  --verbose          a line on stderr for each answer\n"
+    "  --help, --version\n";
+
+static _Noreturn void refuse(const char *option, const char *value, const char *wanted)
+{
+    fprintf(stderr, "%s: --%s %s: %s\n", program_invocation_short_name, option, value, wanted);
+    exit(2);
+}
+
+/* strtod alone would take "", " 1", "1x", "inf" and "0x10". */
+static int64_t parse_seconds(const char *option, const char *value, int64_t least_ns)
+{
+    char *end = NULL;
+    double seconds = strspn(value, "0123456789.") == strlen(value) ? strtod(value, &end) : -1;
+
+    if (end == NULL || end == value || *end != '\0' || seconds > 86400 ||
+        seconds * (double)NET_NS_PER_S < (double)least_ns)
+        refuse(option, value,
+               least_ns > 0 ? "want seconds, from 0.001 to 86400"
+                            : "want seconds, from 0 to 86400");
+    return (int64_t)(seconds * (double)NET_NS_PER_S);
+}
+
+static int parse_number(const char *option, const char *value, int least, int most)
+{
+    size_t length = strlen(value);
+    long number = strtol(value, NULL, 10);
+
+    if (length < 1 || length > 5 || strspn(value, "0123456789") < length || number < least ||
+        number > most)
+        refuse(option, value,
+               most == 65535 ? "want a port number, from 0 to 65535"
+                             : "want a number from 1 to 1000");
+    return (int)number;
+}
+
+static const char *parse_host(const char *option, const char *value)
+{
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST}, *address;
+
+    if (strcmp(value, "localhost") == 0)
+        return "127.0.0.1";
+    if (getaddrinfo(value, NULL, &hints, &address) != 0)
+        refuse(option, value, "want an IP address, such as 127.0.0.1 or ::1");
+    freeaddrinfo(address);
+    return value;
+}
+
+struct options options_parse(int argc, char **argv, const char *name)
+{
+    enum { HOST, PORT, DELAY, TIMEOUT, WORKERS, BLOCK, VERBOSE, HELP, VERSION_ };
+    static const struct option known[] = {
+        {"host", required_argument, NULL, HOST},
+        {"port", required_argument, NULL, PORT},
+        {"delay", required_argument, NULL, DELAY},
+        {"timeout", required_argument, NULL, TIMEOUT},
+        {"workers", required_argument, NULL, WORKERS},
+        {"block", no_argument, NULL, BLOCK},
+        {"verbose", no_argument, NULL, VERBOSE},
+        {"help", no_argument, NULL, HELP},
+        {"version", no_argument, NULL, VERSION_},
+        {0},
+    };
+    struct options o = {.name = name,
+                        .host = "127.0.0.1",
+                        .port = "8000",
+                        .delay_ns = 10 * NET_NS_PER_S,
+                        .timeout_ns = 10 * NET_NS_PER_S,
+                        .workers = 1};
+
+    for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;)
+        switch (c) {
+        case HOST:
+            o.host = parse_host("host", optarg);
+            break;
+        case PORT:
+            parse_number("port", optarg, 0, 65535);
+            o.port = optarg;
+            break;
+        case DELAY:
+            o.delay_ns = parse_seconds("delay", optarg, 0);
+            break;
+        case TIMEOUT:
+            o.timeout_ns = parse_seconds("timeout", optarg, NET_NS_PER_MS);
+            break;
+        case WORKERS:
+            o.workers = parse_number("workers", optarg, 1, 1000);
+            break;
+        case BLOCK:
+            o.block = true;
+            break;
+        case VERBOSE:
+            o.verbose = true;
+            break;
+        case HELP:
+            printf(usage, program_invocation_short_name);
+            exit(fflush(stdout) == 0 ? 0 : 1);
+        case VERSION_:
+            printf("%s %s\n", name, VERSION);
+            exit(fflush(stdout) == 0 ? 0 : 1);
+        default: /* getopt_long has named it */
+            exit(2);
+        }
+    if (optind < argc) {
+        fprintf(stderr, "%s: unexpected argument '%s'\n", name, argv[optind]);
+        exit(2);
+    }
+    return o;
+}
