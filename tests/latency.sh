@@ -134,61 +134,13 @@ if [ -t 1 ] && [ -z "${NO_COLOR:-}" ] && [ "${TERM:-dumb}" != dumb ]; then
     good=$(printf '\033[32m') bad=$(printf '\033[31m') plain=$(printf '\033[0m')
 fi
 
-server='' client='' work=''
-
-# Is process $1 a child of this shell, and not yet dead? A number alone may have been given anew.
-# Sets threads.
-alive() {
-    state=Z parent=0 threads=0
-    [ -n "$1" ] && [ -r "/proc/$1/status" ] || return 1
-    while read -r key value _; do
-        case $key in
-        State:) state=$value ;;
-        PPid:) parent=$value ;;
-        Threads:) threads=$value ;;
-        esac
-    done 2>/dev/null <"/proc/$1/status"
-    [ "$state" != Z ] && [ "$parent" = $$ ]
-}
-
-# A server that is told to stop may answer first; one that does not stop is made to.
-stop() {
-    if alive "$1"; then
-        kill "$1"
-        left=10
-        while alive "$1" && [ $left -gt 0 ]; do
-            sleep 0.05
-            left=$((left - 1))
-        done
-        alive "$1" && kill -KILL "$1"
-    fi 2>/dev/null
-    [ -z "$1" ] || wait "$1" 2>/dev/null
-}
-
-clean_up() {
-    trap '' INT TERM HUP PIPE
-    stop "$client"
-    stop "$server"
-    [ -z "$work" ] || rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 141' PIPE
-trap 'exit 143' TERM
-work=$(mktemp -d) || exit 1
-
-calculate() {
-    awk "BEGIN { printf \"$1\", ($2) }"
-}
+. tests/processes.sh
+# shellcheck disable=SC2034 # for stop_all: nobody waits for what an interrupted experiment asked
+patience=1
 
 span='function span(ms) {
     return ms < 100 ? sprintf("%.1f ms", ms) : sprintf("%.3f s", ms / 1000)
 }'
-
-say() {
-    printf '    %s\n' "$*"
-}
 
 # Puts a row of the table aside: /fast, five /slow, verdict, threads.
 result() {
@@ -214,7 +166,7 @@ start() {
     : >"$work/out"
     "$BUILD/$stage" --port 0 --delay "$delay" --timeout "$timeout" --workers "$workers" "$@" \
         >"$work/out" 2>"$work/err" &
-    server=$!
+    server=$! running="$running $!"
     left=200
     while [ $left -gt 0 ]; do
         url=$(sed -n "1s|^$stage: listening on \\(http://127\\.0\\.0\\.1:[0-9]*\\)\$|\\1|p" \
@@ -246,7 +198,7 @@ ask() {
     experiment=$1 most=-
     shift
     "$BUILD/probe" --timeout "$longest" "$url" "$@" >"$work/all" 2>"$work/err.client" &
-    client=$!
+    client=$! running="$running $!"
     while alive "$client"; do
         if [ "$workers" = 1 ] && alive "$server" && { [ "$most" = - ] || [ "$threads" -gt "$most" ]; }; then
             most=$threads
@@ -254,7 +206,6 @@ ask() {
         sleep 0.05
     done
     wait "$client"
-    client=''
     sed 1d "$work/all" >"$work/rows"
     [ -z "$tsv" ] || awk -v columns="$name	$experiment	$try" '{ print columns "\t" $0 }' \
         "$work/rows" >>"$tsv"
@@ -443,8 +394,7 @@ for stage in $all; do
         echo "$name (the trap: /slow sleeps inside the loop)"
         start --block && judge_stage
     fi
-    stop "$server"
-    server=''
+    stop_all
 done
 
 echo

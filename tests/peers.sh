@@ -76,50 +76,7 @@ fi
 [ -z "$tsv" ] || echo server metric value least most | tr ' ' '\t' 2>/dev/null >"$tsv" ||
     refuse "--tsv $tsv: cannot be written"
 
-# ---- processes: what was started here is stopped here, and nothing else
-
-servers='' work=''
-
-# A number alone may have been given anew, so: is it a child of this shell, and not yet dead?
-alive() {
-    state=Z parent=0
-    [ -r "/proc/$1/status" ] || return 1
-    while read -r key value _; do
-        case $key in
-        State:) state=$value ;;
-        PPid:) parent=$value ;;
-        esac
-    done 2>/dev/null <"/proc/$1/status"
-    [ "$state" != Z ] && [ "$parent" = $$ ]
-}
-
-stop() {
-    for pid; do
-        ! alive "$pid" || kill "$pid" 2>/dev/null
-    done
-    for pid; do
-        left=100
-        while alive "$pid" && [ $left -gt 0 ]; do
-            sleep 0.1
-            left=$((left - 1))
-        done
-        ! alive "$pid" || kill -KILL "$pid" 2>/dev/null
-        wait "$pid" 2>/dev/null
-    done
-}
-
-clean_up() {
-    trap '' INT TERM HUP PIPE
-    # shellcheck disable=SC2086 # a list of words
-    stop $servers
-    [ -z "$work" ] || rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 141' PIPE
-trap 'exit 143' TERM
-work=$(mktemp -d) || exit 1
+. tests/processes.sh
 ticks=$(getconf CLK_TCK)
 
 failed=0
@@ -127,10 +84,6 @@ failed=0
 fail() {
     echo "    FAILED: $*"
     failed=$((failed + 1))
-}
-
-calculate() {
-    awk "BEGIN { printf \"$1\", ($2) }"
 }
 
 # figure METRIC VALUE [LEAST MOST], of server $name
@@ -143,7 +96,7 @@ figure() {
 # NAME. Waits until it says where it listens, and answers there.
 started() {
     name=$1 pid=$!
-    servers="$servers $pid"
+    running="$running $pid"
     left=150
     while [ $left -gt 0 ] && alive "$pid"; do
         url=$(sed -n 's|.*\(http://127\.0\.0\.1:[0-9][0-9]*\).*|\1|p' "$work/$name.out" 2>/dev/null | sed 1q)

@@ -79,57 +79,14 @@ done
 [ -z "$tsv" ] || echo experiment stage clients metric value least most | tr ' ' '\t' 2>/dev/null \
     >"$tsv" || refuse "--tsv $tsv: cannot be written"
 
-# ---- processes: what was started here is stopped here, and nothing else
-
-servers='' clients='' work=''
-
-# A number alone may have been given anew, so: is it a child of this shell, and not yet dead?
-alive() {
-    state=Z parent=0
-    [ -r "/proc/$1/status" ] || return 1
-    while read -r key value _; do
-        case $key in
-        State:) state=$value ;;
-        PPid:) parent=$value ;;
-        esac
-    done 2>/dev/null <"/proc/$1/status"
-    [ "$state" != Z ] && [ "$parent" = $$ ]
-}
-
-stop() {
-    for pid; do
-        ! alive "$pid" || kill "$pid" 2>/dev/null
-    done
-    for pid; do
-        left=100
-        while alive "$pid" && [ $left -gt 0 ]; do
-            sleep 0.1
-            left=$((left - 1))
-        done
-        ! alive "$pid" || kill -KILL "$pid" 2>/dev/null
-        wait "$pid" 2>/dev/null
-    done
-}
-
-clean_up() {
-    trap '' INT TERM HUP PIPE
-    # shellcheck disable=SC2086 # a list of words
-    stop $clients $servers
-    [ -z "$work" ] || rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 141' PIPE
-trap 'exit 143' TERM
-work=$(mktemp -d) || exit 1
+. tests/processes.sh
 
 # Starts $stage with the options given; sets pid, port and url.
 start() {
     : >"$work/out"
     "$BUILD/$stage" --port 0 "$@" >"$work/out" 2>"$work/err" &
     pid=$!
-    servers="$servers $pid"
+    running="$running $pid"
     left=100
     port=''
     while [ $left -gt 0 ] && alive "$pid"; do
@@ -143,12 +100,6 @@ start() {
     return 1
 }
 
-stop_servers() {
-    # shellcheck disable=SC2086 # a list of words
-    stop $servers
-    servers=''
-}
-
 # ---- figures
 
 failed=0
@@ -156,14 +107,6 @@ failed=0
 fail() {
     echo "    FAILED: $*"
     failed=$((failed + 1))
-}
-
-say() {
-    printf '    %s\n' "$*"
-}
-
-calculate() {
-    awk "BEGIN { printf \"$1\", ($2) }"
 }
 
 # figure EXPERIMENT CLIENTS METRIC VALUE [LEAST MOST]
@@ -270,11 +213,10 @@ measure_idle() { # PASS
     done
     # shellcheck disable=SC2086 # a list of words
     "$BUILD/hold" --rounds "$rounds" $targets >"$work/hold" 2>"$work/err.hold" &
-    clients=$!
-    wait "$clients"
+    running="$running $!"
+    wait $!
     status=$?
-    clients=''
-    stop_servers
+    stop_all
     if [ $status -ne 0 ]; then
         fail "$stage: $(sed 1q "$work/err.hold")"
         return
@@ -325,10 +267,11 @@ hold_and_ask() {
     before_kib=$(memory_kib) before_kernel_kib=$(kernel_kib) before_overflows=$(overflows)
     before_descriptors=$(count_descriptors)
     : >"$work/answers"
+    clients=''
     for part in $(seq "$parts"); do
         "$BUILD/probe" --summary --sources "$sources" --timeout 300 "$url" "$@" \
             >"$work/answers.$part" 2>>"$work/err" &
-        clients="$clients $!"
+        clients="$clients $!" running="$running $!"
     done
     sleep "$after"
     user_kib=$(($(memory_kib) - before_kib))
@@ -338,7 +281,6 @@ hold_and_ask() {
     for client in $clients; do
         wait "$client"
     done
-    clients=''
     overflowed=$(($(overflows) - before_overflows))
     for part in $(seq "$parts"); do
         sed -n 2p "$work/answers.$part"
@@ -393,7 +335,7 @@ waits() {
         [ "$overflowed" -eq 0 ] ||
             say "       (the kernel's queue, net.core.somaxconn = $backlog, was full: $overflowed tries came again)"
         [ "$ok" -eq "$level" ] || fail "$stage: $((level - ok)) of $level answers lost: $(sed 1q "$work/err")"
-        stop_servers
+        stop_all
     done
     case $stage in
     01*) say "no more than 10: it serves one after the other, so the last waits 10 delays of $wait s" ;;
@@ -450,7 +392,7 @@ beyond() {
     [ "$overflowed" -eq 0 ] || say "the kernel's queue was full: $overflowed tries came again"
     [ "$ok" -eq "$n" ] || fail "$stage: $((n - ok)) of $n answers lost: $(sed 1q "$work/err")"
     [ "$held" -ge $((n - n / 100)) ] || fail "$stage: only $held of $n waited at one moment"
-    stop_servers
+    stop_all
 }
 
 echo "CPU time of the server for one /fast on one connection, while others are open and idle"
@@ -459,7 +401,7 @@ for pass in $(seq "$passes"); do
     for stage in $all; do
         [ ! -t 1 ] || printf '\r    %s, pass %d of %d ...  ' "$stage" "$pass" "$passes"
         measure_idle "$pass"
-        stop_servers
+        stop_all
     done
 done
 [ ! -t 1 ] || printf '\r%50s\r' ''
@@ -474,7 +416,7 @@ echo "machine-wide, and holds both ends of each connection:"
 for stage in $all; do
     echo "$stage"
     waits
-    stop_servers
+    stop_all
 done
 for stage in $all; do
     case $stage in
@@ -482,7 +424,7 @@ for stage in $all; do
         echo
         echo "$stage, beyond the descriptors of one process"
         beyond
-        stop_servers
+        stop_all
         ;;
     esac
 done
