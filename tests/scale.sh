@@ -119,11 +119,11 @@ figure() {
 descriptors=$(awk '/^Max open files/ { print $5 }' /proc/self/limits)
 # shellcheck disable=SC3045 # not in POSIX, but in dash, bash, ksh and busybox
 ulimit -n "$descriptors"
-threads=$(
+thread_limit=$(
     awk '/^Max processes/ && $4 != "unlimited" { print $4 }' /proc/self/limits
     cat /proc/sys/kernel/threads-max /proc/sys/kernel/pid_max
 )
-threads=$(echo "$threads" | sort -n | sed 1q)
+thread_limit=$(echo "$thread_limit" | sort -n | sed 1q)
 maps=$(($(cat /proc/sys/vm/max_map_count) / 2)) # a stack is two: itself, and its guard page
 backlog=$(cat /proc/sys/net/core/somaxconn)
 
@@ -131,8 +131,8 @@ backlog=$(cat /proc/sys/net/core/somaxconn)
 allowed() {
     case $stage in
     02*)
-        [ "$1" -lt $((threads - 1000)) ] ||
-            { why="threads (ulimit -u, kernel.threads-max, kernel.pid_max: $threads)" && return 1; }
+        [ "$1" -lt $((thread_limit - 1000)) ] ||
+            { why="threads (ulimit -u, kernel.threads-max, kernel.pid_max: $thread_limit)" && return 1; }
         [ "$1" -lt $((maps - 100)) ] || { why="mappings (vm.max_map_count / 2: $maps)" && return 1; }
         ;;
     esac
