@@ -57,7 +57,7 @@ peers: all $(BUILD)/floor ## the same beside gunicorn, uvicorn, Node and nginx
 figures: ## draw the pictures from tests/results
 	@tests/figures.sh
 
-measure: all $(BUILD)/hold $(BUILD)/floor ## measure tests/results anew (a quarter of an hour), and draw
+measure: all $(BUILD)/hold $(BUILD)/floor ## measure tests/results anew (some ten minutes), and draw
 	@BUILD=$(BUILD) tests/figures.sh --measure
 
 tables: ## write the figures of tests/results into the tables of the tutorial

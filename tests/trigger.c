@@ -1,11 +1,12 @@
 /* What the kernel says of a descriptor: three small experiments for the tutorial.
  * Level or edge: two bytes come, one is read; is the other reported?
  * A file: can it be waited for?
- * A hang-up: how often is one woken by it who asked for no event? */
+ * A peer that leaves: how often is one woken by it who asked for no event? */
 #include "common/net.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,17 +49,36 @@ static void wait_for_a_file(void)
     close(epoll);
 }
 
-static void leave(void)
+/* A connection over TCP, since a pair of Unix sockets hangs up as soon as one of them is closed. */
+static void connect_pair(int pair[2])
 {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr *any = (struct sockaddr *)&address;
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+    pair[1] = socket(AF_INET, SOCK_STREAM, 0);
+    if (listener < 0 || pair[1] < 0 || bind(listener, any, size) < 0 || listen(listener, 1) < 0 ||
+        getsockname(listener, any, &size) < 0 || connect(pair[1], any, size) < 0 ||
+        (pair[0] = accept(listener, NULL, NULL)) < 0)
+        die("connect:");
+    close(listener);
+}
+
+static void leave(bool reset)
+{
+    struct linger at_once = {.l_onoff = reset}; /* and no time: close resets */
     int pair[2], wakes = 0;
 
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
-        die("socketpair:");
+    connect_pair(pair);
+    if (setsockopt(pair[1], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) < 0)
+        die("setsockopt:");
     close(pair[1]);
     struct pollfd fd = {.fd = pair[0], .events = 0};
     for (int64_t end = net_now_ns() + 100 * NET_NS_PER_MS; net_now_ns() < end;)
         wakes += poll(&fd, 1, 100) == 1;
-    printf("a hang-up, events = 0: woken %d times in a tenth of a second\n", wakes);
+    printf("a peer has %s, events = 0: woken %d times in a tenth of a second\n",
+           reset ? "reset" : "closed", wakes);
     close(pair[0]);
 }
 
@@ -67,6 +87,7 @@ int main(void)
     wait_twice("level", EPOLLIN);
     wait_twice("edge", EPOLLIN | EPOLLET);
     wait_for_a_file();
-    leave();
+    leave(false);
+    leave(true);
     return 0;
 }
