@@ -40,6 +40,14 @@ static void *serve(void *argument)
     return NULL;
 }
 
+static void hang_up_idle(void)
+{
+    pthread_mutex_lock(&lock);
+    for (struct client *c = LIST_FIRST(&clients); c != NULL; c = LIST_NEXT(c, link))
+        blocking_hang_up(&c->conversation);
+    pthread_mutex_unlock(&lock);
+}
+
 /* Out of descriptors, threads or memory: waits until a thread has ended, a second at most. seen is
  * the number of ends before the attempt that failed. */
 static void wait_for_thread_end(unsigned seen)
@@ -47,6 +55,8 @@ static void wait_for_thread_end(unsigned seen)
     int64_t until_ns = net_now_ns() + NET_PAUSE_NS;
     struct timespec until = {until_ns / NET_NS_PER_S, until_ns % NET_NS_PER_S};
 
+    if (net_stopping)
+        hang_up_idle(); /* for the sake of who waits */
     pthread_mutex_lock(&lock);
     while (ends == seen && pthread_cond_timedwait(&ended, &lock, &until) == 0)
         ;
@@ -71,14 +81,6 @@ static void start_thread(int fd, const pthread_attr_t *attributes)
         wait_for_thread_end(seen);
 }
 
-static void hang_up_idle(void)
-{
-    pthread_mutex_lock(&lock);
-    for (struct client *c = LIST_FIRST(&clients); c != NULL; c = LIST_NEXT(c, link))
-        blocking_hang_up(&c->conversation);
-    pthread_mutex_unlock(&lock);
-}
-
 int main(int argc, char **argv)
 {
     pthread_attr_t attributes;
@@ -97,18 +99,16 @@ int main(int argc, char **argv)
     int listener = net_listen(&options, 0);
     workers_fork(&options, listener);
 
-    for (;;) {
+    int queued = SOMAXCONN + 1; /* who is in the kernel's queue when we are told to stop, at most */
+    while (!net_stopping || queued-- > 0) {
         unsigned seen = ends;
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0)
             start_thread(fd, &attributes);
         else if (errno == EAGAIN) /* told to stop: that made the listener non-blocking */
             break;
-        else if (!net_accept_again(errno)) {
-            if (net_stopping)
-                hang_up_idle(); /* for the sake of who waits in the kernel's queue */
+        else if (!net_accept_again(errno))
             wait_for_thread_end(seen);
-        }
     }
     close(listener);
     hang_up_idle();

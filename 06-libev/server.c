@@ -44,9 +44,8 @@ static bool watch(int fd, enum want was, enum want want)
 
 static void on_stop(struct ev_loop *loop, ev_signal *watcher, int events)
 {
-    (void)watcher, (void)events;
-    ev_signal_stop(loop, &interrupt); /* the next signal ends the process */
-    ev_signal_stop(loop, &terminate);
+    (void)loop, (void)events;
+    net_stop(watcher->signum);
     connections_drain();
 }
 

@@ -3,6 +3,7 @@
 #include "common/http.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -58,25 +59,23 @@ static size_t open_connections;
 
 static int64_t now_ns; /* of the step that is under way */
 
-static int listener; /* -1: closed */
-static bool listener_watched;
+static int listener;      /* -1: closed */
 static bool acceptable;   /* somebody may wait to be accepted */
-static int64_t resume_ns; /* out of descriptors or memory: when to accept again; else 0 */
+static int64_t resume_ns; /* the listener is not watched: when to watch it again; else 0 */
 static bool draining;
+static int queued; /* draining: how many may still be in the kernel's queue from before */
 
 static void stop_accepting(int64_t until_ns)
 {
-    if (listener_watched)
+    if (resume_ns == 0)
         watch(listener, WANT_READ, WANT_NOTHING);
-    listener_watched = false;
     resume_ns = until_ns;
 }
 
 static void resume_accepting(void)
 {
-    listener_watched = watch(listener, WANT_NOTHING, WANT_READ);
-    acceptable = listener_watched;
-    resume_ns = listener_watched ? 0 : now_ns + NET_PAUSE_NS;
+    acceptable = watch(listener, WANT_NOTHING, WANT_READ);
+    resume_ns = acceptable ? 0 : now_ns + NET_PAUSE_NS;
 }
 
 static void enter(struct connection *c, enum state state)
@@ -131,7 +130,7 @@ static enum outcome write_response(struct connection *c)
         c->request = (struct http_request){0};
         c->begun_ns = now_ns;
         enter(c, IDLE);
-        return c->length > 0 ? GO_ON : WAIT;
+        return GO_ON;
     }
     /* Closing a socket with unread input resets the connection, and the answer may be lost on the
      * way. So say that no more comes, and let the client finish (RFC 9112 §9.6), within bounds. */
@@ -253,8 +252,7 @@ void connections_start(const struct options *o, int fd, watch_function *w, int64
     }
     lasts_ns[SLEEPING] = o->delay_ns;
     lasts_ns[LINGERING] = net_linger_ns(o);
-    listener_watched = watch(listener, WANT_NOTHING, WANT_READ);
-    if (!listener_watched)
+    if (!watch(listener, WANT_NOTHING, WANT_READ))
         die("watch the listening socket:");
 }
 
@@ -332,11 +330,7 @@ static bool accept_one(void)
         return open_connection(fd);
     if (errno != EAGAIN) /* a drain tries again without being told to: not at once, then */
         return net_accept_again(errno) && !draining;
-    if (draining) {
-        stop_accepting(0);
-        close(listener);
-        listener = -1;
-    }
+    queued = 0;
     return true;
 }
 
@@ -345,18 +339,25 @@ void connections_accept(void)
     if (!acceptable)
         return;
     now_ns = clock_ns();
-    if (!accept_one())
+    if (!accept_one()) {
         stop_accepting(now_ns + NET_PAUSE_NS);
+    } else if (draining && --queued <= 0) {
+        stop_accepting(0);
+        close(listener);
+        listener = -1;
+    }
     /* the next wait says whether more are there; but when it's time to go, see for ourselves */
-    acceptable = draining && listener_watched;
+    acceptable = draining && listener >= 0 && resume_ns == 0;
 }
 
 void connections_drain(void)
 {
     struct connection *c;
 
-    acceptable |= !draining;
-    draining = true;
+    if (!draining) {
+        draining = acceptable = true;
+        queued = SOMAXCONN + 1; /* it holds no more, and is first in, first out */
+    }
     now_ns = clock_ns();
     /* a request may have come that we were not told of yet: one more look */
     while ((c = TAILQ_FIRST(&queues[IDLE])) != NULL) /* each is closed, or gets another state */
@@ -372,8 +373,7 @@ void connections_unwatched(int fd)
 {
     now_ns = clock_ns();
     if (fd == listener) {
-        listener_watched = false;
-        stop_accepting(now_ns + NET_PAUSE_NS);
+        resume_ns = now_ns + NET_PAUSE_NS;
     } else if ((size_t)fd < table_size && table[fd] != NULL) {
         table[fd]->watched = WANT_NOTHING;
         end(table[fd]);

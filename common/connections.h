@@ -42,8 +42,8 @@ void connections_expire(void);
  * awake would take them all (--workers), and be busy while its neighbours are not. */
 void connections_accept(void);
 
-/* Told to stop (after the wait, before what was ready): serves who is in the kernel's queue, then
- * closes the listener; closes idle connections; the others get their answer, with Connection:
+/* Told to stop (after the wait, before what was ready): serves who is in the kernel's queue by now,
+ * then closes the listener; closes idle connections; the others get their answer, with Connection:
  * close. May be called again. */
 void connections_drain(void);
 

@@ -88,18 +88,22 @@ int net_listen(const struct options *o, int flags)
     return fd;
 }
 
-static void stop(int number)
+void net_stop(int number)
 {
+    static _Atomic int64_t first_ns;
     int error = errno;
 
-    (void)number;
-    net_stopping = true;
-    fcntl(listening, F_SETFL, O_NONBLOCK);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    void (*also)(void) = stop_also;
-    if (also != NULL)
-        also();
+    if (!net_stopping) {
+        first_ns = net_now_ns();
+        net_stopping = true;
+        fcntl(listening, F_SETFL, O_NONBLOCK);
+        void (*also)(void) = stop_also;
+        if (also != NULL)
+            also();
+    } else if (net_now_ns() - first_ns > NET_ECHO_NS) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
     errno = error;
 }
 
@@ -116,7 +120,7 @@ static sigset_t stop_signals(void)
 void net_catch_stop(void (*also)(void))
 {
     /* no SA_RESTART: a blocked accept or recv is to return */
-    struct sigaction action = {.sa_handler = stop, .sa_mask = stop_signals()};
+    struct sigaction action = {.sa_handler = net_stop, .sa_mask = stop_signals()};
 
     stop_also = also;
     if (sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0 ||

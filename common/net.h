@@ -18,8 +18,8 @@
  * text of errno behind it. */
 void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
-/* Lowers the soft limit RLIMIT_NOFILE to most, if it is higher. Descriptors are numbered from the
- * lowest free one, so none gets a number as high as that. */
+/* Lowers the soft limit RLIMIT_NOFILE to most, if it is higher: no new descriptor gets a number as
+ * high as that (getrlimit(2)). */
 void net_limit_descriptors(unsigned most);
 
 /* Returns a socket that listens, and says so on stdout; dies if it can't. flags are SOCK_NONBLOCK
@@ -29,11 +29,17 @@ int net_listen(const struct options *options, int flags);
 /* Whether SIGTERM or SIGINT has come. */
 extern atomic_bool net_stopping;
 
-/* Has SIGTERM and SIGINT set net_stopping, make the listening socket non-blocking (so that an
- * accept that was about to block returns EAGAIN), and call also, unless it is NULL, which must be
- * async-signal-safe. The second signal ends the process; while both are blocked (net_block_stop),
- * with the next wait. */
+/* Has SIGTERM and SIGINT handled by net_stop, which calls also, unless it is NULL, for the first of
+ * them; it must be async-signal-safe. */
 void net_catch_stop(void (*also)(void));
+
+/* The handler, for a loop that catches signals itself, too. The first sets net_stopping, and makes
+ * the listening socket non-blocking, so that an accept that was about to block returns EAGAIN. The
+ * next one ends the process; while both are blocked (net_block_stop), with the next wait. One that
+ * comes within NET_ECHO_NS of the first is the same order, said twice: pkill(1), timeout(1) and
+ * service managers signal each process of a group, and the parent of workers passes it on. */
+#define NET_ECHO_NS (100 * NET_NS_PER_MS)
+void net_stop(int number);
 
 /* Blocks both signals, and returns the mask to hand to a wait that may be interrupted by them:
  * pselect, ppoll and epoll_pwait unblock them for the wait alone, so none comes between the look

@@ -985,6 +985,39 @@ START_TEST(drain_serves_who_is_in_the_queue)
 }
 END_TEST
 
+/* It had not been told that the server will close: it is closed all the same, when it has read. */
+START_TEST(drain_closes_who_reads_at_last)
+{
+    int client = client_says("", NULL);
+
+    send_most = 100;
+    say(client, FAST);
+    turn();
+    connections_drain();
+    send_most = SIZE_MAX;
+    settle();
+    CHECK_HEARS(client, "fast EOF");
+    ck_assert(!connections_remain());
+}
+END_TEST
+
+/* Who came before the signal is served; who has come since need not be, or it would never end. */
+START_TEST(drain_ends_though_clients_keep_coming)
+{
+    int turns = 0;
+
+    connections_drain();
+    while (connections_remain()) {
+        int fd = open_client();
+        turn();
+        close_client(fd);
+        ck_assert_int_le(++turns, SOMAXCONN + 1);
+    }
+    ck_assert_int_eq(turns, SOMAXCONN + 1);
+    ck_assert(!is_open(listener));
+}
+END_TEST
+
 START_TEST(drain_closes_the_listener)
 {
     ck_assert(connections_remain());
@@ -1350,6 +1383,8 @@ int main(void)
     tcase_add_test(tests, drain_lets_a_head_come_to_its_end);
     tcase_add_test(tests, drain_lets_a_stuck_answer_come_to_its_end);
     tcase_add_test(tests, drain_serves_who_is_in_the_queue);
+    tcase_add_test(tests, drain_closes_who_reads_at_last);
+    tcase_add_test(tests, drain_ends_though_clients_keep_coming);
     tcase_add_test(tests, drain_closes_the_listener);
     suite_add_tcase(suite, tests);
 

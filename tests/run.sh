@@ -4,12 +4,15 @@
 set -u
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-
-run() {
-    STAGE=$2 "$1" >"$work/$2" 2>&1 || echo "!! ${1##*/} $2: exit status $?" >>"$work/$2"
+: >"$work/pids"
+# A shell has what it starts in the background ignore Ctrl-C. With a test goes its server.
+end_all() {
+    xargs -r kill -KILL <"$work/pids" 2>/dev/null
+    rm -rf "$work"
 }
+trap end_all EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 for program; do
     case $program in
@@ -17,9 +20,14 @@ for program; do
     *) set -- all ;;
     esac
     for stage; do
-        run "$program" "$stage" &
+        STAGE=$stage "$program" >"$work/$stage" 2>&1 &
+        echo $! >>"$work/pids"
     done
-    wait
+    for stage; do
+        read -r pid
+        wait "$pid" || echo "!! ${program##*/} $stage: exit status $?" >>"$work/$stage"
+    done <"$work/pids"
+    : >"$work/pids"
     for stage; do
         echo "== ${program##*/} $stage"
         cat "$work/$stage"
