@@ -351,10 +351,19 @@ static void wrong(struct peer *p, const char *what)
     shut(p);
 }
 
+/* Empty lines are no request yet: who drips no more than these is idle. */
+static bool has_begun(const struct peer *p)
+{
+    for (size_t i = 0; i < p->sent && i < p->length; i++)
+        if (p->text[i] != '\r' && p->text[i] != '\n')
+            return true;
+    return false;
+}
+
 /* The server has closed the connection. */
 static void hung_up(struct peer *p)
 {
-    if (p->answered < p->must && !p->closed && !p->late) {
+    if (p->answered < p->must && !p->closed && !p->late && (has_begun(p) || !p->dawdles)) {
         wrong(p, "the server closed instead");
         return;
     }
