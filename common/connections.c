@@ -130,7 +130,7 @@ static enum outcome write_response(struct connection *c)
         c->request = (struct http_request){0};
         c->begun_ns = now_ns;
         enter(c, IDLE);
-        return GO_ON;
+        return c->length > 0 || draining ? GO_ON : WAIT;
     }
     /* Closing a socket with unread input resets the connection, and the answer may be lost on the
      * way. So say that no more comes, and let the client finish (RFC 9112 §9.6), within bounds. */
