@@ -59,7 +59,7 @@ static bool listening, stopping;
 static struct options settings;
 static int64_t clock_now_ns;
 static unsigned long calls, accepts; /* of the kernel */
-static unsigned long progress;       /* clients accepted, answers sent */
+static unsigned long progress;       /* clients accepted or gone, answers sent */
 static int only_closes;              /* the one descriptor that may be closed now; else -1 */
 static int64_t paused_ns;            /* the last time that accepting was given up */
 static bool refused;                 /* an accept in this turn */
@@ -298,6 +298,7 @@ static int fake_close(int fd)
         assert(c->told_gone || may_close(c));
         become(c, GONE);
         owner[fd] = NULL;
+        progress++;
     }
     assert(watched[fd] == WANT_NOTHING);
     return 0;
