@@ -442,11 +442,11 @@ run_lane() { # LANE: every so many-th of the faults
     trap 'end_all; exit 130' TERM
     trap '' INT
     awk -v lane="$lane" -v lanes="$lanes" 'NR % lanes == lane' "$work/faults" >"$work/$lane.faults"
-    while IFS='|' read -r number stage call error when clients outcome besides most; do
+    while IFS='|' read -r number stage name error when load outcome besides most; do
         # A busy machine can spoil a try, but not make good what is broken: so twice more, and say so.
         again=''
         for try in 1 2 3; do
-            inject "$stage" "$call" "$error" "$when" "$clients" "$outcome" "$besides" "$most" </dev/null
+            inject "$stage" "$name" "$error" "$when" "$load" "$outcome" "$besides" "$most" </dev/null
             if [ -n "$problem" ]; then
                 result="FAILED: $problem"
             elif [ "$outcome" = ends ]; then
