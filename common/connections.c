@@ -330,7 +330,7 @@ static bool accept_one(void)
         return open_connection(fd);
     if (errno != EAGAIN) /* a drain tries again without being told to: not at once, then */
         return net_accept_again(errno) && !draining;
-    queued = 0;
+    queued = 0; /* nobody is left in there */
     return true;
 }
 

@@ -67,8 +67,8 @@ int64_t net_linger_ns(const struct options *options);
 /* Is there input that nobody has read? To close now would reset the connection. */
 bool net_unread(int fd);
 
-/* A wait of the event loop has failed. EINTR is no failure; out of memory it waits a
- * little; anything else ends the program. call names the wait. */
+/* A wait of the event loop has failed. EINTR is no failure; out of memory it waits a little;
+ * anything else ends the program. call names the wait. */
 void net_wait_failed(const char *call);
 
 /* CLOCK_MONOTONIC, in nanoseconds. Mostly no system call: the kernel maps this clock into the
