@@ -57,7 +57,8 @@ static size_t table_size;
 static struct connection *spare; /* memory for the next one */
 static size_t open_connections;
 
-static int64_t now_ns; /* of the step that is under way */
+static int64_t now_ns; /* read once a turn, and again where that is too old */
+static bool stale;     /* we have waited since */
 
 static int listener;      /* -1: closed */
 static bool acceptable;   /* somebody may wait to be accepted */
@@ -163,12 +164,13 @@ static enum outcome read_head(struct connection *c, bool *readable)
 {
     if (http_parse(&c->request, c->input, c->length)) {
         if (c->request.status == 200 && c->request.route == HTTP_SLOW) {
+            if (options->block) /* the trap: everybody waits */
+                net_sleep_until(net_now_ns() + options->delay_ns);
+            now_ns = clock_ns(); /* the turn's is too old: a delay counts from what has arrived */
             if (!options->block) {
                 enter(c, SLEEPING);
                 return WAIT;
             }
-            net_sleep_until(net_now_ns() + options->delay_ns); /* the trap: everybody waits */
-            now_ns = clock_ns();
         }
         return respond(c);
     }
@@ -178,7 +180,6 @@ static enum outcome read_head(struct connection *c, bool *readable)
         *readable = false;
         ssize_t n = recv(c->fd, c->input + c->length, sizeof c->input - c->length, 0);
         if (n > 0) {
-            now_ns = clock_ns(); /* not before: a delay counts from what has arrived */
             c->length += (size_t)n;
             if (c->state == IDLE)
                 c->begun_ns = now_ns;
@@ -260,6 +261,7 @@ int connections_wait_ms(void)
 {
     int64_t nearest_ns = resume_ns != 0 ? resume_ns : INT64_MAX;
 
+    stale = true;
     if (acceptable)
         return 0;
     for (int state = 0; state < STATES; state++) {
@@ -278,8 +280,9 @@ void connections_ready(int fd)
     if (fd == listener) {
         acceptable = true;
     } else if ((size_t)fd < table_size && table[fd] != NULL) {
-        if (table[fd]->state == WRITING) /* who reads reads the clock after recv */
+        if (stale)
             now_ns = clock_ns();
+        stale = false;
         advance(table[fd], true);
     }
 }

@@ -95,6 +95,7 @@ static int turn(void)
     struct pollfd watched[DESCRIPTORS];
     nfds_t count = 0;
 
+    connections_wait_ms();
     for (int fd = 0; fd < DESCRIPTORS; fd++)
         if (wants[fd] != WANT_NOTHING)
             watched[count++] =
