@@ -164,8 +164,8 @@ static enum outcome read_head(struct connection *c, bool *readable)
 {
     if (http_parse(&c->request, c->input, c->length)) {
         if (c->request.status == 200 && c->request.route == HTTP_SLOW) {
-            if (options->block) /* the trap: everybody waits */
-                net_sleep_until(net_now_ns() + options->delay_ns);
+            if (options->block)
+                net_sleep_until(net_now_ns() + options->delay_ns); /* the trap: everybody waits */
             now_ns = clock_ns(); /* the turn's is too old: a delay counts from what has arrived */
             if (!options->block) {
                 enter(c, SLEEPING);
