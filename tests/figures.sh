@@ -228,14 +228,13 @@ draw tests/scale-waits.svg scale scale-waits "memory_most=$memory_most" "late01=
 
 # ---- peers
 
-awk -F '\t' '$2 == "cpu_us" { cpu[$1] = $3 "\t" $4 "\t" $5 }
-    $2 == "ratio_to_floor" { print cpu[$1] "\t" $3 "\t" $1 }' "$work/peers" | sort -g >"$work/sorted"
+awk -F '\t' '$2 == "cost_us" { cpu[$1] = $3 "\t" $4 "\t" $5 }
+    $2 == "cost_ratio" { print cpu[$1] "\t" $3 "\t" $1 }' "$work/peers" | sort -g >"$work/sorted"
 place=0
 while IFS='	' read -r cpu least most ratio name; do
     place=$((place + 1))
     text=$(awk "BEGIN { printf $cpu < 10 ? \"%.2f µs, %.2f ×\" : \"%.0f µs, %.0f ×\", $cpu, $ratio }")
-    printf '%s\t%s\t%s\t%s\t%s\t"%s"\t"%s"\n' $place "$(number "$name")" "$cpu" "$least" "$most" "$text" \
-        "$(echo "$name" | sed 's/--workers=2/, 2 workers/')"
+    printf '%s\t%s\t%s\t%s\t%s\t"%s"\t"%s"\n' $place "$(number "$name")" "$cpu" "$least" "$most" "$text" "$name"
 done <"$work/sorted" >"$work/rows"
 draw tests/peers.svg peers peers "rows=$work/rows" "servers=$place"
 

@@ -1,7 +1,7 @@
 # CPU time of a request, a bar for each server. rows: place, colour, us, least, most, label, name.
 wide = 760; high = 140 + 27 * servers
 load 'tests/style.gnuplot'
-set label 999 'CPU time of the server for one /fast, 64 clients' at screen 0.02,heading_at left font ',16' textcolor rgb ink
+set label 999 'CPU time of the server for one /fast: 64 clients, on the core of the server' at screen 0.02,heading_at left font ',16' textcolor rgb ink
 set lmargin 25
 set rmargin 4
 set bmargin 5.5

@@ -41,16 +41,13 @@ waits() {
 
 peers() {
     awk -F '\t' '
-        $2 == "cpu_us" { order[++n] = $1; cpu[$1] = $3 }
-        $2 == "ratio_to_floor" { ratio[$1] = $3 }
+        $2 == "cost_us" { order[++n] = $1; cpu[$1] = $3 }
+        $2 == "cost_ratio" { ratio[$1] = $3 }
         END {
             print "| | processor time for one `/fast` | against a bare loop |"
             print "|---|--:|--:|"
-            for (i = 1; i <= n; i++) {
-                label = order[i]
-                sub(/--/, " --", label)
-                printf "| %s | %.1f µs | %.2f |\n", label, cpu[order[i]], ratio[order[i]]
-            }
+            for (i = 1; i <= n; i++)
+                printf "| %s | %.1f µs | %.2f |\n", order[i], cpu[order[i]], ratio[order[i]]
         }' tests/results/peers.tsv
     machine tests/results/peers.tsv 'make peers'
 }
