@@ -51,13 +51,13 @@ soak: all $(BUILD)/hostile ## honest and hostile clients over all six at once, f
 scale: all $(BUILD)/hold ## what idle connections and waiting clients cost, and how that grows
 	@BUILD=$(BUILD) tests/scale.sh
 
-peers: all $(BUILD)/floor ## the same beside gunicorn, uvicorn, Node and nginx
+peers: all $(BUILD)/floor $(BUILD)/cpu ## the same beside gunicorn, uvicorn, Node and nginx
 	@BUILD=$(BUILD) tests/peers.sh
 
 figures: ## draw the pictures from tests/results
 	@tests/figures.sh
 
-measure: all $(BUILD)/hold $(BUILD)/floor ## measure tests/results anew (some ten minutes), and draw
+measure: all $(BUILD)/hold $(BUILD)/floor $(BUILD)/cpu ## measure tests/results anew (some ten minutes), and draw
 	@BUILD=$(BUILD) tests/figures.sh --measure
 
 tables: ## write the figures of tests/results into the tables of the tutorial
@@ -125,7 +125,7 @@ $(STAGES:%=$(BUILD)/%): $(BUILD)/%: %/server.c $(COMMON)
 	$(SHOW) $(COMPILE) $(LINK) $(filter %.c %.o,$^) -o $@ $(if $(filter 02%,$*),-pthread) $(if $(filter 06%,$*),-lev)
 
 # the clients, and the small experiments of the tutorial
-CLIENTS := probe hold floor hostile trigger
+CLIENTS := probe hold floor cpu hostile trigger
 $(CLIENTS:%=$(BUILD)/%): $(BUILD)/%: tests/%.c $(COMMON)
 	$(COMPILE) $(LINK) $(filter %.c %.o,$^) -o $@
 

@@ -162,7 +162,7 @@ static enum outcome respond(struct connection *c)
  * end must not keep us from the others. */
 static enum outcome read_head(struct connection *c, bool *readable)
 {
-    if (http_parse(&c->request, c->input, c->length)) {
+    if (c->length > 0 && http_parse(&c->request, c->input, c->length)) {
         if (c->request.status == 200 && c->request.route == HTTP_SLOW) {
             if (options->block)
                 net_sleep_until(net_now_ns() + options->delay_ns); /* the trap: everybody waits */
