@@ -57,8 +57,8 @@ static size_t table_size;
 static struct connection *spare; /* memory for the next one */
 static size_t open_connections;
 
-static int64_t now_ns; /* read once a turn, and again where that is too old */
-static bool stale;     /* we have waited since */
+static int64_t now_ns; /* read when a turn begins, and again where that is too old */
+static bool stale;     /* we have waited since: a turn begins */
 
 static int listener;      /* -1: closed */
 static bool acceptable;   /* somebody may wait to be accepted */

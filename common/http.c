@@ -349,7 +349,7 @@ size_t http_respond(char out[HTTP_RESPONSE_MAX], const struct http_request *r, c
         text.length = (size_t)(colon - text.at);
 
     char *at = append_span(append(out, "HTTP/1.1 "), text);
-    at = append_span(append(at, "\r\nDate: "), (struct span){date, HTTP_DATE_SIZE - 1});
+    at = append(append(at, "\r\nDate: "), date);
     at = append_span(append(at, "\r\nServer: "), name);
     at = append(at, "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ");
     at = append_number(at, content.length);
