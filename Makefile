@@ -1,5 +1,6 @@
-# All is built under build/. Another build beside it, its objects not mixed with the plain ones:
+# Everything is built under build/. Another build, with its own objects, goes elsewhere:
 #   make BUILD=build/asan SANITIZE=address,undefined test
+# V=1 shows the commands.
 
 CC       = cc
 CFLAGS   = -O2 -g
@@ -7,168 +8,185 @@ BUILD    = build
 SANITIZE =
 WERROR   =
 
-WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
-HARDEN   := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
-CHECKED  := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
-COMPILE   = $(CC) -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(WERROR),-Werror) $(CFLAGS) \
-            $(if $(SANITIZE),$(CHECKED),$(HARDEN)) -MMD -MP
+FLAGS = -std=gnu11 -D_GNU_SOURCE -I. -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+        $(if $(WERROR),-Werror) $(if $(SANITIZE),$(CHECKED),$(HARDENED))
+HARDENED := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
+CHECKED   = -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LINK      = $(if $(SANITIZE),,-pie -Wl,-z,relro,-z,now)
 
-PIE      := -pie -Wl,-z,relro,-z,now
-LINK      = $(if $(SANITIZE),,$(PIE))
-SHOW      = $(if $(findstring s,$(firstword -$(MAKEFLAGS))),,set -x;)
+STAGES   := 01-blocking 02-threaded 03-select 04-poll 05-epoll 06-libev
+CHECKS   := check_http check_connections check_stages
+PROGRAMS := $(STAGES) $(CHECKS) probe hold floor cpu hostile trigger early
+OBJ       = $(BUILD)/obj
+COMMON    = $(patsubst %.c,$(OBJ)/%.o,$(wildcard common/*.c))
+C_FILES   = $(wildcard common/*.c 0*/*.c tests/*.c tests/*/*.c)
+H_FILES   = $(wildcard common/*.h tests/*/*.h)
+PY_FILES  = $(wildcard tests/*.py tests/*/*.py)
 
-STAGES := 01-blocking 02-threaded 03-select 04-poll 05-epoll 06-libev
-CHECKS := check_http check_connections check_stages
-COMMON := $(patsubst common/%.c,$(BUILD)/common/%.o,$(wildcard common/*.c))
-
-# What needs a missing package says so in one line. Plain "make" goes on without it.
-NEED = echo '\#include <$(1)>' | $(CC) -E -x c - >/dev/null 2>&1 || { \
-       echo "$@ is not built: $(2) is missing. To install it: make deps" >&2; \
-       exit $(if $(filter-out all,$(MAKECMDGOALS)),1,0); }
-
+$(if $(word 2,$(BUILD)),$(error BUILD=$(BUILD): make cannot build in a folder with a blank in its name))
 .DELETE_ON_ERROR:
+.SECONDARY:
 
-all: $(STAGES:%=$(BUILD)/%) $(BUILD)/probe ## build the six servers and the measuring client
+quiet = $(if $(V),,@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,printf '  %-4s %s\n' $(1);))
+need  = echo '\#include <$(1)>' | $(CC) -E -x c - >/dev/null 2>&1 || \
+        { echo "$(2) is missing ($(1)). To install it: make deps" >&2; exit 1; }
 
-05-epoll: ## build one stage (any of the six)
-$(STAGES) probe trigger early: %: $(BUILD)/%
+all: $(filter-out 06-libev,$(STAGES)) probe ## build the six servers and the measuring client
+	@if echo '#include <ev.h>' | $(CC) -E -x c - >/dev/null 2>&1; then $(MAKE) --no-print-directory 06-libev; \
+	else echo "06-libev is not built: libev-dev is missing. To install it: make deps" >&2; fi
+
+programs: $(PROGRAMS) ## build these and all test programs
+
+05-epoll: ## build one program (any stage, probe, trigger, ...)
+$(PROGRAMS): %: $(BUILD)/%
 
 latency: all ## the experiment: which stage lets /fast wait behind /slow?
 	@BUILD=$(BUILD) tests/latency.sh
 
-test: all $(CHECKS:%=$(BUILD)/%) ## run all tests
+test: all $(CHECKS) ## run all tests
 	@tests/run.sh $(CHECKS:%=$(BUILD)/%)
 
 faults: all ## errors from the kernel, injected into every system call with strace
-	@BUILD=$(BUILD) tests/faults.sh
+	@BUILD=$(BUILD) tests/stress/faults.sh
 
-bugs: ## plant the bugs of tests/bugs one by one: which test catches each?
-	@tests/bugs.sh
+bugs: ## plant the bugs of tests/bugs one by one: does the test that is named catch each?
+	@tests/bugs/bugs.sh
 
-soak: all $(BUILD)/hostile ## honest and hostile clients over all six at once, for SECONDS (120)
-	@BUILD=$(BUILD) tests/soak.sh $(SECONDS)
+soak: all hostile ## honest and hostile clients over all six simultaneously, for SECONDS (120)
+	@BUILD=$(BUILD) tests/stress/soak.sh $(SECONDS)
 
-scale: all $(BUILD)/hold ## what idle connections and waiting clients cost, and how that grows
-	@BUILD=$(BUILD) tests/scale.sh
+scale: all hold ## what idle connections and waiting clients cost, and how that grows
+	@BUILD=$(BUILD) tests/bench/scale.sh
 
-peers: all $(BUILD)/floor $(BUILD)/cpu ## the same beside gunicorn, uvicorn, Node and nginx
-	@BUILD=$(BUILD) tests/peers.sh
+peers: all floor cpu ## the same beside gunicorn, uvicorn, Node and nginx
+	@BUILD=$(BUILD) tests/bench/peers.sh
 
-figures: ## draw the pictures from tests/results
-	@tests/figures.sh
+figures: ## draw the pictures from tests/bench/results
+	@tests/bench/figures.sh
 
-measure: all $(BUILD)/hold $(BUILD)/floor $(BUILD)/cpu ## measure tests/results anew (some ten minutes), and draw
-	@BUILD=$(BUILD) tests/figures.sh --measure
+measure: all hold floor cpu ## measure tests/bench/results anew (some ten minutes), and draw
+	@BUILD=$(BUILD) tests/bench/figures.sh --measure
 
-tables: ## write the figures of tests/results into the tables of the tutorial
-	@tests/tables.sh
+tables: ## write the figures of tests/bench/results into the tables of the tutorial
+	@tests/bench/tables.sh
 
 tutorial: $(BUILD)/tutorial.html ## the tutorial as one HTML page
 
-tutorial-test: all $(BUILD)/check_stages $(BUILD)/hold $(BUILD)/trigger $(BUILD)/early ## does the tutorial tell the truth?
-	@tests/tutorial.sh
-	@BUILD=$(BUILD) tests/proxy.sh
+tutorial-test: all check_stages hold trigger early ## does the tutorial tell the truth?
+	@tests/tutorial/tutorial.sh
+	@BUILD=$(BUILD) tests/tutorial/proxy.sh
 
 deps: ## install the packages that the build needs
-	@tests/deps.sh gcc libc6-dev libev-dev check pkg-config
+	@tests/deps.sh gcc libc6-dev libev-dev check pkg-config python3
 
 deps-tools: ## install what faults, bugs, fuzz, lint, coverage and memcheck need
-	@tests/deps.sh clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck strace patch gcovr valgrind
+	@tests/deps.sh clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck pyflakes3 strace patch gcovr valgrind
 
 deps-peers: ## install what peers compares with
 	@tests/deps.sh nginx-light gunicorn python3-flask uvicorn python3-fastapi nodejs wrk
 
 deps-tutorial: ## install what tutorial-test, tutorial and figures need
-	@tests/deps.sh clitest curl strace procps python3 iproute2 nginx-light pandoc gnuplot-nox
+	@tests/deps.sh clitest curl strace procps iproute2 nginx-light pandoc gnuplot-nox
 
-format: ## lay out the code as .clang-format has it
-	clang-format -i common/*.[ch] 0*/*.c tests/*.c
+format: ## format the code as .clang-format says
+	clang-format -i $(C_FILES) $(H_FILES)
 
-lint: ## clang-format, clang-tidy, gcc -fanalyzer, cppcheck and shellcheck over all
-	clang-format --dry-run -Werror common/*.[ch] 0*/*.c tests/*.c
-	for file in common/*.c 0*/*.c tests/*.c; do \
+LINT_FLAGS := -std=gnu11 -D_GNU_SOURCE -I.
+lint: ## clang-format, clang-tidy, gcc -fanalyzer, cppcheck, shellcheck and pyflakes over everything
+	clang-format --dry-run -Werror $(C_FILES) $(H_FILES)
+	@set -e; for file in $(C_FILES); do echo "  LINT $$file"; \
 	  cppcheck --quiet --std=c11 --enable=warning,style,performance,portability --inline-suppr \
-	    --suppress=missingIncludeSystem --suppress=unusedStructMember:tests/check_connections.c \
-	    --error-exitcode=1 -D_GNU_SOURCE -I. $$file || exit 1; \
+	    --suppress=missingIncludeSystem --suppress=unusedStructMember:tests/unit/check_connections.c \
+	    --error-exitcode=1 -D_GNU_SOURCE -I. $$file; \
+	  clang-tidy --quiet $$file -- $(LINT_FLAGS) 2>/dev/null; \
+	  gcc $(LINT_FLAGS) -O2 -fanalyzer -Werror -c $$file -o /dev/null; \
 	done
-	for file in common/*.c 0*/*.c tests/*.c; do \
-	  clang-tidy --quiet $$file -- -std=gnu11 -D_GNU_SOURCE -I. 2>/dev/null || exit 1; \
-	  gcc -std=gnu11 -D_GNU_SOURCE -I. -O2 -fanalyzer -Werror -c $$file -o /dev/null || exit 1; \
-	done
-	shellcheck tests/*.sh .ci/run
+	shellcheck $(wildcard tests/*.sh tests/*/*.sh) .ci/run
+	$(if $(PY_FILES),pyflakes3 $(PY_FILES))
 
 memcheck: ## memcheck and helgrind over the tests
-	$(MAKE) BUILD=build/valgrind CFLAGS='-O1 -g' all build/valgrind/hostile $(CHECKS:%=build/valgrind/%)
-	tests/memcheck.sh build/valgrind
+	$(MAKE) BUILD=build/valgrind CFLAGS='-O1 -g' programs
+	tests/stress/memcheck.sh build/valgrind
 
-# A thread that is under way when its process ends leaves arcs that don't add up: gcovr skips the line, and says so.
+# Threads that still run while their process exits leave counters that do not add up: gcovr skips such a line, and says so.
 GCOVR := gcovr --root . --filter common/ --gcov-ignore-parse-errors
 coverage: ## which lines and branches of common/ do the tests reach?
-	$(MAKE) -s BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic' all $(CHECKS:%=build/coverage/%)
+	$(MAKE) -s BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic' all $(CHECKS)
 	find build/coverage -name '*.gcda' -exec rm {} +
 	COVERAGE=1 tests/run.sh $(CHECKS:%=build/coverage/%)
 	$(GCOVR) --print-summary build/coverage
 	$(GCOVR) --branches build/coverage
 
-clean: ## remove what was built
+clean: ## remove everything that was built
 	rm -rf $(BUILD)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[0-9a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
-$(BUILD)/common/%.o: common/%.c
+# ---- how things are built
+
+$(OBJ)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -c $< -o $@
+	$(call quiet,CC $*.o)$(CC) $(FLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
-$(STAGES:%=$(BUILD)/%): $(BUILD)/%: %/server.c $(COMMON)
-	@$(if $(filter 06%,$*),$(call NEED,ev.h,libev-dev);) \
-	$(SHOW) $(COMPILE) $(LINK) $(filter %.c %.o,$^) -o $@ $(if $(filter 02%,$*),-pthread) $(if $(filter 06%,$*),-lev)
+# When the compiler or a flag changes, everything is built again.
+$(BUILD)/flags: force
+	@mkdir -p $(BUILD)
+	@echo '$(CC) $(FLAGS) $(CFLAGS) $(LINK)' | cmp -s - $@ || echo '$(CC) $(FLAGS) $(CFLAGS) $(LINK)' >$@
 
-# the clients, and the small experiments of the tutorial
-CLIENTS := probe hold floor cpu hostile trigger
-$(CLIENTS:%=$(BUILD)/%): $(BUILD)/%: tests/%.c $(COMMON)
-	$(COMPILE) $(LINK) $(filter %.c %.o,$^) -o $@
+$(STAGES:%=$(BUILD)/%): $(BUILD)/%: $(OBJ)/%/server.o
+$(BUILD)/probe: $(OBJ)/tests/probe.o
+$(BUILD)/hold $(BUILD)/floor $(BUILD)/cpu: $(BUILD)/%: $(OBJ)/tests/bench/%.o
+$(BUILD)/hostile: $(OBJ)/tests/stress/hostile.o
+$(BUILD)/trigger $(BUILD)/early: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
+$(BUILD)/check_http $(BUILD)/check_connections: $(BUILD)/%: $(OBJ)/tests/unit/%.o
+$(BUILD)/check_stages: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/stages/*.c))
 
-$(BUILD)/early: tests/early.c $(COMMON)
-	@$(call NEED,ev.h,libev-dev); $(SHOW) $(COMPILE) $(LINK) $(filter %.c %.o,$^) -o $@ -lev
+$(BUILD)/02-threaded: LIBRARIES = -pthread
+$(BUILD)/06-libev $(BUILD)/early: LIBRARIES = -lev
+$(CHECKS:%=$(BUILD)/%): LIBRARIES = $$(pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt -pthread)
 
-$(BUILD)/tutorial.html: tutorial.md tests/tutorial.css $(wildcard 0*/*.svg tests/*.svg)
+$(PROGRAMS:%=$(BUILD)/%): $(COMMON)
+	$(call quiet,LINK $(@F))$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(filter %.o,$^) -o $@ $(LIBRARIES)
+
+$(OBJ)/06-libev/server.o $(OBJ)/tests/tutorial/early.o: | need-ev.h
+$(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*.c tests/stages/*.c)): | need-check.h
+need-ev.h: ; @$(call need,ev.h,libev-dev)
+need-check.h: ; @$(call need,check.h,check)
+
+$(BUILD)/tutorial.html: tutorial.md tests/tutorial/tutorial.css $(wildcard 0*/*.svg tests/bench/*.svg)
 	@mkdir -p $(@D)
 	@command -v pandoc >/dev/null || { echo "$@ is not built: pandoc is missing. To install it: make deps-tutorial" >&2; exit 1; }
-	pandoc --from gfm --to html5 --standalone --self-contained --css tests/tutorial.css \
+	pandoc --from gfm --to html5 --standalone --self-contained --css tests/tutorial/tutorial.css \
 	  --metadata pagetitle='What happens beneath async/await?' tutorial.md -o $@
 
-$(CHECKS:%=$(BUILD)/%): $(BUILD)/%: tests/%.c $(COMMON)
-	@$(call NEED,check.h,check); $(SHOW) \
-	$(COMPILE) $(LINK) $(filter %.c %.o,$^) -o $@ $$(pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt -pthread)
-
-# Half of the time for each fuzzer. What they find stays under build/, not in tests/corpus.
+# Half of the time for each fuzzer. The inputs that they find stay under build/, not in tests/fuzz/corpus.
 FUZZ_SECONDS = 60
-FUZZERS := $(BUILD)/fuzz/http $(BUILD)/fuzz/connections
+FUZZERS      = $(BUILD)/fuzz/http $(BUILD)/fuzz/connections
 
-fuzz: $(FUZZERS) ## let libFuzzer look for what breaks a rule, FUZZ_SECONDS in all (60)
+fuzz: $(FUZZERS) ## let libFuzzer look for inputs that break a rule, for FUZZ_SECONDS (60)
 	@set -e; for fuzzer in $^; do \
 	  echo "== $$fuzzer"; mkdir -p $$fuzzer.new; \
-	  $$fuzzer -max_total_time=$$(($(FUZZ_SECONDS) / 2)) -dict=tests/http.dict -verbosity=0 \
-	    -print_final_stats=1 -artifact_prefix=$$fuzzer- $$fuzzer.new tests/corpus/$${fuzzer##*/} \
+	  $$fuzzer -max_total_time=$$(($(FUZZ_SECONDS) / 2)) -dict=tests/fuzz/http.dict -verbosity=0 \
+	    -print_final_stats=1 -artifact_prefix=$$fuzzer- $$fuzzer.new tests/fuzz/corpus/$${fuzzer##*/} \
 	    >$$fuzzer.log 2>&1 || { cat $$fuzzer.log; exit 1; }; grep -a number_of_executed $$fuzzer.log; \
 	done
 
-$(FUZZERS): $(BUILD)/fuzz/%: tests/fuzz_%.c $(wildcard common/*.[ch])
+# The fuzzer of connections includes common/connections.c, over a kernel of its own.
+$(FUZZERS): $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard common/*.[ch])
 	@mkdir -p $(@D)
 	@echo 'int LLVMFuzzerTestOneInput(void){return 0;}' | \
 	  clang -fsanitize=fuzzer,address -x c - -o $@ >/dev/null 2>&1 || { \
 	  echo "$@ is not built: clang or its runtime is missing. To install them: make deps-tools" >&2; exit 1; }
-	clang -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(WERROR),-Werror) -O1 -g \
-	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	  $< common/http.c common/net.c -o $@
+	$(call quiet,LINK $@)clang $(filter-out $(HARDENED),$(FLAGS)) -O1 -g -fsanitize=fuzzer,address,undefined \
+	  -fno-sanitize-recover=all $< $(filter-out common/connections.c,$(wildcard common/*.c)) -o $@
 
 # Packages first, when both are asked for.
 ifneq ($(filter deps,$(MAKECMDGOALS)),)
-$(COMMON): | deps
+$(BUILD)/flags: | deps
 endif
 
--include $(wildcard $(BUILD)/*.d $(BUILD)/common/*.d)
+-include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d)
 
-.PHONY: all $(STAGES) probe trigger early latency test soak scale peers figures measure tables tutorial tutorial-test deps \
-		deps-tools deps-peers deps-tutorial faults bugs fuzz format lint memcheck coverage clean help
+.PHONY: all programs $(PROGRAMS) latency test faults bugs soak scale peers figures measure tables tutorial tutorial-test \
+        deps deps-tools deps-peers deps-tutorial format lint memcheck coverage clean help fuzz force need-ev.h need-check.h

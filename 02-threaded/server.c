@@ -1,9 +1,12 @@
 /* 02: a thread for each connection.
- * Model: accept a client, start a thread that reads, waits and writes in blocking calls; next.
- * Cost:  a thread for each client, idle ones too: a stack, a kernel task, a switch to run it.
- * Limit: the number of threads (pthread_create says EAGAIN), and whatever they share. */
+ * Model: accept a client and start a thread, which reads, waits and writes in blocking calls.
+ * Cost:  a thread for each client, even an idle one: a stack, a kernel task, switches between them.
+ * Limit: the number of threads (pthread_create returns EAGAIN), and the locks on what they share. */
 #include "common/blocking.h"
+#include "common/clock.h"
 #include "common/net.h"
+#include "common/stop.h"
+#include "common/util.h"
 #include "common/workers.h"
 
 #include <errno.h>
@@ -11,7 +14,6 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 struct client {
@@ -20,10 +22,9 @@ struct client {
 };
 
 static struct options options;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the list, and of what ends */
 static LIST_HEAD(list, client) clients = LIST_HEAD_INITIALIZER(clients);
-static pthread_cond_t ended;
-static atomic_uint ends; /* of threads, so far */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects clients */
+static pthread_cond_t all_gone = PTHREAD_COND_INITIALIZER;
 
 static void *serve(void *argument)
 {
@@ -32,91 +33,106 @@ static void *serve(void *argument)
     blocking_converse(&client->conversation, &options, true);
     pthread_mutex_lock(&lock);
     LIST_REMOVE(client, link);
-    close(client->conversation.fd); /* under the lock: nobody hangs up on a number used anew */
-    ends++;
-    pthread_cond_signal(&ended);
+    /* Under the lock: accept may reuse the number immediately, and hang_up_idle must not shut down
+     * the client that gets it. */
+    close(client->conversation.fd);
+    if (LIST_EMPTY(&clients))
+        pthread_cond_signal(&all_gone);
     pthread_mutex_unlock(&lock);
     free(client);
     return NULL;
 }
 
-static void hang_up_idle(void)
+/* Return true if any client is left. */
+static bool hang_up_idle(void)
 {
-    pthread_mutex_lock(&lock);
-    for (struct client *c = LIST_FIRST(&clients); c != NULL; c = LIST_NEXT(c, link))
-        blocking_hang_up(&c->conversation);
-    pthread_mutex_unlock(&lock);
-}
-
-/* Out of descriptors, threads or memory: waits until a thread has ended, a second at most. seen is
- * the number of ends before the attempt that failed. */
-static void wait_for_thread_end(unsigned seen)
-{
-    int64_t until_ns = net_now_ns() + NET_PAUSE_NS;
-    struct timespec until = {until_ns / NET_NS_PER_S, until_ns % NET_NS_PER_S};
-
-    if (net_stopping)
-        hang_up_idle(); /* for the sake of who waits */
-    pthread_mutex_lock(&lock);
-    while (ends == seen && pthread_cond_timedwait(&ended, &lock, &until) == 0)
-        ;
-    pthread_mutex_unlock(&lock);
-}
-
-static void start_thread(int fd, const pthread_attr_t *attributes)
-{
-    unsigned seen = ends;
     struct client *client;
+
+    pthread_mutex_lock(&lock);
+    bool any = !LIST_EMPTY(&clients);
+    LIST_FOREACH (client, &clients, link)
+        blocking_hang_up(&client->conversation);
+    pthread_mutex_unlock(&lock);
+    return any;
+}
+
+/* Out of descriptors, threads or memory: sleep a little, in the hope that a thread ends. Return false
+ * to give up: the server has been told to stop, and no thread is left or it has taken too long. */
+static bool wait_for_resources(void)
+{
+    static int64_t give_up_ns;
+    int64_t now_ns = clock_now_ns();
+
+    if (stop_requested) {
+        if (give_up_ns == 0)
+            give_up_ns = now_ns + options.timeout_ns;
+        if (!hang_up_idle() || now_ns >= give_up_ns)
+            return false;
+    }
+    clock_sleep_until(now_ns + NET_RETRY_NS);
+    return true;
+}
+
+/* Return false if there is no memory, or no thread, to be had. */
+static bool start_thread(int fd, const pthread_attr_t *detached)
+{
+    struct client *client = malloc(sizeof *client);
+    sigset_t all, unblocked;
     pthread_t thread;
 
-    for (; (client = malloc(sizeof *client)) == NULL; seen = ends)
-        wait_for_thread_end(seen);
+    if (client == NULL)
+        return false;
     client->conversation = (struct conversation){.fd = fd};
-    pthread_mutex_lock(&lock);
-    LIST_INSERT_HEAD(&clients, client, link);
+    sigfillset(&all); /* inherited by the thread: a signal must interrupt accept, in the main thread */
+    pthread_sigmask(SIG_SETMASK, &all, &unblocked);
+    pthread_mutex_lock(&lock); /* the thread waits for it before it leaves the list */
+    /* pthread_create returns its error and does not set errno. The thread is given memory of its own:
+     * a variable of ours would change while the thread still reads it. */
+    int error = pthread_create(&thread, detached, serve, client);
+    if (error == 0)
+        LIST_INSERT_HEAD(&clients, client, link);
+    else
+        free(client);
     pthread_mutex_unlock(&lock);
-    /* It returns its error; errno is not set. What it is given is this client's own memory: a
-     * variable of the caller's would change under the thread's feet. */
-    for (; pthread_create(&thread, attributes, serve, client) != 0; seen = ends)
-        wait_for_thread_end(seen);
+    pthread_sigmask(SIG_SETMASK, &unblocked, NULL);
+    return error == 0;
 }
 
 int main(int argc, char **argv)
 {
-    pthread_attr_t attributes;
-    pthread_condattr_t monotonic;
-    sigset_t all;
+    pthread_attr_t detached;
 
     options = options_parse(argc, argv, "02-threaded");
-    sigfillset(&all); /* signals are for the main thread: it is the one to leave its accept */
-    if (pthread_attr_init(&attributes) != 0 || pthread_attr_setsigmask_np(&attributes, &all) != 0 ||
-        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) != 0 ||
-        pthread_condattr_init(&monotonic) != 0 ||
-        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) != 0 ||
-        pthread_cond_init(&ended, &monotonic) != 0)
+    if (pthread_attr_init(&detached) != 0 ||
+        pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED) != 0)
         die("cannot set up threads");
-    net_catch_stop(NULL);
-    int listener = net_listen(&options, 0);
+    stop_catch(NULL);
+    int listener = net_listen(options.name, options.host, options.port, 0);
     workers_fork(&options, listener);
 
-    int queued = SOMAXCONN + 1; /* who is in the kernel's queue when we are told to stop, at most */
-    while (!net_stopping || queued-- > 0) {
-        unsigned seen = ends;
+    int backlog = SOMAXCONN + 1; /* as many clients may have connected before the signal to stop */
+    while (!stop_requested || backlog-- > 0) {
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0)
-            start_thread(fd, &attributes);
-        else if (errno == EAGAIN) /* told to stop: that made the listener non-blocking */
-            break;
-        else if (!net_accept_again(errno))
-            wait_for_thread_end(seen);
+        if (fd < 0) {
+            if (errno == EAGAIN) /* told to stop, and the backlog is empty */
+                break;
+            if (!net_accept_again(errno) && !wait_for_resources())
+                break;
+            continue;
+        }
+        while (!start_thread(fd, &detached))
+            if (!wait_for_resources()) {
+                close(fd);
+                break;
+            }
     }
     close(listener);
     hang_up_idle();
 
     pthread_mutex_lock(&lock);
     while (!LIST_EMPTY(&clients))
-        pthread_cond_wait(&ended, &lock);
+        pthread_cond_wait(&all_gone, &lock);
     pthread_mutex_unlock(&lock);
-    pthread_attr_destroy(&attributes);
+    pthread_attr_destroy(&detached);
     return 0;
 }

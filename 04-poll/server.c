@@ -1,9 +1,12 @@
 /* 04: one thread, poll.
- * Model: one wait for all clients; poll says which of them would not block now.
- * Cost:  each turn copies the whole array in and out, and looks at every place in it.
- * Limit: that cost, which grows with the clients that are silent; there is no fixed number. */
+ * Model: one wait for all clients; poll reports the descriptors that would not block now.
+ * Cost:  each turn copies the whole array in and out, and tests every element.
+ * Limit: that cost, which grows with the number of idle clients. No number is fixed. */
+#include "common/clock.h"
 #include "common/connections.h"
 #include "common/net.h"
+#include "common/stop.h"
+#include "common/util.h"
 #include "common/workers.h"
 
 #include <poll.h>
@@ -11,17 +14,17 @@
 
 static struct pollfd *fds; /* indexed by descriptor */
 static size_t fds_size;
-static int nfds; /* the highest descriptor so far, and one */
+static int nfds; /* one more than the highest descriptor so far */
 
 static bool watch(int fd, enum want was, enum want want)
 {
     (void)was;
-    struct pollfd *room = net_room(fds, &fds_size, (size_t)fd, sizeof *fds);
+    struct pollfd *room = grow(fds, &fds_size, (size_t)fd, sizeof *fds);
     if (room == NULL)
         return false;
     fds = room;
     while (nfds <= fd)
-        fds[nfds++].fd = -1;                     /* poll ignores it */
+        fds[nfds++].fd = -1;                     /* poll ignores this element */
     fds[fd].fd = want == WANT_NOTHING ? -1 : fd; /* events = 0 would not silence POLLHUP */
     fds[fd].events = want == WANT_WRITE ? POLLOUT : POLLIN;
     return true;
@@ -31,22 +34,22 @@ int main(int argc, char **argv)
 {
     struct options options = options_parse(argc, argv, "04-poll");
 
-    net_catch_stop(NULL);
-    sigset_t unblocked = net_block_stop();
-    int listener = net_listen(&options, SOCK_NONBLOCK);
+    stop_catch(NULL);
+    sigset_t unblocked = stop_block();
+    int listener = net_listen(options.name, options.host, options.port, SOCK_NONBLOCK);
     workers_fork(&options, listener);
-    connections_start(&options, listener, watch, net_now_ns);
+    connections_start(&options, listener, watch, clock_now_ns);
 
     while (connections_remain()) {
         int wait_ms = connections_wait_ms();
-        struct timespec wait = {wait_ms / 1000, wait_ms % 1000 * NET_NS_PER_MS};
+        struct timespec wait = {wait_ms / 1000, wait_ms % 1000 * NS_PER_MS};
         struct timespec *timeout = wait_ms < 0 ? NULL : &wait;
         int ready = ppoll(fds, (nfds_t)nfds, timeout, &unblocked);
 
         if (ready < 0)
             net_wait_failed("ppoll");
-        net_let_stop(&unblocked);
-        if (net_stopping)
+        stop_poll(&unblocked);
+        if (stop_requested)
             connections_drain();
         for (int fd = 0; fd < nfds && ready > 0; fd++)
             if (fds[fd].revents != 0) {

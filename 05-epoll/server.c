@@ -1,9 +1,12 @@
 /* 05: one thread, epoll.
- * Model: one wait for all clients; the kernel keeps who is watched, and says who is ready.
- * Cost:  a system call for each change of what is watched; a turn costs what is ready in it.
- * Limit: one thread: the time it computes, everybody waits. */
+ * Model: one wait for all clients; the kernel remembers what is watched, and reports what is ready.
+ * Cost:  a system call for each change of what is watched; a turn costs only what is ready.
+ * Limit: one thread. While it computes, every client waits. */
+#include "common/clock.h"
 #include "common/connections.h"
 #include "common/net.h"
+#include "common/stop.h"
+#include "common/util.h"
 #include "common/workers.h"
 
 #include <sys/epoll.h>
@@ -27,14 +30,14 @@ int main(int argc, char **argv)
 {
     struct options options = options_parse(argc, argv, "05-epoll");
 
-    net_catch_stop(NULL);
-    sigset_t unblocked = net_block_stop();
-    int listener = net_listen(&options, SOCK_NONBLOCK);
+    stop_catch(NULL);
+    sigset_t unblocked = stop_block();
+    int listener = net_listen(options.name, options.host, options.port, SOCK_NONBLOCK);
     workers_fork(&options, listener);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (epoll_fd < 0)
         die("epoll_create1:");
-    connections_start(&options, listener, watch, net_now_ns);
+    connections_start(&options, listener, watch, clock_now_ns);
 
     while (connections_remain()) {
         struct epoll_event events[MAX_EVENTS];
@@ -43,8 +46,8 @@ int main(int argc, char **argv)
 
         if (ready < 0)
             net_wait_failed("epoll_pwait");
-        net_let_stop(&unblocked);
-        if (net_stopping)
+        stop_poll(&unblocked);
+        if (stop_requested)
             connections_drain();
         for (int i = 0; i < ready; i++)
             connections_ready(events[i].data.fd);

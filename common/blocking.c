@@ -1,6 +1,10 @@
 #include "common/blocking.h"
 
+#include "common/clock.h"
 #include "common/http.h"
+#include "common/log.h"
+#include "common/net.h"
+#include "common/stop.h"
 
 #include <errno.h>
 #include <string.h>
@@ -8,36 +12,37 @@
 #include <sys/time.h>
 #include <time.h>
 
-/* Has the next recv or send on fd fail with EAGAIN at the deadline. Each of the two takes a time of
- * its own, so it is set to what is left before every call: else each dripped byte would renew it.
- * Returns false if the deadline has passed. */
-static bool limit(int fd, int option, int64_t deadline_ns)
+/* Let the next recv or send on fd give up at the deadline, with EAGAIN. SO_RCVTIMEO and SO_SNDTIMEO
+ * count from the start of each call, so set them to the time that is left before every call;
+ * otherwise each byte that drips in would renew it. Return the flag for that call: once the deadline
+ * has passed, MSG_DONTWAIT. While this process was suspended or waited for a processor, the client
+ * may have done its part, so look once more before giving up. */
+static int limit(int fd, int option, int64_t deadline_ns)
 {
-    int64_t left_us = (deadline_ns - net_now_ns() + 999) / 1000; /* up: 0 would mean for ever */
+    int64_t left_us = (deadline_ns - clock_now_ns() + 999) / 1000; /* up: 0 would mean no limit */
     struct timeval left = {left_us / 1000000, left_us % 1000000};
 
-    return left_us > 0 && setsockopt(fd, SOL_SOCKET, option, &left, sizeof left) == 0;
+    return left_us > 0 && setsockopt(fd, SOL_SOCKET, option, &left, sizeof left) == 0
+               ? 0
+               : MSG_DONTWAIT;
 }
 
-/* Returns the number of bytes, 0 when no more come, and -1 if the deadline passes first. */
+/* Return the number of bytes; 0 if the client has closed or reset the connection; -1 if the deadline
+ * has passed. */
 static ssize_t receive(int fd, char *bytes, size_t room, int64_t deadline_ns)
 {
     ssize_t n;
 
-    do {
-        if (!limit(fd, SO_RCVTIMEO, deadline_ns))
-            return -1;
-        n = recv(fd, bytes, room, 0);
-    } while (n < 0 && errno == EINTR);
-    return n < 0 && errno != EAGAIN ? 0 : n; /* a reset is an end, too */
+    do
+        n = recv(fd, bytes, room, limit(fd, SO_RCVTIMEO, deadline_ns));
+    while (n < 0 && errno == EINTR);
+    return n < 0 && errno != EAGAIN ? 0 : n;
 }
 
 static bool send_all(int fd, const char *bytes, size_t length, int64_t deadline_ns)
 {
     while (length > 0) {
-        if (!limit(fd, SO_SNDTIMEO, deadline_ns))
-            return false;
-        ssize_t n = send(fd, bytes, length, MSG_NOSIGNAL);
+        ssize_t n = send(fd, bytes, length, MSG_NOSIGNAL | limit(fd, SO_SNDTIMEO, deadline_ns));
         if (n < 0 && errno != EINTR)
             return false;
         if (n > 0) {
@@ -48,32 +53,32 @@ static bool send_all(int fd, const char *bytes, size_t length, int64_t deadline_
     return true;
 }
 
-/* Closing a socket with unread input resets the connection, and the answer may be lost on the way.
- * So say that no more comes, and let the client finish (RFC 9112 §9.6), within bounds. */
+/* close with unread input would reset the connection, and the response might be lost on its way. So
+ * end our half only, and give the client some time to close its own (RFC 9112 §9.6). */
 static void linger(int fd, const struct options *options)
 {
-    int64_t deadline_ns = net_now_ns() + net_linger_ns(options);
-    char dropped[HTTP_HEAD_MAX];
+    int64_t deadline_ns = clock_now_ns() + net_linger_ns(options->timeout_ns);
+    char discarded[HTTP_HEAD_MAX];
     ssize_t n = shutdown(fd, SHUT_WR) == 0;
 
-    for (size_t all = 0; n > 0 && all < NET_LINGER_BYTES; all += (size_t)n)
-        n = receive(fd, dropped, sizeof dropped, deadline_ns);
+    for (size_t total = 0; n > 0 && total < NET_LINGER_BYTES; total += (size_t)n)
+        n = receive(fd, discarded, sizeof discarded, deadline_ns);
 }
 
-/* Reads up to the end of a head. Returns false if none is to be answered. *begun_ns becomes the
- * time of its first byte, from which on the deadline is counted and never extended. */
+/* Read until the head is complete, or wrong. Return false if there is no request to answer. Set
+ * *begun_ns to the time of the first byte: the deadline counts from there, and is never extended. */
 static bool read_head(struct conversation *c, const struct options *options,
                       struct http_request *request, char input[HTTP_HEAD_MAX], size_t *length,
                       int64_t *begun_ns)
 {
-    int64_t deadline_ns = net_now_ns() + options->timeout_ns;
+    int64_t deadline_ns = clock_now_ns() + options->timeout_ns;
 
-    *begun_ns = net_now_ns();
+    *begun_ns = clock_now_ns();
     while (!http_parse(request, input, *length)) {
         if (c->idle && http_begun(request))
             deadline_ns = *begun_ns + options->timeout_ns;
         c->idle = !http_begun(request);
-        if (c->idle && net_stopping)
+        if (c->idle && stop_requested)
             blocking_hang_up(c);
         ssize_t n = receive(c->fd, input + *length, HTTP_HEAD_MAX - *length, deadline_ns);
         if (n == 0 || (n < 0 && c->idle))
@@ -84,7 +89,7 @@ static bool read_head(struct conversation *c, const struct options *options,
         }
         *length += (size_t)n;
         if (c->idle)
-            *begun_ns = net_now_ns();
+            *begun_ns = clock_now_ns();
     }
     c->idle = false;
     return true;
@@ -103,18 +108,18 @@ void blocking_converse(struct conversation *c, const struct options *options, bo
             return;
 
         if (request.status == 200 && request.route == HTTP_SLOW)
-            net_sleep_until(net_now_ns() + options->delay_ns);
+            clock_sleep_until(clock_now_ns() + options->delay_ns);
 
-        more = keep_alive && request.keep_alive && !net_stopping;
+        more = keep_alive && request.keep_alive && !stop_requested;
         http_date(date, time(NULL));
         size_t size = http_respond(output, &request, options->name, date, more);
-        if (!send_all(c->fd, output, size, net_now_ns() + options->timeout_ns))
+        if (!send_all(c->fd, output, size, clock_now_ns() + options->timeout_ns))
             return;
         if (options->verbose)
-            net_log(c->fd, input + request.start, length - request.start, request.status,
-                    net_now_ns() - begun_ns);
+            log_request(c->fd, input + request.start, length - request.start, request.status,
+                        clock_now_ns() - begun_ns);
 
-        length -= request.length; /* the rest belongs to the next request (pipelining) */
+        length -= request.length; /* what is left belongs to the next request (pipelining) */
         memmove(input, input + request.length, length);
         if (!more && (request.status != 200 || request.has_body || length > 0 || net_unread(c->fd)))
             linger(c->fd, options);
@@ -124,5 +129,5 @@ void blocking_converse(struct conversation *c, const struct options *options, bo
 void blocking_hang_up(struct conversation *c)
 {
     if (c->idle)
-        shutdown(c->fd, SHUT_RD); /* wakes its recv, and any later one, with an end of input */
+        shutdown(c->fd, SHUT_RD); /* its recv, or the next one, returns 0 */
 }

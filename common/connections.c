@@ -1,6 +1,10 @@
 #include "common/connections.h"
 
+#include "common/clock.h"
 #include "common/http.h"
+#include "common/log.h"
+#include "common/net.h"
+#include "common/util.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -11,10 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The state of a connection says what it waits for, and for how long. */
+/* The state of a connection says what it is waiting for. How long it may wait is in limits_ns. */
 enum state {
     IDLE,      /* for the first byte of a request */
-    READING,   /* for the rest of a head */
+    READING,   /* for the rest of its head */
     SLEEPING,  /* for the end of the delay */
     WRITING,   /* for room to send */
     LINGERING, /* for the client to close, after an error */
@@ -33,115 +37,151 @@ struct connection {
     enum state state;
     enum want watched;
     int64_t deadline_ns;
-    int64_t begun_ns; /* first byte of the request */
+    int64_t begun_ns; /* when the first byte of the request arrived */
     struct http_request request;
-    size_t length;     /* of the input; when lingering, of what was dropped */
-    size_t size, sent; /* of the output */
-    bool close;        /* after the output */
+    size_t length;     /* of input; when lingering, of what has been discarded */
+    size_t size, sent; /* of output */
+    bool close;        /* after the output is sent */
     char output[HTTP_RESPONSE_MAX];
-    char input[HTTP_HEAD_MAX]; /* last: of its pages only those that are written to are memory */
+    char input[HTTP_HEAD_MAX]; /* last, so that the pages that are never written cost no memory */
 };
 
 TAILQ_HEAD(queue, connection);
 
-static const struct options *options;
-static watch_function *watch;
-static int64_t (*clock_ns)(void);
+#define NEVER INT64_MAX
 
-/* All deadlines of one state are equally long, so each queue is in the order of its deadlines. */
-static struct queue queues[STATES];
-static int64_t lasts_ns[STATES];
+/* The one set of connections of this process. */
+static struct {
+    const struct options *options;
+    watch_function *watch;
+    int64_t (*clock_ns)(void);
 
-static struct connection **table; /* by descriptor; NULL: not ours */
-static size_t table_size;
-static struct connection *spare; /* memory for the next one */
-static size_t open_connections;
+    /* A queue for each state. All connections in one state may wait equally long, so a queue is in
+     * the order of its deadlines without ever being sorted. */
+    struct queue queues[STATES];
+    int64_t limits_ns[STATES];
 
-static int64_t now_ns; /* read when a turn begins, and again where that is too old */
-static bool stale;     /* we have waited since: a turn begins */
+    struct connection **table; /* by descriptor; NULL: not a connection */
+    size_t table_size;
+    struct connection *spare; /* memory for the next client, allocated before it is accepted */
+    size_t open;              /* connections */
 
-static int listener;      /* -1: closed */
-static bool acceptable;   /* somebody may wait to be accepted */
-static int64_t resume_ns; /* the listener is not watched: when to watch it again; else 0 */
-static bool draining;
-static int queued; /* draining: how many may still be in the kernel's queue from before */
+    int64_t now_ns; /* read once a turn, and again where that is too old; 0: not yet read */
 
-static void stop_accepting(int64_t until_ns)
+    int listener;      /* -1: closed */
+    bool acceptable;   /* clients may be waiting in the backlog */
+    int64_t resume_ns; /* when to watch the listener again; NEVER: it is being watched */
+
+    bool draining;
+    int64_t give_up_ns; /* draining: when to stop accepting */
+    int backlog;        /* draining: how many clients may have connected before the signal */
+} all;
+
+/* After a step: take the next one immediately, wait for the kernel or the clock, or close. */
+enum outcome { GO_ON, WAIT, END };
+
+/* Move to another state, and so to the end of its queue: the new deadline counts from now. */
+static void enter(struct connection *c, enum state state)
 {
-    if (resume_ns == 0)
-        watch(listener, WANT_READ, WANT_NOTHING);
-    resume_ns = until_ns;
+    TAILQ_REMOVE(&all.queues[c->state], c, link);
+    c->state = state;
+    c->deadline_ns = all.now_ns + all.limits_ns[state];
+    TAILQ_INSERT_TAIL(&all.queues[state], c, link);
+}
+
+static bool is_overdue(const struct connection *c)
+{
+    return c->deadline_ns <= all.now_ns;
+}
+
+/* The process has run out of something: leave the clients in the backlog, and watch the listener
+ * again when a connection closes, or after a pause. Watched now, it would be reported in each turn
+ * and the loop would spin. */
+static void pause_accepting(void)
+{
+    if (all.resume_ns == NEVER)
+        all.watch(all.listener, WANT_READ, WANT_NOTHING);
+    all.acceptable = false;
+    all.resume_ns = all.now_ns + NET_PAUSE_NS;
+    if (all.draining && all.resume_ns > all.give_up_ns)
+        all.resume_ns = all.give_up_ns;
 }
 
 static void resume_accepting(void)
 {
-    acceptable = watch(listener, WANT_NOTHING, WANT_READ);
-    resume_ns = acceptable ? 0 : now_ns + NET_PAUSE_NS;
+    all.acceptable = all.watch(all.listener, WANT_NOTHING, WANT_READ);
+    all.resume_ns = all.acceptable ? NEVER : all.now_ns + NET_PAUSE_NS;
 }
 
-static void enter(struct connection *c, enum state state)
+static void stop_accepting(void)
 {
-    TAILQ_REMOVE(&queues[c->state], c, link);
-    c->state = state;
-    c->deadline_ns = now_ns + lasts_ns[state];
-    TAILQ_INSERT_TAIL(&queues[state], c, link);
+    if (all.resume_ns == NEVER)
+        all.watch(all.listener, WANT_READ, WANT_NOTHING);
+    close(all.listener);
+    all.listener = -1;
+    all.acceptable = false;
+    all.resume_ns = NEVER;
 }
 
+/* Close a connection and forget it. If accept has run out of descriptors, here is one. */
 static void end(struct connection *c)
 {
     if (c->watched != WANT_NOTHING)
-        watch(c->fd, c->watched, WANT_NOTHING);
-    TAILQ_REMOVE(&queues[c->state], c, link);
-    table[c->fd] = NULL;
+        all.watch(c->fd, c->watched, WANT_NOTHING);
+    TAILQ_REMOVE(&all.queues[c->state], c, link);
+    all.table[c->fd] = NULL;
     close(c->fd);
     free(c);
-    open_connections--;
-    if (resume_ns != 0)
+    all.open--;
+    if (all.resume_ns != NEVER)
         resume_accepting();
 }
 
-/* What a step comes to: another step can follow at once, the connection waits, or it is over. */
-enum outcome { GO_ON, WAIT, END };
-
-static enum outcome failed(void)
+/* Has recv or send failed for good? EAGAIN means "not now", EINTR "ask again". */
+static bool is_fatal(int error)
 {
-    return errno == EAGAIN || errno == EINTR ? WAIT : END;
+    return error != EAGAIN && error != EINTR;
+}
+
+/* The response is sent: go on with the next request, or close. */
+static enum outcome answered(struct connection *c)
+{
+    if (all.options->verbose)
+        log_request(c->fd, c->input + c->request.start, c->length - c->request.start,
+                    c->request.status, all.now_ns - c->begun_ns);
+
+    c->length -= c->request.length; /* what is left belongs to the next request (pipelining) */
+    memmove(c->input, c->input + c->request.length, c->length);
+    if (!c->close) {
+        c->request = (struct http_request){0};
+        c->begun_ns = all.now_ns;
+        enter(c, IDLE);
+        return c->length > 0 || all.draining ? GO_ON : WAIT;
+    }
+    if (c->request.status == 200 && !c->request.has_body && c->length == 0 && !net_unread(c->fd))
+        return END;
+    /* close with unread input would reset the connection, and the response might be lost on its
+     * way. So end our half only, and give the client some time to close its own (RFC 9112 §9.6). */
+    if (shutdown(c->fd, SHUT_WR) < 0)
+        return END;
+    c->length = 0;
+    enter(c, LINGERING);
+    return WAIT;
 }
 
 static enum outcome write_response(struct connection *c)
 {
     ssize_t n = send(c->fd, c->output + c->sent, c->size - c->sent, MSG_NOSIGNAL);
 
-    if (n < 0 && failed() == END)
+    if (n < 0 && is_fatal(errno))
         return END;
     if (n > 0)
         c->sent += (size_t)n;
-    if (c->sent < c->size) {
-        if (c->state != WRITING)
-            enter(c, WRITING);
-        return c->deadline_ns <= now_ns ? END : WAIT;
-    }
-    if (options->verbose)
-        net_log(c->fd, c->input + c->request.start, c->length - c->request.start, c->request.status,
-                now_ns - c->begun_ns);
-
-    c->length -= c->request.length; /* the rest belongs to the next request (pipelining) */
-    memmove(c->input, c->input + c->request.length, c->length);
-    if (!c->close) {
-        c->request = (struct http_request){0};
-        c->begun_ns = now_ns;
-        enter(c, IDLE);
-        return c->length > 0 || draining ? GO_ON : WAIT;
-    }
-    /* Closing a socket with unread input resets the connection, and the answer may be lost on the
-     * way. So say that no more comes, and let the client finish (RFC 9112 §9.6), within bounds. */
-    if (c->request.status == 200 && !c->request.has_body && c->length == 0 && !net_unread(c->fd))
-        return END;
-    if (shutdown(c->fd, SHUT_WR) < 0)
-        return END;
-    c->length = 0;
-    enter(c, LINGERING);
-    return WAIT;
+    if (c->sent == c->size)
+        return answered(c);
+    if (c->state != WRITING)
+        enter(c, WRITING);
+    return is_overdue(c) ? END : WAIT;
 }
 
 static enum outcome respond(struct connection *c)
@@ -152,45 +192,55 @@ static enum outcome respond(struct connection *c)
 
     if (today != dated)
         http_date(date, dated = today);
-    c->close = draining || !c->request.keep_alive;
-    c->size = http_respond(c->output, &c->request, options->name, date, !c->close);
+    c->close = all.draining || !c->request.keep_alive;
+    c->size = http_respond(c->output, &c->request, all.options->name, date, !c->close);
     c->sent = 0;
-    return write_response(c); /* mostly there is room, and nothing to wait for */
+    return write_response(c); /* usually the kernel has room for it, and there is nothing to wait for */
 }
 
-/* Receives once for each event, and leaves the rest to the next turn: a client that sends without
- * end must not keep us from the others. */
+/* The head is complete: respond, or begin the delay. */
+static enum outcome answer(struct connection *c)
+{
+    if (c->request.status != 200 || c->request.route != HTTP_SLOW)
+        return respond(c);
+    if (all.options->block)
+        clock_sleep_until(clock_now_ns() + all.options->delay_ns); /* the trap: everybody waits */
+    all.now_ns = all.clock_ns(); /* the turn's is too old: the delay counts from this request */
+    if (all.options->block)
+        return respond(c);
+    enter(c, SLEEPING);
+    return WAIT;
+}
+
+static enum outcome receive(struct connection *c)
+{
+    ssize_t n = recv(c->fd, c->input + c->length, sizeof c->input - c->length, 0);
+
+    if (n == 0 || (n < 0 && is_fatal(errno)))
+        return END;
+    if (n > 0) {
+        c->length += (size_t)n;
+        if (c->state == IDLE)
+            c->begun_ns = all.now_ns;
+    }
+    return GO_ON;
+}
+
+/* Parse what has arrived, then receive more, but only once for each event: a client that never stops
+ * sending must not keep us from the others. */
 static enum outcome read_head(struct connection *c, bool *readable)
 {
-    if (c->length > 0 && http_parse(&c->request, c->input, c->length)) {
-        if (c->request.status == 200 && c->request.route == HTTP_SLOW) {
-            if (options->block)
-                net_sleep_until(net_now_ns() + options->delay_ns); /* the trap: everybody waits */
-            now_ns = clock_ns(); /* the turn's is too old: a delay counts from what has arrived */
-            if (!options->block) {
-                enter(c, SLEEPING);
-                return WAIT;
-            }
-        }
-        return respond(c);
-    }
+    if (c->length > 0 && http_parse(&c->request, c->input, c->length))
+        return answer(c);
     if (c->state == IDLE && http_begun(&c->request))
         enter(c, READING);
     if (*readable) {
         *readable = false;
-        ssize_t n = recv(c->fd, c->input + c->length, sizeof c->input - c->length, 0);
-        if (n > 0) {
-            c->length += (size_t)n;
-            if (c->state == IDLE)
-                c->begun_ns = now_ns;
-            return GO_ON;
-        }
-        if (n == 0 || failed() == END)
-            return END;
+        return receive(c);
     }
     if (c->state == IDLE)
-        return draining || c->deadline_ns <= now_ns ? END : WAIT;
-    if (c->deadline_ns > now_ns)
+        return all.draining || is_overdue(c) ? END : WAIT;
+    if (!is_overdue(c))
         return WAIT;
     http_time_out(&c->request);
     return respond(c);
@@ -200,15 +250,15 @@ static enum outcome drop_input(struct connection *c)
 {
     ssize_t n = recv(c->fd, c->input, sizeof c->input, 0);
 
-    if (n == 0 || (n < 0 && failed() == END) || c->deadline_ns <= now_ns)
+    if (n == 0 || (n < 0 && is_fatal(errno)) || is_overdue(c))
         return END;
     if (n > 0)
         c->length += (size_t)n;
     return c->length < NET_LINGER_BYTES ? WAIT : END;
 }
 
-/* Goes on as far as possible, and only then tells the stage what to watch for, if that has
- * changed: an answer that can be sent at once costs no call to watch. */
+/* Take a connection as far as it can go without waiting. Only then tell the stage what to watch for,
+ * and only if that has changed: a request that is answered immediately costs no call of watch. */
 static void advance(struct connection *c, bool readable)
 {
     enum outcome outcome = GO_ON;
@@ -220,7 +270,7 @@ static void advance(struct connection *c, bool readable)
             outcome = read_head(c, &readable);
             break;
         case SLEEPING:
-            outcome = c->deadline_ns <= now_ns ? respond(c) : WAIT;
+            outcome = is_overdue(c) ? respond(c) : WAIT;
             break;
         case WRITING:
             outcome = write_response(c);
@@ -232,7 +282,7 @@ static void advance(struct connection *c, bool readable)
 
     enum want want = wants[c->state];
     if (outcome == WAIT && want != c->watched) {
-        if (watch(c->fd, c->watched, want))
+        if (all.watch(c->fd, c->watched, want))
             c->watched = want;
         else
             outcome = END;
@@ -241,144 +291,157 @@ static void advance(struct connection *c, bool readable)
         end(c);
 }
 
-void connections_start(const struct options *o, int fd, watch_function *w, int64_t (*clock)(void))
+void connections_start(const struct options *options, int listener, watch_function *watch,
+                       int64_t (*clock_ns)(void))
 {
-    options = o;
-    listener = fd;
-    watch = w;
-    clock_ns = clock;
+    all.options = options;
+    all.watch = watch;
+    all.clock_ns = clock_ns;
+    all.listener = listener;
+    all.resume_ns = NEVER;
     for (int state = 0; state < STATES; state++) {
-        TAILQ_INIT(&queues[state]);
-        lasts_ns[state] = o->timeout_ns;
+        TAILQ_INIT(&all.queues[state]);
+        all.limits_ns[state] = options->timeout_ns;
     }
-    lasts_ns[SLEEPING] = o->delay_ns;
-    lasts_ns[LINGERING] = net_linger_ns(o);
+    all.limits_ns[SLEEPING] = options->delay_ns;
+    all.limits_ns[LINGERING] = net_linger_ns(options->timeout_ns);
     if (!watch(listener, WANT_NOTHING, WANT_READ))
         die("watch the listening socket:");
 }
 
 int connections_wait_ms(void)
 {
-    int64_t nearest_ns = resume_ns != 0 ? resume_ns : INT64_MAX;
+    int64_t nearest_ns = all.resume_ns;
 
-    stale = true;
-    if (acceptable)
+    all.now_ns = 0;
+    if (all.acceptable)
         return 0;
     for (int state = 0; state < STATES; state++) {
-        struct connection *first = TAILQ_FIRST(&queues[state]);
+        struct connection *first = TAILQ_FIRST(&all.queues[state]);
         if (first != NULL && first->deadline_ns < nearest_ns)
             nearest_ns = first->deadline_ns;
     }
-    if (nearest_ns == INT64_MAX)
+    if (nearest_ns == NEVER)
         return -1;
-    int64_t wait_ns = nearest_ns - clock_ns();
-    return wait_ns <= 0 ? 0 : (int)((wait_ns + NET_NS_PER_MS - 1) / NET_NS_PER_MS);
+    int64_t wait_ns = nearest_ns - all.clock_ns();
+    return wait_ns <= 0 ? 0 : (int)((wait_ns + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+static struct connection *find(int fd)
+{
+    return (size_t)fd < all.table_size ? all.table[fd] : NULL;
 }
 
 void connections_ready(int fd)
 {
-    if (fd == listener) {
-        acceptable = true;
-    } else if ((size_t)fd < table_size && table[fd] != NULL) {
-        if (stale)
-            now_ns = clock_ns();
-        stale = false;
-        advance(table[fd], true);
-    }
+    struct connection *c = find(fd);
+
+    if (fd == all.listener)
+        all.acceptable = true;
+    if (c == NULL)
+        return;
+    if (all.now_ns == 0)
+        all.now_ns = all.clock_ns();
+    advance(c, true);
 }
 
 void connections_expire(void)
 {
-    now_ns = clock_ns();
+    all.now_ns = all.clock_ns();
     for (int state = 0; state < STATES; state++) {
         struct connection *c;
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): does not see that TAILQ_REMOVE removes */
-        while ((c = TAILQ_FIRST(&queues[state])) != NULL && c->deadline_ns <= now_ns)
-            /* Who kept us waiting may have sent meanwhile: one more look. A sleeper reads in the
-             * next turn, or with no delay a client that sends without end would keep us in here. */
+        while ((c = TAILQ_FIRST(&all.queues[state])) != NULL && is_overdue(c))
+            /* The rest of the request may have arrived while we were busy, so look once more. Not
+             * after a delay: with --delay 0, a client that never stops sending would keep us in
+             * this loop. Its next request is read in the next turn. */
             advance(c, c->state != SLEEPING);
     }
-    if (resume_ns != 0 && resume_ns <= now_ns)
+    if (all.resume_ns <= all.now_ns)
         resume_accepting();
 }
 
+/* Return false, with fd closed, if there is no memory to keep track of it. */
 static bool open_connection(int fd)
 {
-    struct connection **room = net_room(table, &table_size, (size_t)fd, sizeof(*table));
-    struct connection *c = spare;
+    struct connection **table = grow(all.table, &all.table_size, (size_t)fd, sizeof(*table));
+    struct connection *c = all.spare;
 
-    if (room == NULL) { /* its number is known only now: this one client is lost */
+    if (table == NULL) { /* its number is known only now, so this one client is lost */
         close(fd);
         return false;
     }
-    table = room;
-    spare = NULL;
+    all.table = table;
+    all.spare = NULL;
     memset(c, 0, offsetof(struct connection, output));
     c->fd = fd;
-    c->deadline_ns = now_ns + lasts_ns[IDLE];
-    TAILQ_INSERT_TAIL(&queues[IDLE], c, link);
-    table[fd] = c;
-    open_connections++;
-    advance(c, true); /* its request is often there already */
+    c->deadline_ns = all.now_ns + all.limits_ns[IDLE];
+    TAILQ_INSERT_TAIL(&all.queues[IDLE], c, link);
+    all.table[fd] = c;
+    all.open++;
+    advance(c, true); /* its request has often arrived already */
     return true;
 }
 
+/* Return false if the process has run out of something. */
 static bool accept_one(void)
 {
-    /* room before the client: who can't be served stays in the kernel's queue */
-    if (spare == NULL && (spare = malloc(sizeof *spare)) == NULL)
+    /* Memory first: a client for which there is none is better off in the backlog. */
+    if (all.spare == NULL && (all.spare = malloc(sizeof *all.spare)) == NULL)
         return false;
-    int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(all.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0)
         return open_connection(fd);
-    if (errno != EAGAIN) /* a drain tries again without being told to: not at once, then */
-        return net_accept_again(errno) && !draining;
-    queued = 0; /* nobody is left in there */
-    return true;
+    if (errno == EAGAIN)
+        all.backlog = 0; /* nobody is left in there */
+    return errno == EAGAIN || net_accept_again(errno);
 }
 
 void connections_accept(void)
 {
-    if (!acceptable)
+    if (!all.acceptable)
         return;
-    now_ns = clock_ns();
-    if (!accept_one()) {
-        stop_accepting(now_ns + NET_PAUSE_NS);
-    } else if (draining && --queued <= 0) {
-        stop_accepting(0);
-        close(listener);
-        listener = -1;
-    }
-    /* the next wait says whether more are there; but when it's time to go, see for ourselves */
-    acceptable = draining && listener >= 0 && resume_ns == 0;
+    all.now_ns = all.clock_ns();
+    bool out_of_something = !accept_one();
+
+    if (all.draining && (--all.backlog <= 0 || all.now_ns >= all.give_up_ns ||
+                         (out_of_something && all.open == 0))) /* nothing will be freed */
+        stop_accepting();
+    else if (out_of_something)
+        pause_accepting();
+    else
+        all.acceptable = all.draining; /* else the next wait says whether there are more */
 }
 
 void connections_drain(void)
 {
     struct connection *c;
 
-    if (!draining) {
-        draining = acceptable = true;
-        queued = SOMAXCONN + 1; /* it holds no more, and is first in, first out */
+    all.now_ns = all.clock_ns();
+    if (!all.draining) {
+        all.draining = all.acceptable = true;
+        all.give_up_ns = all.now_ns + all.options->timeout_ns;
+        all.backlog = SOMAXCONN + 1; /* it holds no more than that; first in, first out */
     }
-    now_ns = clock_ns();
-    /* a request may have come that we were not told of yet: one more look */
-    while ((c = TAILQ_FIRST(&queues[IDLE])) != NULL) /* each is closed, or gets another state */
+    /* A request may have arrived that no event has reported yet, so look once more. */
+    while ((c = TAILQ_FIRST(&all.queues[IDLE])) != NULL) /* each is closed, or leaves the queue */
         advance(c, true); /* NOLINT(clang-analyzer-unix.Malloc): as in connections_expire */
 }
 
 bool connections_remain(void)
 {
-    return !draining || listener >= 0 || open_connections > 0;
+    return !all.draining || all.listener >= 0 || all.open > 0;
 }
 
 void connections_unwatched(int fd)
 {
-    now_ns = clock_ns();
-    if (fd == listener) {
-        resume_ns = now_ns + NET_PAUSE_NS;
-    } else if ((size_t)fd < table_size && table[fd] != NULL) {
-        table[fd]->watched = WANT_NOTHING;
-        end(table[fd]);
+    struct connection *c = find(fd);
+
+    all.now_ns = all.clock_ns();
+    if (fd == all.listener) {
+        all.resume_ns = all.now_ns + NET_PAUSE_NS;
+    } else if (c != NULL) {
+        c->watched = WANT_NOTHING;
+        end(c);
     }
 }

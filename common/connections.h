@@ -1,57 +1,60 @@
-/* The conversation of blocking.h, cut wherever it would block. What the blocking one keeps in its
- * local variables, and in the place that it has come to, stands here in a struct for each
- * connection. Nothing in here waits: an event loop does, and tells us what has happened. */
+/* The conversation of blocking.h, cut at every place where it would block. What the blocking
+ * version keeps in local variables and in the program counter is kept here in a struct for
+ * each connection. Nothing in here waits: an event loop does that, and tells us what has happened. */
 #ifndef COMMON_CONNECTIONS_H
 #define COMMON_CONNECTIONS_H
 
-#include "common/net.h"
+#include "common/options.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a descriptor is waited for. A connection waits for one thing at a time. */
+/* What we are waiting for on a descriptor: one thing at a time. */
 enum want { WANT_NOTHING, WANT_READ, WANT_WRITE };
 
-/* The stage's own: has the kernel watch fd, a connection's or the listener, for want and no longer
- * for was (they differ), level-triggered: as long as fd is ready, each wait says so. fd is open,
- * also when want is WANT_NOTHING just before its close. Returns false if the kernel has no room. */
+/* Each stage supplies this function: how it tells the kernel what to watch. Stop watching fd for
+ * was, and watch it for want instead (the two differ). Level-triggered: as long as fd is ready, each
+ * wait reports it. fd is still open, even if want is WANT_NOTHING because it is about to be closed.
+ * Return false if the kernel has no room for another watch. */
 typedef bool watch_function(int fd, enum want was, enum want want);
 
-/* Begins to watch the listener, a non-blocking socket, which from now on belongs to connections;
- * dies if that fails. One set of connections for each process; the options must outlive it. The
- * clock never goes back. */
+/* Start watching listener, a non-blocking listening socket, which from now on belongs to this
+ * module; die if it cannot be watched. There is one set of connections in a process. options must
+ * outlive it, and the clock must never go back. */
 void connections_start(const struct options *options, int listener, watch_function *watch,
                        int64_t (*clock_ns)(void));
 
-/* A turn of the loop calls these, in this order. A step closes no descriptor but its own, and
- * accept, which may get the number of one that was just closed, comes last: so an event that is
- * stale (its descriptor was closed earlier in this turn) finds nobody, never somebody else. */
+/* Each turn of the loop calls these, in this order. The order matters: no step closes a descriptor
+ * other than its own, and accept, which may be given the number of a descriptor that was just
+ * closed, comes last. So a stale event (its descriptor was closed earlier in the same turn) finds
+ * nobody, and never a stranger. */
 
-/* How long the loop may wait: milliseconds to the nearest deadline, rounded up (down would wake
- * too early, and spin); -1 if there is none. */
+/* How long the loop may wait: milliseconds to the nearest deadline, or -1 if there is none. Rounded
+ * up: rounded down, the loop would wake too early and spin. */
 int connections_wait_ms(void);
 
-/* fd is ready, for what it was watched or by a hang-up or an error: goes on as far as it can
- * without blocking. */
+/* fd is ready for what it was watched for, or has an error or a hang-up: take its connection as far
+ * as it can go without blocking. */
 void connections_ready(int fd);
 
-/* Goes on with the connections whose deadline has passed. */
+/* Deal with the connections whose deadline has passed. */
 void connections_expire(void);
 
-/* Accepts a client, if the listener was ready. One for each turn: with more, the worker that is
- * awake would take them all (--workers), and be busy while its neighbours are not. */
+/* Accept a client, if the listener was ready. One in each turn: otherwise, with --workers, the one
+ * process that happens to be awake would take them all, and be busy while its neighbours are idle. */
 void connections_accept(void);
 
-/* Told to stop (after the wait, before what was ready): serves who is in the kernel's queue by now,
- * then closes the listener; closes idle connections; the others get their answer, with Connection:
- * close. May be called again. */
+/* Graceful shutdown. Once the server has been told to stop, call this after each wait and before
+ * connections_ready. It closes idle connections; the others get their response, with Connection:
+ * close. The clients in the backlog by now are still accepted, for options->timeout_ns at most, or
+ * until accept fails and no connection is left whose end could help; then the listener is closed. */
 void connections_drain(void);
 
-/* False when all is drained and closed: the loop may end. */
+/* False once everything is drained and closed, and the loop may end. */
 bool connections_remain(void);
 
-/* The kernel no longer watches fd, though nobody asked for that: closes the connection; the
- * listener is tried again in a second. */
+/* The kernel has stopped watching fd, though nobody asked it to. Close it if it is a connection; try
+ * to watch it again after a pause if it is the listener. */
 void connections_unwatched(int fd);
 
 #endif

@@ -6,7 +6,7 @@
 
 enum { EMPTY_LINES_MAX = 4 };
 
-/* A piece of the input, or a constant. Its bytes are not terminated. */
+/* A piece of the input, or a constant. There is no terminating NUL. */
 struct span {
     const char *at;
     size_t length;
@@ -21,7 +21,7 @@ static const struct {
     [HTTP_SLOW] = {SPAN("/slow"), SPAN("That was slow!")},
 };
 
-/* The status line ends where the colon stands; the whole is the content, for people to read. */
+/* Up to the colon, this is the status of the status line; the whole text is the content. */
 static const struct {
     int status;
     struct span text;
@@ -37,9 +37,9 @@ static const struct {
     {505, SPAN("505 HTTP Version Not Supported: this server speaks HTTP/1.1\n")},
 };
 
-/* Sets of bytes: of a line (no control but the tab), of an item in a list, of a target, of its
- * path, of a token (RFC 9110 §5.6.2), of a host (reg-name, RFC 3986 §3.2.2), of an address in
- * brackets, of a port. */
+/* The bytes that may appear in a line (no control characters but the tab), in an item of a list, in
+ * a request target, in its path, in a token (RFC 9110 §5.6.2), in a host name (reg-name, RFC 3986
+ * §3.2.2), in an address in brackets, and in a port. */
 static const bool line_bytes[256] = {['\t'] = 1, [' ' ... '~'] = 1, [0x80 ... 0xff] = 1};
 static const bool item_bytes[256] = {
     ['\t'] = 1, [' ' ... '+'] = 1, ['-' ... '~'] = 1, [0x80 ... 0xff] = 1};
@@ -60,8 +60,9 @@ static bool is(struct span s, struct span constant)
     return s.length == constant.length && memcmp(s.at, constant.at, s.length) == 0;
 }
 
-/* Is s, of a line, this text, which is in lower case? (No control is in a line, so the bit of the
- * space tells letters apart by their case alone.) */
+/* Is s, part of a line, this lower-case text? Lines have no control characters, so setting the bit
+ * of the space changes nothing but the case of letters. (strncasecmp would ask the locale, which
+ * takes longer than the comparison.) */
 static bool is_ignoring_case(struct span s, const char *lower)
 {
     size_t i = 0;
@@ -81,7 +82,7 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-/* Takes the bytes of the set off the front of s, as many as there are; returns them. */
+/* Take the longest prefix of s whose bytes are all in the set, and return it. */
 static struct span take(struct span *s, const bool set[256])
 {
     const char *at = s->at;
@@ -96,7 +97,7 @@ static struct span take(struct span *s, const bool set[256])
     return (struct span){at, n};
 }
 
-/* Takes this byte off the front of s. Returns false if another is there, or none. */
+/* Take this byte off the front of s. Return false if s is empty or begins with another byte. */
 static bool take_byte(struct span *s, char byte)
 {
     if (s->length == 0 || s->at[0] != byte)
@@ -114,8 +115,8 @@ static struct span trim(struct span s)
     return s;
 }
 
-/* Takes what looks like uri-host [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2). Returns false if
- * there is no host: an empty one, which the general grammar allows, no http URI has (§4.2.1). */
+/* Take uri-host [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2). Return false if there is no host: the
+ * grammar allows an empty one, but no http URI may have it (RFC 9110 §4.2.1). */
 static bool take_host(struct span *s)
 {
     if (take_byte(s, '[')) {
@@ -144,8 +145,8 @@ static enum http_method method_of(struct span s)
     return method;
 }
 
-/* Takes the target, and finds the route that it names. Returns false if it has none of the four
- * forms of RFC 9112 §3.2, or one that the method does not take. */
+/* Take the target, and find the route that it names. Return false if it has none of the four forms
+ * of RFC 9112 §3.2, or a form that the method does not allow. */
 static bool take_target(struct http_request *r, struct span *s)
 {
     bool other = r->method == HTTP_OTHER;
@@ -221,7 +222,7 @@ static bool parse_field_line(struct http_request *r, struct span line) /* RFC 91
 {
     struct span name = take(&line, token_bytes);
 
-    if (name.length == 0 || !take_byte(&line, ':')) /* nor may a line be folded: a space in front */
+    if (name.length == 0 || !take_byte(&line, ':')) /* a folded line begins with a space */
         return false;
     struct span value = trim(line);
     if (is_ignoring_case(name, "host")) {
@@ -239,7 +240,7 @@ static bool parse_field_line(struct http_request *r, struct span line) /* RFC 91
     return true;
 }
 
-/* The status of a complete head, whose lines are all well-formed. */
+/* Return the status for a complete head whose lines are all well-formed. */
 static int judge(const struct http_request *r)
 {
     if (r->major != 1)
@@ -258,7 +259,7 @@ static int judge(const struct http_request *r)
     return r->method == HTTP_GET || r->method == HTTP_HEAD ? 200 : 405;
 }
 
-/* Takes one complete line, its CRLF cut off. Returns false if it is malformed. */
+/* Parse one complete line, without its CRLF. Return false if it is malformed. */
 static bool parse_line(struct http_request *r, struct span line)
 {
     if (r->lines == 0 && line.length == 0) {
@@ -285,7 +286,7 @@ bool http_parse(struct http_request *r, const char *bytes, size_t length)
         struct span line = {bytes + r->line, r->length - r->line};
         bool cr = take_byte(&rest, '\r');
         if (rest.length == 0)
-            break; /* more must come, behind a CR too */
+            break; /* the line is not complete, even if a CR has arrived */
         r->length += cr ? 2 : 1;
         if (!cr || rest.at[0] != '\n' || !parse_line(r, line))
             r->status = 400;
@@ -325,12 +326,52 @@ static char *append_number(char *at, size_t number)
     return at + 1;
 }
 
+static bool is_leap(int year)
+{
+    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
+
+static int days_in_year(int year)
+{
+    return 365 + is_leap(year);
+}
+
+static int days_in_month(int month, int year)
+{
+    static const int days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+
+    return days[month] + (month == 1 && is_leap(year));
+}
+
+static char *append_two_digits(char *at, int number)
+{
+    *at++ = (char)('0' + number / 10);
+    *at++ = (char)('0' + number % 10);
+    return at;
+}
+
+/* By hand: gmtime_r and strftime open /etc/localtime at their first call (tzset(3)), and strftime
+ * asks the locale for the names. */
 void http_date(char out[HTTP_DATE_SIZE], time_t date)
 {
-    struct tm t = {.tm_mday = 1};
+    static const char weekdays[7][5] = {"Thu,", "Fri,", "Sat,", "Sun,", "Mon,", "Tue,", "Wed,"};
+    static const char months[12][6] = {" Jan ", " Feb ", " Mar ", " Apr ", " May ", " Jun ",
+                                       " Jul ", " Aug ", " Sep ", " Oct ", " Nov ", " Dec "};
+    int64_t days = date / 86400; /* since 1 January 1970, a Thursday */
+    int second = (int)(date % 86400), year = 1970, month = 0;
 
-    gmtime_r(&date, &t);
-    strftime(out, HTTP_DATE_SIZE, "%a, %d %b %Y %T GMT", &t); /* names of the "C" locale */
+    char *at = append(append(out, weekdays[days % 7]), " ");
+    for (; days >= days_in_year(year); year++)
+        days -= days_in_year(year);
+    for (; days >= days_in_month(month, year); month++)
+        days -= days_in_month(month, year);
+    at = append_two_digits(at, (int)days + 1);
+    at = append(at, months[month]);
+    at = append_two_digits(append_two_digits(at, year / 100 % 100), year % 100);
+    at = append_two_digits(append(at, " "), second / 3600);
+    at = append_two_digits(append(at, ":"), second / 60 % 60);
+    at = append_two_digits(append(at, ":"), second % 60);
+    memcpy(at, " GMT", sizeof " GMT");
 }
 
 size_t http_respond(char out[HTTP_RESPONSE_MAX], const struct http_request *r, const char *server,

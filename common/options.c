@@ -1,6 +1,6 @@
 #include "common/options.h"
 
-#include "common/net.h"
+#include "common/clock.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -13,16 +13,17 @@
 
 static const char usage[] =
     "usage: %s [OPTION]...\n"
-    "Answers GET /fast at once, and GET /slow after a wait.\n\n"
+    "Answer GET /fast immediately, and GET /slow after a delay.\n\n"
     "  --host ADDRESS     address to listen on (127.0.0.1)\n"
-    "  --port PORT        port to listen on, 0 for a free one (8000)\n"
-    "  --delay SECONDS    how long /slow waits, fractions allowed (10)\n"
-    "  --timeout SECONDS  how long a client may keep the server waiting (10)\n"
-    "  --workers N        processes that share the port (1)\n"
-    "  --block            /slow sleeps inside the event loop (03 to 06; 01 and 02 have no loop,\n"
-    "                     and block in any case)\n"
-    "  --verbose          a line on stderr for each answer\n"
-    "  --help, --version\n";
+    "  --port PORT        port to listen on; 0 lets the kernel choose (8000)\n"
+    "  --delay SECONDS    how long /slow waits, such as 0.5 (10)\n"
+    "  --timeout SECONDS  how long to wait for a client to send or read (10)\n"
+    "  --workers N        number of processes that share the port (1)\n"
+    "  --block            let /slow sleep inside the event loop (03 to 06; 01 and 02 have no\n"
+    "                     loop, and always block)\n"
+    "  --verbose          log each response to stderr\n"
+    "  --help             print this text\n"
+    "  --version          print the version\n";
 
 static _Noreturn void refuse(const char *option, const char *value, const char *wanted)
 {
@@ -30,18 +31,18 @@ static _Noreturn void refuse(const char *option, const char *value, const char *
     exit(2);
 }
 
-/* strtod alone would take "", " 1", "1x", "inf" and "0x10". */
+/* strtod alone would accept "", " 1", "1x", "inf" and "0x10". */
 static int64_t parse_seconds(const char *option, const char *value, int64_t least_ns)
 {
     char *end = NULL;
     double seconds = strspn(value, "0123456789.") == strlen(value) ? strtod(value, &end) : -1;
 
     if (end == NULL || end == value || *end != '\0' || seconds > 86400 ||
-        seconds * (double)NET_NS_PER_S < (double)least_ns)
+        seconds * (double)NS_PER_S < (double)least_ns)
         refuse(option, value,
                least_ns > 0 ? "want seconds, from 0.001 to 86400"
                             : "want seconds, from 0 to 86400");
-    return (int64_t)(seconds * (double)NET_NS_PER_S);
+    return (int64_t)(seconds * (double)NS_PER_S);
 }
 
 static int parse_number(const char *option, const char *value, int least, int most)
@@ -69,61 +70,72 @@ static const char *parse_host(const char *option, const char *value)
     return value;
 }
 
+static _Noreturn void print_and_exit(const char *format, const char *name, const char *version)
+{
+    printf(format, name, version);
+    exit(fflush(stdout) == 0 ? 0 : 1);
+}
+
+enum { HOST, PORT, DELAY, TIMEOUT, WORKERS, BLOCK, VERBOSE, HELP, VERSION_ };
+
+static const struct option known[] = {
+    {"host", required_argument, NULL, HOST},
+    {"port", required_argument, NULL, PORT},
+    {"delay", required_argument, NULL, DELAY},
+    {"timeout", required_argument, NULL, TIMEOUT},
+    {"workers", required_argument, NULL, WORKERS},
+    {"block", no_argument, NULL, BLOCK},
+    {"verbose", no_argument, NULL, VERBOSE},
+    {"help", no_argument, NULL, HELP},
+    {"version", no_argument, NULL, VERSION_},
+    {0},
+};
+
+static void set(struct options *o, int option, const char *value)
+{
+    switch (option) {
+    case HOST:
+        o->host = parse_host("host", value);
+        break;
+    case PORT:
+        parse_number("port", value, 0, 65535);
+        o->port = value;
+        break;
+    case DELAY:
+        o->delay_ns = parse_seconds("delay", value, 0);
+        break;
+    case TIMEOUT:
+        o->timeout_ns = parse_seconds("timeout", value, NS_PER_MS);
+        break;
+    case WORKERS:
+        o->workers = parse_number("workers", value, 1, 1000);
+        break;
+    case BLOCK:
+        o->block = true;
+        break;
+    case VERBOSE:
+        o->verbose = true;
+        break;
+    case HELP:
+        print_and_exit(usage, program_invocation_short_name, NULL);
+    case VERSION_:
+        print_and_exit("%s %s\n", o->name, VERSION);
+    default: /* unknown: getopt_long has said so */
+        exit(2);
+    }
+}
+
 struct options options_parse(int argc, char **argv, const char *name)
 {
-    enum { HOST, PORT, DELAY, TIMEOUT, WORKERS, BLOCK, VERBOSE, HELP, VERSION_ };
-    static const struct option known[] = {
-        {"host", required_argument, NULL, HOST},
-        {"port", required_argument, NULL, PORT},
-        {"delay", required_argument, NULL, DELAY},
-        {"timeout", required_argument, NULL, TIMEOUT},
-        {"workers", required_argument, NULL, WORKERS},
-        {"block", no_argument, NULL, BLOCK},
-        {"verbose", no_argument, NULL, VERBOSE},
-        {"help", no_argument, NULL, HELP},
-        {"version", no_argument, NULL, VERSION_},
-        {0},
-    };
     struct options o = {.name = name,
                         .host = "127.0.0.1",
                         .port = "8000",
-                        .delay_ns = 10 * NET_NS_PER_S,
-                        .timeout_ns = 10 * NET_NS_PER_S,
+                        .delay_ns = 10 * NS_PER_S,
+                        .timeout_ns = 10 * NS_PER_S,
                         .workers = 1};
 
-    for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;)
-        switch (c) {
-        case HOST:
-            o.host = parse_host("host", optarg);
-            break;
-        case PORT:
-            parse_number("port", optarg, 0, 65535);
-            o.port = optarg;
-            break;
-        case DELAY:
-            o.delay_ns = parse_seconds("delay", optarg, 0);
-            break;
-        case TIMEOUT:
-            o.timeout_ns = parse_seconds("timeout", optarg, NET_NS_PER_MS);
-            break;
-        case WORKERS:
-            o.workers = parse_number("workers", optarg, 1, 1000);
-            break;
-        case BLOCK:
-            o.block = true;
-            break;
-        case VERBOSE:
-            o.verbose = true;
-            break;
-        case HELP:
-            printf(usage, program_invocation_short_name);
-            exit(fflush(stdout) == 0 ? 0 : 1);
-        case VERSION_:
-            printf("%s %s\n", name, VERSION);
-            exit(fflush(stdout) == 0 ? 0 : 1);
-        default: /* getopt_long has named it */
-            exit(2);
-        }
+    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;)
+        set(&o, option, optarg);
     if (optind < argc) {
         fprintf(stderr, "%s: unexpected argument '%s'\n", name, argv[optind]);
         exit(2);

@@ -6,18 +6,18 @@
 #include <stdint.h>
 
 struct options {
-    const char *name; /* of the stage, which is its Server header too */
+    const char *name; /* of the stage; also sent as its Server header */
     const char *host; /* numeric address */
     const char *port;
     int64_t delay_ns;   /* how long /slow waits */
-    int64_t timeout_ns; /* how long a client may keep us waiting */
+    int64_t timeout_ns; /* how long we wait for a client to send or read */
     int workers;        /* processes */
     bool block;         /* /slow sleeps inside the event loop */
     bool verbose;
 };
 
-/* Reads the command line. --help and --version end the program with 0, a mistake with 2 and a
- * line that names the option and the value. The strings belong to argv. */
+/* Parse the command line. --help and --version exit with status 0; a mistake exits with status 2,
+ * after a line on stderr that names the option and the value. The strings belong to argv. */
 struct options options_parse(int argc, char **argv, const char *name);
 
 #endif

@@ -1,5 +1,10 @@
 #include "common/workers.h"
 
+#include "common/clock.h"
+#include "common/net.h"
+#include "common/stop.h"
+#include "common/util.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -11,36 +16,19 @@
 #include <time.h>
 #include <unistd.h>
 
-struct worker {
-    pid_t pid; /* 0: none */
-    int64_t started_ns;
-};
+/* What the parent supervises. */
+static struct {
+    struct worker {
+        pid_t pid; /* 0: not running */
+        int64_t started_ns;
+    } * workers;
+    size_t count, running;
+    int listener, listener_flags;
+    bool stopping;
+    int failures; /* workers that were told to stop, and ended in another way than exit(0) */
+} pool;
 
-/* Returns true in the new process. */
-static bool start(struct worker *worker, int listener, int listener_flags, const sigset_t *mask)
-{
-    pid_t parent = getpid();
-
-    fcntl(listener, F_SETFL, listener_flags); /* a worker of 01 or 02 may have changed them */
-    worker->started_ns = net_now_ns();
-    worker->pid = fork();
-    if (worker->pid > 0)
-        return false;
-    if (worker->pid < 0) {
-        worker->pid = 0; /* another try in a second */
-        fprintf(stderr, "%s: fork: %s\n", program_invocation_short_name, strerror(errno));
-        return false;
-    }
-    (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* without the parent nobody would tell us to stop */
-    if (getppid() != parent)
-        exit(0);
-    (void)setpgid(0, 0); /* Ctrl-C reaches the parent alone, which passes it on: not twice */
-    if (sigprocmask(SIG_SETMASK, mask, NULL) < 0)
-        die("sigprocmask:");
-    return true;
-}
-
-static void say(pid_t pid, int status)
+static void report(pid_t pid, int status)
 {
     if (WIFSIGNALED(status))
         fprintf(stderr, "%s: worker %d was killed by signal %d\n", program_invocation_short_name,
@@ -50,58 +38,111 @@ static void say(pid_t pid, int status)
                 (int)pid, WEXITSTATUS(status));
 }
 
+/* Fork a worker. Return true in the new process. */
+static bool start(struct worker *worker, const sigset_t *mask)
+{
+    pid_t parent = getpid();
+
+    /* All processes share the socket's flags, and a worker of 01 or 02 may have changed them. */
+    fcntl(pool.listener, F_SETFL, pool.listener_flags);
+    worker->started_ns = clock_now_ns();
+    worker->pid = fork();
+    if (worker->pid > 0) {
+        pool.running++;
+        return false;
+    }
+    if (worker->pid < 0) {
+        worker->pid = 0; /* try again in a second */
+        fprintf(stderr, "%s: fork: %s\n", program_invocation_short_name, strerror(errno));
+        return false;
+    }
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* without a parent, nobody would tell us to stop */
+    if (getppid() != parent)
+        exit(0);
+    (void)setpgid(0, 0); /* let Ctrl-C reach the parent alone, which passes it on */
+    if (sigprocmask(SIG_SETMASK, mask, NULL) < 0)
+        die("sigprocmask:");
+    return true;
+}
+
+/* Start the workers that are missing, each at most once a second. Return true in a new process. */
+static bool start_missing(const sigset_t *mask)
+{
+    for (struct worker *w = pool.workers; w < pool.workers + pool.count; w++)
+        if (w->pid == 0 && (w->started_ns == 0 || clock_now_ns() - w->started_ns >= NET_PAUSE_NS) &&
+            start(w, mask))
+            return true;
+    return false;
+}
+
+static void pass_on(int signal_number)
+{
+    if (!pool.stopping)
+        close(pool.listener); /* the workers have it too, and close it when they have drained it */
+    pool.stopping = true;
+    for (size_t i = 0; i < pool.count; i++)
+        if (pool.workers[i].pid > 0)
+            kill(pool.workers[i].pid, signal_number);
+}
+
+/* A worker has ended. */
+static void bury(pid_t pid, int status)
+{
+    for (size_t i = 0; i < pool.count; i++)
+        if (pool.workers[i].pid == pid) {
+            pool.workers[i].pid = 0;
+            pool.running--;
+            pool.failures += pool.stopping && status != 0;
+            if (!pool.stopping || status != 0)
+                report(pid, status);
+        }
+}
+
+/* Block the signals that the parent waits for. Return the mask of before, for the workers. */
+static sigset_t block_signals(sigset_t *signals)
+{
+    sigset_t before;
+
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGCHLD);
+    if (sigprocmask(SIG_BLOCK, signals, &before) < 0)
+        die("sigprocmask:");
+    if (stop_requested) /* a signal arrived before they were blocked */
+        exit(0);
+    signal(SIGCHLD, SIG_DFL); /* if we inherited SIG_IGN, waitpid would find no children */
+    return before;
+}
+
 void workers_fork(const struct options *options, int listener)
 {
-    size_t count = (size_t)options->workers, alive = 0;
-    int listener_flags = fcntl(listener, F_GETFL), status, failures = 0;
-    bool stopping = false;
     sigset_t signals, before;
 
-    if (count == 1)
+    if (options->workers == 1)
         return;
-    struct worker *workers = calloc(count, sizeof *workers);
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGCHLD);
-    if (workers == NULL || listener_flags < 0 || sigprocmask(SIG_BLOCK, &signals, &before) < 0)
+    pool.count = (size_t)options->workers;
+    pool.workers = calloc(pool.count, sizeof *pool.workers);
+    pool.listener = listener;
+    pool.listener_flags = fcntl(listener, F_GETFL);
+    if (pool.workers == NULL || pool.listener_flags < 0)
         die("start workers:");
-    if (net_stopping) /* it came before the signals were blocked */
-        exit(0);
-    signal(SIGCHLD, SIG_DFL); /* who inherits that it is ignored can wait for no child */
+    before = block_signals(&signals);
 
-    while (!stopping || alive > 0) {
-        for (size_t i = 0; i < count && !stopping; i++)
-            if (workers[i].pid == 0 && (workers[i].started_ns == 0 ||
-                                        net_now_ns() - workers[i].started_ns >= NET_PAUSE_NS)) {
-                if (start(&workers[i], listener, listener_flags, &before)) {
-                    free(workers);
-                    return;
-                }
-                alive += workers[i].pid > 0;
-            }
-
-        /* all alive: until a signal comes; else a little, and see whether it is time */
-        struct timespec wait = {alive < count && !stopping ? 0 : 3600, 100 * NET_NS_PER_MS};
-        int number = sigtimedwait(&signals, NULL, &wait);
-        if (number == SIGTERM || number == SIGINT) {
-            if (!stopping)
-                close(listener); /* the workers have it too, and close it when they have drained */
-            stopping = true;
-            for (size_t i = 0; i < count; i++)
-                if (workers[i].pid > 0)
-                    kill(workers[i].pid, number);
+    while (!pool.stopping || pool.running > 0) {
+        if (!pool.stopping && start_missing(&before)) {
+            free(pool.workers);
+            return;
         }
+        /* While all are running, nothing happens until a signal arrives. */
+        bool incomplete = pool.running < pool.count && !pool.stopping;
+        struct timespec wait = {incomplete ? 0 : 3600, 100 * NS_PER_MS};
+        int number = sigtimedwait(&signals, NULL, &wait), status;
+        if (number == SIGTERM || number == SIGINT)
+            pass_on(number);
         for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-            for (size_t i = 0; i < count; i++)
-                if (workers[i].pid == pid) {
-                    workers[i].pid = 0;
-                    alive--;
-                    failures += stopping && status != 0;
-                    if (!stopping || status != 0)
-                        say(pid, status);
-                }
+            bury(pid, status);
     }
-    free(workers);
-    exit(failures == 0 ? 0 : 1);
+    free(pool.workers);
+    exit(pool.failures == 0 ? 0 : 1);
 }

@@ -1,28 +1,28 @@
-/* More than one process, as gunicorn and uvicorn have it: a parent forks workers that share the
- * listening socket, and then only supervises.
+/* Several processes, as in gunicorn and uvicorn: a parent forks workers that share the listening
+ * socket, and from then on only supervises them.
  *
- * Why one listener for all, and what it costs, measured on two cores:
- * - SO_REUSEPORT (a listener and a queue for each) deals clients out more evenly, but by a hash of
- *   their address: of four /slow --block, two may share a worker while another has none; and when a
- *   worker is killed while it is busy, those in its queue go with it: 9 and 13 of 40, where one
- *   queue for all lost the one that was being served.
- * - EPOLLEXCLUSIVE wakes one worker for a client, not all. It saves time with many workers (16: 24
- *   instead of 80 us for each connection), none worth naming with 2 or 4; and of a burst of clients
- *   the one worker that is awake takes most: 32 connections to 4 workers went to one or two.
- * - To accept one client for each turn of a loop, not all that are there, leaves the others to the
- *   neighbours: those 32 went to all 4. */
+ * Three ways to share the clients out, measured on two cores with 2, 4 and 16 workers:
+ * - SO_REUSEPORT gives each worker a listener and a backlog of its own. It spreads clients more
+ *   evenly, but by a hash of their address: of four /slow --block, two may share a worker while
+ *   another has none. When a busy worker is killed, its whole backlog is lost with it: 9 and 13 of 40
+ *   clients. With one backlog for all workers, only the client that was being served was lost.
+ * - EPOLLEXCLUSIVE wakes one worker for a new client instead of all of them. With 16 workers that
+ *   saves 56 us a connection (24 instead of 80); with 2 or 4, next to nothing. But the worker that is
+ *   awake takes most of a burst: of 4 workers, one or two got all 32 connections.
+ * - One shared listener, and one accept in each turn of the loop: the other workers get the rest of a
+ *   burst. All 4 workers got some of the 32 connections. This is what we do. */
 #ifndef COMMON_WORKERS_H
 #define COMMON_WORKERS_H
 
-#include "common/net.h"
+#include "common/options.h"
 
-/* With options->workers > 1: forks that many, and returns in each of them; the caller goes on there
- * as if it were alone, with what belongs to one process alone (threads, an epoll instance, a libev
- * loop) still to be made. The parent does not return. It passes SIGTERM and SIGINT on, replaces a
- * worker that died (not more often than once a second for each), and exits when all have ended: 0
- * if they were told to and ended well, else 1. With one worker, returns at once.
- * A worker of 01 or 02 that is told to stop by itself takes the others along, since what stops it
- * (net_catch_stop) stands on the listener that they share; the parent starts them anew. */
+/* With options->workers > 1, fork that many workers, and return in each of them: the caller goes on
+ * as if it were alone. What must not be shared (threads, an epoll instance, a libev loop) is to be
+ * created after this call. The parent does not return. It passes SIGTERM and SIGINT on, replaces a
+ * worker that has died (each at most once a second), and exits when all have ended: with status 0 if
+ * they were told to stop and exited with 0, else 1. With one worker, return immediately.
+ * A worker of 01 or 02 that is told to stop takes the others with it, because stop_unblocks changes
+ * the listener that they share; the parent then starts new ones. */
 void workers_fork(const struct options *options, int listener);
 
 #endif

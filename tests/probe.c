@@ -1,13 +1,15 @@
 /* The measuring client: sends requests at given moments, each on a connection of its own, and tells
  * what became of each, and when. One thread and one epoll loop for all; a request is a small struct
  * and a descriptor, so tens of thousands may be under way at once. */
-#include "common/net.h"
+#include "common/clock.h"
+#include "common/util.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +70,7 @@ struct request {
 };
 
 static int epoll;
-static int64_t timeout_ns = 30 * NET_NS_PER_S;
+static int64_t timeout_ns = 30 * NS_PER_S;
 static unsigned sources, next_source;
 static long over;
 
@@ -147,7 +149,7 @@ static void send_text(struct request *r)
     r->sent += (size_t)n;
     if (r->sent < shot->length)
         return;
-    r->sent_ns = net_now_ns();
+    r->sent_ns = clock_now_ns();
     r->state = STATUS_LINE;
     r->left = -1;
     if (epoll_ctl(epoll, EPOLL_CTL_MOD, r->fd, &event) < 0)
@@ -314,7 +316,7 @@ static void receive(struct request *r)
 {
     static char bytes[65536]; /* of all requests: what matters of them is kept in the request */
     ssize_t n = recv(r->fd, bytes, sizeof bytes, 0);
-    int64_t now_ns = net_now_ns();
+    int64_t now_ns = clock_now_ns();
 
     if (n < 0) {
         if (errno != EAGAIN && errno != EINTR)
@@ -351,7 +353,7 @@ static void ready(struct request *r)
             }
             return;
         }
-        r->connected_ns = net_now_ns();
+        r->connected_ns = clock_now_ns();
         r->state = SENDING;
     }
     if (r->state == SENDING)
@@ -362,9 +364,9 @@ static void ready(struct request *r)
 
 static int wait_ms(int64_t until_ns)
 {
-    int64_t left_ns = until_ns - net_now_ns();
+    int64_t left_ns = until_ns - clock_now_ns();
 
-    return left_ns <= 0 ? 0 : (int)((left_ns + NET_NS_PER_MS - 1) / NET_NS_PER_MS);
+    return left_ns <= 0 ? 0 : (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS);
 }
 
 /* Runs all requests, given in the order of their moments. All may take equally long, so they time
@@ -378,12 +380,12 @@ static void run(struct request **requests, long count, const struct addrinfo *ad
     while (over < count) {
         for (int i = 0; i < BATCH && started < count; i++, started++) {
             struct request *r = requests[started];
-            if (zero_ns + r->shot->moment_ns > net_now_ns())
+            if (zero_ns + r->shot->moment_ns > clock_now_ns())
                 break;
-            r->start_ns = net_now_ns();
+            r->start_ns = clock_now_ns();
             connect_to(r, address);
         }
-        int64_t now_ns = net_now_ns();
+        int64_t now_ns = clock_now_ns();
         for (; oldest < started && (requests[oldest]->state == OVER ||
                                     requests[oldest]->start_ns + timeout_ns <= now_ns);
              oldest++)
@@ -413,7 +415,7 @@ static const char *result(int error, int status)
         snprintf(text, sizeof text, "%d", status);
         return text;
     case NO_ANSWER:
-        snprintf(text, sizeof text, "no answer in %g s", (double)timeout_ns / NET_NS_PER_S);
+        snprintf(text, sizeof text, "no answer in %g s", (double)timeout_ns / NS_PER_S);
         return text;
     case NOT_HTTP:
         return "not HTTP";
@@ -431,7 +433,7 @@ static const char *result(int error, int status)
 
 static double to_ms(int64_t ns)
 {
-    return (double)ns / NET_NS_PER_MS;
+    return (double)ns / NS_PER_MS;
 }
 
 static void print_moment(int64_t moment_ns, int64_t zero_ns)
@@ -581,7 +583,7 @@ static struct shot parse_shot(const char *argument, const char *host)
     double moment_ms = number(moment);
     if (moment_ms < 0 || moment_ms > 86400e3)
         refuse("", argument, "want a moment in milliseconds, from 0 to 86400000, before the colon");
-    shot.moment_ns = (int64_t)(moment_ms * NET_NS_PER_MS);
+    shot.moment_ns = (int64_t)(moment_ms * NS_PER_MS);
 
     shot.path = argument + (colon + 1 - copy);
     free(copy);
@@ -652,7 +654,7 @@ int main(int argc, char **argv)
             value = number(optarg);
             if (value < 0.001 || value > 86400)
                 refuse("--timeout ", optarg, "want seconds, from 0.001 to 86400");
-            timeout_ns = (int64_t)(value * NET_NS_PER_S);
+            timeout_ns = (int64_t)(value * NS_PER_S);
             break;
         case SOURCES:
             value = strchr(optarg, '.') == NULL ? number(optarg) : -1;
@@ -712,7 +714,7 @@ int main(int argc, char **argv)
     epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0)
         die("epoll_create1:");
-    int64_t zero_ns = net_now_ns();
+    int64_t zero_ns = clock_now_ns();
     run(order, count, addresses, zero_ns);
 
     long ok = 0;

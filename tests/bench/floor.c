@@ -1,6 +1,8 @@
 /* The floor: an epoll loop that answers whatever arrives with one constant. No HTTP, no timers, no
  * errors, nothing that a server needs: what the system calls alone cost. Never copy this. */
 #include "common/net.h"
+#include "common/options.h"
+#include "common/util.h"
 
 #include <string.h>
 #include <sys/epoll.h>
@@ -17,7 +19,7 @@ static const char answer[] = "HTTP/1.1 200 OK\r\n"
 int main(int argc, char **argv)
 {
     struct options options = options_parse(argc, argv, "floor");
-    int listener = net_listen(&options, SOCK_NONBLOCK);
+    int listener = net_listen(options.name, options.host, options.port, SOCK_NONBLOCK);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event watched = {.events = EPOLLIN, .data.fd = listener};
 

@@ -1,7 +1,7 @@
 /* cpu PID...: the CPU time that these processes have taken so far, in microseconds: user and system
  * time of all their threads, those that have ended too (clock_getcpuclockid(3)). /proc/PID/stat
  * counts the same in ticks of 10 ms, too coarse for a second's work. */
-#include "common/net.h"
+#include "common/util.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,9 @@
  * not read. Whatever comes back has to be well-formed, to fit what was sent, and to be all that it
  * was entitled to. Seed and number of a connection decide its part. One thread and one epoll loop.
  */
+#include "common/clock.h"
 #include "common/net.h"
+#include "common/util.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -169,7 +171,7 @@ static unsigned below(struct peer *p, unsigned n) /* splitmix64 */
 
 static int64_t below_ms(struct peer *p, unsigned n)
 {
-    return (int64_t)below(p, n) * NET_NS_PER_MS;
+    return (int64_t)below(p, n) * NS_PER_MS;
 }
 
 /* ---- what it says */
@@ -288,7 +290,7 @@ static void choose_part(struct peer *p)
     p->bite = p->sip = SIZE_MAX;
     if (!prompt) {
         p->bite = below(p, 2) == 0 ? 1 : 1 + below(p, 100);
-        p->bite_ns = p->bite == 1 ? 5 * NET_NS_PER_MS + below_ms(p, 100) : below_ms(p, 10);
+        p->bite_ns = p->bite == 1 ? 5 * NS_PER_MS + below_ms(p, 100) : below_ms(p, 10);
         p->dawdles = true;
     }
     if (below(p, 3) == 0) {
@@ -325,7 +327,7 @@ static void shut(struct peer *p)
 {
     close(p->fd);
     p->fd = -1;
-    p->send_at_ns = net_now_ns() + below_ms(p, 100); /* the next one */
+    p->send_at_ns = clock_now_ns() + below_ms(p, 100); /* the next one */
 }
 
 static void print_bytes(const char *name, const char *bytes, size_t length)
@@ -494,8 +496,8 @@ static void receive(struct peer *p, int64_t now_ns)
         }
     }
     if (p->answered == p->asked && !p->closed && p->length + p->flood == p->sent &&
-        below(p, 2) == 0 && p->end_at_ns > now_ns + 300 * NET_NS_PER_MS)
-        p->end_at_ns = now_ns + 300 * NET_NS_PER_MS; /* time enough for an answer too many */
+        below(p, 2) == 0 && p->end_at_ns > now_ns + 300 * NS_PER_MS)
+        p->end_at_ns = now_ns + 300 * NS_PER_MS; /* time enough for an answer too many */
 }
 
 /* ---- and when */
@@ -510,7 +512,7 @@ static void begin(struct peer *p, int64_t now_ns)
     p->random = seed << 32 ^ (uint64_t)p->number;
     choose_part(p);
     p->send_at_ns = p->read_at_ns = now_ns;
-    p->end_at_ns = now_ns + LIFE_MS * NET_NS_PER_MS;
+    p->end_at_ns = now_ns + LIFE_MS * NS_PER_MS;
 
     /* an address has about 28000 ports, and each is unusable for a minute */
     source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (in_addr_t)(p->number % 250));
@@ -603,9 +605,9 @@ static void run(struct peer *peers, long count, int64_t until_ns)
 {
     struct epoll_event events[BATCH];
 
-    for (int64_t now_ns = net_now_ns(), last_ns = now_ns; now_ns < until_ns;
-         now_ns = net_now_ns()) {
-        bool late = now_ns - last_ns > LATE_MS * NET_NS_PER_MS;
+    for (int64_t now_ns = clock_now_ns(), last_ns = now_ns; now_ns < until_ns;
+         now_ns = clock_now_ns()) {
+        bool late = now_ns - last_ns > LATE_MS * NS_PER_MS;
         int64_t next_ns = until_ns;
         last_ns = now_ns;
         for (struct peer *p = peers; p < peers + count; p++) {
@@ -614,7 +616,7 @@ static void run(struct peer *peers, long count, int64_t until_ns)
             if (at_ns < next_ns)
                 next_ns = at_ns;
         }
-        int64_t wait_ms = (next_ns - net_now_ns() + NET_NS_PER_MS - 1) / NET_NS_PER_MS;
+        int64_t wait_ms = (next_ns - clock_now_ns() + NS_PER_MS - 1) / NS_PER_MS;
         if (wait_ms > 100)
             wait_ms = 100; /* else a long wait would count as being late */
         int n = epoll_wait(epoll, events, BATCH, wait_ms < 0 ? 0 : (int)wait_ms);
@@ -721,7 +723,7 @@ int main(int argc, char **argv)
         die("set up:");
     for (long i = 0; i < count; i++)
         peers[i].fd = -1;
-    run(peers, count, net_now_ns() + seconds * NET_NS_PER_S);
+    run(peers, count, clock_now_ns() + seconds * NS_PER_S);
 
     printf("connections");
     for (int i = 0; i < KNOWN; i++)

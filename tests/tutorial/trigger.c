@@ -2,12 +2,14 @@
  * Level or edge: two bytes come, one is read; is the other reported?
  * A file: can it be waited for?
  * A peer that leaves: how often is one woken by it who asked for no event? */
-#include "common/net.h"
+#include "common/clock.h"
+#include "common/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -75,7 +77,7 @@ static void leave(bool reset)
         die("setsockopt:");
     close(pair[1]);
     struct pollfd fd = {.fd = pair[0], .events = 0};
-    for (int64_t end = net_now_ns() + 100 * NET_NS_PER_MS; net_now_ns() < end;)
+    for (int64_t end = clock_now_ns() + 100 * NS_PER_MS; clock_now_ns() < end;)
         wakes += poll(&fd, 1, 100) == 1;
     printf("a peer has %s, events = 0: woken %d times in a tenth of a second\n",
            reset ? "reset" : "closed", wakes);

@@ -2,7 +2,8 @@
  * time, which the kernel keeps, from before the first request to after the last one. So neither
  * connecting nor the wall clock counts. Several servers are asked in turn, round after round: what
  * else the machine does hits all of them. */
-#include "common/net.h"
+#include "common/clock.h"
+#include "common/util.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -78,7 +79,7 @@ static int64_t cpu_ns(const struct server *s)
 
     if (clock_gettime(s->clock, &t) < 0)
         die("the CPU time of process %ld:", s->pid);
-    return t.tv_sec * NET_NS_PER_S + t.tv_nsec;
+    return t.tv_sec * NS_PER_S + t.tv_nsec;
 }
 
 /* Client and server on one CPU. To wake a process on another one costs ten times as much when that
@@ -151,8 +152,8 @@ static void open_all(struct server *s)
         ask(s);
     for (int i = 0; i < 100; i++) {
         int64_t before_ns = cpu_ns(s);
-        net_sleep_until(net_now_ns() + 20 * NET_NS_PER_MS);
-        if (cpu_ns(s) - before_ns < NET_NS_PER_MS / 10)
+        clock_sleep_until(clock_now_ns() + 20 * NS_PER_MS);
+        if (cpu_ns(s) - before_ns < NS_PER_MS / 10)
             break;
     }
 }
@@ -162,11 +163,11 @@ static void measure(const struct server *s, long round, long requests, int64_t t
     long asked = 0;
 
     ask(s); /* brings it back into the caches */
-    int64_t cpu_before_ns = cpu_ns(s), start_ns = net_now_ns(), took_ns;
+    int64_t cpu_before_ns = cpu_ns(s), start_ns = clock_now_ns(), took_ns;
     do {
         ask(s);
         asked++;
-        took_ns = net_now_ns() - start_ns;
+        took_ns = clock_now_ns() - start_ns;
     } while (asked < requests && took_ns < time_ns);
     printf("%ld\t%ld\t%ld\t%.3f\t%.3f\n", round, s->count, asked,
            (double)(cpu_ns(s) - cpu_before_ns) / 1e3 / (double)asked,
@@ -259,7 +260,7 @@ int main(int argc, char **argv)
     printf("round\tidle\trequests\tcpu_us\twall_us\n");
     for (long round = 1; round <= values[ROUNDS]; round++)
         for (size_t i = 0; i < count; i++)
-            measure(&servers[i], round, values[REQUESTS], values[MS] * NET_NS_PER_MS);
+            measure(&servers[i], round, values[REQUESTS], values[MS] * NS_PER_MS);
     for (size_t i = 0; i < count; i++) {
         check_open(&servers[i]);
         free(servers[i].idle);

@@ -1,8 +1,12 @@
 /* Fuzzes the state machine: the input is a script of what clients, the clock and the kernel do. The
  * kernel is a fake, which knows what each client has sent, and so what it is owed: whoever breaks a
  * rule of the kernel, or of the design's table of states, is caught at the call that does it. */
+#include "common/clock.h"
 #include "common/connections.h"
 #include "common/http.h"
+#include "common/log.h"
+#include "common/net.h"
+#include "common/util.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -212,7 +216,7 @@ static void begin_answer(struct client *c)
     }
     if (settings.block && c->request.status == 200 && c->request.route == HTTP_SLOW)
         assert(clock_now_ns - c->since_ns >= settings.delay_ns);
-    http_date(date, (time_t)(clock_now_ns / NET_NS_PER_S));
+    http_date(date, (time_t)(clock_now_ns / NS_PER_S));
     c->close = stopping || !c->request.keep_alive;
     c->size = http_respond(c->answer, &c->request, settings.name, date, !c->close);
     c->got = 0;
@@ -336,7 +340,7 @@ static void fake_sleep_until(int64_t moment_ns)
 
 static time_t fake_time(void)
 {
-    return (time_t)(clock_now_ns / NET_NS_PER_S);
+    return (time_t)(clock_now_ns / NS_PER_S);
 }
 
 static void fake_log(int fd, const char *head, size_t length, int status, int64_t duration_ns)
@@ -367,7 +371,7 @@ static void *fake_room(void *room, size_t *count, size_t index, size_t size)
         refused = true;
         return NULL;
     }
-    return net_room(room, count, index, size);
+    return grow(room, count, index, size);
 }
 
 /* Compiled in, not linked: its calls come to the kernel above, not the fuzzer's own, and its state
@@ -379,25 +383,25 @@ static void *fake_room(void *room, size_t *count, size_t index, size_t size)
 #define close(fd)                         fake_close(fd)
 #define malloc(size)                      fake_malloc(size)
 #define time(unused)                      fake_time()
-#define net_now_ns()                      fake_now_ns()
-#define net_sleep_until(moment_ns)        fake_sleep_until(moment_ns)
-#define net_log(fd, head, length, s, ns)  fake_log(fd, head, length, s, ns)
+#define clock_now_ns()                      fake_now_ns()
+#define clock_sleep_until(moment_ns)        fake_sleep_until(moment_ns)
+#define log_request(fd, head, length, s, ns)  fake_log(fd, head, length, s, ns)
 #define net_unread(fd)                    fake_unread(fd)
-#define net_room(room, count, index, n)   fake_room(room, count, index, n)
+#define grow(room, count, index, n)   fake_room(room, count, index, n)
 #include "common/connections.c" /* NOLINT(bugprone-suspicious-include): see above */
 
 static void start(void)
 {
     static const int64_t times[] = {
-        NET_NS_PER_S,      NET_NS_PER_MS,     3 * NET_NS_PER_S + 1, 5 * NET_NS_PER_MS / 2,
-        10 * NET_NS_PER_S, NET_NS_PER_MS + 1, NET_NS_PER_S / 3,     86400 * NET_NS_PER_S};
+        NS_PER_S,      NS_PER_MS,     3 * NS_PER_S + 1, 5 * NS_PER_MS / 2,
+        10 * NS_PER_S, NS_PER_MS + 1, NS_PER_S / 3,     86400 * NS_PER_S};
     unsigned flags = next(), durations = next();
 
     draining = acceptable = false; /* what connections_start leaves alone */
     now_ns = 0;
     assert(resume_ns == 0 && open_connections == 0);
 
-    clock_now_ns = 1000000 * NET_NS_PER_S + 123456789;
+    clock_now_ns = 1000000 * NS_PER_S + 123456789;
     settings = (struct options){.name = "05-epoll",
                                 .timeout_ns = times[durations % 8],
                                 .delay_ns = durations / 8 % 9 == 8 ? 0 : times[durations / 8 % 9],
@@ -489,8 +493,8 @@ static bool check_wait(int wait_ms)
     if (wait_ms == 0)
         return nearest_ns > clock_now_ns;
     assert(wait_ms > 0);
-    int64_t woken_ns = clock_now_ns + wait_ms * NET_NS_PER_MS;
-    assert(woken_ns >= nearest_ns && woken_ns < nearest_ns + NET_NS_PER_MS);
+    int64_t woken_ns = clock_now_ns + wait_ms * NS_PER_MS;
+    assert(woken_ns >= nearest_ns && woken_ns < nearest_ns + NS_PER_MS);
     return false;
 }
 
@@ -509,7 +513,7 @@ static bool turn(void)
             ready[count++] = fd;
     busy = count > 0 || wait_ms == 0;
     if (!busy && wait_ms > 0)
-        clock_now_ns += wait_ms * NET_NS_PER_MS;
+        clock_now_ns += wait_ms * NS_PER_MS;
     int64_t before_ns = clock_now_ns; /* --block moves it on, too */
     refused = false;
 
@@ -608,11 +612,11 @@ static void leave(struct client *c, unsigned how)
 static void move_clock(unsigned how)
 {
     const int64_t times[] = {1,
-                             NET_NS_PER_MS - 1,
-                             NET_NS_PER_MS,
-                             100 * NET_NS_PER_MS,
-                             NET_NS_PER_S,
-                             3 * NET_NS_PER_S,
+                             NS_PER_MS - 1,
+                             NS_PER_MS,
+                             100 * NS_PER_MS,
+                             NS_PER_S,
+                             3 * NS_PER_S,
                              settings.timeout_ns,
                              settings.delay_ns};
 
@@ -751,7 +755,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int turns = 0; connections_remain(); turns++) {
         assert(turns < 5000);
         if (turn())
-            clock_now_ns += NET_NS_PER_MS;
+            clock_now_ns += NS_PER_MS;
     }
     finish();
     return 0;

@@ -1,6 +1,7 @@
 /* libev reads its clock once for each turn of the loop. A callback that computes, and then starts a
  * timer, gets one that is early by the time it has computed; ev_now_update looks again. */
-#include "common/net.h"
+#include "common/clock.h"
+#include "common/util.h"
 
 #include <ev.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@ static int64_t started_ns;
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 {
     (void)loop, (void)timer, (void)events;
-    printf("%.1f s\n", (double)(net_now_ns() - started_ns) / NET_NS_PER_S);
+    printf("%.1f s\n", (double)(clock_now_ns() - started_ns) / NS_PER_S);
 }
 
 static void compute(struct ev_loop *loop, ev_prepare *prepare, int events)
@@ -19,8 +20,8 @@ static void compute(struct ev_loop *loop, ev_prepare *prepare, int events)
 
     (void)events;
     ev_prepare_stop(loop, prepare);
-    net_sleep_until(net_now_ns() + 3 * NET_NS_PER_S / 10); /* as a callback that computes */
-    started_ns = net_now_ns();
+    clock_sleep_until(clock_now_ns() + 3 * NS_PER_S / 10); /* as a callback that computes */
+    started_ns = clock_now_ns();
     ev_timer_start(loop, timer);
 }
 

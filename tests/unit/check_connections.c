@@ -1,8 +1,10 @@
 /* The state machine of the event-driven stages, turn by turn: a clock that stands still until the
  * test moves it, a watch that only keeps a list, and a kernel that sends no more at once than it is
  * told. Nothing waits. The clients are sockets of this process, so what they send has arrived. */
+#include "common/clock.h"
 #include "common/connections.h"
 #include "common/http.h"
+#include "common/net.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -23,8 +25,8 @@
 
 enum { DESCRIPTORS = 512, NOBODY = -1, STUCK = 400 };
 
-#define S       NET_NS_PER_S
-#define MS      NET_NS_PER_MS
+#define S       NS_PER_S
+#define MS      NS_PER_MS
 #define TIMEOUT (10 * S)
 #define DELAY   (3 * S)
 

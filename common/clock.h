@@ -1,0 +1,16 @@
+/* Time, in nanoseconds of CLOCK_MONOTONIC: a clock that never goes back. */
+#ifndef COMMON_CLOCK_H
+#define COMMON_CLOCK_H
+
+#include <stdint.h>
+
+#define NS_PER_MS INT64_C(1000000)
+#define NS_PER_S  INT64_C(1000000000)
+
+/* The time now. Usually no system call: the kernel maps this clock into the process (vdso(7)). */
+int64_t clock_now_ns(void);
+
+/* Sleep until that moment. A signal does not cut the sleep short. */
+void clock_sleep_until(int64_t moment_ns);
+
+#endif

@@ -1,0 +1,35 @@
+/* SIGTERM and SIGINT: a graceful shutdown.
+ *
+ * The first of either sets stop_requested: the server finishes the requests in flight and exits.
+ * Another SIGTERM says nothing new: timeout(1), pkill(1) and service managers may signal the parent
+ * and its workers alike, and the parent passes the signal on. A SIGINT while the server is stopping
+ * ends it immediately: somebody has pressed Ctrl-C once more. */
+#ifndef COMMON_STOP_H
+#define COMMON_STOP_H
+
+#include <signal.h>
+#include <stdatomic.h>
+
+extern atomic_bool stop_requested;
+
+/* Install stop_handler for both signals. The first of them also calls on_stop, unless that is NULL;
+ * on_stop must be async-signal-safe (signal-safety(7)). */
+void stop_catch(void (*on_stop)(void));
+
+/* The handler itself, for a loop (libev's) that catches signals in its own way. */
+void stop_handler(int signal_number);
+
+/* Let the first signal make fd non-blocking, so that an accept that is just about to block returns
+ * EAGAIN instead. */
+void stop_unblocks(int fd);
+
+/* Block both signals. Return the mask to pass to pselect, ppoll or epoll_pwait, which unblocks them
+ * for the duration of the wait only: no signal can arrive between the check of stop_requested and
+ * the wait, and be noticed too late. */
+sigset_t stop_block(void);
+
+/* Call this after each wait. A wait that finds something ready returns without delivering signals,
+ * so a loop that is never idle would never see one. Deliver them here, every 50 ms. */
+void stop_poll(const sigset_t *unblocked);
+
+#endif
