@@ -60,13 +60,15 @@ def tool():
 
 
 def _interrupt(number, _frame):
-    for other in _SIGNALS:  # clean up in peace
+    for other in _SIGNALS:  # one is enough: the next must not interrupt clean_up
         signal.signal(other, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 
 def clean_up():
     """End what still runs, the last started first, and remove the files."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     for process in reversed(_running[:]):
         stop(process, patience=1)
     if _scratch:
