@@ -1,0 +1,74 @@
+"""A recording: what the threads of one server, and its clients, did during one experiment.
+
+All times are in seconds since the recording began (the moment of the first client's connect, less a
+little), as floats. None means "never", or "not within the recording".
+"""
+from dataclasses import dataclass, field
+from typing import Dict, List, Optional
+
+
+@dataclass
+class Call:
+    """One system call of one thread."""
+    tid: int
+    name: str                      # such as "epoll_pwait"
+    arguments: str                 # as strace prints them, without the outer brackets
+    result: str                    # as strace prints it, such as "1" or "-1 EAGAIN (...)"; "" if unfinished
+    start: float
+    end: Optional[float]           # None: it had not returned when the recording ended
+    source: Optional[str] = None   # "05-epoll/server.c:44": the line of ours that called it, if known
+    function: Optional[str] = None  # "main", or the innermost function that is known
+    waits_for: str = ""            # "" (a call that does not wait), "clients", "delay", "lock", "thread", "other"
+    plain: str = ""                # the call in a reader's words, such as "waits for any client, 1000 ms at most"
+
+
+@dataclass
+class Thread:
+    tid: int
+    pid: int
+    label: str                     # "main thread", "thread 2", "worker 1"
+    start: float
+    end: Optional[float]
+    calls: List[Call] = field(default_factory=list)   # in the order of time, those of the story only
+
+
+@dataclass
+class Client:
+    """One request of the probe, and when the server noticed."""
+    path: str                      # "/slow"
+    start: float                   # connect was called
+    connected: Optional[float]     # connect had returned: the client is in the backlog
+    accepted: Optional[float]      # accept returned it to the server
+    received: Optional[float]      # recv returned (the last byte of) its request
+    answered: Optional[float]      # send took the response
+    done: Optional[float]          # the client had all of the response
+    fd: Optional[int] = None       # in the server
+    port: Optional[int] = None     # of the client
+    accepted_by: Optional[int] = None   # tid
+    answered_by: Optional[int] = None   # tid
+    status: str = ""
+
+
+@dataclass
+class Wait:
+    """The event loop waits: from the arguments of one epoll_pwait, ppoll or pselect6."""
+    tid: int
+    start: float
+    end: Optional[float]
+    watched: List[str]             # "listener", "/slow (fd 5)", ... what is watched during this wait
+    timeout_ms: Optional[float]    # None: for ever
+    reported: List[str]            # what it returned
+
+
+@dataclass
+class Recording:
+    name: str                      # "05-epoll", "06-libev --block", "asyncio.sleep under uvicorn"
+    command: str                   # what was recorded, for people
+    url: str
+    duration: float
+    threads: List[Thread]
+    clients: List[Client]
+    waits: List[Wait]
+    serializes: Optional[bool]     # did /fast wait? None: it cannot be said
+    sentence: str                  # why /fast waited, or did not, with thread, call and line
+    sources: Dict[str, List[str]] = field(default_factory=dict)  # "05-epoll/server.c": its lines
