@@ -1,7 +1,7 @@
 /* 02: a thread for each connection.
  * Model: accept a client and start a thread, which reads, waits and writes in blocking calls.
  * Cost:  a thread for each client, even an idle one: a stack, a kernel task, switches between them.
- * Limit: the number of threads (pthread_create returns EAGAIN), and the locks on what they share. */
+ * Limit: the number of threads (pthread_create returns EAGAIN), and the locks that they share. */
 #include "common/blocking.h"
 #include "common/clock.h"
 #include "common/net.h"
@@ -46,18 +46,16 @@ static void *serve(void *argument)
 /* Return true if any client is left. */
 static bool hang_up_idle(void)
 {
-    struct client *client;
-
     pthread_mutex_lock(&lock);
     bool any = !LIST_EMPTY(&clients);
-    LIST_FOREACH (client, &clients, link)
-        blocking_hang_up(&client->conversation);
+    for (struct client *c = LIST_FIRST(&clients); c != NULL; c = LIST_NEXT(c, link))
+        blocking_hang_up(&c->conversation);
     pthread_mutex_unlock(&lock);
     return any;
 }
 
-/* Out of descriptors, threads or memory: sleep a little, in the hope that a thread ends. Return false
- * to give up: the server has been told to stop, and no thread is left or it has taken too long. */
+/* Out of descriptors, threads or memory: sleep a little, so that a thread may end. Return false to
+ * give up: the server is to stop, and no client is left or this has lasted too long. */
 static bool wait_for_resources(void)
 {
     static int64_t give_up_ns;
@@ -83,11 +81,11 @@ static bool start_thread(int fd, const pthread_attr_t *detached)
     if (client == NULL)
         return false;
     client->conversation = (struct conversation){.fd = fd};
-    sigfillset(&all); /* inherited by the thread: a signal must interrupt accept, in the main thread */
+    sigfillset(&all); /* for the thread: a signal must interrupt accept, in the main thread */
     pthread_sigmask(SIG_SETMASK, &all, &unblocked);
     pthread_mutex_lock(&lock); /* the thread waits for it before it leaves the list */
-    /* pthread_create returns its error and does not set errno. The thread is given memory of its own:
-     * a variable of ours would change while the thread still reads it. */
+    /* pthread_create returns its error and does not set errno. The thread is given memory of its
+     * own: a variable of ours would change while the thread still reads it. */
     int error = pthread_create(&thread, detached, serve, client);
     if (error == 0)
         LIST_INSERT_HEAD(&clients, client, link);

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-static struct ev_io **watchers; /* by descriptor; libev keeps their addresses, so they must not move */
+static struct ev_io **watchers; /* by descriptor; libev keeps pointers to them */
 static size_t watchers_size;
 static ev_timer nearest_deadline;
 static ev_signal interrupt, terminate;
@@ -22,7 +22,7 @@ static void on_ready(struct ev_loop *loop, ev_io *watcher, int events)
 {
     (void)loop;
     if (events & EV_ERROR)
-        connections_unwatched(watcher->fd); /* epoll_ctl failed, and libev has stopped the watcher */
+        connections_unwatched(watcher->fd); /* epoll_ctl failed: libev has stopped the watcher */
     else
         connections_ready(watcher->fd);
 }

@@ -14,9 +14,9 @@
 
 /* Let the next recv or send on fd give up at the deadline, with EAGAIN. SO_RCVTIMEO and SO_SNDTIMEO
  * count from the start of each call, so set them to the time that is left before every call;
- * otherwise each byte that drips in would renew it. Return the flag for that call: once the deadline
- * has passed, MSG_DONTWAIT. While this process was suspended or waited for a processor, the client
- * may have done its part, so look once more before giving up. */
+ * otherwise each byte that drips in would renew it. Return the flag for that call: once the
+ * deadline has passed, MSG_DONTWAIT. While this process was suspended or waited for a processor,
+ * the client may have done its part, so look once more before giving up. */
 static int limit(int fd, int option, int64_t deadline_ns)
 {
     int64_t left_us = (deadline_ns - clock_now_ns() + 999) / 1000; /* up: 0 would mean no limit */
@@ -27,8 +27,8 @@ static int limit(int fd, int option, int64_t deadline_ns)
                : MSG_DONTWAIT;
 }
 
-/* Return the number of bytes; 0 if the client has closed or reset the connection; -1 if the deadline
- * has passed. */
+/* Return the number of bytes; 0 if the client has closed or reset the connection; -1 if the
+ * deadline has passed. */
 static ssize_t receive(int fd, char *bytes, size_t room, int64_t deadline_ns)
 {
     ssize_t n;
@@ -66,7 +66,8 @@ static void linger(int fd, const struct options *options)
 }
 
 /* Read until the head is complete, or wrong. Return false if there is no request to answer. Set
- * *begun_ns to the time of the first byte: the deadline counts from there, and is never extended. */
+ * *begun_ns to the time of the first byte: the deadline counts from there, and is never extended.
+ */
 static bool read_head(struct conversation *c, const struct options *options,
                       struct http_request *request, char input[HTTP_HEAD_MAX], size_t *length,
                       int64_t *begun_ns)

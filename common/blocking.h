@@ -14,10 +14,10 @@ struct conversation {
     atomic_bool idle; /* between requests: closing now loses nothing */
 };
 
-/* Answer the requests of the client at c->fd, a blocking socket that the caller owns and closes: one
- * request if !keep_alive, else all until the client closes or stop_requested is set. Return when the
- * conversation is over, for whatever reason. Block the calling thread, for options->timeout_ns at
- * most in each wait for the client, and for options->delay_ns in /slow. */
+/* Answer the requests of the client at c->fd, a blocking socket that the caller owns and closes:
+ * one request if !keep_alive, else all until the client closes or stop_requested is set. Return
+ * when the conversation is over, for whatever reason. Block the calling thread, for
+ * options->timeout_ns at most in each wait for the client, and for options->delay_ns in /slow. */
 void blocking_converse(struct conversation *c, const struct options *options, bool keep_alive);
 
 /* End the conversation if it is idle. Async-signal-safe; another thread may call it while c->fd is

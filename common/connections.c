@@ -94,9 +94,8 @@ static bool is_overdue(const struct connection *c)
     return c->deadline_ns <= all.now_ns;
 }
 
-/* The process has run out of something: leave the clients in the backlog, and watch the listener
- * again when a connection closes, or after a pause. Watched now, it would be reported in each turn
- * and the loop would spin. */
+/* Out of something: leave the clients in the backlog until a connection closes, or for a while. If
+ * the listener were still watched, each wait would report it, and the loop would spin. */
 static void pause_accepting(void)
 {
     if (all.resume_ns == NEVER)
@@ -195,7 +194,7 @@ static enum outcome respond(struct connection *c)
     c->close = all.draining || !c->request.keep_alive;
     c->size = http_respond(c->output, &c->request, all.options->name, date, !c->close);
     c->sent = 0;
-    return write_response(c); /* usually the kernel has room for it, and there is nothing to wait for */
+    return write_response(c); /* usually the kernel has room for all of it */
 }
 
 /* The head is complete: respond, or begin the delay. */
@@ -226,8 +225,8 @@ static enum outcome receive(struct connection *c)
     return GO_ON;
 }
 
-/* Parse what has arrived, then receive more, but only once for each event: a client that never stops
- * sending must not keep us from the others. */
+/* Parse what has arrived, then receive more, but only once for each event: a client that never
+ * stops sending must not keep us from the others. */
 static enum outcome read_head(struct connection *c, bool *readable)
 {
     if (c->length > 0 && http_parse(&c->request, c->input, c->length))
@@ -257,8 +256,8 @@ static enum outcome drop_input(struct connection *c)
     return c->length < NET_LINGER_BYTES ? WAIT : END;
 }
 
-/* Take a connection as far as it can go without waiting. Only then tell the stage what to watch for,
- * and only if that has changed: a request that is answered immediately costs no call of watch. */
+/* Take a connection as far as it can go without waiting. Only then tell the stage what to watch
+ * for, and only if that has changed: a request that is answered immediately costs no call. */
 static void advance(struct connection *c, bool readable)
 {
     enum outcome outcome = GO_ON;

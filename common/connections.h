@@ -1,6 +1,6 @@
 /* The conversation of blocking.h, cut at every place where it would block. What the blocking
- * version keeps in local variables and in the program counter is kept here in a struct for
- * each connection. Nothing in here waits: an event loop does that, and tells us what has happened. */
+ * version keeps in local variables and in the program counter is kept here in a struct for each
+ * connection. Nothing in here waits: an event loop does that, and tells us what has happened. */
 #ifndef COMMON_CONNECTIONS_H
 #define COMMON_CONNECTIONS_H
 
@@ -13,9 +13,9 @@
 enum want { WANT_NOTHING, WANT_READ, WANT_WRITE };
 
 /* Each stage supplies this function: how it tells the kernel what to watch. Stop watching fd for
- * was, and watch it for want instead (the two differ). Level-triggered: as long as fd is ready, each
- * wait reports it. fd is still open, even if want is WANT_NOTHING because it is about to be closed.
- * Return false if the kernel has no room for another watch. */
+ * was, and watch it for want instead (the two differ). Level-triggered: as long as fd is ready,
+ * each wait reports it. fd is still open, even if want is WANT_NOTHING because it is about to be
+ * closed. Return false if the kernel has no room for another watch. */
 typedef bool watch_function(int fd, enum want was, enum want want);
 
 /* Start watching listener, a non-blocking listening socket, which from now on belongs to this
@@ -40,21 +40,22 @@ void connections_ready(int fd);
 /* Deal with the connections whose deadline has passed. */
 void connections_expire(void);
 
-/* Accept a client, if the listener was ready. One in each turn: otherwise, with --workers, the one
- * process that happens to be awake would take them all, and be busy while its neighbours are idle. */
+/* Accept a client, if the listener was ready. One in each turn: otherwise, with --workers, the
+ * process that happens to be awake would take them all, and be busy while the others are idle. */
 void connections_accept(void);
 
 /* Graceful shutdown. Once the server has been told to stop, call this after each wait and before
  * connections_ready. It closes idle connections; the others get their response, with Connection:
- * close. The clients in the backlog by now are still accepted, for options->timeout_ns at most, or
- * until accept fails and no connection is left whose end could help; then the listener is closed. */
+ * close. The clients that are in the backlog by now are still accepted, for options->timeout_ns at
+ * most; then the listener is closed. So it is when accept fails while no connection is open, since
+ * nothing would then free what accept lacks. */
 void connections_drain(void);
 
 /* False once everything is drained and closed, and the loop may end. */
 bool connections_remain(void);
 
-/* The kernel has stopped watching fd, though nobody asked it to. Close it if it is a connection; try
- * to watch it again after a pause if it is the listener. */
+/* The kernel has stopped watching fd, though nobody asked it to. Close it if it is a connection;
+ * try to watch it again after a pause if it is the listener. */
 void connections_unwatched(int fd);
 
 #endif

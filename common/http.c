@@ -115,8 +115,8 @@ static struct span trim(struct span s)
     return s;
 }
 
-/* Take uri-host [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2). Return false if there is no host: the
- * grammar allows an empty one, but no http URI may have it (RFC 9110 §4.2.1). */
+/* Take uri-host [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2). Return false if there is no host:
+ * the grammar allows an empty one, but no http URI may have it (RFC 9110 §4.2.1). */
 static bool take_host(struct span *s)
 {
     if (take_byte(s, '[')) {

@@ -1,6 +1,6 @@
 /* As much of HTTP/1.1 as two routes need (RFC 9110, RFC 9112): parse a request head, format the
- * response. Pure functions of their arguments: no I/O, no clock, no allocation. So they are the same
- * for every I/O model, and can be tested without one. */
+ * response. Pure functions of their arguments: no I/O, no clock, no allocation. So they are the
+ * same for every I/O model, and can be tested without one. */
 #ifndef COMMON_HTTP_H
 #define COMMON_HTTP_H
 
@@ -51,11 +51,11 @@ struct http_request {
     bool close_listed, keep_alive_listed;    /* in Connection */
 };
 
-/* Parse bytes[0 .. length), all bytes of one head that have arrived so far. The first call sees some
- * prefix of the head, each later call a longer one; parsing resumes where the last call stopped. The
- * result does not depend on how the bytes were split, and no byte at or after length is read. Return
- * true as soon as the status is known: the head is complete, or malformed, or longer than
- * HTTP_HEAD_MAX. */
+/* Parse bytes[0 .. length), all bytes of one head that have arrived so far. The first call sees
+ * some prefix of the head, each later call a longer one; parsing resumes where the last call
+ * stopped. The result does not depend on how the bytes were split, and no byte at or after length
+ * is read. Return true as soon as the status is known: the head is complete, or malformed, or
+ * longer than HTTP_HEAD_MAX. */
 bool http_parse(struct http_request *request, const char *bytes, size_t length);
 
 /* Has the request begun? Empty lines before it do not count (RFC 9112 §2.2). */
@@ -67,9 +67,9 @@ void http_time_out(struct http_request *request);
 /* Write date, from 1970 to 9999, as an IMF-fixdate with a terminating NUL (RFC 9110 §5.6.7). */
 void http_date(char out[HTTP_DATE_SIZE], time_t date);
 
-/* Write the response to a request whose status is known: the head, and the content unless the method
- * is HEAD. server (at most 64 bytes) and date are the values of those lines; keep_alive says whether
- * the connection stays open. Return the length in bytes; there is no terminating NUL. */
+/* Write the response to a request whose status is known: the head, and the content unless the
+ * method is HEAD. server (at most 64 bytes) and date are the values of those lines; keep_alive says
+ * whether the connection stays open. Return the length in bytes; there is no terminating NUL. */
 size_t http_respond(char out[HTTP_RESPONSE_MAX], const struct http_request *request,
                     const char *server, const char *date, bool keep_alive);
 

@@ -15,13 +15,13 @@ void net_limit_descriptors(unsigned most);
 int net_listen(const char *name, const char *host, const char *port, int flags);
 
 /* accept has failed with this errno: may it be called again immediately? True if no client, or only
- * this one, is lost. False if the process has run out of something (EMFILE, ENFILE, ENOBUFS, ENOMEM;
- * accept(2)), or if the error is unknown: then pause first. Die if the descriptor is not a listening
- * socket. */
+ * this one, is lost. False if the process has run out of something (EMFILE, ENFILE, ENOBUFS,
+ * ENOMEM; accept(2)), or if the error is unknown: then pause first. Die if the descriptor is not a
+ * listening socket. */
 bool net_accept_again(int error);
 
-/* Out of something: how long an event loop pauses, unless a connection closes sooner (03 to 06), and
- * how long a blocking server sleeps (01, 02), before the next accept. */
+/* Out of something: how long an event loop pauses, unless a connection closes sooner (03 to 06),
+ * and how long a blocking server sleeps (01, 02), before the next accept. */
 #define NET_PAUSE_NS INT64_C(1000000000)
 #define NET_RETRY_NS INT64_C(10000000)
 

@@ -70,25 +70,14 @@ static const char *parse_host(const char *option, const char *value)
     return value;
 }
 
-static _Noreturn void print_and_exit(const char *format, const char *name, const char *version)
-{
-    printf(format, name, version);
-    exit(fflush(stdout) == 0 ? 0 : 1);
-}
-
 enum { HOST, PORT, DELAY, TIMEOUT, WORKERS, BLOCK, VERBOSE, HELP, VERSION_ };
 
 static const struct option known[] = {
-    {"host", required_argument, NULL, HOST},
-    {"port", required_argument, NULL, PORT},
-    {"delay", required_argument, NULL, DELAY},
-    {"timeout", required_argument, NULL, TIMEOUT},
-    {"workers", required_argument, NULL, WORKERS},
-    {"block", no_argument, NULL, BLOCK},
-    {"verbose", no_argument, NULL, VERBOSE},
-    {"help", no_argument, NULL, HELP},
-    {"version", no_argument, NULL, VERSION_},
-    {0},
+    {"host", required_argument, NULL, HOST},       {"port", required_argument, NULL, PORT},
+    {"delay", required_argument, NULL, DELAY},     {"timeout", required_argument, NULL, TIMEOUT},
+    {"workers", required_argument, NULL, WORKERS}, {"block", no_argument, NULL, BLOCK},
+    {"verbose", no_argument, NULL, VERBOSE},       {"help", no_argument, NULL, HELP},
+    {"version", no_argument, NULL, VERSION_},      {0},
 };
 
 static void set(struct options *o, int option, const char *value)
@@ -117,9 +106,11 @@ static void set(struct options *o, int option, const char *value)
         o->verbose = true;
         break;
     case HELP:
-        print_and_exit(usage, program_invocation_short_name, NULL);
+        printf(usage, program_invocation_short_name);
+        exit(fflush(stdout) == 0 ? 0 : 1);
     case VERSION_:
-        print_and_exit("%s %s\n", o->name, VERSION);
+        printf("%s %s\n", o->name, VERSION);
+        exit(fflush(stdout) == 0 ? 0 : 1);
     default: /* unknown: getopt_long has said so */
         exit(2);
     }

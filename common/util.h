@@ -9,8 +9,8 @@
 void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 /* Make sure that table[index] exists, in an array of *count elements of size bytes each. Return the
- * array, moved and zero-filled if it had to grow (*count is updated), or NULL if memory has run out;
- * the array is then as it was. */
+ * array, moved and zero-filled if it had to grow (*count is updated), or NULL if memory has run
+ * out; the array is then as it was. */
 void *grow(void *table, size_t *count, size_t index, size_t size);
 
 #endif

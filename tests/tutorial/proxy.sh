@@ -3,7 +3,7 @@
 # turn, that a silent client no longer blocks 01, and that one of two may be stopped meanwhile.
 # Needs the ports 8000 to 8002.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 BUILD=${BUILD:-build}
 
 command -v nginx >/dev/null || {
@@ -51,7 +51,7 @@ ask() {
 
 "$BUILD/01-blocking" --port 8001 --delay 2 --verbose >"$work/out1" 2>"$work/log1" & first=$!
 "$BUILD/05-epoll" --port 8002 --delay 2 --verbose >"$work/out2" 2>"$work/log2" & second=$!
-nginx -p "$work" -c "$PWD/tests/proxy/nginx.conf" >"$work/log" 2>&1 & proxy=$!
+nginx -p "$work" -c "$PWD/tests/tutorial/nginx.conf" >"$work/log" 2>&1 & proxy=$!
 up 8001
 up 8002
 up 8000
