@@ -1,8 +1,8 @@
 #!/bin/sh
-# Writes the measured figures of tests/results into the tables of tutorial.md, between their marks.
+# Writes the measured figures of tests/bench/results into the tables of tutorial.md, between their marks.
 # --check: says whether they stand there already.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 stages='01-blocking 02-threaded 03-select 04-poll 05-epoll 06-libev'
 
@@ -19,8 +19,8 @@ idle() {
                     line = line " | " ((stage[i], count) in value ? value[stage[i], count] : "-")
                 print line " |"
             }
-        }' tests/results/scale.tsv
-    machine tests/results/scale.tsv 'make scale'
+        }' tests/bench/results/scale.tsv
+    machine tests/bench/results/scale.tsv 'make scale'
 }
 
 waits() {
@@ -35,8 +35,8 @@ waits() {
                     printf "| %s | %.0f ms | %s | %.1f KiB | %.1f KiB |\n", stage[i],
                         value[stage[i], 10000, "late_ms"], value[stage[i], 10000, "threads"],
                         value[stage[i], 10000, "server_kib"], value[stage[i], 10000, "kernel_kib"]
-        }' tests/results/scale.tsv
-    machine tests/results/scale.tsv 'make scale'
+        }' tests/bench/results/scale.tsv
+    machine tests/bench/results/scale.tsv 'make scale'
 }
 
 peers() {
@@ -48,8 +48,8 @@ peers() {
             print "|---|--:|--:|"
             for (i = 1; i <= n; i++)
                 printf "| %s | %.1f µs | %.2f |\n", order[i], cpu[order[i]], ratio[order[i]]
-        }' tests/results/peers.tsv
-    machine tests/results/peers.tsv 'make peers'
+        }' tests/bench/results/peers.tsv
+    machine tests/bench/results/peers.tsv 'make peers'
 }
 
 machine() {
@@ -68,7 +68,7 @@ awk -v new="$new" '
     END { exit tables != 3 }' tutorial.md >"$new"
 if [ "${1:-}" = --check ]; then
     cmp -s "$new" tutorial.md || {
-        echo "the tables of tutorial.md are not those of tests/results; make tables" >&2
+        echo "the tables of tutorial.md are not those of tests/bench/results; make tables" >&2
         diff tutorial.md "$new" >&2
         exit 1
     }
