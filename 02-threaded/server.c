@@ -10,7 +10,9 @@
 #include "common/workers.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
@@ -25,6 +27,12 @@ static struct options options;
 static LIST_HEAD(list, client) clients = LIST_HEAD_INITIALIZER(clients);
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects clients */
 static pthread_cond_t all_gone = PTHREAD_COND_INITIALIZER;
+static sem_t slots; /* --threads: how many more clients may be served now */
+
+static void free_slot(void)
+{
+    sem_post(&slots);
+}
 
 static void *serve(void *argument)
 {
@@ -40,6 +48,7 @@ static void *serve(void *argument)
         pthread_cond_signal(&all_gone);
     pthread_mutex_unlock(&lock);
     free(client);
+    free_slot();
     return NULL;
 }
 
@@ -52,6 +61,18 @@ static bool hang_up_idle(void)
         blocking_hang_up(&c->conversation);
     pthread_mutex_unlock(&lock);
     return any;
+}
+
+/* With --threads: wait until one of them is free. Idle clients must not hold up a server that is to
+ * stop: if the signal comes after we have looked, its handler frees a slot for us. */
+static void take_slot(void)
+{
+    if (sem_trywait(&slots) == 0)
+        return;
+    if (stop_requested)
+        hang_up_idle();
+    while (sem_wait(&slots) < 0 && errno == EINTR)
+        ;
 }
 
 /* Out of descriptors, threads or memory: sleep a little, so that a thread may end. Return false to
@@ -104,14 +125,17 @@ int main(int argc, char **argv)
     if (pthread_attr_init(&detached) != 0 ||
         pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED) != 0)
         die("cannot set up threads");
-    stop_catch(NULL);
+    sem_init(&slots, 0, options.threads > 0 ? (unsigned)options.threads : SEM_VALUE_MAX);
+    stop_catch(free_slot);
     int listener = net_listen(options.name, options.host, options.port, 0);
     workers_fork(&options, listener);
 
     int backlog = SOMAXCONN + 1; /* as many clients may have connected before the signal to stop */
     while (!stop_requested || backlog-- > 0) {
+        take_slot();
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd < 0) {
+            free_slot();
             if (errno == EAGAIN) /* told to stop, and the backlog is empty */
                 break;
             if (!net_accept_again(errno) && !wait_for_resources())
@@ -121,6 +145,7 @@ int main(int argc, char **argv)
         while (!start_thread(fd, &detached))
             if (!wait_for_resources()) {
                 close(fd);
+                free_slot();
                 break;
             }
     }

@@ -17,6 +17,7 @@ static struct ev_io **watchers; /* by descriptor; libev keeps pointers to them *
 static size_t watchers_size;
 static ev_timer nearest_deadline;
 static ev_signal interrupt, terminate;
+static ev_async finished; /* jobs of the pool */
 
 static void on_ready(struct ev_loop *loop, ev_io *watcher, int events)
 {
@@ -50,6 +51,17 @@ static void on_stop(struct ev_loop *loop, ev_signal *watcher, int events)
     (void)loop, (void)events;
     stop_handler(watcher->signum);
     connections_drain();
+}
+
+static void on_finished(struct ev_loop *loop, ev_async *watcher, int events)
+{
+    (void)loop, (void)watcher, (void)events;
+    connections_collect();
+}
+
+static void wake(void) /* called by a thread of the pool */
+{
+    ev_async_send(EV_DEFAULT_UC_ & finished);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
@@ -95,6 +107,9 @@ int main(int argc, char **argv)
     ev_prepare_start(loop, &prepare);
     ev_signal_start(loop, &interrupt);
     ev_signal_start(loop, &terminate);
+    ev_async_init(&finished, on_finished);
+    ev_async_start(loop, &finished);
+    connections_wake_with(wake);
     connections_start(&options, listener, watch, clock_now_ns);
     if (stop_requested)
         connections_drain();

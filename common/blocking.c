@@ -108,7 +108,9 @@ void blocking_converse(struct conversation *c, const struct options *options, bo
         if (!read_head(c, options, &request, input, &length, &begun_ns))
             return;
 
-        if (request.status == 200 && request.route == HTTP_SLOW)
+        if (request.status == 200 && request.route == HTTP_SLOW && options->compute)
+            clock_compute(options->delay_ns);
+        else if (request.status == 200 && request.route == HTTP_SLOW)
             clock_sleep_until(clock_now_ns() + options->delay_ns);
 
         more = keep_alive && request.keep_alive && !stop_requested;

@@ -6,13 +6,28 @@
 #include <string.h>
 #include <time.h>
 
-int64_t clock_now_ns(void)
+static int64_t read_clock(clockid_t clock)
 {
     struct timespec now;
 
-    if (clock_gettime(CLOCK_MONOTONIC, &now) < 0)
+    if (clock_gettime(clock, &now) < 0)
         die("clock_gettime:");
     return now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
+int64_t clock_now_ns(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+void clock_compute(int64_t duration_ns)
+{
+    int64_t end_ns = read_clock(CLOCK_THREAD_CPUTIME_ID) + duration_ns;
+    volatile unsigned result = 1;
+
+    while (read_clock(CLOCK_THREAD_CPUTIME_ID) < end_ns) /* a system call, unlike CLOCK_MONOTONIC */
+        for (int i = 0; i < 100000; i++)
+            result = result * 1664525 + 1013904223;
 }
 
 void clock_sleep_until(int64_t moment_ns)

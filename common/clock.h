@@ -10,6 +10,10 @@
 /* The time now. Usually no system call: the kernel maps this clock into the process (vdso(7)). */
 int64_t clock_now_ns(void);
 
+/* Keep a processor busy for so long: return when the calling thread has used duration_ns of
+ * processor time. */
+void clock_compute(int64_t duration_ns);
+
 /* Sleep until that moment. A signal does not cut the sleep short. */
 void clock_sleep_until(int64_t moment_ns);
 

@@ -4,6 +4,7 @@
 #include "common/http.h"
 #include "common/log.h"
 #include "common/net.h"
+#include "common/pool.h"
 #include "common/util.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@ enum state {
     IDLE,      /* for the first byte of a request */
     READING,   /* for the rest of its head */
     SLEEPING,  /* for the end of the delay */
+    WORKING,   /* for a thread of the pool */
     WRITING,   /* for room to send */
     LINGERING, /* for the client to close, after an error */
 };
@@ -27,8 +29,8 @@ enum state {
 enum { STATES = LINGERING + 1 };
 
 static const enum want wants[STATES] = {
-    [IDLE] = WANT_READ,     [READING] = WANT_READ,   [SLEEPING] = WANT_NOTHING,
-    [WRITING] = WANT_WRITE, [LINGERING] = WANT_READ,
+    [IDLE] = WANT_READ,       [READING] = WANT_READ,  [SLEEPING] = WANT_NOTHING,
+    [WORKING] = WANT_NOTHING, [WRITING] = WANT_WRITE, [LINGERING] = WANT_READ,
 };
 
 struct connection {
@@ -39,6 +41,7 @@ struct connection {
     int64_t deadline_ns;
     int64_t begun_ns; /* when the first byte of the request arrived */
     struct http_request request;
+    struct pool_job job;
     size_t length;     /* of input; when lingering, of what has been discarded */
     size_t size, sent; /* of output */
     bool close;        /* after the output is sent */
@@ -71,6 +74,9 @@ static struct {
     int listener;      /* -1: closed */
     bool acceptable;   /* clients may be waiting in the backlog */
     int64_t resume_ns; /* when to watch the listener again; NEVER: it is being watched */
+
+    void (*wake)(void); /* for pool_start */
+    int pool_fd;        /* readable when jobs are finished; -1: there is none */
 
     bool draining;
     int64_t give_up_ns; /* draining: when to stop accepting */
@@ -197,15 +203,34 @@ static enum outcome respond(struct connection *c)
     return write_response(c); /* usually the kernel has room for all of it */
 }
 
+/* Called in the loop, this is the trap: all clients wait. In a thread of the pool, it is the way
+ * out. */
+static void block(struct pool_job *unused)
+{
+    (void)unused;
+    if (all.options->compute)
+        clock_compute(all.options->delay_ns);
+    else
+        clock_sleep_until(clock_now_ns() + all.options->delay_ns);
+}
+
 /* The head is complete: respond, or begin the delay. */
 static enum outcome answer(struct connection *c)
 {
     if (c->request.status != 200 || c->request.route != HTTP_SLOW)
         return respond(c);
-    if (all.options->block)
-        clock_sleep_until(clock_now_ns() + all.options->delay_ns); /* the trap: everybody waits */
+    if (all.options->threads > 0) {
+        enter(c, WORKING);
+        c->deadline_ns = NEVER;
+        c->job.run = block;
+        pool_submit(&c->job); /* the connection stays open until the job is back */
+        return WAIT;
+    }
+    bool blocks = all.options->block || all.options->compute;
+    if (blocks)
+        block(NULL);
     all.now_ns = all.clock_ns(); /* the turn's is too old: the delay counts from this request */
-    if (all.options->block)
+    if (blocks)
         return respond(c);
     enter(c, SLEEPING);
     return WAIT;
@@ -269,6 +294,7 @@ static void advance(struct connection *c, bool readable)
             outcome = read_head(c, &readable);
             break;
         case SLEEPING:
+        case WORKING:
             outcome = is_overdue(c) ? respond(c) : WAIT;
             break;
         case WRITING:
@@ -306,6 +332,14 @@ void connections_start(const struct options *options, int listener, watch_functi
     all.limits_ns[LINGERING] = net_linger_ns(options->timeout_ns);
     if (!watch(listener, WANT_NOTHING, WANT_READ))
         die("watch the listening socket:");
+    all.pool_fd = options->threads > 0 ? pool_start(options->threads, all.wake) : -1;
+    if (all.pool_fd >= 0 && !watch(all.pool_fd, WANT_NOTHING, WANT_READ))
+        die("watch the pool:");
+}
+
+void connections_wake_with(void (*wake)(void))
+{
+    all.wake = wake;
 }
 
 int connections_wait_ms(void)
@@ -337,11 +371,24 @@ void connections_ready(int fd)
 
     if (fd == all.listener)
         all.acceptable = true;
+    if (fd == all.pool_fd)
+        connections_collect();
     if (c == NULL)
         return;
     if (all.now_ns == 0)
         all.now_ns = all.clock_ns();
     advance(c, true);
+}
+
+void connections_collect(void)
+{
+    all.now_ns = all.clock_ns();
+    for (struct pool_job *job; (job = pool_collect()) != NULL;) {
+        struct connection *c =
+            (struct connection *)((char *)job - offsetof(struct connection, job));
+        c->deadline_ns = all.now_ns;
+        advance(c, false);
+    }
 }
 
 void connections_expire(void)

@@ -37,6 +37,13 @@ int connections_wait_ms(void);
  * as it can go without blocking. */
 void connections_ready(int fd);
 
+/* With options->threads > 0, /slow runs in a pool of threads, and connections_ready is told of the
+ * results through one more descriptor. A loop that has a way of its own to be woken from another
+ * thread (libev's ev_async) passes a function for that, before connections_start; it must be safe
+ * to call from any thread. Once woken, the loop calls connections_collect. */
+void connections_wake_with(void (*wake)(void));
+void connections_collect(void);
+
 /* Deal with the connections whose deadline has passed. */
 void connections_expire(void);
 

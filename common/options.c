@@ -21,13 +21,16 @@ static const char usage[] =
     "  --workers N        number of processes that share the port (1)\n"
     "  --block            let /slow sleep inside the event loop (03 to 06; 01 and 02 have no\n"
     "                     loop, and always block)\n"
+    "  --compute          let /slow compute for the delay instead of waiting\n"
+    "  --threads N        let N threads serve clients (02), or run /slow --block or --compute\n"
+    "                     beside the event loop (03 to 06)\n"
     "  --verbose          log each response to stderr\n"
     "  --help             print this text\n"
     "  --version          print the version\n";
 
-static _Noreturn void refuse(const char *option, const char *value, const char *wanted)
+static _Noreturn void refuse(const char *option, const char *value, const char *reason)
 {
-    fprintf(stderr, "%s: --%s %s: %s\n", program_invocation_short_name, option, value, wanted);
+    fprintf(stderr, "%s: --%s %s: %s\n", program_invocation_short_name, option, value, reason);
     exit(2);
 }
 
@@ -70,15 +73,24 @@ static const char *parse_host(const char *option, const char *value)
     return value;
 }
 
-enum { HOST, PORT, DELAY, TIMEOUT, WORKERS, BLOCK, VERBOSE, HELP, VERSION_ };
+enum { HOST, PORT, DELAY, TIMEOUT, WORKERS, THREADS, BLOCK, COMPUTE, VERBOSE, HELP, VERSION_ };
 
+/* clang-format off */
 static const struct option known[] = {
-    {"host", required_argument, NULL, HOST},       {"port", required_argument, NULL, PORT},
-    {"delay", required_argument, NULL, DELAY},     {"timeout", required_argument, NULL, TIMEOUT},
-    {"workers", required_argument, NULL, WORKERS}, {"block", no_argument, NULL, BLOCK},
-    {"verbose", no_argument, NULL, VERBOSE},       {"help", no_argument, NULL, HELP},
-    {"version", no_argument, NULL, VERSION_},      {0},
+    {"host", required_argument, NULL, HOST},
+    {"port", required_argument, NULL, PORT},
+    {"delay", required_argument, NULL, DELAY},
+    {"timeout", required_argument, NULL, TIMEOUT},
+    {"workers", required_argument, NULL, WORKERS},
+    {"threads", required_argument, NULL, THREADS},
+    {"block", no_argument, NULL, BLOCK},
+    {"compute", no_argument, NULL, COMPUTE},
+    {"verbose", no_argument, NULL, VERBOSE},
+    {"help", no_argument, NULL, HELP},
+    {"version", no_argument, NULL, VERSION_},
+    {0},
 };
+/* clang-format on */
 
 static void set(struct options *o, int option, const char *value)
 {
@@ -99,8 +111,14 @@ static void set(struct options *o, int option, const char *value)
     case WORKERS:
         o->workers = parse_number("workers", value, 1, 1000);
         break;
+    case THREADS:
+        o->threads = parse_number("threads", value, 1, 1000);
+        break;
     case BLOCK:
         o->block = true;
+        break;
+    case COMPUTE:
+        o->compute = true;
         break;
     case VERBOSE:
         o->verbose = true;
@@ -114,6 +132,18 @@ static void set(struct options *o, int option, const char *value)
     default: /* unknown: getopt_long has said so */
         exit(2);
     }
+}
+
+/* What --threads is for depends on the stage. */
+static void check_threads(const struct options *o)
+{
+    char number[12];
+
+    snprintf(number, sizeof number, "%d", o->threads);
+    if (strncmp(o->name, "01", 2) == 0)
+        refuse("threads", number, "01 has one thread, which serves one client after the other");
+    if (strncmp(o->name, "02", 2) != 0 && !o->block && !o->compute)
+        refuse("threads", number, "want --block or --compute too; a loop waits without threads");
 }
 
 struct options options_parse(int argc, char **argv, const char *name)
@@ -131,5 +161,7 @@ struct options options_parse(int argc, char **argv, const char *name)
         fprintf(stderr, "%s: unexpected argument '%s'\n", name, argv[optind]);
         exit(2);
     }
+    if (o.threads > 0)
+        check_threads(&o);
     return o;
 }

@@ -12,7 +12,9 @@ struct options {
     int64_t delay_ns;   /* how long /slow waits */
     int64_t timeout_ns; /* how long we wait for a client to send or read */
     int workers;        /* processes */
-    bool block;         /* /slow sleeps inside the event loop */
+    int threads;        /* of a pool; 0: no pool */
+    bool block;         /* /slow sleeps in a call that blocks */
+    bool compute;       /* /slow computes instead of waiting */
     bool verbose;
 };
 

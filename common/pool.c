@@ -1,0 +1,115 @@
+#include "common/pool.h"
+
+#include "common/clock.h"
+#include "common/net.h"
+#include "common/util.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+STAILQ_HEAD(jobs, pool_job);
+
+static struct {
+    pthread_mutex_t lock; /* protects both queues */
+    pthread_cond_t submitted;
+    struct jobs queue, finished;
+    int fd; /* an eventfd (eventfd(2)); -1: wake is the stage's */
+    void (*wake)(void);
+} pool = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .submitted = PTHREAD_COND_INITIALIZER,
+    .queue = STAILQ_HEAD_INITIALIZER(pool.queue),
+    .finished = STAILQ_HEAD_INITIALIZER(pool.finished),
+};
+
+static void wake_loop(void)
+{
+    const uint64_t one = 1;
+
+    /* EAGAIN: the counter is full, so the loop is being woken. After any other error try again: if
+     * this wake-up were lost, clients would wait for ever. */
+    while (write(pool.fd, &one, sizeof one) < 0 && errno != EAGAIN)
+        clock_sleep_until(clock_now_ns() + NET_RETRY_NS);
+}
+
+static void *work(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        struct pool_job *job;
+
+        pthread_mutex_lock(&pool.lock);
+        while ((job = STAILQ_FIRST(&pool.queue)) == NULL)
+            pthread_cond_wait(&pool.submitted, &pool.lock);
+        STAILQ_REMOVE_HEAD(&pool.queue, link);
+        pthread_mutex_unlock(&pool.lock);
+
+        job->run(job);
+
+        pthread_mutex_lock(&pool.lock);
+        bool first = STAILQ_EMPTY(&pool.finished);
+        STAILQ_INSERT_TAIL(&pool.finished, job, link);
+        pthread_mutex_unlock(&pool.lock);
+        if (first) /* otherwise the loop has been woken, and has not yet collected everything */
+            pool.wake();
+    }
+    return NULL;
+}
+
+/* Return an error number, or 0. */
+static int start_threads(int threads)
+{
+    pthread_attr_t detached;
+    sigset_t all, unblocked;
+    int error = pthread_attr_init(&detached);
+
+    if (error == 0)
+        error = pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all); /* for the threads: a signal must interrupt the loop's wait */
+    pthread_sigmask(SIG_SETMASK, &all, &unblocked);
+    for (int i = 0; i < threads && error == 0; i++) {
+        pthread_t thread;
+        error = pthread_create(&thread, &detached, work, NULL);
+    }
+    pthread_sigmask(SIG_SETMASK, &unblocked, NULL);
+    pthread_attr_destroy(&detached);
+    return error;
+}
+
+int pool_start(int threads, void (*wake)(void))
+{
+    pool.wake = wake != NULL ? wake : wake_loop;
+    pool.fd = wake != NULL ? -1 : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (wake == NULL && pool.fd < 0)
+        die("eventfd:");
+    int error = start_threads(threads);
+    if (error != 0)
+        die("start %d threads: %s", threads, strerror(error));
+    return pool.fd;
+}
+
+void pool_submit(struct pool_job *job)
+{
+    pthread_mutex_lock(&pool.lock);
+    STAILQ_INSERT_TAIL(&pool.queue, job, link);
+    pthread_cond_signal(&pool.submitted);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+struct pool_job *pool_collect(void)
+{
+    pthread_mutex_lock(&pool.lock);
+    struct pool_job *job = STAILQ_FIRST(&pool.finished);
+    uint64_t wakes;
+    if (job != NULL)
+        STAILQ_REMOVE_HEAD(&pool.finished, link);
+    else if (pool.fd >= 0) /* all wake-ups so far were for jobs that are collected by now */
+        (void)!read(pool.fd, &wakes, sizeof wakes); /* if it fails, we are woken once more */
+    pthread_mutex_unlock(&pool.lock);
+    return job;
+}
