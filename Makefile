@@ -142,12 +142,11 @@ $(BUILD)/trigger $(BUILD)/early: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
 $(BUILD)/check_http $(BUILD)/check_connections: $(BUILD)/%: $(OBJ)/tests/unit/%.o
 $(BUILD)/check_stages: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/stages/*.c))
 
-$(BUILD)/02-threaded: LIBRARIES = -pthread
 $(BUILD)/06-libev $(BUILD)/early: LIBRARIES = -lev
 $(CHECKS:%=$(BUILD)/%): LIBRARIES = $$(pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt -pthread)
 
 $(PROGRAMS:%=$(BUILD)/%): $(COMMON)
-	$(call quiet,LINK $(@F))$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(filter %.o,$^) -o $@ $(LIBRARIES)
+	$(call quiet,LINK $(@F))$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(filter %.o,$^) -o $@ -pthread $(LIBRARIES)
 
 $(OBJ)/06-libev/server.o $(OBJ)/tests/tutorial/early.o: | need-ev.h
 $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*.c tests/stages/*.c)): | need-check.h
