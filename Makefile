@@ -50,7 +50,7 @@ faults: all ## errors from the kernel, injected into every system call with stra
 	@BUILD=$(BUILD) tests/stress/faults.sh
 
 bugs: ## plant the bugs of tests/bugs one by one: does the test that is named catch each?
-	@tests/bugs/bugs.sh
+	@tests/bugs/bugs.py
 
 soak: all hostile ## honest and hostile clients over all six simultaneously, for SECONDS (120)
 	@BUILD=$(BUILD) tests/stress/soak.sh $(SECONDS)

@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Plant each bug of tests/bugs in a copy of the tree, and require that the tests which its patch
+names notice it. NAME is a patch without its ending; without names, all of them are planted.
+Exit status: 0 if every bug is caught, else 1.
+"""
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import lab  # noqa: E402
+
+GALLERY = lab.ROOT / "tests" / "bugs"
+CHECKS = ["check_http", "check_connections", "check_stages"]
+PATIENCE = 180  # seconds for one test program
+
+
+class Bug:
+    """A patch. Before the diff it says what it breaks, how that shows, and which tests must notice."""
+
+    def __init__(self, name):
+        self.name = name
+        self.patch = GALLERY / f"{name}.patch"
+        header, _, diff = self.patch.read_text().partition("\n--- ")
+        self.sanitizer = (re.findall(r"^Sanitizer: (\w+)$", header, re.M) or ["address"])[0].replace("none", "")
+        self.touched = re.findall(r"^\+\+\+ b/(\S+)", "\n--- " + diff, re.M)
+        # such as: Caught by: check_stages 05-epoll silent_client_delays_nobody_else
+        self.catchers = [line.split() for line in re.findall(r"^Caught by: (.*)$", header, re.M)]
+
+    def programs(self):
+        """What is to be run: {(program, stage): the tests that must fail}; the stage may be None."""
+        wanted = {}
+        for program, *stage, test in self.catchers:
+            wanted.setdefault((program, stage[0] if stage else None), set()).add(test)
+        return wanted
+
+    def possible_programs(self):
+        """The same for a patch that names no tests yet."""
+        stages = [path.split("/")[0] for path in self.touched if path[0] == "0"]
+        if not stages:
+            stages = ["02-threaded"] if self.touched == ["common/blocking.c"] else ["01-blocking", "05-epoll"]
+        unit = [] if self.touched[0][0] == "0" else [("check_http", None), ("check_connections", None)]
+        return {key: set() for key in unit + [("check_stages", stage) for stage in stages]}
+
+
+def make(tree, bug_sanitizer, targets, log):
+    command = ["make", "-s", "-C", tree, "CFLAGS=-O1 -g", f"SANITIZE={bug_sanitizer}", *targets]
+    with open(log, "w") as output:
+        process = lab.start(command, stdout=output, stderr=subprocess.STDOUT)
+        process.wait()
+    return lab.stop(process) == 0
+
+
+def failures(tree, program, stage, wanted, log):
+    """Run a test program until the wanted tests have failed, or to its end. Return the names of all
+    tests that have failed so far; "(died)" stands for a program that did not end well."""
+    env = {**os.environ, "STAGE": stage or "all", "CK_LOG_FILE_NAME": str(log)}
+    process = lab.start([tree / "build" / program], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        running = process.poll() is None
+        # Check logs file:line:F or E:case:test:iteration: message, as it goes
+        text = log.read_text(errors="replace") if log.exists() else ""
+        failed = set(re.findall(r"^[^:\n]*:\d+:[FE]:[^:]*:(\w+):", text, re.M))
+        if not running or (wanted and wanted <= failed) or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    status = lab.stop(process, patience=1)
+    return failed | ({"(died)"} if not running and status != 0 and not failed else set())
+
+
+def plant(name, clean, find):
+    """Plant one bug in a copy of the clean tree, and print a line. Return whether it is caught."""
+    bug, tree = Bug(name), lab.scratch() / name
+    log = lab.scratch() / "log"
+    shutil.copytree(clean, tree, symlinks=True)
+    with open(bug.patch) as text:
+        if subprocess.run(["patch", "-s", "-p1", "-F0"], cwd=tree, stdin=text, capture_output=True).returncode != 0:
+            print(f"{name:28} FAILED: the patch does not apply")
+            return False
+    programs = bug.possible_programs() if find else bug.programs()
+    targets = {target for program, stage in programs for target in (program, stage) if target}
+    if not programs or not make(tree, bug.sanitizer, targets, log):
+        print(f"{name:28} FAILED: {'does not build' if programs else 'the patch names no test'}")
+        return False
+    caught, missed = [], []
+    for (program, stage), wanted in programs.items():
+        failed = failures(tree, program, stage, wanted, lab.scratch() / f"{program}.{stage}.log")
+        where = f"{program} {stage}" if stage else program
+        caught += [f"{where} {test}" for test in sorted(failed if find else wanted & failed)]
+        missed += [f"{where} {test}" for test in sorted(wanted - failed)]
+    if missed or not caught:
+        print(f"{name:28} FAILED: not noticed by {', '.join(missed) or 'any test'}")
+        return False
+    print(f"{name:28} caught by {', '.join(caught)}")
+    return True
+
+
+def prepare():
+    """Return a copy of the tree that is built, with nothing planted in it."""
+    clean = lab.scratch() / "clean"
+    clean.mkdir()
+    for path in ["Makefile", "common", "tests", *lab.STAGES]:
+        if (lab.ROOT / path).is_dir():
+            shutil.copytree(lab.ROOT / path, clean / path, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(lab.ROOT / path, clean)
+    print("Building a tree without bugs ...", flush=True)
+    log = lab.scratch() / "log"
+    if not make(clean, "address", [f"-j{os.cpu_count()}", "all", *CHECKS], log):
+        raise lab.Failed(f"the tree does not build:\n{log.read_text()}")
+    return clean
+
+
+def plant_all(names, find):
+    """Plant the bugs, as many at a time as there are processors. Return how many are caught."""
+    clean, waiting, running, caught = prepare(), list(names), [], 0
+    while waiting or running:
+        while waiting and len(running) < os.cpu_count():
+            command = [sys.executable, __file__, "--plant", clean, *(["--find"] if find else []), waiting.pop(0)]
+            running.append(lab.start(command))
+        for process in [process for process in running if process.poll() is not None]:
+            running.remove(process)
+            caught += lab.stop(process) == 0
+        time.sleep(0.1)
+    return caught
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--find", action="store_true",
+                        help="run all tests that might notice, and list those that do (for a new patch)")
+    parser.add_argument("--plant", type=pathlib.Path, metavar="TREE", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    lab.need("patch", "deps-tools")
+    names = options.names or sorted(path.stem for path in GALLERY.glob("*.patch"))
+    for name in names:
+        if not (GALLERY / f"{name}.patch").exists():
+            parser.error(f"{name}: there is no tests/bugs/{name}.patch")
+    if options.plant:
+        return 0 if plant(names[0], options.plant, options.find) else 1
+    caught = plant_all(names, options.find)
+    print(f"{caught} passed, {len(names) - caught} failed")
+    return 0 if caught == len(names) else 1
+
+
+if __name__ == "__main__":
+    lab.run(main)
