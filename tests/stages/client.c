@@ -2,17 +2,18 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-/* Returns a connection, or -1 with errno; a receive_buffer of 0 is the kernel's choice. */
 int try_dial(int receive_buffer)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
@@ -66,17 +67,25 @@ int dial_and_say(const char *text)
     return fd;
 }
 
-/* The same for a server whose --timeout is short: however slow this machine is, the client isn't.
- */
 int dial_and_say_in_time(const char *text)
 {
+    double until = now() + PATIENCE_S;
+
     for (;;) {
         double since = now();
         int fd = dial_and_say(text);
         if (now() - since < 0.2)
             return fd;
         close(fd);
+        EXPECT(now() < until, "this machine is too slow for the test");
     }
+}
+
+void expect_received(int fd)
+{
+    int bytes; /* that are not acknowledged */
+
+    WAIT_UNTIL(ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes == 0, "%d bytes are not received", bytes);
 }
 
 void half_close(int fd)
@@ -90,7 +99,6 @@ void reset(int fd)
     close(fd);
 }
 
-/* Is there nothing to read yet, neither an answer nor an end? */
 bool silent(int fd)
 {
     return poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 0) == 0;
@@ -101,16 +109,17 @@ void expect_end(int fd)
     char byte;
     ssize_t n = recv(fd, &byte, 1, 0);
 
-    EXPECT(n == 0, "the connection should end here, but: %s", n > 0 ? "a byte" : strerror(errno));
+    EXPECT(n == 0, "expected the end of the connection, not %s",
+           n > 0 ? "a byte" : strerror(errno));
     close(fd);
 }
 
-bool has_line(const struct answer *a, const char *name, const char *value)
+bool has_line(const struct response *r, const char *name, const char *value)
 {
     char line[128];
 
     snprintf(line, sizeof line, "\r\n%s: %s\r\n", name, value);
-    return strstr(a->head, line) != NULL;
+    return strstr(r->head, line) != NULL;
 }
 
 static void expect_date(const char *head)
@@ -123,68 +132,67 @@ static void expect_date(const char *head)
         ck_abort_msg("%s: no Date in \"%s\"", stage, head);
     if (strptime(date + 8, "%a, %d %b %Y %T GMT", &t) != NULL)
         strftime(again, sizeof again, "%a, %d %b %Y %T GMT\r\n", &t);
-    EXPECT(*again != '\0' && strncmp(date + 8, again, strlen(again)) == 0, "no IMF-fixdate in %s",
-           head);
-    EXPECT(labs(timegm(&t) - time(NULL)) < 60, "a wrong date in \"%s\"", head);
+    EXPECT(*again != '\0' && strncmp(date + 8, again, strlen(again)) == 0,
+           "no IMF-fixdate in \"%s\"", head);
+    EXPECT(labs(timegm(&t) - time(NULL)) < 60, "wrong date in \"%s\"", head);
 }
 
-/* Reads one answer, and not a byte behind it; checks what holds for every one. */
-struct answer hear(int fd, bool with_body)
+struct response read_response(int fd, bool with_body)
 {
-    struct answer a = {0};
+    struct response r = {0};
 
-    for (size_t n = 0; n < 4 || memcmp(a.head + n - 4, "\r\n\r\n", 4) != 0; n++) {
-        ssize_t got = n < sizeof a.head - 1 ? recv(fd, a.head + n, 1, 0) : 0;
-        EXPECT(got == 1, "no whole answer, but %s after \"%s\"",
-               got < 0 ? strerror(errno) : "an end", a.head);
+    for (size_t n = 0; n < 4 || memcmp(r.head + n - 4, "\r\n\r\n", 4) != 0; n++) {
+        ssize_t got = n < sizeof r.head - 1 ? recv(fd, r.head + n, 1, 0) : 0;
+        EXPECT(got == 1, "incomplete response: %s after \"%s\"",
+               got < 0 ? strerror(errno) : "the end", r.head);
     }
-    EXPECT(strncmp(a.head, "HTTP/1.1 ", 9) == 0, "no status in \"%s\"", a.head);
-    a.status = (int)strtol(a.head + 9, NULL, 10);
-    expect_date(a.head);
-    EXPECT(has_line(&a, "Server", stage), "no Server in \"%s\"", a.head);
-    EXPECT(has_line(&a, "Content-Type", "text/plain; charset=utf-8"), "no type in \"%s\"", a.head);
-    const char *length = strstr(a.head, "\r\nContent-Length: ");
+    EXPECT(strncmp(r.head, "HTTP/1.1 ", 9) == 0, "no status in \"%s\"", r.head);
+    r.status = (int)strtol(r.head + 9, NULL, 10);
+    expect_date(r.head);
+    EXPECT(has_line(&r, "Server", stage), "no Server in \"%s\"", r.head);
+    EXPECT(has_line(&r, "Content-Type", "text/plain; charset=utf-8"), "no Content-Type in \"%s\"",
+           r.head);
+    const char *length = strstr(r.head, "\r\nContent-Length: ");
     size_t size = length == NULL ? 0 : strtoul(length + 18, NULL, 10);
-    EXPECT(size > 0 && size < sizeof a.body, "no length in \"%s\"", a.head);
+    EXPECT(size > 0 && size < sizeof r.body, "no Content-Length in \"%s\"", r.head);
     if (with_body)
-        EXPECT(recv(fd, a.body, size, MSG_WAITALL) == (ssize_t)size, "not the whole body");
-    a.closes = has_line(&a, "Connection", "close");
-    a.stays = has_line(&a, "Connection", "keep-alive");
-    a.allows = has_line(&a, "Allow", "GET, HEAD");
-    return a;
+        EXPECT(recv(fd, r.body, size, MSG_WAITALL) == (ssize_t)size, "incomplete body");
+    r.closes = has_line(&r, "Connection", "close");
+    r.stays = has_line(&r, "Connection", "keep-alive");
+    r.allows = has_line(&r, "Allow", "GET, HEAD");
+    return r;
 }
 
-struct answer expect_ok(int fd, const char *body)
+struct response expect_ok(int fd, const char *body)
 {
-    struct answer a = hear(fd, true);
+    struct response r = read_response(fd, true);
 
-    EXPECT(strncmp(a.head, "HTTP/1.1 200 OK\r\n", 17) == 0, "answers \"%s\"", a.head);
-    EXPECT(strcmp(a.body, body) == 0, "answers \"%s\" instead of \"%s\"", a.body, body);
-    return a;
+    EXPECT(strncmp(r.head, "HTTP/1.1 200 OK\r\n", 17) == 0, "expected 200, not \"%s\"", r.head);
+    EXPECT(strcmp(r.body, body) == 0, "the body is \"%s\", not \"%s\"", r.body, body);
+    return r;
 }
 
-struct answer expect_fast(int fd)
+struct response expect_fast(int fd)
 {
     return expect_ok(fd, "That was fast!");
 }
 
-struct answer expect_slow(int fd)
+struct response expect_slow(int fd)
 {
     return expect_ok(fd, "That was slow!");
 }
 
-struct answer expect_status(int fd, int status)
+struct response expect_status(int fd, int status)
 {
-    struct answer a = hear(fd, true);
+    struct response r = read_response(fd, true);
 
-    EXPECT(a.status == status, "answers %d instead of %d", a.status, status);
-    return a;
+    EXPECT(r.status == status, "status %d instead of %d", r.status, status);
+    return r;
 }
 
-/* The answer says close, and then the connection does. */
-void expect_close(int fd, struct answer a)
+void expect_close(int fd, struct response r)
 {
-    EXPECT(a.closes, "no Connection: close in \"%s\"", a.head);
+    EXPECT(r.closes, "no Connection: close in \"%s\"", r.head);
     expect_end(fd);
 }
 
@@ -196,7 +204,6 @@ void expect_served(void)
     close(fd);
 }
 
-/* Of a server that has served somebody, and so has opened what it opens for itself. */
 int descriptors_at_rest(void)
 {
     int fd = dial_and_say(GET_FAST_CLOSE);
@@ -205,8 +212,7 @@ int descriptors_at_rest(void)
     return descriptors();
 }
 
-/* front, and length bytes behind it. Valid until the next call. */
-const char *filled(const char *front, size_t length)
+const char *padded(const char *front, size_t length)
 {
     static char text[2 << 20];
     int n = snprintf(text, sizeof text, "%s", front);
@@ -216,16 +222,15 @@ const char *filled(const char *front, size_t length)
     return text;
 }
 
-/* Behind the error the connection goes on or ends, as the answer says. */
 void expect_error(const char *request, int status, bool closes)
 {
     int fd = dial_and_say(request);
-    struct answer a = expect_status(fd, status);
+    struct response r = expect_status(fd, status);
 
-    EXPECT(a.closes == closes, "%d has the wrong Connection", status);
-    EXPECT(a.allows == (status == 405), "%d has the wrong Allow", status);
-    EXPECT(strtol(a.body, NULL, 10) == status && strchr(a.body, '\n') != NULL, "%d says \"%s\"",
-           status, a.body);
+    EXPECT(r.closes == closes, "%d has the wrong Connection field", status);
+    EXPECT(r.allows == (status == 405), "%d has the wrong Allow field", status);
+    EXPECT(strtol(r.body, NULL, 10) == status && strchr(r.body, '\n') != NULL,
+           "the body of %d is \"%s\"", status, r.body);
     if (!closes) {
         say(fd, GET_FAST_CLOSE);
         expect_fast(fd);
@@ -233,7 +238,6 @@ void expect_error(const char *request, int status, bool closes)
     expect_end(fd);
 }
 
-/* Waits until a server that was told to stop does not listen any more. */
 void expect_refusal(void)
 {
     int fd;

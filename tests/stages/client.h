@@ -27,11 +27,14 @@ int dial_and_say(const char *text);
  * connection. */
 int dial_and_say_in_time(const char *text);
 
-/* Return a text of front and length more bytes. Valid until the next call. */
-const char *filled(const char *front, size_t length);
+/* Return a text: front, followed by length more bytes. Valid until the next call. */
+const char *padded(const char *front, size_t length);
 
 void half_close(int fd);
 void reset(int fd);
+
+/* Wait until the kernel of the server has received all that was said. */
+void expect_received(int fd);
 
 /* Is there nothing to read yet, neither a response nor the end? */
 bool silent(int fd);
@@ -39,25 +42,25 @@ bool silent(int fd);
 /* Expect that the server has closed the connection, and close it here. */
 void expect_end(int fd);
 
-struct answer {
+struct response {
     int status;
     bool closes, stays; /* Connection says close, or keep-alive */
     bool allows;        /* Allow says GET, HEAD */
     char head[1024], body[256];
 };
 
-bool has_line(const struct answer *a, const char *name, const char *value);
+bool has_line(const struct response *r, const char *name, const char *value);
 
 /* Read one response and not a byte more. Check the header fields that every response has. */
-struct answer hear(int fd, bool with_body);
+struct response read_response(int fd, bool with_body);
 
-struct answer expect_ok(int fd, const char *body);
-struct answer expect_fast(int fd);
-struct answer expect_slow(int fd);
-struct answer expect_status(int fd, int status);
+struct response expect_ok(int fd, const char *body);
+struct response expect_fast(int fd);
+struct response expect_slow(int fd);
+struct response expect_status(int fd, int status);
 
 /* Expect that the response says close, and that the connection then ends. */
-void expect_close(int fd, struct answer a);
+void expect_close(int fd, struct response r);
 
 /* Send a request that must get this error. Then the connection goes on or ends, as the response
  * says. */

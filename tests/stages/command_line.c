@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-START_TEST(a_bad_option_is_named)
+START_TEST(bad_option_is_named)
 {
     static char *const cases[][3] = {
         {"--port", "70000"},
@@ -42,31 +42,31 @@ START_TEST(a_bad_option_is_named)
     for (size_t i = 0; i < LENGTH(cases); i++, teardown()) {
         const char *option = cases[i][0], *value = cases[i][1] ? cases[i][1] : "";
         spawn(_i, cases[i]);
-        int status = end_of_server();
+        wait_for_end();
         const char *text = written(server.log);
-        EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 2, "%s \"%s\": wait status %#x", option,
-               value, (unsigned)status);
-        EXPECT(strstr(text, option) && strstr(text, value), "%s \"%s\" is not named", option,
+        EXPECT(WIFEXITED(server.status) && WEXITSTATUS(server.status) == 2, "accepts %s \"%s\"",
+               option, value);
+        EXPECT(strstr(text, option) && strstr(text, value), "does not name %s \"%s\"", option,
                value);
-        EXPECT(strchr(text, '\n') == strrchr(text, '\n'), "more than a line");
-        EXPECT(*written(server.out) == '\0', "listens");
+        EXPECT(strchr(text, '\n') == strrchr(text, '\n'), "more than one line");
+        EXPECT(*written(server.out) == '\0', "listens nevertheless");
     }
 }
 END_TEST
 
-START_TEST(help_and_version_are_given)
+START_TEST(help_and_version_are_printed)
 {
     spawn(_i, (char *[]){"--help", NULL});
     expect_exit(0);
-    EXPECT(strstr(written(server.out), "--delay SECONDS") != NULL, "no help");
+    EXPECT(strstr(written(server.out), "--delay SECONDS") != NULL, "prints no help");
     teardown();
     spawn(_i, (char *[]){"--version", NULL});
     expect_exit(0);
-    EXPECT(strncmp(written(server.out), stage, strlen(stage)) == 0, "no version");
+    EXPECT(strncmp(written(server.out), stage, strlen(stage)) == 0, "prints no version");
 }
 END_TEST
 
-START_TEST(a_port_that_is_taken_is_an_error)
+START_TEST(port_in_use_is_an_error)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
@@ -78,12 +78,12 @@ START_TEST(a_port_that_is_taken_is_an_error)
     snprintf(port, sizeof port, "%d", ntohs(address.sin_port));
     spawn(_i, (char *[]){"--port", port, NULL});
     expect_exit(1);
-    EXPECT(strstr(written(server.log), port) != NULL, "the port is not named");
-    EXPECT(strstr(written(server.log), strerror(EADDRINUSE)) != NULL, "the reason is not named");
+    EXPECT(strstr(written(server.log), port) != NULL, "does not name the port");
+    EXPECT(strstr(written(server.log), strerror(EADDRINUSE)) != NULL, "does not name the reason");
 }
 END_TEST
 
-START_TEST(it_listens_on_ipv6)
+START_TEST(server_listens_on_ipv6)
 {
     struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
 
@@ -101,7 +101,7 @@ START_TEST(it_listens_on_ipv6)
 }
 END_TEST
 
-START_TEST(verbose_is_a_line_for_each_answer)
+START_TEST(verbose_logs_one_line_per_response)
 {
     static const struct {
         const char *request, *line;
@@ -109,7 +109,7 @@ START_TEST(verbose_is_a_line_for_each_answer)
         {GET_FAST, "\"GET /fast HTTP/1.1\" 200 "},
         {"\r\n" GET_SLOW, "\"GET /slow HTTP/1.1\" 200 "},
         {REQUEST("POST", "/fast", ""), "\"POST /fast HTTP/1.1\" 405 "},
-        {"GET /\x1b[31m\x07\xff HTTP/1.1\r\n\r\n", "\"GET /?"}, /* would turn a terminal red */
+        {"GET /\x1b[31m\x07\xff HTTP/1.1\r\n\r\n", "\"GET /?"}, /* it would turn a terminal red */
         {"\x7f\x80\n", "\"?"},
     };
     char wanted[128];
@@ -122,13 +122,13 @@ START_TEST(verbose_is_a_line_for_each_answer)
         socklen_t size = sizeof address;
         size_t before = strlen(written(server.log));
         int fd = dial_and_say(cases[i].request);
-        hear(fd, true);
-        WAIT_UNTIL(strchr(written(server.log) + before, '\n') != NULL, "writes no line");
+        read_response(fd, true);
+        WAIT_UNTIL(strchr(written(server.log) + before, '\n') != NULL, "logs no line");
         getsockname(fd, (struct sockaddr *)&address, &size);
         ports[i] = ntohs(address.sin_port);
         close(fd);
     }
-    kill(server.pid, SIGTERM);
+    send_signal(SIGTERM);
     expect_exit(0);
     const char *line = written(server.log), *end;
     for (; (end = strchr(line, '\n')) != NULL && n < LENGTH(cases); line = end + 1, n++) {
@@ -138,7 +138,7 @@ START_TEST(verbose_is_a_line_for_each_answer)
         for (const char *c = line; c < end; c++)
             EXPECT(*c >= ' ' && *c <= '~', "byte %#x reaches the terminal", (unsigned char)*c);
     }
-    EXPECT(n == LENGTH(cases) && *line == '\0', "not a line for each of %zu answers",
+    EXPECT(n == LENGTH(cases) && *line == '\0', "not exactly one line for each of %zu responses",
            LENGTH(cases));
 }
 END_TEST
@@ -146,9 +146,9 @@ END_TEST
 void command_line_tests(void)
 {
     begin_subject("command_line");
-    add_test(a_bad_option_is_named, BLOCKING, LIBEV);
-    add_test(help_and_version_are_given, BLOCKING, LIBEV);
-    add_test(a_port_that_is_taken_is_an_error, BLOCKING, LIBEV);
-    add_test(it_listens_on_ipv6, BLOCKING, LIBEV);
-    add_test(verbose_is_a_line_for_each_answer, BLOCKING, LIBEV);
+    add_test(bad_option_is_named, BLOCKING, LIBEV);
+    add_test(help_and_version_are_printed, BLOCKING, LIBEV);
+    add_test(port_in_use_is_an_error, BLOCKING, LIBEV);
+    add_test(server_listens_on_ipv6, BLOCKING, LIBEV);
+    add_test(verbose_logs_one_line_per_response, BLOCKING, LIBEV);
 }

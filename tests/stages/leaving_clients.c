@@ -3,7 +3,7 @@
 
 #include <unistd.h>
 
-START_TEST(who_has_finished_speaking_is_answered)
+START_TEST(half_closed_client_is_answered)
 {
     START("--delay", "0.1");
     int fd = dial_and_say(GET_FAST);
@@ -17,7 +17,7 @@ START_TEST(who_has_finished_speaking_is_answered)
 }
 END_TEST
 
-START_TEST(who_leaves_in_the_middle_of_a_head_is_let_go)
+START_TEST(client_that_leaves_mid_head_is_closed)
 {
     START("--timeout", LONG);
     int before = descriptors_at_rest();
@@ -34,23 +34,24 @@ START_TEST(who_leaves_in_the_middle_of_a_head_is_let_go)
 }
 END_TEST
 
-START_TEST(resets_neither_end_nor_spin_the_server)
+START_TEST(resets_cause_neither_exit_nor_busy_loop)
 {
     START("--timeout", LONG, "--delay", _i == BLOCKING ? "0.5" : LONG);
     int before = descriptors_at_rest();
     int slow = dial(), closed = dial();
-    for (int i = 0; i < 2 && _i != BLOCKING; i++) { /* who was waited for is watched already */
+    for (int i = 0; i < 2 && _i != BLOCKING;
+         i++) { /* the server has watched both sockets already */
         say(i == 0 ? slow : closed, GET_FAST);
         expect_fast(i == 0 ? slow : closed);
     }
     say(slow, GET_SLOW);
     say(closed, GET_SLOW);
     expect_descriptors(before + (_i == BLOCKING ? 1 : 2));
-    pause_s(0.1); /* for the server to have read the requests; all holds if it has not */
+    pause_s(0.1); /* let the server read the requests; the test also holds if it has not */
     half_close(closed);
     reset(closed);
     reset(slow);
-    expect_no_spin(0.3);
+    expect_no_busy_loop(0.3);
 
     int idle = dial(), half = dial_and_say("GET /fast HT");
     pause_s(0.02);
@@ -58,17 +59,18 @@ START_TEST(resets_neither_end_nor_spin_the_server)
     reset(half);
     reset(dial());
     expect_served();
-    expect_no_spin(0.1);
+    expect_no_busy_loop(0.1);
 }
 END_TEST
 
-START_TEST(an_answer_to_nobody_is_no_signal)
+START_TEST(writing_to_a_closed_connection_raises_no_sigpipe)
 {
     START("--delay", "0.2");
     int before = descriptors_at_rest();
     int fds[] = {dial_and_say(GET_SLOW), dial_and_say(GET_SLOW GET_SLOW), dial_and_say(GET_SLOW)};
     pause_s(0.1);
-    half_close(fds[0]); /* a reset behind an end is EPIPE, and a SIGPIPE unless told otherwise */
+    half_close(fds[0]); /* a reset after an end makes send fail with EPIPE, and by default raises
+                           SIGPIPE */
     reset(fds[0]);
     reset(fds[1]);
     close(fds[2]);
@@ -80,8 +82,8 @@ END_TEST
 void leaving_clients_tests(void)
 {
     begin_subject("leaving_clients");
-    add_test(who_has_finished_speaking_is_answered, BLOCKING, LIBEV);
-    add_test(who_leaves_in_the_middle_of_a_head_is_let_go, BLOCKING, LIBEV);
-    add_test(resets_neither_end_nor_spin_the_server, BLOCKING, LIBEV);
-    add_test(an_answer_to_nobody_is_no_signal, BLOCKING, LIBEV);
+    add_test(half_closed_client_is_answered, BLOCKING, LIBEV);
+    add_test(client_that_leaves_mid_head_is_closed, BLOCKING, LIBEV);
+    add_test(resets_cause_neither_exit_nor_busy_loop, BLOCKING, LIBEV);
+    add_test(writing_to_a_closed_connection_raises_no_sigpipe, BLOCKING, LIBEV);
 }

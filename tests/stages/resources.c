@@ -5,28 +5,29 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-START_TEST(out_of_descriptors_clients_wait)
+START_TEST(clients_wait_for_descriptors)
 {
     int fds[40];
 
     START("--timeout", "0.4");
-    limit(RLIMIT_NOFILE, 20);
+    limit_descriptors(20);
     double cpu = cpu_s(), since = now();
-    kill(server.pid, SIGSTOP); /* they are all there before the first is accepted */
+    send_signal(SIGSTOP); /* let all clients connect before the first is accepted */
     for (size_t i = 0; i < LENGTH(fds); i++)
         fds[i] = dial_and_say(GET_FAST);
-    kill(server.pid, SIGCONT);
+    send_signal(SIGCONT);
     for (size_t i = 0; i < LENGTH(fds); i++) {
         expect_fast(fds[i]);
         expect_end(fds[i]);
     }
-    EXPECT(_i == BLOCKING || now() - since > 0.7, "all were served at once: this is no shortage");
-    EXPECT(cpu_s() - cpu < 0.1, "spins: %.2f s of processor time", cpu_s() - cpu);
+    EXPECT(_i == BLOCKING || now() - since > 0.7,
+           "all were served simultaneously, so nothing ran out");
+    EXPECT(cpu_s() - cpu < 0.1, "busy loop: %.2f s of processor time", cpu_s() - cpu);
     expect_served();
 }
 END_TEST
 
-START_TEST(more_clients_than_fit_in_a_set)
+START_TEST(more_clients_than_an_fd_set_holds)
 {
     int fds[1100];
     struct rlimit files;
@@ -47,7 +48,7 @@ START_TEST(more_clients_than_fit_in_a_set)
 }
 END_TEST
 
-START_TEST(out_of_threads_clients_wait)
+START_TEST(clients_wait_for_threads)
 {
     int fds[60];
 
@@ -57,15 +58,15 @@ START_TEST(out_of_threads_clients_wait)
         fds[i] = dial_and_say(GET_SLOW_CLOSE);
     for (size_t i = 0; i < LENGTH(fds); i++)
         expect_close(fds[i], expect_slow(fds[i]));
-    kill(server.pid, SIGTERM);
+    send_signal(SIGTERM);
     expect_exit(0);
 }
 END_TEST
 
-START_TEST(no_descriptor_is_leaked)
+START_TEST(no_descriptor_leaks)
 {
     static const struct {
-        const char *said;
+        const char *request;
         bool answered;
     } kinds[] = {
         {GET_FAST, true},
@@ -77,15 +78,15 @@ START_TEST(no_descriptor_is_leaked)
         {REQUEST("GET", "/x", ""), true},
         {REQUEST("POST", "/fast", "Content-Length: 9\r\n") "x", true},
     };
-    enum { HEAR, HALF_CLOSE, RESET, ENDS };
+    enum { READ, HALF_CLOSE, RESET, ENDS };
 
     START("--delay", "0.01", "--timeout", LONG);
     int before = descriptors_at_rest();
     for (size_t i = 0; i < 200; i++) {
         size_t kind = i % LENGTH(kinds), end = i / LENGTH(kinds) % ENDS;
-        int fd = dial_and_say(kinds[kind].said);
-        if (end == HEAR && kinds[kind].answered)
-            hear(fd, true);
+        int fd = dial_and_say(kinds[kind].request);
+        if (end == READ && kinds[kind].answered)
+            read_response(fd, true);
         if (end == HALF_CLOSE)
             half_close(fd);
         if (end == RESET)
@@ -101,8 +102,8 @@ END_TEST
 void resources_tests(void)
 {
     begin_subject("resources");
-    add_test(out_of_descriptors_clients_wait, BLOCKING, LIBEV);
-    add_test(more_clients_than_fit_in_a_set, SELECT, LIBEV);
-    add_test(out_of_threads_clients_wait, THREADED, THREADED);
-    add_test(no_descriptor_is_leaked, BLOCKING, LIBEV);
+    add_test(clients_wait_for_descriptors, BLOCKING, LIBEV);
+    add_test(more_clients_than_an_fd_set_holds, SELECT, LIBEV);
+    add_test(clients_wait_for_threads, THREADED, THREADED);
+    add_test(no_descriptor_leaks, BLOCKING, LIBEV);
 }

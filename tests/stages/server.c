@@ -1,5 +1,6 @@
 #include "tests/stages/server.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -9,15 +10,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 const char *const stages[] = {"01-blocking", "02-threaded", "03-select",
                               "04-poll",     "05-epoll",    "06-libev"};
-
 const char *stage;
-
 struct server server;
 
 double now(void)
@@ -36,44 +37,23 @@ void pause_s(double seconds)
         ;
 }
 
-/* What the server has written so far. Valid until the next call. */
-const char *written(int file)
+/* Say which test runs, so that no run is silent for long. */
+static void announce(void)
 {
-    static char text[65536];
-    ssize_t n = pread(file, text, sizeof text - 1, 0);
+    static bool done; /* a test may start several servers */
 
-    text[n > 0 ? n : 0] = '\0';
-    return text;
+    if (!done)
+        dprintf(STDOUT_FILENO, "%s: %s\n", stage, tcase_name());
+    done = true;
 }
 
-const char *obituary(void)
-{
-    static char text[4096];
-    int status, length = 0;
-
-    text[0] = '\0';
-    if (server.pid > 0 && waitpid(server.pid, &status, WNOHANG) == server.pid) {
-        server.pid = 0;
-        length = snprintf(text, sizeof text, "; the server has ended with %s %d",
-                          WIFSIGNALED(status) ? "signal" : "status",
-                          WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-    }
-    if (server.log > 0 && *written(server.log) != '\0')
-        snprintf(text + length, sizeof text - (size_t)length, "; its stderr: %.3000s",
-                 written(server.log));
-    for (char *c = text; *c != '\0'; c++)
-        if ((*c < ' ' && *c != '\n') || *c > '~')
-            *c = '?';
-    return text;
-}
-
-/* Starts the stage's server, which ends when this process does. */
 void spawn(int index, char *const options[])
 {
     char path[PATH_MAX] = "", *argv[24] = {path};
     pid_t parent = getpid();
 
     stage = stages[index];
+    announce();
     EXPECT(readlink("/proc/self/exe", path, sizeof path - 32) > 0, "/proc/self/exe: %m");
     char *name = strrchr(path, '/') + 1;
     snprintf(name, sizeof path - (size_t)(name - path), "%s", stage);
@@ -81,7 +61,7 @@ void spawn(int index, char *const options[])
         argv[i + 1] = options[i];
     EXPECT(access(path, X_OK) == 0, "%s is not built", path);
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* no Check, no test; no test, no server */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* the test ends with Check, and the server with the test */
     server.out = memfd_create("stdout", MFD_CLOEXEC);
     server.log = memfd_create("stderr", MFD_CLOEXEC);
     server.pid = fork();
@@ -94,18 +74,17 @@ void spawn(int index, char *const options[])
     _exit(127);
 }
 
-/* Waits for the line that says where the server listens; host as it stands in an URL. */
 void expect_listening(const char *host)
 {
     char wanted[128], *end;
     int length = snprintf(wanted, sizeof wanted, "%s: listening on http://%s:", stage, host);
 
-    WAIT_UNTIL(strchr(written(server.out), '\n') != NULL || waitpid(server.pid, NULL, WNOHANG) != 0,
-               "says nothing");
+    WAIT_UNTIL(strchr(written(server.out), '\n') != NULL || has_ended(),
+               "does not say where it listens");
     const char *line = written(server.out);
-    EXPECT(strncmp(line, wanted, (size_t)length) == 0, "says \"%s\"", line);
+    EXPECT(strncmp(line, wanted, (size_t)length) == 0, "prints \"%s\"", line);
     server.port = (int)strtol(line + length, &end, 10);
-    EXPECT(strcmp(end, "\n") == 0 && server.port > 0, "says \"%s\"", line);
+    EXPECT(strcmp(end, "\n") == 0 && server.port > 0, "prints \"%s\"", line);
 }
 
 void start(int index, char *const options[])
@@ -114,55 +93,54 @@ void start(int index, char *const options[])
     expect_listening("127.0.0.1");
 }
 
-/* Waits for the end of the server, and returns its status, as waitpid gives it. */
-int end_of_server(void)
+void send_signal(int number)
 {
-    int status = 0;
-
-    WAIT_UNTIL(waitpid(server.pid, &status, WNOHANG) != 0, "the server does not end");
-    server.pid = 0;
-    return status;
+    EXPECT(server.pid > 0 && kill(server.pid, number) == 0, "signal %d cannot be sent", number);
 }
 
-void expect_exit(int wanted)
+bool has_ended(void)
 {
-    int status = end_of_server();
-
-    EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == wanted,
-           "wait status %#x instead of exit status %d", (unsigned)status, wanted);
+    if (server.pid > 0 && waitpid(server.pid, &server.status, WNOHANG) == server.pid) {
+        server.pid = 0;
+        server.ended = true;
+    }
+    return server.ended;
 }
 
-/* Another signal ends a server that was told to stop, unless it follows so quickly upon the first
- * that it is no new order. */
-void expect_killed_by_another(void)
+void wait_for_end(void)
 {
-    double until = now() + PATIENCE_S;
-    int status;
-
-    do {
-        EXPECT(now() < until, "another signal does not end it");
-        pause_s(0.2);
-        kill(server.pid, SIGTERM);
-    } while (waitpid(server.pid, &status, WNOHANG) == 0);
-    server.pid = 0;
-    EXPECT(WIFSIGNALED(status), "wait status %#x instead of the signal", (unsigned)status);
+    WAIT_UNTIL(has_ended(), "does not end");
 }
 
-/* Releases what a test has started. Check calls it after a test that has not failed; else the
- * server goes with the process of the test. */
+void expect_exit(int status)
+{
+    wait_for_end();
+    EXPECT(WIFEXITED(server.status) && WEXITSTATUS(server.status) == status,
+           "does not exit with status %d", status);
+}
+
+void expect_killed_by(int number)
+{
+    wait_for_end();
+    EXPECT(WIFSIGNALED(server.status) && WTERMSIG(server.status) == number,
+           "is not killed by signal %d", number);
+}
+
+/* Give the server the opportunity to write its coverage: a killed process writes none. */
+static void stop_gracefully(void)
+{
+    kill(server.pid, SIGTERM);
+    for (int i = 0; i < 50 && !has_ended(); i++)
+        pause_s(0.02);
+}
+
 void teardown(void)
 {
     if (server.pid > 0) {
-        EXPECT(waitpid(server.pid, NULL, WNOHANG) == 0, "the server has ended by itself");
-        bool ended = false;
-        if (getenv("COVERAGE") != NULL) { /* who is killed does not write what it has reached */
-            kill(server.pid, SIGTERM);
-            for (int i = 0; i < 50 && !ended; i++) {
-                pause_s(0.02);
-                ended = waitpid(server.pid, NULL, WNOHANG) != 0;
-            }
-        }
-        if (!ended) {
+        EXPECT(!has_ended(), "has ended, though nothing told it to");
+        if (getenv("COVERAGE") != NULL)
+            stop_gracefully();
+        if (!has_ended()) {
             kill(server.pid, SIGKILL);
             waitpid(server.pid, NULL, 0);
         }
@@ -174,31 +152,53 @@ void teardown(void)
     memset(&server, 0, sizeof server);
 }
 
-/* Has the running server run out of something soon. */
-void limit(int resource, rlim_t most)
+const char *written(int file)
 {
-    EXPECT(prlimit(server.pid, (enum __rlimit_resource)resource, &(struct rlimit){most, most},
-                   NULL) == 0,
-           "prlimit: %m");
+    static char text[65536];
+    ssize_t n = pread(file, text, sizeof text - 1, 0);
+
+    text[n > 0 ? n : 0] = '\0';
+    return text;
 }
 
-/* Leaves room for a dozen stacks. */
-void limit_threads(void)
+const char *obituary(void)
 {
-    if (kib("VmSize:") < 1 << 30) /* else a sanitizer, which needs terabytes */
-        limit(RLIMIT_AS, (rlim_t)(kib("VmSize:") + (100 << 10)) << 10);
+    static char text[4096];
+    int length = 0;
+
+    text[0] = '\0';
+    if (has_ended())
+        length = snprintf(text, sizeof text, "; the server has ended: %s %d",
+                          WIFSIGNALED(server.status) ? "signal" : "exit status",
+                          WIFSIGNALED(server.status) ? WTERMSIG(server.status)
+                                                     : WEXITSTATUS(server.status));
+    if (server.log > 0 && *written(server.log) != '\0')
+        snprintf(text + length, sizeof text - (size_t)length, "; its stderr: %.3000s",
+                 written(server.log));
+    for (char *c = text; *c != '\0'; c++)
+        if ((*c < ' ' && *c != '\n') || *c > '~')
+            *c = '?';
+    return text;
 }
 
-/* What the server's /proc/PID/status says behind the name. Valid until the next call. */
-const char *status_of(const char *name)
+/* Open a file of /proc/PID. */
+static FILE *open_proc(pid_t pid, const char *name)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        ck_abort_msg("%s: %s: %m%s", stage, path, obituary());
+    return file;
+}
+
+const char *status_of(pid_t pid, const char *name)
 {
     static char line[256];
     const char *found = NULL;
+    FILE *file = open_proc(pid, "status");
 
-    snprintf(line, sizeof line, "/proc/%d/status", server.pid);
-    FILE *file = fopen(line, "r");
-    if (file == NULL)
-        ck_abort_msg("%s: %s: %m", stage, line);
     while (found == NULL && fgets(line, sizeof line, file) != NULL)
         if (strncmp(line, name, strlen(name)) == 0)
             found = line + strlen(name);
@@ -208,30 +208,38 @@ const char *status_of(const char *name)
 
 long kib(const char *name)
 {
-    return strtol(status_of(name), NULL, 10);
+    return strtol(status_of(server.pid, name), NULL, 10);
 }
 
-/* Processor time that the server has used, in seconds. */
+void expect_asleep(void)
+{
+    WAIT_UNTIL(strstr(status_of(server.pid, "State:"), "sleeping") != NULL,
+               "still has something to do");
+}
+
+void expect_delivered(pid_t pid)
+{
+    WAIT_UNTIL(strtoull(status_of(pid, "ShdPnd:"), NULL, 16) == 0, "a signal is still pending");
+}
+
 double cpu_s(void)
 {
-    char line[1024];
+    char line[1024] = "";
     double ticks = 0;
+    FILE *file = open_proc(server.pid, "stat");
+    bool read = fgets(line, sizeof line, file) != NULL;
 
-    snprintf(line, sizeof line, "/proc/%d/stat", server.pid);
-    FILE *file = fopen(line, "r");
-    if (file == NULL || fgets(line, sizeof line, file) == NULL)
-        ck_abort_msg("%s: %s: %m", stage, line);
     fclose(file);
+    EXPECT(read, "/proc/PID/stat: %m");
     char *rest = strrchr(line, ')'), *field;
     for (int i = 2; (field = strsep(&rest, " ")) != NULL; i++) /* as proc(5) numbers them */
-        if (i == 14 || i == 15)                                /* in user mode, and in the kernel */
+        if (i == 14 || i == 15)                                /* in user mode, in the kernel */
             ticks += strtod(field, NULL);
     return ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
-/* A server that has nothing to do uses next to nothing, as soon as it has done what there was; one
- * that spins uses all that it can get. */
-void expect_no_spin(double seconds)
+/* It may still be finishing something, so look several times. A busy loop never ends. */
+void expect_no_busy_loop(double seconds)
 {
     double used = seconds;
 
@@ -240,21 +248,26 @@ void expect_no_spin(double seconds)
         pause_s(seconds);
         used = cpu_s() - before;
     }
-    EXPECT(used <= seconds / 5, "spins: %.2f s of processor time in %.2f s", used, seconds);
+    EXPECT(used <= seconds / 5, "busy loop: %.2f s of processor time in %.2f s", used, seconds);
+}
+
+int descriptors_of(pid_t pid)
+{
+    char path[64];
+    int count = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/fd", pid);
+    DIR *directory = opendir(path);
+    EXPECT(directory != NULL, "%s: %m", path);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+        count += isdigit((unsigned char)entry->d_name[0]) != 0;
+    closedir(directory);
+    return count;
 }
 
 int descriptors(void)
 {
-    char name[64];
-    int count = 0;
-
-    snprintf(name, sizeof name, "/proc/%d/fd", server.pid);
-    DIR *directory = opendir(name);
-    EXPECT(directory != NULL, "%s: %m", name);
-    while (readdir(directory) != NULL)
-        count++;
-    closedir(directory);
-    return count;
+    return descriptors_of(server.pid);
 }
 
 void expect_descriptors(int wanted)
@@ -264,16 +277,42 @@ void expect_descriptors(int wanted)
     WAIT_UNTIL((count = descriptors()) == wanted, "%d descriptors instead of %d", count, wanted);
 }
 
-/* The processes that the server has started, up to most; returns their number. */
-int workers(pid_t *pids, int most)
+void limit_descriptors(int most)
+{
+    struct rlimit files = {(rlim_t)most, (rlim_t)most};
+
+    EXPECT(prlimit(server.pid, RLIMIT_NOFILE, &files, NULL) == 0, "prlimit: %m");
+}
+
+void exhaust_descriptors(void)
 {
     char path[64];
+    struct stat unused;
+    int fd = -1;
+
+    expect_asleep(); /* it has opened all that it opens when it starts */
+    do
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", server.pid, ++fd);
+    while (lstat(path, &unused) == 0);
+    limit_descriptors(fd);
+}
+
+void limit_threads(void)
+{
+    rlim_t bytes = (rlim_t)(kib("VmSize:") + (100 << 10)) << 10;
+    struct rlimit memory = {bytes, bytes};
+
+    if (kib("VmSize:") < 1 << 30) /* a sanitizer needs terabytes, and gets no limit */
+        EXPECT(prlimit(server.pid, RLIMIT_AS, &memory, NULL) == 0, "prlimit: %m");
+}
+
+int children_of(pid_t parent, pid_t *pids, int most)
+{
+    char name[64];
     int n = 0;
 
-    snprintf(path, sizeof path, "/proc/%d/task/%d/children", server.pid, server.pid);
-    FILE *file = fopen(path, "r");
-    if (file == NULL)
-        ck_abort_msg("%s: %s: %m", stage, path);
+    snprintf(name, sizeof name, "task/%d/children", parent);
+    FILE *file = open_proc(parent, name);
     while (n < most && fscanf(file, "%d", &pids[n]) == 1) /* NOLINT(cert-err34-c): the kernel's */
         n++;
     fclose(file);

@@ -1,91 +1,111 @@
-/* The server of a stage as a process: start it, watch it through /proc, limit and end it. There is
- * one at a time, and it ends with the process of the test. */
+/* The server of a stage as a process: start it, watch it through /proc, limit it and end it. A test
+ * has one server at a time, which does not outlive the process of the test. */
 #ifndef TESTS_STAGES_SERVER_H
 #define TESTS_STAGES_SERVER_H
 
 #include <check.h>
 #include <stdbool.h>
-#include <sys/resource.h>
 #include <sys/types.h>
 
 #define PATIENCE_S 15.0 /* longer than any step takes, even on a busy machine */
-#define LONG       "30" /* seconds, as an option: longer than that patience */
+#define LONG       "30" /* an option in seconds: longer than that patience */
 
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
 
 enum { BLOCKING, THREADED, SELECT, POLL, EPOLL, LIBEV };
 
 extern const char *const stages[]; /* their names */
-extern const char *stage;          /* under test */
+extern const char *stage;          /* the one under test */
 
 extern struct server {
     pid_t pid; /* 0: not running */
     int port;
     int out, log; /* its stdout and stderr, as files in memory */
+    int status;   /* after its end: as waitpid gives it */
+    bool ended;
 } server;
 
-/* Fail the test unless the condition holds. The message names the stage and the problem, and says
- * what the server wrote to stderr and how it ended. */
+/* Fail the test unless the condition holds. The message names the stage and the problem; it adds
+ * how the server ended and what it wrote to stderr. */
 #define EXPECT(condition, format, ...)                                                             \
     do                                                                                             \
         if (!(condition))                                                                          \
             ck_abort_msg("%s: " format "%s", stage, ##__VA_ARGS__, obituary());                    \
     while (0)
 
-/* Wait until the condition holds. */
+/* Wait until the condition holds; fail after PATIENCE_S. */
 #define WAIT_UNTIL(condition, format, ...)                                                         \
     for (double until_ = now() + PATIENCE_S; !(condition); pause_s(0.002))                         \
     EXPECT(now() < until_, format, ##__VA_ARGS__)
 
-/* Return the time in seconds, of a clock that never goes back. */
+/* Return the time in seconds. The clock never goes back. */
 double now(void);
 void pause_s(double seconds);
 
-/* Start the server of a stage with these options, and wait until it listens. */
+/* ---- start and end */
+
+/* Start the server of the stage with these options, and wait until it listens. */
 #define START(...) start(_i, (char *[]){"--port", "0", ##__VA_ARGS__, NULL})
 void start(int index, char *const options[]);
 
-/* The two halves of start. host as it stands in a URL. */
+/* The two halves of start. host is written as in a URL. */
 void spawn(int index, char *const options[]);
 void expect_listening(const char *host);
+
+void send_signal(int number);
+
+/* Has the server ended? */
+bool has_ended(void);
+
+/* Wait for the end of the server. */
+void wait_for_end(void);
+void expect_exit(int status);
+void expect_killed_by(int number);
+
+/* Kill the server and release what belongs to it. Check calls this after each test that passes;
+ * when a test fails, the server ends with the process of the test. */
+void teardown(void);
+
+/* ---- watch and limit */
 
 /* Return what the server has written so far to one of its files. Valid until the next call. */
 const char *written(int file);
 
-/* Return the end of a message: how the server ended, and what it wrote to stderr. */
+/* Return how the server ended and what it wrote to stderr: the end of a message. */
 const char *obituary(void);
 
-/* Wait for the end of the server; return its status, as waitpid gives it. */
-int end_of_server(void);
-void expect_exit(int wanted);
-void expect_killed_by_another(void);
+/* Return the rest of the line in /proc/PID/status that starts with name. Valid until the next call.
+ */
+const char *status_of(pid_t pid, const char *name);
+long kib(const char *name); /* of the server */
 
-/* Kill the server, and release what belongs to it. Check calls this after each test that has
- * passed; after a failure, the server ends with the process of the test. */
-void teardown(void);
+/* Wait until the server has nothing left to do: its main thread waits for the kernel. */
+void expect_asleep(void);
 
-/* Lower a limit of the running server (RLIMIT_NOFILE, ...). */
-void limit(int resource, rlim_t most);
-
-/* Lower its address space, to leave room for a dozen more threads. */
-void limit_threads(void);
-
-/* Return the value of a line of /proc/PID/status, given the text before it. Valid until the next
- * call. */
-const char *status_of(const char *name);
-long kib(const char *name);
+/* Wait until a process has been delivered the signals that were sent to it. Two that are alike and
+ * still pending would become one. */
+void expect_delivered(pid_t pid);
 
 /* Return the processor time that the server has used, in seconds. */
 double cpu_s(void);
 
-/* Fail if the server uses much processor time. */
-void expect_no_spin(double seconds);
+/* Fail if the server uses processor time though it has nothing to do. */
+void expect_no_busy_loop(double seconds);
 
-/* Return the number of its descriptors (two too many, always). */
-int descriptors(void);
+int descriptors_of(pid_t pid);
+int descriptors(void); /* of the server */
 void expect_descriptors(int wanted);
 
-/* Store the processes that the server has started, at most so many; return their number. */
-int workers(pid_t *pids, int most);
+/* From now on, the server can open no descriptor with the number most or a higher one. */
+void limit_descriptors(int most);
+
+/* From now on, the server can open no further descriptor until it closes one. */
+void exhaust_descriptors(void);
+
+/* Leave the server room for a dozen more threads. */
+void limit_threads(void);
+
+/* Store the children of a process, at most so many; return their number. */
+int children_of(pid_t parent, pid_t *pids, int most);
 
 #endif

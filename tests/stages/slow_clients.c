@@ -5,24 +5,24 @@
 #include <string.h>
 #include <sys/socket.h>
 
-START_TEST(who_says_nothing_is_closed_quietly)
+START_TEST(silent_client_is_closed_without_a_response)
 {
     START("--timeout", "0.4");
     for (int i = 0; i < (_i == BLOCKING ? 2 : 3); i++) {
         double since = now();
         int fd = i == 0   ? dial()
-                 : i == 1 ? dial_and_say("\r\n") /* an empty line is nothing, too */
+                 : i == 1 ? dial_and_say("\r\n") /* an empty line begins no request */
                           : dial_and_say_in_time(GET_FAST);
         if (i == 2)
             expect_fast(fd);
         expect_end(fd);
-        EXPECT(now() - since > 0.35, "closed after %f of 0.4 s", now() - since);
+        EXPECT(now() - since > 0.35, "closed after only %f of 0.4 s", now() - since);
     }
     expect_served();
 }
 END_TEST
 
-START_TEST(a_dripping_head_is_timed_out)
+START_TEST(dripping_head_times_out)
 {
     START("--timeout", "0.5");
     int fd = dial_and_say_in_time("GET /fast HTTP/1.1\r\nHost: h\r\nX: ");
@@ -32,15 +32,16 @@ START_TEST(a_dripping_head_is_timed_out)
         said = now();
         say(fd, "x");
     }
-    EXPECT(now() - since > 0.2, "timed out after %f of 0.5 s", now() - since);
-    struct answer a = expect_status(fd, 408);
-    if (now() - said < 0.4) /* else the server has lingered long enough */
-        expect_close(fd, a);
+    EXPECT(now() - since > 0.2, "timed out after only %f of 0.5 s", now() - since);
+    struct response r = expect_status(fd, 408);
+    if (now() - said < 0.4) /* else the server may have stopped lingering */
+        expect_close(fd, r);
     expect_served();
 }
 END_TEST
 
-/* Reads, and returns how many times /fast was answered, until that is as often as wanted. */
+/* Read responses to /fast until there are as many as wanted, or no more come. Return their number.
+ */
 static size_t count_fast(int fd, size_t wanted)
 {
     static char bytes[65536];
@@ -48,11 +49,11 @@ static size_t count_fast(int fd, size_t wanted)
 
     for (ssize_t n; count < wanted && (n = recv(fd, bytes, sizeof bytes, 0)) > 0;)
         for (ssize_t i = 0; i < n; i++)
-            count += bytes[i] == '!'; /* which stands at its end, and nowhere else */
+            count += bytes[i] == '!'; /* the last byte of the body, and nowhere else */
     return count;
 }
 
-START_TEST(who_does_not_read_costs_little)
+START_TEST(client_that_does_not_read_costs_little)
 {
     enum { REQUESTS = 1000, SIZE = sizeof(GET_FAST) - 1, ALL = REQUESTS * SIZE };
     static char requests[ALL];
@@ -70,27 +71,27 @@ START_TEST(who_does_not_read_costs_little)
     while (n >= 0 && poll(&writable, 1, 300) > 0) {
         n = send(fd, requests + sent % ALL, ALL - sent % ALL, MSG_DONTWAIT | MSG_NOSIGNAL);
         sent += n > 0 ? (size_t)n : 0;
-        EXPECT(sent < 64 << 20, "still reads, though its answers are not read");
+        EXPECT(sent < 64 << 20, "keeps reading requests though the client reads no response");
     }
     EXPECT(sent >= ALL, "only %zu bytes could be sent", sent);
-    EXPECT(kib("VmRSS:") - before < 8 << 10, "has grown by %ld KiB", kib("VmRSS:") - before);
+    EXPECT(kib("VmRSS:") - before < 8 << 10, "grew by %ld KiB", kib("VmRSS:") - before);
     expect_served();
-    expect_no_spin(0.2);
-    if (_i != BLOCKING) { /* and when it does read, it has lost nothing */
-        size_t answers = count_fast(fd, sent / SIZE);
-        EXPECT(answers == sent / SIZE, "%zu answers to %zu requests", answers, sent / SIZE);
+    expect_no_busy_loop(0.2);
+    if (_i != BLOCKING) { /* once the client does read, it finds every response */
+        size_t responses = count_fast(fd, sent / SIZE);
+        EXPECT(responses == sent / SIZE, "%zu responses to %zu requests", responses, sent / SIZE);
     }
 }
 END_TEST
 
-/* Closing with unread input would be a reset, which may overtake the answer. */
-START_TEST(an_error_is_read_in_full_whatever_was_sent)
+/* Closing a socket with unread input resets the connection, and the response may be lost. */
+START_TEST(error_response_arrives_whatever_was_sent)
 {
     START();
-    expect_error(filled("GET /fast HTTP/1.1\r\nX: ", 1 << 20), 431, true);
-    expect_error(filled("GET /", 1 << 20), 414, true);
-    expect_error(filled(REQUEST("POST", "/fast", "Content-Length: 102400\r\n"), 102400), 405, true);
-    expect_error(filled("?\r\n", 102400), 400, true);
+    expect_error(padded("GET /fast HTTP/1.1\r\nX: ", 1 << 20), 431, true);
+    expect_error(padded("GET /", 1 << 20), 414, true);
+    expect_error(padded(REQUEST("POST", "/fast", "Content-Length: 102400\r\n"), 102400), 405, true);
+    expect_error(padded("?\r\n", 102400), 400, true);
     expect_served();
 }
 END_TEST
@@ -98,8 +99,8 @@ END_TEST
 void slow_clients_tests(void)
 {
     begin_subject("slow_clients");
-    add_test(who_says_nothing_is_closed_quietly, BLOCKING, LIBEV);
-    add_test(a_dripping_head_is_timed_out, BLOCKING, LIBEV);
-    add_test(who_does_not_read_costs_little, BLOCKING, LIBEV);
-    add_test(an_error_is_read_in_full_whatever_was_sent, BLOCKING, LIBEV);
+    add_test(silent_client_is_closed_without_a_response, BLOCKING, LIBEV);
+    add_test(dripping_head_times_out, BLOCKING, LIBEV);
+    add_test(client_that_does_not_read_costs_little, BLOCKING, LIBEV);
+    add_test(error_response_arrives_whatever_was_sent, BLOCKING, LIBEV);
 }

@@ -17,7 +17,7 @@ START_TEST(slow_is_never_early)
             int fd = dial(), busy = _i == BLOCKING ? -1 : dial();
             double asked = now();
             say(fd, GET_SLOW_CLOSE);
-            while (busy >= 0 && silent(fd)) { /* a loop that turns may look at its clock too soon */
+            while (busy >= 0 && silent(fd)) { /* A busy loop may look at its clock too soon. */
                 say(busy, GET_FAST);
                 expect_fast(busy);
             }
@@ -36,23 +36,23 @@ START_TEST(fast_overtakes_slow)
     START("--delay", LONG);
     int slow = dial_and_say(GET_SLOW);
     expect_served();
-    EXPECT(silent(slow), "/slow is answered too early");
+    EXPECT(silent(slow), "/slow was answered too early");
 }
 END_TEST
 
-START_TEST(fast_waits_behind_slow)
+START_TEST(fast_waits_for_slow)
 {
     START("--delay", "0.3", _i == BLOCKING ? NULL : "--block");
     int slow = dial();
     double asked = now();
     say(slow, GET_SLOW);
     expect_served();
-    EXPECT(now() - asked >= 0.3 && !silent(slow), "/fast has overtaken /slow");
+    EXPECT(now() - asked >= 0.3 && !silent(slow), "/fast overtook /slow");
     expect_slow(slow);
 }
 END_TEST
 
-START_TEST(slow_ones_wait_together)
+START_TEST(slow_requests_wait_simultaneously)
 {
     int fds[30];
 
@@ -62,34 +62,34 @@ START_TEST(slow_ones_wait_together)
         fds[i] = dial_and_say(GET_SLOW);
     for (size_t i = 0; i < LENGTH(fds); i++)
         expect_slow(fds[i]);
-    EXPECT(now() - asked < 7.5, "they took %f s", now() - asked);
+    EXPECT(now() - asked < 7.5, "30 /slow of 0.5 s took %f s", now() - asked);
 }
 END_TEST
 
-START_TEST(who_says_nothing_hinders_nobody)
+START_TEST(silent_client_delays_nobody_else)
 {
     START("--timeout", LONG);
-    int nothing = dial(), half = dial_and_say("GET /fast HT");
+    int mute = dial(), half = dial_and_say("GET /fast HT");
     expect_served();
-    EXPECT(silent(nothing) && silent(half), "closed too early");
-    expect_no_spin(0.2);
+    EXPECT(silent(mute) && silent(half), "a silent client was closed too early");
+    expect_no_busy_loop(0.2);
 }
 END_TEST
 
-START_TEST(who_says_nothing_owns_the_blocking_server)
+START_TEST(silent_client_delays_the_next_client)
 {
     START("--timeout", "0.4");
     double since = now();
     int fd = dial();
     expect_served();
-    EXPECT(now() - since > 0.35, "served after %f s", now() - since);
+    EXPECT(now() - since > 0.35, "the next client was served after only %f s", now() - since);
     expect_end(fd);
 }
 END_TEST
 
-/* A socket that was ready need not be so any more (a worker has taken the client): whether that is
- * seldom or often, a loop that then blocks is lost. So look at what the kernel has put down. */
-START_TEST(no_socket_of_a_loop_can_block)
+/* A socket that was reported ready may no longer be (another worker has accepted the client).
+ * However rare that is, an event loop must not block then. So look at the flags of its sockets. */
+START_TEST(event_loop_sockets_are_nonblocking)
 {
     int sockets = 0;
 
@@ -115,7 +115,7 @@ START_TEST(no_socket_of_a_loop_can_block)
         EXPECT((flags & O_NONBLOCK) != 0, "descriptor %d can block", n);
         sockets++;
     }
-    EXPECT(sockets == 2, "has %d sockets, not a listener and a client", sockets);
+    EXPECT(sockets == 2, "%d sockets instead of a listener and a client", sockets);
 }
 END_TEST
 
@@ -124,10 +124,10 @@ void waiting_tests(void)
     begin_subject("waiting");
     add_test(slow_is_never_early, BLOCKING, LIBEV);
     add_test(fast_overtakes_slow, THREADED, LIBEV);
-    add_test(fast_waits_behind_slow, BLOCKING, BLOCKING);
-    add_test(fast_waits_behind_slow, SELECT, LIBEV);
-    add_test(slow_ones_wait_together, THREADED, LIBEV);
-    add_test(who_says_nothing_hinders_nobody, THREADED, LIBEV);
-    add_test(who_says_nothing_owns_the_blocking_server, BLOCKING, BLOCKING);
-    add_test(no_socket_of_a_loop_can_block, SELECT, LIBEV);
+    add_test(fast_waits_for_slow, BLOCKING, BLOCKING);
+    add_test(fast_waits_for_slow, SELECT, LIBEV);
+    add_test(slow_requests_wait_simultaneously, THREADED, LIBEV);
+    add_test(silent_client_delays_nobody_else, THREADED, LIBEV);
+    add_test(silent_client_delays_the_next_client, BLOCKING, BLOCKING);
+    add_test(event_loop_sockets_are_nonblocking, SELECT, LIBEV);
 }

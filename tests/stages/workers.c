@@ -11,48 +11,50 @@ START_TEST(workers_share_the_port)
     int fds[40];
 
     START("--workers", "3", "--timeout", LONG);
-    WAIT_UNTIL(workers(pids, 8) == 3, "has not three workers");
+    WAIT_UNTIL(children_of(server.pid, pids, 8) == 3, "does not have three workers");
     for (size_t i = 0; i < LENGTH(fds); i++) {
         fds[i] = dial_and_say(GET_FAST);
         expect_fast(fds[i]);
     }
-    /* nobody new comes: a worker that stands in accept serves nobody */
+    /* No client connects now, so a worker that blocks in accept would serve nobody. */
     for (size_t i = 0; i < LENGTH(fds) && _i != BLOCKING; i++) {
         say(fds[i], GET_FAST);
         expect_fast(fds[i]);
     }
-    kill(server.pid, SIGTERM);
+    send_signal(SIGTERM);
     expect_exit(0);
 }
 END_TEST
 
-START_TEST(a_worker_that_died_is_replaced)
+START_TEST(dead_worker_is_replaced)
 {
     pid_t pids[8], dead;
 
     START("--workers", "2");
-    WAIT_UNTIL(workers(pids, 8) == 2, "has not two workers");
+    WAIT_UNTIL(children_of(server.pid, pids, 8) == 2, "does not have two workers");
     dead = pids[0];
     kill(dead, SIGKILL);
-    WAIT_UNTIL(strstr(written(server.log), "was killed by signal 9") != NULL, "does not say so");
-    WAIT_UNTIL(workers(pids, 8) == 2 && pids[0] != dead && pids[1] != dead, "does not replace it");
+    WAIT_UNTIL(strstr(written(server.log), "was killed by signal 9") != NULL,
+               "does not report the death of the worker");
+    WAIT_UNTIL(children_of(server.pid, pids, 8) == 2 && pids[0] != dead && pids[1] != dead,
+               "does not replace the worker");
     expect_served();
-    kill(server.pid, SIGINT);
+    send_signal(SIGINT);
     expect_exit(0);
 }
 END_TEST
 
-START_TEST(workers_answer_what_is_in_flight_before_the_end)
+START_TEST(workers_answer_requests_in_flight_before_exit)
 {
     pid_t pids[8];
     int fds[20];
 
     START("--workers", "2", "--delay", "0.5", "--timeout", LONG);
-    WAIT_UNTIL(workers(pids, 8) == 2, "has not two workers");
+    WAIT_UNTIL(children_of(server.pid, pids, 8) == 2, "does not have two workers");
     for (size_t i = 0; i < LENGTH(fds); i++)
         fds[i] = dial_and_say(GET_SLOW);
     pause_s(0.1);
-    kill(server.pid, SIGTERM);
+    send_signal(SIGTERM);
     for (size_t i = 0; i < LENGTH(fds); i++)
         expect_slow(fds[i]);
     expect_exit(0);
@@ -63,6 +65,6 @@ void workers_tests(void)
 {
     begin_subject("workers");
     add_test(workers_share_the_port, BLOCKING, LIBEV);
-    add_test(a_worker_that_died_is_replaced, BLOCKING, LIBEV);
-    add_test(workers_answer_what_is_in_flight_before_the_end, THREADED, LIBEV);
+    add_test(dead_worker_is_replaced, BLOCKING, LIBEV);
+    add_test(workers_answer_requests_in_flight_before_exit, THREADED, LIBEV);
 }
