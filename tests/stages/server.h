@@ -99,8 +99,7 @@ void expect_descriptors(int wanted);
 /* From now on, the server can open no descriptor with the number most or a higher one. */
 void limit_descriptors(int most);
 
-/* From now on, the server can open no further descriptor until it closes one. */
-void exhaust_descriptors(void);
+int lowest_free_descriptor(void);
 
 /* Leave the server room for a dozen more threads. */
 void limit_threads(void);

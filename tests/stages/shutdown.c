@@ -2,6 +2,8 @@
 #include "tests/stages/subject.h"
 
 #include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* Idle clients hold all the threads, and another client waits for one. */
 START_TEST(server_out_of_threads_shuts_down)
@@ -20,6 +22,50 @@ START_TEST(server_out_of_threads_shuts_down)
         expect_end(fds[i]);
     }
     expect_exit(0);
+}
+END_TEST
+
+/* From now on, the server can accept no client until one of its descriptors is closed. */
+static void exhaust_descriptors(int index)
+{
+    expect_asleep(); /* it has opened all that it opens when it starts */
+    limit_descriptors(lowest_free_descriptor());
+    if (index <= THREADED) { /* a blocked accept has reserved a descriptor already */
+        int fd = dial_and_say(GET_FAST_CLOSE);
+        expect_close(fd, expect_fast(fd));
+    }
+}
+
+/* Accept fails for want of a descriptor, and no connection is left whose end would free one. */
+START_TEST(server_out_of_descriptors_shuts_down)
+{
+    START("--timeout", LONG);
+    exhaust_descriptors(_i);
+    int waiting = dial_and_say(GET_FAST);
+    pause_s(0.1); /* let accept fail before the signal, too; the test also holds if it has not */
+    send_signal(SIGTERM);
+    expect_exit(0);
+    close(waiting);
+}
+END_TEST
+
+/* Accept fails while /slow holds the last descriptor. After --timeout the server gives up
+ * accepting; otherwise the client that waits would be served as soon as /slow ends. */
+START_TEST(shutdown_without_descriptors_is_bounded)
+{
+    char byte;
+
+    START("--timeout", "0.3", "--delay", "3");
+    int before = descriptors_at_rest();
+    int slow = dial_and_say_in_time(GET_SLOW);
+    expect_descriptors(before + 1);
+    exhaust_descriptors(_i);
+    int waiting = dial_and_say(GET_FAST);
+    send_signal(SIGTERM);
+    expect_slow(slow);
+    expect_end(slow);
+    expect_exit(0);
+    EXPECT(recv(waiting, &byte, 1, 0) <= 0, "still accepts clients after --timeout");
 }
 END_TEST
 
@@ -136,6 +182,8 @@ void shutdown_tests(void)
 {
     begin_subject("shutdown");
     add_test(server_out_of_threads_shuts_down, THREADED, THREADED);
+    add_test(server_out_of_descriptors_shuts_down, BLOCKING, LIBEV);
+    add_test(shutdown_without_descriptors_is_bounded, THREADED, LIBEV);
     add_test(server_without_clients_exits_immediately, BLOCKING, LIBEV);
     add_test(requests_in_flight_are_answered_before_exit, BLOCKING, LIBEV);
     add_test(idle_connections_are_closed_immediately, BLOCKING, LIBEV);

@@ -2,8 +2,11 @@
 #include "tests/stages/subject.h"
 
 #include <poll.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 START_TEST(silent_client_is_closed_without_a_response)
 {
@@ -37,6 +40,60 @@ START_TEST(dripping_head_times_out)
     if (now() - said < 0.4) /* else the server may have stopped lingering */
         expect_close(fd, r);
     expect_served();
+}
+END_TEST
+
+/* Suspend the server when it has read this beginning of a request, and before its time-out of 0.5
+ * s. Return the connection. Each attempt needs a machine that is fast enough. */
+static int dial_and_suspend(int index, const char *beginning)
+{
+    char text[256];
+    int before = descriptors_at_rest();
+
+    snprintf(text, sizeof text, "%s%s", index == BLOCKING ? "" : GET_FAST, beginning);
+    for (double until = now() + PATIENCE_S;;) {
+        double since = now();
+        int fd = dial_and_say(text); /* one segment: the server reads both */
+        if (index != BLOCKING)
+            expect_fast(fd);
+        expect_descriptors(before + 1);
+        expect_received(fd);
+        expect_asleep();
+        send_signal(SIGSTOP);
+        WAIT_UNTIL(strstr(status_of(server.pid, "State:"), "stopped") != NULL, "does not stop");
+        if (now() - since < 0.3)
+            return fd;
+        send_signal(SIGCONT);
+        close(fd);
+        expect_descriptors(before);
+        EXPECT(now() < until, "this machine is too slow for the test");
+    }
+}
+
+/* The server cannot look before its deadline has passed, but the client was in time. */
+static void expect_answer_after_suspension(int index, const char *beginning, const char *rest)
+{
+    int fd = dial_and_suspend(index, beginning);
+
+    pause_s(0.6);
+    say(fd, rest);
+    expect_received(fd);
+    send_signal(SIGCONT);
+    expect_fast(fd);
+    close(fd);
+}
+
+START_TEST(request_sent_during_a_suspension_is_answered)
+{
+    START("--timeout", "0.5");
+    expect_answer_after_suspension(_i, "", GET_FAST);
+}
+END_TEST
+
+START_TEST(head_completed_during_a_suspension_is_answered)
+{
+    START("--timeout", "0.5");
+    expect_answer_after_suspension(_i, "GET /fast HT", "TP/1.1\r\nHost: h\r\n\r\n");
 }
 END_TEST
 
@@ -101,6 +158,8 @@ void slow_clients_tests(void)
     begin_subject("slow_clients");
     add_test(silent_client_is_closed_without_a_response, BLOCKING, LIBEV);
     add_test(dripping_head_times_out, BLOCKING, LIBEV);
+    add_test(request_sent_during_a_suspension_is_answered, BLOCKING, LIBEV);
+    add_test(head_completed_during_a_suspension_is_answered, BLOCKING, LIBEV);
     add_test(client_that_does_not_read_costs_little, BLOCKING, LIBEV);
     add_test(error_response_arrives_whatever_was_sent, BLOCKING, LIBEV);
 }
