@@ -1,0 +1,109 @@
+/* Running out of descriptors or threads, and leaking none. */
+#include "tests/stages/subject.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+START_TEST(clients_wait_for_descriptors)
+{
+    int fds[40];
+
+    START("--timeout", "0.4");
+    limit_descriptors(20);
+    double cpu = cpu_s(), since = now();
+    send_signal(SIGSTOP); /* let all clients connect before the first is accepted */
+    for (size_t i = 0; i < LENGTH(fds); i++)
+        fds[i] = dial_and_say(GET_FAST);
+    send_signal(SIGCONT);
+    for (size_t i = 0; i < LENGTH(fds); i++) {
+        expect_fast(fds[i]);
+        expect_end(fds[i]);
+    }
+    EXPECT(_i == BLOCKING || now() - since > 0.7,
+           "all were served simultaneously, so nothing ran out");
+    EXPECT(cpu_s() - cpu < 0.1, "busy loop: %.2f s of processor time", cpu_s() - cpu);
+    expect_served();
+}
+END_TEST
+
+START_TEST(more_clients_than_an_fd_set_holds)
+{
+    int fds[1100];
+    struct rlimit files;
+
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = LENGTH(fds) + 100;
+    if (files.rlim_max < files.rlim_cur)
+        files.rlim_max = files.rlim_cur;
+    ck_assert_msg(setrlimit(RLIMIT_NOFILE, &files) == 0, "RLIMIT_NOFILE is too low");
+
+    START("--timeout", "0.6");
+    for (size_t i = 0; i < LENGTH(fds); i++)
+        fds[i] = dial();
+    expect_served();
+    for (size_t i = 0; i < LENGTH(fds); i++)
+        expect_end(fds[i]);
+    expect_served();
+}
+END_TEST
+
+START_TEST(clients_wait_for_threads)
+{
+    int fds[60];
+
+    START("--delay", "0.1");
+    limit_threads();
+    for (size_t i = 0; i < LENGTH(fds); i++)
+        fds[i] = dial_and_say(GET_SLOW_CLOSE);
+    for (size_t i = 0; i < LENGTH(fds); i++)
+        expect_close(fds[i], expect_slow(fds[i]));
+    send_signal(SIGTERM);
+    expect_exit(0);
+}
+END_TEST
+
+START_TEST(no_descriptor_leaks)
+{
+    static const struct {
+        const char *request;
+        bool answered;
+    } kinds[] = {
+        {GET_FAST, true},
+        {GET_SLOW, true},
+        {GET_FAST_CLOSE, true},
+        {"", false},
+        {"GET /fa", false},
+        {"?\r\n", true},
+        {REQUEST("GET", "/x", ""), true},
+        {REQUEST("POST", "/fast", "Content-Length: 9\r\n") "x", true},
+    };
+    enum { READ, HALF_CLOSE, RESET, ENDS };
+
+    START("--delay", "0.01", "--timeout", LONG);
+    int before = descriptors_at_rest();
+    for (size_t i = 0; i < 200; i++) {
+        size_t kind = i % LENGTH(kinds), end = i / LENGTH(kinds) % ENDS;
+        int fd = dial_and_say(kinds[kind].request);
+        if (end == READ && kinds[kind].answered)
+            read_response(fd, true);
+        if (end == HALF_CLOSE)
+            half_close(fd);
+        if (end == RESET)
+            reset(fd);
+        else
+            close(fd);
+    }
+    expect_served();
+    expect_descriptors(before);
+}
+END_TEST
+
+void resources_tests(void)
+{
+    begin_subject("resources");
+    add_test(clients_wait_for_descriptors, BLOCKING, LIBEV);
+    add_test(more_clients_than_an_fd_set_holds, SELECT, LIBEV);
+    add_test(clients_wait_for_threads, THREADED, THREADED);
+    add_test(no_descriptor_leaks, BLOCKING, LIBEV);
+}

@@ -1,0 +1,110 @@
+/* The server of a stage as a process: start it, watch it through /proc, limit it and end it. A test
+ * has one server at a time, which does not outlive the process of the test. */
+#ifndef TESTS_STAGES_SERVER_H
+#define TESTS_STAGES_SERVER_H
+
+#include <check.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define PATIENCE_S 15.0 /* longer than any step takes, even on a busy machine */
+#define LONG       "30" /* an option in seconds: longer than that patience */
+
+#define LENGTH(array) (sizeof(array) / sizeof *(array))
+
+enum { BLOCKING, THREADED, SELECT, POLL, EPOLL, LIBEV };
+
+extern const char *const stages[]; /* their names */
+extern const char *stage;          /* the one under test */
+
+extern struct server {
+    pid_t pid; /* 0: not running */
+    int port;
+    int out, log; /* its stdout and stderr, as files in memory */
+    int status;   /* after its end: as waitpid gives it */
+    bool ended;
+} server;
+
+/* Fail the test unless the condition holds. The message names the stage and the problem; it adds
+ * how the server ended and what it wrote to stderr. */
+#define EXPECT(condition, format, ...)                                                             \
+    do                                                                                             \
+        if (!(condition))                                                                          \
+            ck_abort_msg("%s: " format "%s", stage, ##__VA_ARGS__, obituary());                    \
+    while (0)
+
+/* Wait until the condition holds; fail after PATIENCE_S. */
+#define WAIT_UNTIL(condition, format, ...)                                                         \
+    for (double until_ = now() + PATIENCE_S; !(condition); pause_s(0.002))                         \
+    EXPECT(now() < until_, format, ##__VA_ARGS__)
+
+/* Return the time in seconds. The clock never goes back. */
+double now(void);
+void pause_s(double seconds);
+
+/* ---- start and end */
+
+/* Start the server of the stage with these options, and wait until it listens. */
+#define START(...) start(_i, (char *[]){"--port", "0", ##__VA_ARGS__, NULL})
+void start(int index, char *const options[]);
+
+/* The two halves of start. host is written as in a URL. */
+void spawn(int index, char *const options[]);
+void expect_listening(const char *host);
+
+void send_signal(int number);
+
+/* Has the server ended? */
+bool has_ended(void);
+
+/* Wait for the end of the server. */
+void wait_for_end(void);
+void expect_exit(int status);
+void expect_killed_by(int number);
+
+/* Kill the server and release what belongs to it. Check calls this after each test that passes;
+ * when a test fails, the server ends with the process of the test. */
+void teardown(void);
+
+/* ---- watch and limit */
+
+/* Return what the server has written so far to one of its files. Valid until the next call. */
+const char *written(int file);
+
+/* Return how the server ended and what it wrote to stderr: the end of a message. */
+const char *obituary(void);
+
+/* Return the rest of the line in /proc/PID/status that starts with name. Valid until the next call.
+ */
+const char *status_of(pid_t pid, const char *name);
+long kib(const char *name); /* of the server */
+
+/* Wait until the server has nothing left to do: its main thread waits for the kernel. */
+void expect_asleep(void);
+
+/* Wait until a process has been delivered the signals that were sent to it. Two that are alike and
+ * still pending would become one. */
+void expect_delivered(pid_t pid);
+
+/* Return the processor time that the server has used, in seconds. */
+double cpu_s(void);
+
+/* Fail if the server uses processor time though it has nothing to do. */
+void expect_no_busy_loop(double seconds);
+
+int descriptors_of(pid_t pid);
+int descriptors(void); /* of the server */
+void expect_descriptors(int wanted);
+
+/* From now on, the server can open no descriptor with the number most or a higher one. */
+void limit_descriptors(int most);
+
+int lowest_free_descriptor(void);
+
+/* Leave the server room for a dozen more threads. */
+void limit_threads(void);
+
+/* Store the children of a process, at most so many; return their number. */
+int children_of(pid_t parent, pid_t *pids, int most);
+
+#endif

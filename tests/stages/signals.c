@@ -1,0 +1,117 @@
+/* A signal arrives at a bad moment, or more than once. */
+#include "tests/stages/subject.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Start a process that sends requests without end, or reads whatever arrives. */
+static pid_t keep_on(int fd, bool sending)
+{
+    static char bytes[65536];
+    pid_t pid = fork();
+
+    if (pid != 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (size_t i = 0; i + sizeof GET_FAST <= sizeof bytes; i += sizeof GET_FAST - 1)
+        memcpy(bytes + i, GET_FAST, sizeof GET_FAST - 1);
+    size_t whole = sizeof bytes / (sizeof GET_FAST - 1) * (sizeof GET_FAST - 1);
+    while ((sending ? send(fd, bytes, whole, MSG_NOSIGNAL) : recv(fd, bytes, sizeof bytes, 0)) > 0)
+        ;
+    _exit(0);
+}
+
+START_TEST(signal_while_the_loop_is_busy_is_not_lost)
+{
+    START("--timeout", LONG, "--delay", "0.5", "--block");
+    int idle = dial_and_say(GET_FAST);
+    expect_fast(idle);
+    int slow = dial_and_say(GET_SLOW);
+    pause_s(0.2); /* let it fall asleep in the loop; the test also holds if it has not */
+    send_signal(SIGTERM);
+    expect_slow(slow);
+    expect_end(idle);
+    expect_exit(0);
+}
+END_TEST
+
+START_TEST(signal_reaches_a_loop_that_is_never_idle)
+{
+    pid_t pids[6];
+
+    START("--timeout", LONG);
+    for (size_t i = 0; i < LENGTH(pids); i += 2) {
+        int fd = dial();
+        pids[i] = keep_on(fd, true);
+        pids[i + 1] = keep_on(fd, false);
+    }
+    pause_s(0.3);
+    send_signal(SIGTERM);
+    expect_exit(0);
+    for (size_t i = 0; i < LENGTH(pids); i++) {
+        kill(pids[i], SIGKILL);
+        waitpid(pids[i], NULL, 0);
+    }
+}
+END_TEST
+
+/* A client waits for the rest of its head to be read, or for /slow, when the second signal comes.
+ */
+START_TEST(second_sigint_ends_the_server_immediately)
+{
+    static const char *const requests[] = {"GET /fast HT", GET_SLOW};
+    static const int first_signals[] = {SIGTERM, SIGINT};
+
+    for (size_t i = 0; i < 4; i++, teardown()) {
+        START("--timeout", LONG, "--delay", LONG);
+        int before = descriptors_at_rest();
+        int fd = dial_and_say(requests[i / 2]);
+        expect_descriptors(before + 1);
+        expect_asleep();
+        send_signal(first_signals[i % 2]);
+        expect_delivered(server.pid);
+        if (_i != BLOCKING) /* 01 listens until it exits */
+            expect_refusal();
+        EXPECT(silent(fd), "the first signal ended the connection");
+        send_signal(SIGINT);
+        expect_killed_by(SIGINT);
+        close(fd);
+    }
+}
+END_TEST
+
+/* Some of the signals come so soon after each other that the server may not notice each; others are
+ * more than 200 ms apart. */
+START_TEST(repeated_sigterm_changes_nothing)
+{
+    static const int first_signals[] = {SIGTERM, SIGINT};
+
+    for (size_t i = 0; i < LENGTH(first_signals); i++, teardown()) {
+        START("--timeout", LONG, "--delay", "0.8");
+        int before = descriptors_at_rest();
+        int slow = dial_and_say(GET_SLOW);
+        expect_descriptors(before + 1);
+        send_signal(first_signals[i]);
+        for (int again = 0; again < 5; again++) {
+            pause_s(again < 3 ? 0.01 : 0.25);
+            send_signal(SIGTERM);
+        }
+        expect_slow(slow);
+        expect_end(slow);
+        expect_exit(0);
+    }
+}
+END_TEST
+
+void signals_tests(void)
+{
+    begin_subject("signals");
+    add_test(signal_while_the_loop_is_busy_is_not_lost, SELECT, LIBEV);
+    add_test(signal_reaches_a_loop_that_is_never_idle, THREADED, LIBEV);
+    add_test(second_sigint_ends_the_server_immediately, BLOCKING, LIBEV);
+    add_test(repeated_sigterm_changes_nothing, BLOCKING, LIBEV);
+}
