@@ -49,6 +49,40 @@ START_TEST(paused_accepting_disturbs_no_connection)
 }
 END_TEST
 
+static const int pausing_errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM};
+
+START_TEST(accepting_pauses_after_an_error_that_lasts)
+{
+    int client = client_connect();
+
+    client_send(client, FAST);
+    world.accept_errno = pausing_errors[_i];
+    loop_turn();
+    ck_assert_int_eq(world.watched[world.listener], WANT_NOTHING);
+    ck_assert_int_eq(connections_wait_ms(), 1000);
+    world.accept_errno = 0;
+    loop_settle_at(world.now_ns + S);
+    CHECK_RECEIVED(client, "fast");
+}
+END_TEST
+
+static const int passing_errors[] = {ECONNABORTED, EINTR, EPROTO, EAGAIN};
+
+START_TEST(accepting_does_not_pause_after_an_error_that_passes)
+{
+    int client = client_connect(), before = world.watch_calls;
+
+    client_send(client, FAST);
+    world.accept_errno = passing_errors[_i];
+    loop_turn();
+    ck_assert_int_eq(world.watch_calls, before);
+    ck_assert_int_eq(connections_wait_ms(), -1); /* the listener is still readable */
+    world.accept_errno = 0;
+    loop_settle();
+    CHECK_RECEIVED(client, "fast");
+}
+END_TEST
+
 /* ---- Failing watches: a connection that the kernel cannot watch, or no longer watches, is closed;
  * the listener is watched again after a second. */
 
@@ -179,6 +213,10 @@ void add_shortage_tests(Suite *suite)
     tcase_add_test(tests, accepting_resumes_when_a_connection_closes);
     tcase_add_test(tests, accepting_resumes_after_a_second);
     tcase_add_test(tests, paused_accepting_disturbs_no_connection);
+    tcase_add_loop_test(tests, accepting_pauses_after_an_error_that_lasts, 0,
+                        COUNT(pausing_errors));
+    tcase_add_loop_test(tests, accepting_does_not_pause_after_an_error_that_passes, 0,
+                        COUNT(passing_errors));
 
     tests = world_case(suite, "failing watches");
     tcase_add_test(tests, unwatchable_client_is_closed_alone);

@@ -169,6 +169,16 @@ START_TEST(drain_closes_the_listener)
 }
 END_TEST
 
+START_TEST(drain_closes_a_listener_that_is_no_longer_watched)
+{
+    connections_drain();
+    world.watched[world.listener] = WANT_NOTHING;
+    connections_unwatched(world.listener);
+    loop_settle();
+    ck_assert(!connections_remain());
+}
+END_TEST
+
 START_TEST(drain_accepts_no_more_clients_than_a_backlog_holds)
 {
     int turns = 0;
@@ -185,8 +195,43 @@ START_TEST(drain_accepts_no_more_clients_than_a_backlog_holds)
 }
 END_TEST
 
+START_TEST(drain_accepts_no_longer_than_the_timeout)
+{
+    int64_t begin_ns = world.now_ns;
+
+    connections_drain();
+    for (int64_t turn_ns = TIMEOUT / 4; server_is_open(world.listener); world.now_ns += turn_ns) {
+        int client = client_connect();
+        client_send(client, FAST);
+        loop_turn();
+        CHECK_RECEIVED(client, "fast-close EOF");
+        ck_assert_int_le(world.now_ns, begin_ns + TIMEOUT);
+    }
+    ck_assert_int_gt(world.now_ns, begin_ns + TIMEOUT);
+    ck_assert(!connections_remain());
+}
+END_TEST
+
 /* ---- Draining without descriptors: the server accepts as soon as it can, ends immediately if no
  * connection is left that could free a descriptor, and otherwise gives up after the timeout. */
+
+START_TEST(drain_with_nothing_open_gives_up_immediately)
+{
+    bool paused = _i == 1;
+    int client = client_connect();
+
+    client_send(client, FAST);
+    world.descriptor_limit = 0;
+    if (paused)
+        loop_turn();
+    ck_assert_int_eq(world.watched[world.listener], paused ? WANT_NOTHING : WANT_READ);
+    connections_drain();
+    loop_turn();
+    ck_assert(!server_is_open(world.listener));
+    ck_assert(!connections_remain());
+    CHECK_RECEIVED(client, "RESET");
+}
+END_TEST
 
 START_TEST(drain_uses_the_descriptor_of_an_idle_connection)
 {
@@ -196,6 +241,81 @@ START_TEST(drain_uses_the_descriptor_of_an_idle_connection)
     loop_settle();
     CHECK_RECEIVED(served, "EOF");
     CHECK_RECEIVED(waiting, "fast-close EOF");
+    ck_assert(!connections_remain());
+}
+END_TEST
+
+START_TEST(drain_does_not_wait_for_the_end_of_a_pause)
+{
+    int served, waiting = run_out_of_descriptors(&served);
+
+    client_ask(served, SLOW);
+    world.descriptor_limit = DESCRIPTORS;
+    connections_drain();
+    loop_settle();
+    CHECK_RECEIVED(waiting, "fast-close EOF");
+    ck_assert(!server_is_open(world.listener));
+}
+END_TEST
+
+/* served keeps the last descriptor for DELAY. The drain begins half a second later, so that its
+ * attempts of once a second do not coincide with the end of the delay. */
+static int drain_while_slow(int *served)
+{
+    int waiting = run_out_of_descriptors(served);
+
+    client_ask(*served, SLOW);
+    world.now_ns += S / 2;
+    connections_drain();
+    for (int attempts = 3; attempts > 0; attempts--) {
+        loop_settle();
+        CHECK_RECEIVED(waiting, "");
+        ck_assert(server_is_open(world.listener));
+        ck_assert_int_eq(world.watched[world.listener], WANT_NOTHING);
+        if (attempts > 1)
+            world.now_ns += S;
+    }
+    ck_assert_int_eq(connections_wait_ms(), 500);
+    return waiting;
+}
+
+START_TEST(drain_accepts_when_a_connection_closes)
+{
+    int served, waiting = drain_while_slow(&served);
+
+    loop_settle_at(world.now_ns + S / 2);
+    CHECK_RECEIVED(served, "slow-close EOF");
+    CHECK_RECEIVED(waiting, "fast-close EOF");
+    ck_assert(!connections_remain());
+}
+END_TEST
+
+/* served needs longer than the timeout, and clients keep coming. Meanwhile the loop sleeps, one
+ * second at most and not beyond the timeout. */
+START_TEST(drain_gives_up_after_the_timeout)
+{
+    static const int waits_ms[] = {1000, 1000, 500};
+    int served, waiting;
+
+    world.options.timeout_ns = 2 * S + S / 2;
+    world_restart();
+    waiting = run_out_of_descriptors(&served);
+    client_ask(served, SLOW);
+    connections_drain();
+    loop_turn();
+    for (int i = 0; i < COUNT(waits_ms); i++) {
+        client_connect();
+        ck_assert(server_is_open(world.listener));
+        ck_assert_int_eq(connections_wait_ms(), waits_ms[i]);
+        world.now_ns += waits_ms[i] * MS;
+        ck_assert_int_eq(loop_turn(), 0);
+    }
+    ck_assert(!server_is_open(world.listener));
+    CHECK_RECEIVED(waiting, "RESET");
+    ck_assert(connections_remain());
+    ck_assert_int_eq(connections_wait_ms(), 500);
+    loop_settle_at(world.now_ns + S / 2);
+    CHECK_RECEIVED(served, "slow-close EOF");
     ck_assert(!connections_remain());
 }
 END_TEST
@@ -215,8 +335,14 @@ void add_shutdown_tests(Suite *suite)
     tests = world_case(suite, "draining the backlog");
     tcase_add_test(tests, drain_serves_the_backlog);
     tcase_add_test(tests, drain_closes_the_listener);
+    tcase_add_test(tests, drain_closes_a_listener_that_is_no_longer_watched);
     tcase_add_test(tests, drain_accepts_no_more_clients_than_a_backlog_holds);
+    tcase_add_test(tests, drain_accepts_no_longer_than_the_timeout);
 
     tests = world_case(suite, "draining without descriptors");
+    tcase_add_loop_test(tests, drain_with_nothing_open_gives_up_immediately, 0, 2);
     tcase_add_test(tests, drain_uses_the_descriptor_of_an_idle_connection);
+    tcase_add_test(tests, drain_does_not_wait_for_the_end_of_a_pause);
+    tcase_add_test(tests, drain_accepts_when_a_connection_closes);
+    tcase_add_test(tests, drain_gives_up_after_the_timeout);
 }
