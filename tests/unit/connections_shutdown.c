@@ -290,6 +290,18 @@ START_TEST(drain_accepts_when_a_connection_closes)
 }
 END_TEST
 
+START_TEST(drain_accepts_though_the_listener_cannot_be_watched)
+{
+    int served, waiting = drain_while_slow(&served);
+
+    world.unwatchable = world.listener;
+    loop_settle_at(world.now_ns + S / 2);
+    CHECK_RECEIVED(served, "slow-close EOF");
+    CHECK_RECEIVED(waiting, "fast-close EOF");
+    ck_assert(!connections_remain());
+}
+END_TEST
+
 /* served needs longer than the timeout, and clients keep coming. Meanwhile the loop sleeps, one
  * second at most and not beyond the timeout. */
 START_TEST(drain_gives_up_after_the_timeout)
@@ -320,6 +332,30 @@ START_TEST(drain_gives_up_after_the_timeout)
 }
 END_TEST
 
+START_TEST(drain_gives_up_though_the_listener_cannot_be_watched)
+{
+    int served, waiting;
+
+    world.options.delay_ns = 2 * TIMEOUT;
+    world_restart();
+    waiting = run_out_of_descriptors(&served);
+    client_ask(served, SLOW);
+    connections_drain();
+    world.unwatchable = world.listener;
+    for (int second = 0; second < TIMEOUT / S; second++) {
+        loop_settle();
+        ck_assert(server_is_open(world.listener));
+        world.now_ns += S;
+    }
+    loop_settle();
+    ck_assert(!server_is_open(world.listener));
+    CHECK_RECEIVED(waiting, "RESET");
+    loop_settle_at(world.now_ns + TIMEOUT);
+    CHECK_RECEIVED(served, "slow-close EOF");
+    ck_assert(!connections_remain());
+}
+END_TEST
+
 void add_shutdown_tests(Suite *suite)
 {
     TCase *tests = world_case(suite, "draining connections");
@@ -344,5 +380,7 @@ void add_shutdown_tests(Suite *suite)
     tcase_add_test(tests, drain_uses_the_descriptor_of_an_idle_connection);
     tcase_add_test(tests, drain_does_not_wait_for_the_end_of_a_pause);
     tcase_add_test(tests, drain_accepts_when_a_connection_closes);
+    tcase_add_test(tests, drain_accepts_though_the_listener_cannot_be_watched);
     tcase_add_test(tests, drain_gives_up_after_the_timeout);
+    tcase_add_test(tests, drain_gives_up_though_the_listener_cannot_be_watched);
 }
