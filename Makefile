@@ -139,8 +139,8 @@ $(BUILD)/probe: $(OBJ)/tests/probe.o
 $(BUILD)/hold $(BUILD)/floor $(BUILD)/cpu: $(BUILD)/%: $(OBJ)/tests/bench/%.o
 $(BUILD)/hostile: $(OBJ)/tests/stress/hostile.o
 $(BUILD)/trigger $(BUILD)/early: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
-$(BUILD)/check_http: $(OBJ)/tests/unit/check_http.o
-$(BUILD)/check_connections: $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/check_http.c,$(wildcard tests/unit/*.c)))
+$(BUILD)/check_http: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*http*.c))
+$(BUILD)/check_connections: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*connections*.c) tests/unit/world.c)
 $(BUILD)/check_stages: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/stages/*.c))
 
 $(BUILD)/02-threaded: LIBRARIES = -pthread
