@@ -116,6 +116,7 @@ static void resume_accepting(void)
 {
     all.acceptable = all.watch(all.listener, WANT_NOTHING, WANT_READ);
     all.resume_ns = all.acceptable ? NEVER : all.now_ns + NET_PAUSE_NS;
+    all.acceptable |= all.draining; /* a drain accepts without waiting for an event */
 }
 
 static void stop_accepting(void)
