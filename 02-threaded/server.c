@@ -56,9 +56,13 @@ static bool hang_up_idle(void)
     return any;
 }
 
-/* Out of descriptors, threads or memory: sleep a little, in the hope that a thread ends. Return false
- * to give up: the server has been told to stop, and no thread is left or it has taken too long. */
-static bool wait_for_resources(void)
+enum resource { DESCRIPTOR, THREAD }; /* memory runs out with either */
+
+/* Out of a resource: sleep a little, in the hope that a thread ends. Return false to give up: the
+ * server has been told to stop, and either it has taken too long, or no client is left whose end
+ * could help. A thread that has removed its client from the list still has its stack: then the
+ * list says nothing. */
+static bool wait_for(enum resource missing)
 {
     static int64_t give_up_ns;
     int64_t now_ns = clock_now_ns();
@@ -66,7 +70,7 @@ static bool wait_for_resources(void)
     if (stop_requested) {
         if (give_up_ns == 0)
             give_up_ns = now_ns + options.timeout_ns;
-        if (!hang_up_idle() || now_ns >= give_up_ns)
+        if ((!hang_up_idle() && missing == DESCRIPTOR) || now_ns >= give_up_ns)
             return false;
     }
     clock_sleep_until(now_ns + NET_RETRY_NS);
@@ -116,12 +120,12 @@ int main(int argc, char **argv)
         if (fd < 0) {
             if (errno == EAGAIN) /* told to stop, and the backlog is empty */
                 break;
-            if (!net_accept_again(errno) && !wait_for_resources())
+            if (!net_accept_again(errno) && !wait_for(DESCRIPTOR))
                 break;
             continue;
         }
         while (!start_thread(fd, &detached))
-            if (!wait_for_resources()) {
+            if (!wait_for(THREAD)) {
                 close(fd);
                 break;
             }
