@@ -23,7 +23,7 @@ C_FILES   = $(wildcard common/*.c 0*/*.c tests/*.c tests/*/*.c)
 H_FILES   = $(wildcard common/*.h tests/*/*.h)
 PY_FILES  = $(wildcard tests/*.py tests/*/*.py)
 
-$(if $(word 2,$(BUILD)),$(error BUILD=$(BUILD): make cannot build in a folder with a blank in its name))
+$(if $(filter-out 1,$(words $(BUILD))),$(error BUILD=$(BUILD): make wants a folder without a blank in its name))
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -32,7 +32,8 @@ need  = echo '\#include <$(1)>' | $(CC) -E -x c - >/dev/null 2>&1 || \
         { echo "$(2) is missing ($(1)). To install it: make deps" >&2; exit 1; }
 
 all: $(filter-out 06-libev,$(STAGES)) probe ## build the six servers and the measuring client
-	@if echo '#include <ev.h>' | $(CC) -E -x c - >/dev/null 2>&1; then $(MAKE) --no-print-directory 06-libev; \
+	@if echo 'int main(void) { return 0; }' | $(CC) -include ev.h -x c - -lev -o /dev/null 2>/dev/null; \
+	then $(MAKE) --no-print-directory 06-libev; \
 	else echo "06-libev is not built: libev-dev is missing. To install it: make deps" >&2; fi
 
 programs: $(PROGRAMS) ## build these and all test programs
@@ -130,9 +131,12 @@ $(OBJ)/%.o: %.c $(BUILD)/flags
 	$(call quiet,CC $*.o)$(CC) $(FLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 # When the compiler or a flag changes, everything is built again.
+built_with = { $(CC) --version | head -n 1; echo '$(CC) $(FLAGS) $(CFLAGS) $(LINK)'; }
 $(BUILD)/flags: force
+	@command -v $(firstword $(CC)) >/dev/null || \
+	{ echo "$(firstword $(CC)) is missing. To install it: make deps" >&2; exit 1; }
 	@mkdir -p $(BUILD)
-	@echo '$(CC) $(FLAGS) $(CFLAGS) $(LINK)' | cmp -s - $@ || echo '$(CC) $(FLAGS) $(CFLAGS) $(LINK)' >$@
+	@$(built_with) | cmp -s - $@ || $(built_with) >$@
 
 $(STAGES:%=$(BUILD)/%): $(BUILD)/%: $(OBJ)/%/server.o
 $(BUILD)/probe: $(OBJ)/tests/probe.o
@@ -181,9 +185,9 @@ $(FUZZERS): $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard common/*.[ch])
 	$(call quiet,LINK $@)clang $(filter-out $(HARDENED),$(FLAGS)) -O1 -g -fsanitize=fuzzer,address,undefined \
 	  -fno-sanitize-recover=all $< $(filter-out common/connections.c,$(wildcard common/*.c)) -o $@
 
-# Packages first, when both are asked for.
+# With make -j, too, packages are installed before anything is built.
 ifneq ($(filter deps,$(MAKECMDGOALS)),)
-$(BUILD)/flags: | deps
+$(BUILD)/flags need-ev.h need-check.h: | deps
 endif
 
 -include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d)

@@ -75,9 +75,12 @@ static void take_slot(void)
         ;
 }
 
-/* Out of descriptors, threads or memory: sleep a little, so that a thread may end. Return false to
- * give up: the server is to stop, and no client is left or this has lasted too long. */
-static bool wait_for_resources(void)
+enum resource { DESCRIPTOR, THREAD }; /* memory runs out with either */
+
+/* Out of a resource: sleep a little, so that a thread may end. Return false to give up: the server
+ * is to stop, and this has lasted too long, or no client is left whose end could help. (A thread
+ * that has removed its client from the list still has its stack, so with threads wait longer.) */
+static bool wait_for(enum resource missing)
 {
     static int64_t give_up_ns;
     int64_t now_ns = clock_now_ns();
@@ -85,7 +88,7 @@ static bool wait_for_resources(void)
     if (stop_requested) {
         if (give_up_ns == 0)
             give_up_ns = now_ns + options.timeout_ns;
-        if (!hang_up_idle() || now_ns >= give_up_ns)
+        if ((!hang_up_idle() && missing == DESCRIPTOR) || now_ns >= give_up_ns)
             return false;
     }
     clock_sleep_until(now_ns + NET_RETRY_NS);
@@ -138,12 +141,12 @@ int main(int argc, char **argv)
             free_slot();
             if (errno == EAGAIN) /* told to stop, and the backlog is empty */
                 break;
-            if (!net_accept_again(errno) && !wait_for_resources())
+            if (!net_accept_again(errno) && !wait_for(DESCRIPTOR))
                 break;
             continue;
         }
         while (!start_thread(fd, &detached))
-            if (!wait_for_resources()) {
+            if (!wait_for(THREAD)) {
                 close(fd);
                 free_slot();
                 break;

@@ -34,6 +34,12 @@ static _Noreturn void refuse(const char *option, const char *value, const char *
     exit(2);
 }
 
+static _Noreturn void reject(const char *argument, const char *reason)
+{
+    fprintf(stderr, "%s: %s: %s (see --help)\n", program_invocation_short_name, argument, reason);
+    exit(2);
+}
+
 /* strtod alone would accept "", " 1", "1x", "inf" and "0x10". */
 static int64_t parse_seconds(const char *option, const char *value, int64_t least_ns)
 {
@@ -129,8 +135,6 @@ static void set(struct options *o, int option, const char *value)
     case VERSION_:
         printf("%s %s\n", o->name, VERSION);
         exit(fflush(stdout) == 0 ? 0 : 1);
-    default: /* unknown: getopt_long has said so */
-        exit(2);
     }
 }
 
@@ -155,12 +159,16 @@ struct options options_parse(int argc, char **argv, const char *name)
                         .timeout_ns = 10 * NS_PER_S,
                         .workers = 1};
 
-    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;)
+    /* "+" stops at the first argument that is not an option, so that argv[at] is always the option
+     * in question. ":" leaves the messages to us: each C library has its own. */
+    for (int option, at = optind; (option = getopt_long(argc, argv, "+:", known, NULL)) != -1;
+         at = optind) {
+        if (option == '?' || option == ':')
+            reject(argv[at], option == ':' ? "a value is missing" : "no such option");
         set(&o, option, optarg);
-    if (optind < argc) {
-        fprintf(stderr, "%s: unexpected argument '%s'\n", name, argv[optind]);
-        exit(2);
     }
+    if (optind < argc)
+        reject(argv[optind], "unexpected argument");
     if (o.threads > 0)
         check_threads(&o);
     return o;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# deps.sh PACKAGE...: installs those Debian or Ubuntu packages that are not there yet.
+# deps.sh PACKAGE...: install those of these Debian or Ubuntu packages that are missing.
 set -eu
 
 if ! command -v apt-get >/dev/null; then
@@ -17,6 +17,10 @@ done
 
 sudo=
 [ "$(id -u)" -eq 0 ] || sudo=sudo
+if [ -n "$sudo" ] && ! command -v sudo >/dev/null; then
+    echo "There is no sudo. As root: apt-get install$missing" >&2
+    exit 1
+fi
 echo "Installing:$missing"
 export DEBIAN_FRONTEND=noninteractive
 $sudo apt-get -q update
