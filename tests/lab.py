@@ -212,10 +212,11 @@ class Server:
 
 # ---- the measuring client
 
-def probe(url, *shots, timeout=30, watch=None):
+def probe(url, *shots, timeout=30, watch=None, ports=False):
     """Send requests (shots: see build/probe --help); return a dictionary for each, with took_ms beside
-    the columns of the probe (None: no answer). Call watch now and then meanwhile."""
-    client = start([BUILD / "probe", "--tsv", "--timeout", timeout, url, *shots],
+    the columns of the probe (None: no answer). Call watch now and then meanwhile. With ports, a row also
+    has the client's port and epoch, the moment of its start in seconds since 1970 (see --ports)."""
+    client = start([BUILD / "probe", "--tsv", *(["--ports"] if ports else []), "--timeout", timeout, url, *shots],
                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while True:
         try:

@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -61,7 +62,8 @@ struct request {
     size_t sent;
     int fd;
     int error;
-    unsigned head; /* bytes of it */
+    unsigned head;  /* bytes of it */
+    in_port_t port; /* the local one; 0 unless with_ports */
     short status;
     unsigned char state;
     bool chunked;
@@ -72,6 +74,7 @@ struct request {
 static int epoll;
 static int64_t timeout_ns = 30 * NS_PER_S;
 static unsigned sources, next_source;
+static bool with_ports;
 static long over;
 
 static _Noreturn void refuse(const char *what, const char *value, const char *wanted)
@@ -120,6 +123,19 @@ static int dial(struct request *r)
     return epoll_ctl(epoll, EPOLL_CTL_ADD, r->fd, &event) < 0 ? errno : 0;
 }
 
+static in_port_t local_port(int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } local = {0};
+
+    if (getsockname(fd, &local.any, &(socklen_t){sizeof local}) < 0)
+        return 0;
+    return ntohs(local.any.sa_family == AF_INET6 ? local.in6.sin6_port : local.in.sin_port);
+}
+
 /* A name may have several addresses (localhost: ::1 and 127.0.0.1), with a server on one. */
 static void connect_to(struct request *r, const struct addrinfo *address)
 {
@@ -133,6 +149,8 @@ static void connect_to(struct request *r, const struct addrinfo *address)
         if (r->fd >= 0)
             close(r->fd);
     }
+    if (with_ports)
+        r->port = local_port(r->fd);
 }
 
 static void send_text(struct request *r)
@@ -444,9 +462,20 @@ static void print_moment(int64_t moment_ns, int64_t zero_ns)
         printf("%.3f\t", to_ms(moment_ns - zero_ns));
 }
 
+/* Seconds since 1970, as strace -ttt prints them. */
+static void print_epoch(int64_t moment_ns)
+{
+    struct timespec real;
+
+    clock_gettime(CLOCK_REALTIME, &real);
+    int64_t ns = real.tv_sec * NS_PER_S + real.tv_nsec - clock_now_ns() + moment_ns;
+    printf("\t%lld.%06d", (long long)(ns / NS_PER_S), (int)(ns % NS_PER_S / 1000));
+}
+
 static void print_all(const struct request *requests, long count, int64_t zero_ns)
 {
-    printf("request\tpath\tstart_ms\tconnected_ms\tsent_ms\tfirst_ms\tdone_ms\tstatus\tbody\n");
+    printf("request\tpath\tstart_ms\tconnected_ms\tsent_ms\tfirst_ms\tdone_ms\tstatus\tbody%s\n",
+           with_ports ? "\tport\tepoch" : "");
     for (long i = 0; i < count; i++) {
         const struct request *r = &requests[i];
         printf("%ld\t%s\t", i + 1, r->shot->path);
@@ -455,8 +484,13 @@ static void print_all(const struct request *requests, long count, int64_t zero_n
         print_moment(r->sent_ns, zero_ns);
         print_moment(r->first_ns, zero_ns);
         print_moment(r->done_ns, zero_ns);
-        printf("%s\t%.*s\n", result(r->error, r->status), r->body > 0 ? r->body : 1,
+        printf("%s\t%.*s", result(r->error, r->status), r->body > 0 ? r->body : 1,
                r->body > 0 ? r->text : "-");
+        if (with_ports) {
+            printf("\t%d", r->port);
+            print_epoch(r->start_ns);
+        }
+        printf("\n");
     }
 }
 
@@ -630,17 +664,22 @@ static const char usage[] =
     "  --timeout SECONDS  how long a request may take, fractions allowed (30)\n"
     "  --sources N        connect from 127.0.0.1 to 127.0.0.N in turn, since an address\n"
     "                     has about 28000 ports; for a URL in 127.0.0.0/8\n"
+    "  --tsv              tab-separated values, for programs\n"
+    "  --ports            with --tsv: also each request's local port, and the time when\n"
+    "                     it started, in seconds since 1970\n"
     "  --summary          one line for all; its times count from each request's start\n"
     "  --help\n\n"
     "Exit status: 0 if every answer had status 200, 1 if not, 2 for a bad command line.\n";
 
 int main(int argc, char **argv)
 {
-    enum { TIMEOUT, SOURCES, SUMMARY, HELP };
+    enum { TIMEOUT, SOURCES, SUMMARY, TSV, PORTS, HELP };
     static const struct option known[] = {
         {"timeout", required_argument, NULL, TIMEOUT},
         {"sources", required_argument, NULL, SOURCES},
         {"summary", no_argument, NULL, SUMMARY},
+        {"tsv", no_argument, NULL, TSV},
+        {"ports", no_argument, NULL, PORTS},
         {"help", no_argument, NULL, HELP},
         {0},
     };
@@ -664,6 +703,11 @@ int main(int argc, char **argv)
             break;
         case SUMMARY:
             summary = true;
+            break;
+        case TSV:
+            break;
+        case PORTS:
+            with_ports = true;
             break;
         case HELP:
             printf(usage, program_invocation_short_name);
