@@ -42,7 +42,7 @@ programs: $(PROGRAMS) ## build these and all test programs
 $(PROGRAMS): %: $(BUILD)/%
 
 latency: all ## the experiment: which stage lets /fast wait behind /slow?
-	@BUILD=$(BUILD) tests/latency.sh
+	@BUILD=$(BUILD) tests/latency.py
 
 test: all $(CHECKS) ## run all tests
 	@tests/run.sh $(CHECKS:%=$(BUILD)/%)

@@ -5,14 +5,19 @@ A tool is a module with a main(arguments) that returns its exit status, and ends
     if __name__ == "__main__":
         lab.run(main)
 
-However it ends, by itself or by SIGINT, SIGTERM, SIGHUP or a closed terminal, every process that it
-started with start() or Server() has ended before it does, and scratch() is removed.
+However such a tool ends, by itself or by SIGINT, SIGTERM, SIGHUP or a closed terminal, at any moment: all
+processes that it started, and those that they started, end before it does, and scratch() is removed. A
+signal ends it without an exception, so that its own "finally" and "with" blocks are not run to the end.
 """
-import contextlib
+import argparse
 import ctypes
+import errno
+import itertools
+import math
 import os
 import pathlib
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -24,63 +29,131 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / os.environ.get("BUILD", "build")
 STAGES = ["01-blocking", "02-threaded", "03-select", "04-poll", "05-epoll", "06-libev"]
 
-_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
-_PR_SET_PDEATHSIG = 1
+_SIGNALS = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 _libc = ctypes.CDLL(None, use_errno=True)
-_running = []  # processes, in the order in which they were started
+_pid = None        # of the tool
+_strangers = []    # children that the tool had before it started any
+_interrupted = False
 _scratch = None
 
 
 class Failed(Exception):
-    """What was asked for cannot be done, or did not come out: one line that says why."""
+    """The tool cannot do what it was asked to, or a program let it down: one line that says why.
+    details are lines that such a program wrote to stderr."""
+
+    def __init__(self, reason, details=""):
+        super().__init__(reason)
+        self.details = [line.rstrip() for line in details.strip().splitlines()[:5]]
 
 
 # ---- a tool
 
 def run(main):
     """Run a tool, and exit with the status that main(arguments) returns."""
+    global _pid, _strangers
+    _pid = os.getpid()
+    _strangers = children(_pid)
+    # A process whose parent has died becomes our child, not that of init, so that clean_up finds it.
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for number in _SIGNALS:
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell that started us in the background
+            signal.signal(number, _interrupt)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     try:
-        status = main(sys.argv[1:])
-        sys.stdout.flush()
-    except Failed as failure:
-        print(f"{tool()}: {failure}", file=sys.stderr)
-        status = 1
-    except BrokenPipeError:  # nobody reads our output any more
-        sys.stdout = open(os.devnull, "w")
-        status = 128 + signal.SIGPIPE
+        status = _call(main)
     finally:
         clean_up()
     sys.exit(status)
 
 
+def _call(main):
+    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stderr = sys.stderr or open(os.devnull, "w")
+    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
+    try:
+        try:
+            return main(sys.argv[1:])
+        except Failed as failure:
+            print(f"{tool()}: {failure}", *failure.details, sep="\n    ", file=sys.stderr)
+            return 1
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        _drop_output()  # nobody reads it: the pipe or the terminal is closed
+        return 128 + signal.SIGPIPE
+
+
+def _drop_output():
+    """Let Python flush what is left of the output, and succeed."""
+    for stream in sys.stdout, sys.stderr:
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def tool():
+    """Return the name of the tool, for its messages."""
     return pathlib.Path(sys.argv[0]).name
 
 
 def _interrupt(number, _frame):
-    for other in _SIGNALS:  # one is enough: the next must not interrupt clean_up
-        signal.signal(other, signal.SIG_IGN)
-    raise SystemExit(128 + number)
+    """Clean up and exit, right here in the handler: an exception could be lost on its way to run(), or strike
+    while clean_up is at work. A second signal kills what the first one has only asked to stop."""
+    global _interrupted
+    try:
+        if os.getpid() == _pid:  # not between fork and exec
+            patience, _interrupted = 0 if _interrupted else 1, True
+            clean_up(patience)
+    finally:
+        os._exit(128 + number)
 
 
-def clean_up():
-    """End what still runs, the last started first, and remove the files."""
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    for process in reversed(_running[:]):
-        stop(process, patience=1)
-    if _scratch:
-        shutil.rmtree(_scratch, ignore_errors=True)
+def clean_up(patience=1):
+    """End all processes that descend from this one, and remove the scratch folder. Kill processes that still
+    run after patience, in seconds."""
+    deadline = time.monotonic() + patience
+    told = set()
+    while True:
+        running = [pid for pid in children(os.getpid()) if pid not in _strangers and not _reap(pid)]
+        late = time.monotonic() - deadline
+        if not running or late > 5:  # even a killed process stays while the kernel is busy for it
+            break
+        for pid in running:
+            if late >= 0:
+                _kill(pid, signal.SIGKILL)
+            elif pid not in told:
+                _kill(pid, signal.SIGTERM)
+                _kill(pid, signal.SIGCONT)  # a stopped process does not notice SIGTERM
+                told.add(pid)
+        time.sleep(0.005)
+    if _scratch:  # a thread of ours may still be writing there
+        wait_until(lambda: shutil.rmtree(_scratch, ignore_errors=True) or not _scratch.exists(), patience=1)
+
+
+def _kill(pid, number):
+    try:
+        os.kill(pid, number)
+    except OSError:  # a thread of ours has just reaped it, or it belongs to another user (sudo)
+        pass
+
+
+def _reap(pid):
+    """Return whether a child has ended. The kernel does not reuse its number before that."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
 
 
 def scratch():
-    """A folder for temporary files."""
+    """Return a folder for temporary files."""
     global _scratch
     if _scratch is None:
-        with _signals_blocked():
-            _scratch = pathlib.Path(tempfile.mkdtemp(prefix="lab-"))
+        # The name is known to clean_up before the folder exists.
+        _scratch = pathlib.Path(tempfile.gettempdir(), f"lab-{secrets.token_hex(8)}")
+        _scratch.mkdir(mode=0o700)
     return _scratch
 
 
@@ -90,96 +163,157 @@ def need(command, target):
         raise Failed(f"{command} is missing. To install it: make {target}")
 
 
+def built(name):
+    """Return the path of a program in the build folder. Fail if it is not there, and say how to build it."""
+    program = BUILD / name
+    if not os.access(program, os.X_OK):
+        folder = f"BUILD={os.environ['BUILD']} " if "BUILD" in os.environ else ""
+        packages = "deps " if name == "06-libev" else ""
+        raise Failed(f"{name} is not built. To build it: make {folder}{packages}{name}")
+    return program
+
+
+# ---- its command line
+
+class Parser(argparse.ArgumentParser):
+    """A command line. If it is wrong: one line that names the option and its value, and exit status 2."""
+
+    def __init__(self, **arguments):
+        super().__init__(allow_abbrev=False, add_help=False,
+                         formatter_class=argparse.RawDescriptionHelpFormatter, **arguments)
+
+    def parse_args(self, args, namespace=None):
+        self.add_argument("--help", action="help", help="print this text")
+        for word in itertools.takewhile(lambda word: word != "--", args):
+            if re.match("--?[a-z]", word) and word.partition("=")[0] not in self._option_string_actions:
+                self.error(f"{word}: no such option; see --help")
+        return self.parse_intermixed_args(args, namespace)
+
+    def error(self, message):
+        for pattern, replacement in [
+                (r"^argument (-\S+): expected .*", r"\1 wants a value"),
+                (r"^argument (-\S+): ", r"\1 "),
+                (r"^argument [^:]*: ", ""),
+                (r"invalid choice: '(.*)' \(choose from (.*)\)", r"\1: want one of \2")]:
+            message = re.sub(pattern, replacement, message)
+        self.exit(2, f"{tool()}: {message}\n")
+
+
+def seconds(least, most):
+    """Return a type for an argument: seconds, such as 0.5."""
+    def parse(text):
+        if re.fullmatch(r"\d+\.?\d*|\.\d+", text, re.ASCII) and least <= float(text) <= most:
+            return float(text)
+        raise argparse.ArgumentTypeError(f"{text}: want seconds, from {least:g} to {most:g}")
+    return parse
+
+
+def whole_number(least, most):
+    """Return a type for an argument: a whole number."""
+    def parse(text):
+        if re.fullmatch(r"[1-9]\d{0,17}|0", text, re.ASCII) and least <= int(text) <= most:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"{text}: want a number from {least} to {most}")
+    return parse
+
+
 # ---- processes
 
-@contextlib.contextmanager
-def _signals_blocked():
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield before
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def start(command, **popen_arguments):
-    """Start a process that does not outlive this one; return its Popen."""
+def start(command, dies_by=signal.SIGKILL, **popen_arguments):
+    """Start a process, in a session of its own, that does not outlive this one; return its Popen. If this
+    process is killed, the kernel sends dies_by to the other: SIGTERM lets a server stop its own workers.
+    (The kernel does so when the *thread* ends that called start.)"""
     parent = os.getpid()
-    # A signal between fork and the line that remembers the child would lose it.
-    with _signals_blocked() as before:
-        def in_child():
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != parent:
-                os._exit(1)
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-        process = subprocess.Popen([str(word) for word in command], preexec_fn=in_child, **popen_arguments)
-        _running.append(process)
-    return process
+    def in_child():
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        _libc.prctl(_PR_SET_PDEATHSIG, dies_by, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    command = [str(word) for word in command]
+    try:
+        return subprocess.Popen(command, preexec_fn=in_child, start_new_session=True, **popen_arguments)
+    except OSError as error:
+        raise Failed(f"cannot start {command[0]}: {error.strerror}") from None
 
 
 def stop(process, patience=5):
-    """Ask a process to stop; kill it if it takes longer than patience, in seconds. Return its exit status."""
+    """Ask a process to stop. If it takes longer than patience, in seconds, kill it and all in its group.
+    Return its exit status."""
     if process.poll() is None:
         process.terminate()
     try:
         process.wait(patience)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    if process in _running:
-        _running.remove(process)
     return process.returncode
 
 
+def finish(process, watch=None):
+    """Wait until a process ends, and call watch now and then. Return what it has written to its pipes."""
+    while True:
+        try:
+            return process.communicate(timeout=0.05)
+        except subprocess.TimeoutExpired:
+            if watch:
+                watch()
+
+
+def children(pid):
+    """Return the pids of the children of a process, those included that have ended and are not reaped yet."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and stat(entry)[1] == str(pid):
+                found.append(int(entry))
+        except OSError:  # it has ended meanwhile
+            pass
+    return found
+
+
+def family(pid):
+    """Return the pids of a process and of all its descendants."""
+    return [pid, *(member for child in children(pid) for member in family(child))]
+
+
+def stat(pid):
+    """Return the fields of /proc/PID/stat from the third on, which is the state (proc(5))."""
+    return pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+
+
 def ending(status):
-    """How a process ended, in words."""
+    """Return in words how a process ended."""
     return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
 
 
-def wait_until(condition, patience=10, step=0.02):
-    """Call condition until it returns something true, and return that; None after patience, in seconds."""
+def wait_until(condition, patience=10, step=0.02, watch=None):
+    """Call condition until it returns something true, and return that; None after patience, in seconds.
+    Call watch between two tries."""
     deadline = time.monotonic() + patience
     while True:
         result = condition()
         if result or time.monotonic() >= deadline:
             return result or None
+        if watch:
+            watch()
         time.sleep(step)
 
 
-class Server:
-    """A stage, or another program that says "listening on URL" on stdout, and what /proc says of it."""
+class Program:
+    """A process whose output is kept."""
 
-    def __init__(self, name, *options, program=None, **popen_arguments):
-        self.name = name
-        program = pathlib.Path(program or BUILD / name)
-        if not program.exists():
-            raise Failed(f"{name} is not built: make {name}")
-        self.out, self.err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
-        self.process = start([program, "--port", "0", *options], stdout=self.out, stderr=self.err, **popen_arguments)
+    def __init__(self, command, **popen_arguments):
+        self._out = open(os.memfd_create("stdout"), "rb", buffering=0)
+        self._err = open(os.memfd_create("stderr"), "rb", buffering=0)
+        self.process = start(command, stdout=self._out, stderr=self._err, **popen_arguments)
         self.pid = self.process.pid
-        self.url = self._wait_for_url()
-
-    def _wait_for_url(self, patience=10):
-        def announced():
-            return re.search(r"listening on (http://\S+)\n", self.output()) or not self.alive
-
-        found = wait_until(announced, patience)
-        if isinstance(found, re.Match):
-            return found[1]
-        reason = (f"did not start ({ending(self.process.returncode)}): {self.messages().strip()}" if found else
-                  f"did not say within {patience} s where it listens")
-        self.stop()
-        raise Failed(f"{self.name}: {reason}")
 
     @property
     def alive(self):
         return self.process.poll() is None
-
-    @property
-    def port(self):
-        return int(self.url.rsplit(":", 1)[1].rstrip("/"))
 
     @property
     def threads(self):
@@ -189,18 +323,21 @@ class Server:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    @property
+    def cpu_seconds(self):
+        """The CPU time that it has used so far."""
+        return sum(map(int, stat(self.pid)[11:13])) / os.sysconf("SC_CLK_TCK")
+
     def output(self):
-        """What it has written to stdout so far."""
-        self.out.seek(0)
-        return self.out.read()
+        """Return what it has written to stdout so far."""
+        return _contents(self._out)
 
     def messages(self):
-        """What it has written to stderr so far."""
-        self.err.seek(0)
-        return self.err.read()
+        """Return what it has written to stderr so far."""
+        return _contents(self._err)
 
     def stop(self, patience=5):
-        """Graceful at first. Return the exit status."""
+        """Stop it, gracefully at first. Return its exit status."""
         return stop(self.process, patience)
 
     def __enter__(self):
@@ -210,24 +347,58 @@ class Server:
         self.stop(patience=1)
 
 
+def _contents(file):
+    """Read a file from its start, and leave its offset alone: the process that writes to it shares that."""
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
+
+
+class Server(Program):
+    """A stage, or another program that says "listening on URL" on stdout.
+
+    under is a command that runs the program, such as valgrind and its options. Call watch while the server
+    starts. With wait=False, the caller waits for listening()."""
+
+    def __init__(self, name, *options, program=None, under=(), wait=True, watch=None, **popen_arguments):
+        self.name = name
+        self.url = None
+        super().__init__([*under, program or built(name), "--port", "0", *options], **popen_arguments)
+        if wait and not wait_until(self.listening, watch=watch):
+            self.stop(patience=1)
+            raise Failed(f"{name} did not say within 10 s where it listens", self.messages())
+
+    def listening(self):
+        """Return whether it has said where it listens; url is then set. Fail if it has ended instead."""
+        ended = not self.alive
+        found = re.search(r"listening on (http://\S+)\n", self.output())
+        if found:
+            self.url = found[1]
+        elif ended:
+            raise Failed(f"{self.name} did not start ({ending(self.process.returncode)})", self.messages())
+        return found is not None
+
+    @property
+    def port(self):
+        return int(self.url.rsplit(":", 1)[1].rstrip("/"))
+
+
 # ---- the measuring client
 
-def probe(url, *shots, timeout=30, watch=None):
+def probe(url, *shots, timeout=30, watch=None, ports=False):
     """Send requests (shots: see build/probe --help); return a dictionary for each, with took_ms beside
-    the columns of the probe (None: no answer). Call watch now and then meanwhile."""
-    client = start([BUILD / "probe", "--tsv", "--timeout", timeout, url, *shots],
+    the columns of the probe (None: no answer). Call watch now and then meanwhile. With ports, a row also
+    has the client's port and epoch, the moment of its start in seconds since 1970 (see --ports)."""
+    options = ["--tsv", *(["--ports"] if ports else []), "--timeout", timeout]
+    client = start([built("probe"), *options, url, *shots],
                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while True:
-        try:
-            out, err = client.communicate(timeout=0.05)
-            break
-        except subprocess.TimeoutExpired:
-            if watch:
-                watch()
-    stop(client)
-    if client.returncode == 2 or not out:
-        raise Failed(f"cannot ask {url}: {err.strip()}")
-    header, *lines = out.splitlines()
+    out, err = finish(client, watch)
+    if client.returncode not in (0, 1) or not out:
+        raise Failed(f"cannot ask {url}", err or ending(client.returncode))
+    return probe_rows(out)
+
+
+def probe_rows(output):
+    """Return a dictionary for each request in the output of probe --tsv."""
+    header, *lines = output.splitlines() or [""]
     rows = [dict(zip(header.split("\t"), line.split("\t"))) for line in lines]
     for row in rows:
         row["took_ms"] = float(row["done_ms"]) - float(row["start_ms"]) if row["done_ms"] != "-" else None
@@ -235,6 +406,29 @@ def probe(url, *shots, timeout=30, watch=None):
 
 
 # ---- what a person reads
+
+class Progress:
+    """A line that says what is being waited for. While tick() is called (it is a watch), the line also says
+    every four seconds for how long."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __enter__(self):
+        self.start = time.monotonic()
+        self.said = 0
+        print(self.text, end="", flush=True)
+        return self
+
+    def tick(self):
+        waited = math.floor(time.monotonic() - self.start)
+        if waited >= self.said + 4:
+            self.said = waited
+            print(f" {waited} s ...", end="", flush=True)
+
+    def __exit__(self, *_):
+        print(flush=True)
+
 
 def _colored(text, code):
     plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM", "dumb") == "dumb"
@@ -250,5 +444,5 @@ def bad(text):
 
 
 def span(ms):
-    """A duration for people: 0.3 ms, 1.002 s."""
+    """Return a duration as a person reads it: 0.3 ms, 1.002 s."""
     return f"{ms:.1f} ms" if ms < 100 else f"{ms / 1000:.3f} s"

@@ -1,9 +1,10 @@
-/* The measuring client: sends requests at given moments, each on a connection of its own, and tells
- * what became of each, and when. One thread and one epoll loop for all; a request is a small struct
- * and a descriptor, so tens of thousands may be under way at once. */
+/* The measuring client: it sends requests at given moments, each on a connection of its own, and
+ * reports how each one ended, and when. One thread with one epoll loop sends them all; a request is
+ * a small struct and a descriptor, so tens of thousands may be under way simultaneously. */
 #include "common/clock.h"
 #include "common/util.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -16,16 +17,17 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
     BATCH = 64,       /* events, and starts, in a turn of the loop: neither may starve the other */
     MOST = 1000000,   /* requests */
     BODY_KEPT = 40,   /* bytes of the body that are shown */
-    HEAD_MAX = 65536, /* a longer head is none */
+    HEAD_MAX = 65536, /* a server that sends a longer head does not speak HTTP */
 };
 
-/* What stands in error besides 0 and the values of errno. */
+/* Values of request.error besides 0 and those of errno. */
 enum { NO_ANSWER = -1, NOT_HTTP = -2, CLOSED_EARLY = -3 };
 
 enum state {
@@ -33,18 +35,18 @@ enum state {
     SENDING,
     STATUS_LINE,
     FIELDS,
-    BODY,         /* as long as Content-Length says */
-    BODY_TO_END,  /* as long as the server sends */
-    CHUNK_SIZE,   /* its digits */
-    CHUNK_LINE,   /* what follows the digits, up to the line's end */
-    CHUNK,        /* its bytes */
-    CHUNK_END,    /* the line end behind them */
-    TRAILER_LINE, /* behind the last chunk: a line, at its start */
-    TRAILER,      /* and inside */
+    BODY,         /* its length is known from Content-Length */
+    BODY_TO_END,  /* it ends when the server closes */
+    CHUNK_SIZE,   /* the digits */
+    CHUNK_LINE,   /* the rest of the line with the digits */
+    CHUNK,        /* the bytes */
+    CHUNK_END,    /* the line end after the bytes */
+    TRAILER_LINE, /* after the last chunk, at the start of a line */
+    TRAILER,      /* after the last chunk, inside a line */
     OVER,
 };
 
-/* An argument of the command line: count requests of the same text at the same moment. */
+/* An argument of the command line: count requests with the same text, at the same moment. */
 struct shot {
     const char *path;
     char *text;
@@ -55,24 +57,30 @@ struct shot {
 
 struct request {
     const struct shot *shot;
-    const struct addrinfo *address;                             /* the one that is tried */
+    const struct addrinfo *address;                             /* the one being tried */
     int64_t start_ns, connected_ns, sent_ns, first_ns, done_ns; /* 0: did not happen */
-    int64_t left; /* of the body or chunk; -1: unknown */
+    int64_t left; /* bytes of the body or chunk still to come; -1: unknown */
     size_t sent;
     int fd;
     int error;
-    unsigned head; /* bytes of it */
+    unsigned head;  /* bytes received of it */
+    in_port_t port; /* the local port; 0 unless --ports asks for it */
     short status;
     unsigned char state;
     bool chunked;
-    unsigned char line, body; /* bytes of it in text */
-    char text[64]; /* the line of the head that is under way; then the start of the body */
+    unsigned char line, body; /* bytes in text */
+    char text[64];            /* the current line of the head; later, the start of the body */
 };
 
+static struct {
+    int64_t timeout_ns;
+    unsigned sources; /* 0: the kernel chooses the address to connect from */
+    bool tsv, ports, summary;
+} options = {.timeout_ns = 30 * NS_PER_S};
+
 static int epoll;
-static int64_t timeout_ns = 30 * NS_PER_S;
-static unsigned sources, next_source;
-static long over;
+static unsigned next_source;
+static long over; /* requests that have ended */
 
 static _Noreturn void refuse(const char *what, const char *value, const char *wanted)
 {
@@ -80,13 +88,21 @@ static _Noreturn void refuse(const char *what, const char *value, const char *wa
     exit(2);
 }
 
-/* A number with nothing before or behind it, or -1. */
+/* Return the number that the whole text stands for, or -1. */
 static double number(const char *text)
 {
     char *end = NULL;
     double value = strspn(text, "0123456789.") == strlen(text) ? strtod(text, &end) : -1;
 
     return end == NULL || end == text || *end != '\0' ? -1 : value;
+}
+
+/* Return the number in the text if it is a whole one from least to most, or -1. */
+static long whole_number(const char *text, long least, long most)
+{
+    double value = strchr(text, '.') == NULL ? number(text) : -1;
+
+    return value < (double)least || value > (double)most ? -1 : (long)value;
 }
 
 static void finish(struct request *r, int error)
@@ -99,7 +115,7 @@ static void finish(struct request *r, int error)
     over++;
 }
 
-/* Returns 0 when the connection is under way, or the errno of what failed. */
+/* Start to connect. Return 0, or the errno of the call that failed. */
 static int dial(struct request *r)
 {
     struct sockaddr_in source = {.sin_family = AF_INET};
@@ -108,9 +124,9 @@ static int dial(struct request *r)
     r->fd = socket(r->address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (r->fd < 0)
         return errno;
-    if (sources > 0) {
-        source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + next_source++ % sources);
-        /* the port is chosen at connect, when it need be free for this destination alone */
+    if (options.sources > 0) {
+        source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + next_source++ % options.sources);
+        /* connect chooses the port: it need only be unused towards this destination */
         if (setsockopt(r->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int)) < 0 ||
             bind(r->fd, (struct sockaddr *)&source, sizeof source) < 0)
             return errno;
@@ -120,7 +136,21 @@ static int dial(struct request *r)
     return epoll_ctl(epoll, EPOLL_CTL_ADD, r->fd, &event) < 0 ? errno : 0;
 }
 
-/* A name may have several addresses (localhost: ::1 and 127.0.0.1), with a server on one. */
+static in_port_t local_port(int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } local = {0};
+
+    if (getsockname(fd, &local.any, &(socklen_t){sizeof local}) < 0)
+        return 0;
+    return ntohs(local.any.sa_family == AF_INET6 ? local.in6.sin6_port : local.in.sin_port);
+}
+
+/* Connect to address, or to one that follows it: a name may have several (localhost: ::1 and
+ * 127.0.0.1), and the server may listen on just one of them. */
 static void connect_to(struct request *r, const struct addrinfo *address)
 {
     int error;
@@ -133,6 +163,8 @@ static void connect_to(struct request *r, const struct addrinfo *address)
         if (r->fd >= 0)
             close(r->fd);
     }
+    if (options.ports)
+        r->port = local_port(r->fd);
 }
 
 static void send_text(struct request *r)
@@ -198,7 +230,7 @@ static enum outcome end_of_head(struct request *r)
 {
     int64_t left = r->left;
 
-    if (r->status < 200) { /* 100, 103: the answer is still to come */
+    if (r->status < 200) { /* 100, 103: the final response is still to come */
         r->state = STATUS_LINE;
         r->left = -1;
         r->chunked = false;
@@ -217,10 +249,10 @@ static enum outcome head_byte(struct request *r, char byte)
     if (++r->head > HEAD_MAX)
         return BAD;
     if (byte != '\n') {
-        /* garbage need not have a line end to wait for */
+        /* do not wait for a line end: garbage may have none */
         if (r->state == STATUS_LINE && r->line < 5 && byte != "HTTP/"[r->line])
             return BAD;
-        if (r->line < sizeof r->text - 1) /* no line that matters is longer */
+        if (r->line < sizeof r->text - 1) /* the lines that matter are shorter */
             r->text[r->line++] = byte;
         return MORE;
     }
@@ -240,7 +272,7 @@ static int hex_digit(char byte)
     return at == NULL ? -1 : (int)(at - digits);
 }
 
-/* A byte of a chunked body, but not of its chunks. */
+/* Parse a byte between the chunks of a body. */
 static enum outcome chunk_byte(struct request *r, char byte)
 {
     int digit = hex_digit(byte);
@@ -274,7 +306,7 @@ static enum outcome chunk_byte(struct request *r, char byte)
     }
 }
 
-/* Takes up to n bytes of a body or chunk; returns how many. */
+/* Take up to n bytes of a body or chunk. Return how many were taken. */
 static size_t take(struct request *r, const char *bytes, size_t n)
 {
     if ((int64_t)n > r->left)
@@ -314,7 +346,7 @@ static enum outcome parse(struct request *r, const char *bytes, size_t length)
 
 static void receive(struct request *r)
 {
-    static char bytes[65536]; /* of all requests: what matters of them is kept in the request */
+    static char bytes[65536]; /* shared by all requests: each keeps no more than its text */
     ssize_t n = recv(r->fd, bytes, sizeof bytes, 0);
     int64_t now_ns = clock_now_ns();
 
@@ -369,8 +401,8 @@ static int wait_ms(int64_t until_ns)
     return left_ns <= 0 ? 0 : (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS);
 }
 
-/* Runs all requests, given in the order of their moments. All may take equally long, so they time
- * out in the order of their starts. */
+/* Run all requests, given in the order of their moments. They all have the same time-out, so they
+ * also time out in this order. */
 static void run(struct request **requests, long count, const struct addrinfo *address,
                 int64_t zero_ns)
 {
@@ -387,14 +419,14 @@ static void run(struct request **requests, long count, const struct addrinfo *ad
         }
         int64_t now_ns = clock_now_ns();
         for (; oldest < started && (requests[oldest]->state == OVER ||
-                                    requests[oldest]->start_ns + timeout_ns <= now_ns);
+                                    requests[oldest]->start_ns + options.timeout_ns <= now_ns);
              oldest++)
             if (requests[oldest]->state != OVER)
                 finish(requests[oldest], NO_ANSWER);
 
-        int64_t until_ns = now_ns; /* unless something is still to come */
+        int64_t until_ns = now_ns; /* do not wait if nothing is still to come */
         if (oldest < started)
-            until_ns = requests[oldest]->start_ns + timeout_ns;
+            until_ns = requests[oldest]->start_ns + options.timeout_ns;
         if (started < count &&
             (oldest == started || zero_ns + requests[started]->shot->moment_ns < until_ns))
             until_ns = zero_ns + requests[started]->shot->moment_ns;
@@ -406,6 +438,7 @@ static void run(struct request **requests, long count, const struct addrinfo *ad
     }
 }
 
+/* Return in words how a request ended, or its status. */
 static const char *result(int error, int status)
 {
     static char text[64];
@@ -415,7 +448,7 @@ static const char *result(int error, int status)
         snprintf(text, sizeof text, "%d", status);
         return text;
     case NO_ANSWER:
-        snprintf(text, sizeof text, "no answer in %g s", (double)timeout_ns / NS_PER_S);
+        snprintf(text, sizeof text, "no answer in %g s", (double)options.timeout_ns / NS_PER_S);
         return text;
     case NOT_HTTP:
         return "not HTTP";
@@ -431,10 +464,86 @@ static const char *result(int error, int status)
     }
 }
 
+static bool succeeded(const struct request *r)
+{
+    return r->error == 0 && r->status == 200;
+}
+
 static double to_ms(int64_t ns)
 {
     return (double)ns / NS_PER_MS;
 }
+
+/* How long requests took, counted from the start of each: the one that was answered first, the one
+ * that was answered last, and figures of them all. */
+struct summary {
+    long count, ok;
+    int64_t first_ns, median_ns, last_ns, p99_ns, max_ns;
+};
+
+static int by_value(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Sum up the requests for path, or all if it is NULL. Only those with status 200 count for the
+ * times: a refusal comes quickly, but it is no answer. */
+static struct summary sum_up(const struct request *requests, long count, const char *path)
+{
+    struct summary sum = {0};
+    const struct request *first = NULL, *last = NULL;
+    int64_t *took_ns = calloc((size_t)count, sizeof *took_ns);
+
+    if (took_ns == NULL)
+        die("calloc:");
+    for (const struct request *r = requests; r < requests + count; r++) {
+        if (path != NULL && strcmp(r->shot->path, path) != 0)
+            continue;
+        sum.count++;
+        if (!succeeded(r))
+            continue;
+        took_ns[sum.ok++] = r->done_ns - r->start_ns;
+        if (first == NULL || r->done_ns < first->done_ns)
+            first = r;
+        if (last == NULL || r->done_ns > last->done_ns)
+            last = r;
+    }
+    if (first != NULL) {
+        qsort(took_ns, (size_t)sum.ok, sizeof *took_ns, by_value);
+        sum.first_ns = first->done_ns - first->start_ns;
+        sum.median_ns = took_ns[(sum.ok - 1) / 2];
+        sum.last_ns = last->done_ns - last->start_ns;
+        sum.p99_ns = took_ns[(sum.ok * 99 + 99) / 100 - 1];
+        sum.max_ns = took_ns[sum.ok - 1];
+    }
+    free(took_ns);
+    return sum;
+}
+
+/* Print to stderr why requests failed, each reason once. */
+static void print_reasons(const struct request *requests, long count)
+{
+    int64_t *reasons = calloc((size_t)count, sizeof *reasons);
+    long n = 0;
+
+    if (reasons == NULL)
+        die("calloc:");
+    for (const struct request *r = requests; r < requests + count; r++)
+        if (!succeeded(r))
+            reasons[n++] = r->error != 0 ? (int64_t)r->error * 1000 : r->status;
+    qsort(reasons, (size_t)n, sizeof *reasons, by_value);
+    for (long i = 0, next; i < n; i = next) {
+        for (next = i; next < n && reasons[next] == reasons[i];)
+            next++;
+        fprintf(stderr, "%s: %ld of %ld: %s\n", program_invocation_short_name, next - i, count,
+                result((int)(reasons[i] / 1000), (int)(reasons[i] % 1000)));
+    }
+    free(reasons);
+}
+
+/* ---- for programs: tab-separated values */
 
 static void print_moment(int64_t moment_ns, int64_t zero_ns)
 {
@@ -444,9 +553,11 @@ static void print_moment(int64_t moment_ns, int64_t zero_ns)
         printf("%.3f\t", to_ms(moment_ns - zero_ns));
 }
 
-static void print_all(const struct request *requests, long count, int64_t zero_ns)
+/* epoch_ns is the time at moment zero_ns, in nanoseconds since 1970. */
+static void print_tsv(const struct request *requests, long count, int64_t zero_ns, int64_t epoch_ns)
 {
-    printf("request\tpath\tstart_ms\tconnected_ms\tsent_ms\tfirst_ms\tdone_ms\tstatus\tbody\n");
+    printf("request\tpath\tstart_ms\tconnected_ms\tsent_ms\tfirst_ms\tdone_ms\tstatus\tbody%s\n",
+           options.ports ? "\tport\tepoch" : "");
     for (long i = 0; i < count; i++) {
         const struct request *r = &requests[i];
         printf("%ld\t%s\t", i + 1, r->shot->path);
@@ -455,108 +566,202 @@ static void print_all(const struct request *requests, long count, int64_t zero_n
         print_moment(r->sent_ns, zero_ns);
         print_moment(r->first_ns, zero_ns);
         print_moment(r->done_ns, zero_ns);
-        printf("%s\t%.*s\n", result(r->error, r->status), r->body > 0 ? r->body : 1,
+        printf("%s\t%.*s", result(r->error, r->status), r->body > 0 ? r->body : 1,
                r->body > 0 ? r->text : "-");
+        if (options.ports) {
+            int64_t us = (epoch_ns + r->start_ns - zero_ns) / 1000;
+            printf("\t%d\t%lld.%06d", r->port, (long long)(us / 1000000), (int)(us % 1000000));
+        }
+        printf("\n");
     }
 }
 
-static int by_value(const void *a, const void *b)
+static void print_tsv_summary(const struct request *requests, long count)
 {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    struct summary sum = sum_up(requests, count, NULL);
 
-    return (x > y) - (x < y);
-}
-
-/* Times of those with status 200 alone: a refusal is quick, but no answer. */
-static void print_summary(const struct request *requests, long count, long ok)
-{
-    int64_t *took_ns = calloc((size_t)count, sizeof *took_ns);
-    const struct request *first = NULL, *last = NULL;
-    long n = 0;
-
-    if (took_ns == NULL)
-        die("calloc:");
-    for (const struct request *r = requests; r < requests + count; r++) {
-        if (r->error != 0 || r->status != 200)
-            continue;
-        took_ns[n++] = r->done_ns - r->start_ns;
-        if (first == NULL || r->done_ns < first->done_ns)
-            first = r;
-        if (last == NULL || r->done_ns > last->done_ns)
-            last = r;
-    }
     printf("count\tok\tfailed\tfirst_done_ms\tmedian_ms\tlast_ms\tp99_ms\tmax_ms\n");
-    printf("%ld\t%ld\t%ld\t", count, ok, count - ok);
-    if (first == NULL) {
+    printf("%ld\t%ld\t%ld\t", count, sum.ok, count - sum.ok);
+    if (sum.ok == 0)
         printf("-\t-\t-\t-\t-\n");
-    } else {
-        qsort(took_ns, (size_t)n, sizeof *took_ns, by_value);
-        printf("%.3f\t%.3f\t%.3f\t%.3f\t%.3f\n", to_ms(first->done_ns - first->start_ns),
-               to_ms(took_ns[(n - 1) / 2]), to_ms(last->done_ns - last->start_ns),
-               to_ms(took_ns[(n * 99 + 99) / 100 - 1]), to_ms(took_ns[n - 1]));
-    }
-
-    n = 0; /* and why the others failed, each reason once */
-    for (const struct request *r = requests; r < requests + count; r++)
-        if (r->error != 0 || r->status != 200)
-            took_ns[n++] = r->error != 0 ? (int64_t)r->error * 1000 : r->status;
-    qsort(took_ns, (size_t)n, sizeof *took_ns, by_value);
-    for (long i = 0, next; i < n; i = next) {
-        for (next = i; next < n && took_ns[next] == took_ns[i];)
-            next++;
-        fprintf(stderr, "%s: %ld of %ld: %s\n", program_invocation_short_name, next - i, count,
-                result((int)(took_ns[i] / 1000), (int)(took_ns[i] % 1000)));
-    }
-    free(took_ns);
+    else
+        printf("%.3f\t%.3f\t%.3f\t%.3f\t%.3f\n", to_ms(sum.first_ns), to_ms(sum.median_ns),
+               to_ms(sum.last_ns), to_ms(sum.p99_ns), to_ms(sum.max_ns));
 }
 
-/* http://HOST[:PORT] -> what to connect to, and *host: what the Host line says. */
-static struct addrinfo *parse_url(const char *url, char **host)
+/* ---- for people: aligned tables */
+
+enum { COLUMNS = 8, CELL = 24 };
+
+struct table {
+    const char *titles[COLUMNS];
+    bool to_the_right[COLUMNS];
+    int widths[COLUMNS];
+    bool measuring; /* the widths are not known yet */
+};
+
+/* Make the columns wide enough for a row while measuring; after that, print it. */
+static void table_row(struct table *table, const char *const *cells)
 {
-    static const char wanted[] = "want http://HOST[:PORT], without a path";
+    for (int i = 0; i < COLUMNS && table->titles[i] != NULL; i++) {
+        bool last = i + 1 == COLUMNS || table->titles[i + 1] == NULL;
+        int width = table->widths[i], length = (int)strlen(cells[i]);
+        if (table->measuring)
+            table->widths[i] = length > width ? length : width;
+        else if (table->to_the_right[i])
+            printf("%*s%s", width, cells[i], last ? "\n" : "  ");
+        else
+            printf("%-*s%s", last ? 0 : width, cells[i], last ? "\n" : "  ");
+    }
+}
+
+/* Write a time in text as a person reads it: 0.3 ms, 1.002 s, or - if it is not known. */
+static const char *span(int64_t ns, bool known, char text[CELL])
+{
+    if (!known)
+        return "-";
+    if (ns < 100 * NS_PER_MS)
+        snprintf(text, CELL, "%.1f ms", to_ms(ns));
+    else
+        snprintf(text, CELL, "%.*f s", ns < 10 * NS_PER_S ? 3 : 2, (double)ns / NS_PER_S);
+    return text;
+}
+
+static void request_row(struct table *table, const struct request *r, int64_t zero_ns)
+{
+    char started[CELL], connected[CELL], first[CELL], done[CELL], took[CELL], body[BODY_KEPT + 1];
+    const char *cells[COLUMNS] = {
+        r->shot->path,
+        span(r->start_ns - zero_ns, true, started),
+        span(r->connected_ns - zero_ns, r->connected_ns != 0, connected),
+        span(r->first_ns - zero_ns, r->first_ns != 0, first),
+        span(r->done_ns - zero_ns, r->done_ns != 0, done),
+        span(r->done_ns - r->start_ns, r->done_ns != 0, took),
+        result(r->error, r->status),
+        r->body > 0 ? body : "-",
+    };
+
+    snprintf(body, sizeof body, "%.*s", r->body, r->text);
+    table_row(table, cells);
+}
+
+static void print_table(const struct request *requests, long count, int64_t zero_ns)
+{
+    struct table table = {
+        {"path", "started", "connected", "first byte", "done", "took", "status", "body"},
+        {false, true, true, true, true, true, false, false},
+        {0},
+        true,
+    };
+
+    for (int pass = 0; pass < 2; pass++, table.measuring = false) {
+        table_row(&table, table.titles);
+        for (long i = 0; i < count; i++)
+            request_row(&table, &requests[i], zero_ns);
+    }
+    printf("\n");
+}
+
+static void path_row(struct table *table, const char *path, struct summary sum)
+{
+    char requests[CELL], failed[CELL], first[CELL], median[CELL], last[CELL];
+    const char *cells[COLUMNS] = {
+        path,
+        requests,
+        failed,
+        span(sum.first_ns, sum.ok > 0, first),
+        span(sum.median_ns, sum.ok > 0, median),
+        span(sum.last_ns, sum.ok > 0, last),
+    };
+
+    snprintf(requests, sizeof requests, "%ld", sum.count);
+    snprintf(failed, sizeof failed, "%ld", sum.count - sum.ok);
+    table_row(table, cells);
+}
+
+/* Print a line for each path, in the order in which the command line names them. */
+static void print_table_summary(const struct request *requests, long count,
+                                const struct shot *shots, int shot_count)
+{
+    struct table table = {
+        {"path", "requests", "failed", "first", "median", "last"},
+        {false, true, true, true, true, true},
+        {0},
+        true,
+    };
+
+    for (int pass = 0; pass < 2; pass++, table.measuring = false) {
+        table_row(&table, table.titles);
+        for (int i = 0, named; i < shot_count; i++) {
+            for (named = 0; strcmp(shots[named].path, shots[i].path) != 0;)
+                named++;
+            if (named == i)
+                path_row(&table, shots[i].path, sum_up(requests, count, shots[i].path));
+        }
+    }
+}
+
+/* ---- the command line */
+
+static const char url_wanted[] = "want http://HOST[:PORT], without a path";
+
+/* Split HOST[:PORT], in place. *port is NULL if there is none. Return whether HOST is an IPv6
+ * address in brackets, which are removed. */
+static bool split_authority(const char *url, char *authority, char **name, char **port)
+{
     static const char letters[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    bool in_brackets = *authority == '[';
+    char *end;
+
+    *name = in_brackets ? authority + 1 : authority;
+    end = *name + (in_brackets ? strcspn(*name, "]") : strspn(*name, letters));
+    if (end == *name || (in_brackets && *end == '\0'))
+        refuse("", url, url_wanted);
+    if (in_brackets)
+        *end++ = '\0';
+    if (*end != '\0' && *end != ':')
+        refuse("", url, url_wanted);
+    *port = *end == ':' ? end + 1 : NULL;
+    *end = '\0';
+    if (*port != NULL && whole_number(*port, 1, 65535) < 0)
+        refuse("", url, "want a port from 1 to 65535 after the colon");
+    return in_brackets;
+}
+
+/* Return the addresses that a URL stands for, and in *host the value for the Host field. */
+static struct addrinfo *parse_url(const char *url, char **host)
+{
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *addresses;
+    char *copy, *name, *port;
 
     if (strncasecmp(url, "http://", 7) != 0)
-        refuse("", url, wanted);
+        refuse("", url, url_wanted);
     const char *authority = url + 7;
     size_t length = strcspn(authority, "/");
     if (strcmp(authority + length, "") != 0 && strcmp(authority + length, "/") != 0)
-        refuse("", url, wanted);
-    char *copy = strndup(authority, length);
+        refuse("", url, url_wanted);
+    copy = strndup(authority, length);
     *host = strndup(authority, length);
     if (copy == NULL || *host == NULL)
         die("strndup:");
 
-    char *name = copy, *port = copy + strspn(copy, letters);
-    if (*copy == '[') {
-        name = copy + 1;
-        port = name + strcspn(name, "]");
-        if (*port == '\0')
-            refuse("", url, wanted);
-        *port++ = '\0';
-        hints.ai_family = AF_INET6;
+    bool in_brackets = split_authority(url, copy, &name, &port);
+    if (in_brackets)
         hints.ai_flags |= AI_NUMERICHOST;
-    }
-    if (port == name || (*port != '\0' && *port != ':'))
-        refuse("", url, wanted);
-    if (*port == ':') {
-        *port++ = '\0';
-        double value = strchr(port, '.') == NULL ? number(port) : -1;
-        if (value < 1 || value > 65535)
-            refuse("", url, "want a port from 1 to 65535 behind the colon");
-    } else {
-        port = "80";
-    }
-    if (sources > 0)
+    if (options.sources > 0)
         hints.ai_family = AF_INET;
-    int error = getaddrinfo(name, port, &hints, &addresses);
+    else if (in_brackets)
+        hints.ai_family = AF_INET6;
+    int error = getaddrinfo(name, port == NULL ? "80" : port, &hints, &addresses);
     if (error != 0) {
         fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, url, gai_strerror(error));
-        exit(name != copy ? 2 : 1); /* numbers are wrong by themselves, a name may be right later */
+        exit(in_brackets ? 2 : 1); /* an address will not become right later; a name may */
     }
     free(copy);
+    const struct sockaddr_in *target = (const struct sockaddr_in *)(void *)addresses->ai_addr;
+    if (options.sources > 0 && ntohl(target->sin_addr.s_addr) >> 24 != 127)
+        refuse("", url, "--sources wants a destination in 127.0.0.0/8");
     return addresses;
 }
 
@@ -575,10 +780,9 @@ static struct shot parse_shot(const char *argument, const char *host)
     if (times != NULL) {
         *times = '\0';
         moment = times + 1;
-        double count = strchr(copy, '.') == NULL ? number(copy) : -1;
-        if (count < 1 || count > MOST)
+        shot.count = whole_number(copy, 1, MOST);
+        if (shot.count < 0)
             refuse("", argument, "want a COUNT from 1 to 1000000 before the x");
-        shot.count = (long)count;
     }
     double moment_ms = number(moment);
     if (moment_ms < 0 || moment_ms > 86400e3)
@@ -588,10 +792,11 @@ static struct shot parse_shot(const char *argument, const char *host)
     shot.path = argument + (colon + 1 - copy);
     free(copy);
     if (shot.path[0] != '/')
-        refuse("", argument, "want a path that begins with / behind the colon");
+        refuse("", argument, "want a path that begins with / after the colon");
     for (const char *c = shot.path; *c != '\0'; c++)
         if (!isgraph((unsigned char)*c))
-            refuse("", argument, "want a path without blanks, controls and bytes above 0x7E");
+            refuse("", argument,
+                   "want a path without blanks, control characters or bytes above 0x7E");
     int length = asprintf(&shot.text, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
                           shot.path, host);
     if (length < 0)
@@ -624,110 +829,157 @@ static void want_descriptors(long count)
 
 static const char usage[] =
     "usage: %s [OPTION]... URL [COUNTx]MS:PATH...\n"
-    "Sends GET requests, each at its moment and on a connection of its own, and prints\n"
-    "what became of each: a line of tab-separated values, times in ms since moment 0.\n"
-    "URL is http://HOST[:PORT]; 5x100:/fast asks for /fast five times at 100 ms.\n\n"
-    "  --timeout SECONDS  how long a request may take, fractions allowed (30)\n"
-    "  --sources N        connect from 127.0.0.1 to 127.0.0.N in turn, since an address\n"
-    "                     has about 28000 ports; for a URL in 127.0.0.0/8\n"
-    "  --summary          one line for all; its times count from each request's start\n"
-    "  --help\n\n"
+    "Send GET requests, each at its moment and on a connection of its own, and report how\n"
+    "each one ended. Moments count from the start, in milliseconds.\n"
+    "URL is http://HOST[:PORT]; 5x100:/fast asks for /fast five times, 100 ms after the start.\n\n"
+    "  --timeout SECONDS  how long a request may take, such as 0.5 (30)\n"
+    "  --sources N        connect from 127.0.0.1 to 127.0.0.N in turn, since an address has\n"
+    "                     about 28000 ports; for a URL in 127.0.0.0/8\n"
+    "  --summary          print only the summary: a line for each path\n"
+    "  --tsv              print tab-separated values, for programs: times are in ms, and the\n"
+    "                     summary is one line for all paths\n"
+    "  --ports            with --tsv: also print the local port of each request, and when it\n"
+    "                     started, in seconds since 1970\n"
+    "  --help             print this text\n\n"
+    "The summary tells how long the requests with status 200 took: the one answered first,\n"
+    "the median, and the one answered last.\n"
     "Exit status: 0 if every answer had status 200, 1 if not, 2 for a bad command line.\n";
 
-int main(int argc, char **argv)
+/* Read the options. The rest of the command line begins at optind. */
+static void parse_options(int argc, char **argv)
 {
-    enum { TIMEOUT, SOURCES, SUMMARY, HELP };
+    enum { TIMEOUT, SOURCES, SUMMARY, TSV, PORTS, HELP };
     static const struct option known[] = {
         {"timeout", required_argument, NULL, TIMEOUT},
         {"sources", required_argument, NULL, SOURCES},
         {"summary", no_argument, NULL, SUMMARY},
+        {"tsv", no_argument, NULL, TSV},
+        {"ports", no_argument, NULL, PORTS},
         {"help", no_argument, NULL, HELP},
         {0},
     };
-    bool summary = false;
-    double value;
-    char *host;
 
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;)
         switch (c) {
         case TIMEOUT:
-            value = number(optarg);
-            if (value < 0.001 || value > 86400)
+            if (number(optarg) < 0.001 || number(optarg) > 86400)
                 refuse("--timeout ", optarg, "want seconds, from 0.001 to 86400");
-            timeout_ns = (int64_t)(value * NS_PER_S);
+            options.timeout_ns = (int64_t)(number(optarg) * NS_PER_S);
             break;
         case SOURCES:
-            value = strchr(optarg, '.') == NULL ? number(optarg) : -1;
-            if (value < 1 || value > 254)
+            if (whole_number(optarg, 1, 254) < 0)
                 refuse("--sources ", optarg, "want a number of addresses, from 1 to 254");
-            sources = (unsigned)value;
+            options.sources = (unsigned)whole_number(optarg, 1, 254);
             break;
         case SUMMARY:
-            summary = true;
+            options.summary = true;
+            break;
+        case TSV:
+            options.tsv = true;
+            break;
+        case PORTS:
+            options.ports = true;
             break;
         case HELP:
             printf(usage, program_invocation_short_name);
             exit(fflush(stdout) == 0 ? 0 : 1);
-        default: /* getopt_long has named it */
+        default: /* getopt_long has named the option */
             exit(2);
         }
+    if (options.ports && (!options.tsv || options.summary))
+        refuse("--ports", "", "wants --tsv, and no --summary");
     if (argc - optind < 2) {
         fprintf(stderr, "%s: want a URL and at least one MS:PATH; see --help\n",
                 program_invocation_short_name);
         exit(2);
     }
+}
+
+/* Return the requests of all shots, in the order of the command line. */
+static struct request *make_requests(const struct shot *shots, long count)
+{
+    struct request *requests = calloc((size_t)count, sizeof *requests);
+
+    if (requests == NULL)
+        die("calloc:");
+    for (long i = 0, of_shot = 0; i < count; i++, of_shot++) {
+        if (of_shot == shots->count) {
+            shots++;
+            of_shot = 0;
+        }
+        requests[i].shot = shots;
+        requests[i].fd = -1;
+    }
+    return requests;
+}
+
+/* Return pointers to the requests, in the order of their moments. */
+static struct request **sort_by_moment(struct request *requests, long count)
+{
+    struct request **order = calloc((size_t)count, sizeof(*order));
+
+    if (order == NULL)
+        die("calloc:");
+    for (long i = 0; i < count; i++)
+        order[i] = &requests[i];
+    qsort(order, (size_t)count, sizeof(*order), by_moment);
+    return order;
+}
+
+/* Return the time in nanoseconds since 1970. */
+static int64_t epoch_now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
+int main(int argc, char **argv)
+{
+    char *host;
+
+    parse_options(argc, argv);
     const char *url = argv[optind++];
     struct addrinfo *addresses = parse_url(url, &host);
-    const struct sockaddr_in *target = (const struct sockaddr_in *)(void *)addresses->ai_addr;
-    if (sources > 0 && ntohl(target->sin_addr.s_addr) >> 24 != 127)
-        refuse("", url, "--sources wants a destination in 127.0.0.0/8");
-
-    struct shot *shots = calloc((size_t)(argc - optind), sizeof *shots);
-    long count = 0;
+    int shot_count = argc - optind;
+    struct shot *shots = calloc((size_t)shot_count, sizeof *shots);
+    long count = 0, ok = 0;
     if (shots == NULL)
         die("calloc:");
-    for (int i = 0; i < argc - optind; i++) {
+    for (int i = 0; i < shot_count; i++) {
         shots[i] = parse_shot(argv[optind + i], host);
         count += shots[i].count;
         if (count > MOST)
             refuse("", argv[optind + i], "more than 1000000 requests in all");
     }
-
-    if (count == 0)
-        refuse("", url, "nothing to ask for; see --help");
-    struct request *requests = calloc((size_t)count, sizeof *requests);
-    struct request **order = calloc((size_t)count, sizeof(*order));
-    if (requests == NULL || order == NULL)
-        die("calloc:");
-    for (long i = 0, shot = 0, of_shot = 0; i < count; i++, of_shot++) {
-        if (of_shot == shots[shot].count) {
-            shot++;
-            of_shot = 0;
-        }
-        requests[i].shot = &shots[shot];
-        requests[i].fd = -1;
-        order[i] = &requests[i];
-    }
-    qsort(order, (size_t)count, sizeof(*order), by_moment);
+    assert(count > 0); /* there is a shot, and each has a count of at least 1 */
+    struct request *requests = make_requests(shots, count);
+    struct request **order = sort_by_moment(requests, count);
 
     want_descriptors(count);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0)
         die("epoll_create1:");
-    int64_t zero_ns = clock_now_ns();
+    int64_t zero_ns = clock_now_ns(), epoch_ns = epoch_now_ns();
     run(order, count, addresses, zero_ns);
 
-    long ok = 0;
-    for (long i = 0; i < count; i++)
-        ok += requests[i].error == 0 && requests[i].status == 200;
-    if (summary)
-        print_summary(requests, count, ok);
+    if (options.summary)
+        print_reasons(requests, count);
+    else if (options.tsv)
+        print_tsv(requests, count, zero_ns, epoch_ns);
     else
-        print_all(requests, count, zero_ns);
+        print_table(requests, count, zero_ns);
+    if (!options.tsv)
+        print_table_summary(requests, count, shots, shot_count);
+    else if (options.summary)
+        print_tsv_summary(requests, count);
     if (fflush(stdout) != 0 || ferror(stdout))
         die("write to stdout:");
 
-    for (int i = 0; i < argc - optind; i++)
+    for (long i = 0; i < count; i++)
+        ok += succeeded(&requests[i]);
+    for (int i = 0; i < shot_count; i++)
         free(shots[i].text);
     free(shots);
     free(requests);

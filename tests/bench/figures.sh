@@ -12,7 +12,7 @@ Draws 01-blocking/timeline.svg to 06-libev/timeline.svg, 06-libev/trap.svg,
 tests/scale-idle.svg, tests/scale-waits.svg and tests/peers.svg from the figures in
 tests/results.
 
-  --measure  first measure here (latency.sh, scale.sh, peers.sh; some ten
+  --measure  first measure here (latency.py, scale.sh, peers.sh; some ten
              minutes), and put the figures into tests/results
   --quick    with --measure: fewer clients, shorter rounds
   --help
@@ -74,7 +74,7 @@ record() { # NAME PROGRAM...
 }
 
 if $measure; then
-    record latency tests/latency.sh
+    record latency tests/latency.py
     # shellcheck disable=SC2086 # an option, or none
     record scale tests/scale.sh $quick
     # shellcheck disable=SC2086

@@ -217,9 +217,9 @@ has() {
 latency() {
     while IFS='	' read -r name pid url tests promise; do
         case $tests in latency*) ;; *) continue ;; esac
-        "$BUILD/probe" "$url" 0:/slow 100:/fast >"$work/two" 2>"$work/err" ||
+        "$BUILD/probe" --tsv "$url" 0:/slow 100:/fast >"$work/two" 2>"$work/err" ||
             fail "$name: $(sed 1q "$work/err") answers lost"
-        "$BUILD/probe" "$url" 5x0:/slow >"$work/five" 2>"$work/err" ||
+        "$BUILD/probe" --tsv "$url" 5x0:/slow >"$work/five" 2>"$work/err" ||
             fail "$name: $(sed 1q "$work/err") answers lost"
         fast_ms=$(awk -F '\t' '$2 == "/fast" { print $7 - $3 }' "$work/two")
         five_ms=$(awk -F '\t' 'NR > 1 && $7 > end { end = $7 } END { print end }' "$work/five")

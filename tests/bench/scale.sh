@@ -269,7 +269,7 @@ hold_and_ask() {
     : >"$work/answers"
     clients=''
     for part in $(seq "$parts"); do
-        "$BUILD/probe" --summary --sources "$sources" --timeout 300 "$url" "$@" \
+        "$BUILD/probe" --tsv --summary --sources "$sources" --timeout 300 "$url" "$@" \
             >"$work/answers.$part" 2>>"$work/err" &
         clients="$clients $!" running="$running $!"
     done

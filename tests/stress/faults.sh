@@ -193,7 +193,7 @@ start() { # STAGE
 
 ask() { # SHOT...
     # shellcheck disable=SC2086 # a list of words
-    "$build/probe" --timeout 8 "$url" "$@" >"$work/$lane.answers"
+    "$build/probe" --tsv --timeout 8 "$url" "$@" >"$work/$lane.answers"
 }
 
 trace() { # STRACE-ARGUMENT...: returns when it has attached
@@ -417,7 +417,7 @@ inject() { # STAGE CALL ERROR WHEN CLIENTS OUTCOME BESIDES MOST: sets problem
         if [ -z "$client" ] || ! running "$client"; then # again, if they were too few calls
             end_client
             # shellcheck disable=SC2086 # a list of words
-            "$build/probe" --timeout 8 "$url" $clients >"$work/$lane.clients" &
+            "$build/probe" --tsv --timeout 8 "$url" $clients >"$work/$lane.clients" &
             client=$!
         fi
         sleep 0.02

@@ -71,7 +71,7 @@ check() { # PROGRAM
 }
 
 ask() { # SHOT...
-    "$build/probe" --timeout 60 "$url" "$@" >"$work/$name.rows" 2>"$work/$name.says" &
+    "$build/probe" --tsv --timeout 60 "$url" "$@" >"$work/$name.rows" 2>"$work/$name.says" &
     client=$!
     wait "$client" || problem=${problem:-"a client was let down: $(head -n 1 "$work/$name.says")$(awk -F '\t' 'NR > 1 && $8 != 200 { print $2, $8; exit }' "$work/$name.rows")"}
     client=''

@@ -84,7 +84,7 @@ pid_of() { # STAGE: sets pid and url
 # ---- the clients of one server; each lane a process of its own
 
 ask() { # SHOT...: honest clients. 01 has others before them.
-    "$build/probe" --timeout 60 "$url" "$@" >"$work/$stage.rows" 2>>"$work/$stage.says" &
+    "$build/probe" --tsv --timeout 60 "$url" "$@" >"$work/$stage.rows" 2>>"$work/$stage.says" &
     client=$!
     wait "$client"
     client=''
@@ -285,7 +285,7 @@ for stage in $stages; do
     01*) count=3 least=1 ;;
     *) count=100 least=100 ;;
     esac
-    "$build/probe" --timeout 30 "$url" "${count}x0:/slow" >"$work/drain" 2>>"$work/$stage.says" &
+    "$build/probe" --tsv --timeout 30 "$url" "${count}x0:/slow" >"$work/drain" 2>>"$work/$stage.says" &
     client=$!
     sleep 0.1
     before=$(cpu_ticks "$pid")

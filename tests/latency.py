@@ -1,0 +1,333 @@
+#!/usr/bin/env python3
+"""Ask servers for /slow, and shortly after, from another client, for /fast. Which
+of them keep /fast waiting?
+
+A STAGE is started and stopped here. If nothing is named, all of them are asked,
+and trap, which is 06-libev with --block. A URL, such as http://127.0.0.1:8000, is
+a server of your own that is already running.
+"""
+import argparse
+import contextlib
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from typing import List, Optional
+
+import lab
+
+TRIES = 3
+# In delays, until five clients have their /slow. One worker takes 5 (two workers 3), three or four take 2.
+ONE_AFTER_THE_OTHER, SIDE_BY_SIDE = 4, 1.75
+WIDTH = 44  # of a bar, in characters
+COLUMNS = ["request", "path", "start_ms", "connected_ms", "sent_ms", "first_ms", "done_ms", "status", "body"]
+EPILOG = """\
+BUILD in the environment names the folder with the programs (build).
+Exit status: 0 if every stage behaves as its model promises, and every URL can be
+judged; 1 if not; 2 for a bad command line."""
+MORAL = """\
+A server serializes requests if it can do nothing else while it waits for one client. Keeping /fast
+fast takes a thread for each client, or an event loop that never blocks."""
+
+
+@dataclass
+class Subject:
+    """A server to judge: a stage with options, or a URL."""
+    name: str
+    url: Optional[str] = None
+    stage: Optional[str] = None
+    options: List[str] = field(default_factory=list)
+    promise: Optional[str] = "concurrent"  # the verdict that its model promises; None: any clear one
+    remark: str = ""
+
+
+SUBJECTS = {stage: Subject(stage, stage=stage) for stage in lab.STAGES}
+SUBJECTS["01-blocking"].promise = "serializes"
+SUBJECTS["trap"] = Subject("06-libev --block", stage="06-libev", options=["--block"], promise="serializes",
+                           remark=" (the trap: /slow sleeps inside the loop)")
+
+
+# ---- the command line
+
+def parse_path(text):
+    if not text.startswith("/"):
+        raise argparse.ArgumentTypeError(f"{text}: want a path that begins with /")
+    if not re.fullmatch(r"[!-~]+", text) or "\\" in text:
+        raise argparse.ArgumentTypeError(
+            f"{text}: want a path without blanks, backslashes or bytes above 0x7E")
+    return text
+
+
+def parse_subject(text):
+    if text in SUBJECTS:
+        return SUBJECTS[text]
+    if text.startswith("http://"):
+        if not re.fullmatch(r"http://[!-.0-~]+/?", text) or "\\" in text:
+            raise argparse.ArgumentTypeError(
+                f"{text}: want http://HOST[:PORT], without a path (--slow and --fast are the paths)")
+        return Subject(text, url=text, promise=None)
+    raise argparse.ArgumentTypeError(
+        f"{text}: no such stage, and no http:// URL; want one of: {' '.join(SUBJECTS)}")
+
+
+def parse_file(text):
+    if not text:
+        raise argparse.ArgumentTypeError(f"{text}: want the name of a file")
+    return text
+
+
+def parse(arguments):
+    parser = lab.Parser(description=__doc__, epilog=EPILOG, usage="%(prog)s [OPTION]... [STAGE | URL]...")
+    parser.add_argument("subjects", nargs="*", metavar="STAGE | URL", type=parse_subject,
+                        help=f"one of {' '.join(SUBJECTS)}, or http://HOST[:PORT]")
+    parser.add_argument("--delay", type=lab.seconds(0.1, 3600), metavar="SECONDS", default=1,
+                        help="how long /slow waits in a stage (1); for a URL, this is measured")
+    parser.add_argument("--workers", type=lab.whole_number(1, 999), metavar="N", default=1,
+                        help="start each stage with N processes, and send N times as many /slow (1)")
+    parser.add_argument("--slow", type=parse_path, metavar="PATH", default="/slow",
+                        help="the slow route (/slow)")
+    parser.add_argument("--fast", type=parse_path, metavar="PATH", default="/fast",
+                        help="the fast route (/fast)")
+    parser.add_argument("--tsv", type=parse_file, metavar="FILE",
+                        help="write a line for each request to FILE, as build/probe --tsv does")
+    options = parser.parse_args(arguments)
+    options.subjects = options.subjects or list(SUBJECTS.values())
+    lab.built("probe")
+    if options.tsv:
+        try:
+            options.tsv = open(options.tsv, "w", buffering=1)
+        except OSError as error:
+            parser.error(f"--tsv {options.tsv}: cannot be written: {error.strerror}")
+        print("stage", "experiment", "try", *COLUMNS, sep="\t", file=options.tsv)
+    return options
+
+
+# ---- the experiments
+
+def say(text):
+    print(f"    {text}")
+
+
+def clients(count):
+    words = {1: "one client asks", 5: "five clients ask"}
+    return words.get(count, f"{count} clients ask")
+
+
+@dataclass
+class Outcome:
+    """What an experiment with one subject came to: a row of the table."""
+    name: str
+    verdict: str
+    fast: str = "-"      # how long /fast took
+    delays: str = "-"    # how many delays five /slow took
+    threads: str = "-"
+    failed: bool = False
+    note: str = ""
+
+
+class Watch:
+    """What can be seen of a server while it is asked. None of it, if server is None."""
+
+    def __init__(self, server):
+        self.server = server
+        self.threads = 0
+
+    def look(self):
+        if self.server and self.server.alive:
+            self.threads = max(self.threads, self.server.threads)
+
+
+class Experiment:
+    """Ask one server, and judge it. server is None for a URL. The attributes tell of the last try."""
+
+    def __init__(self, subject, server, options):
+        self.subject, self.server, self.options = subject, server, options
+        self.url = subject.url or server.url
+        self.delay = options.delay
+        self.tries = 1
+        self.watch = None
+        self.waited = self.fast_ms = self.delays = self.verdict = None
+
+    def ask(self, announcement, experiment, *shots, timeout=None):
+        """Send requests; return a row of the probe for each. Fail if not all answers are right."""
+        self.watch = Watch(self.server if self.options.workers == 1 else None)
+        with lab.Progress(f"    {announcement} ...") as progress:
+            def look():
+                self.watch.look()
+                progress.tick()
+            rows = lab.probe(self.url, *shots, timeout=timeout or self.delay * 6 + 10, watch=look)
+        if self.options.tsv:
+            for row in rows:
+                values = [row[column] for column in COLUMNS]
+                print(self.subject.name, experiment, self.tries, *values, sep="\t", file=self.options.tsv)
+        self.check(rows)
+        return rows
+
+    def check(self, rows):
+        wrong = next(filter(None, map(self.wrong, rows)), None)
+        if wrong and self.server:
+            time.sleep(0.2)  # a server that breaks off may be about to die
+        if self.server and not self.server.alive:
+            raise lab.Failed(f"died ({lab.ending(self.server.process.returncode)})", self.server.messages())
+        if wrong:
+            raise lab.Failed(wrong)
+
+    def wrong(self, row):
+        """Return what is wrong with an answer, or None."""
+        asked, status, body = row["path"], row["status"], row["body"]
+        if status != "200":
+            return f"{asked}: status {status}" if status.isdigit() else f"{asked}: {status}"
+        expected = "That was slow!" if asked == self.options.slow else "That was fast!"
+        if self.server and body != expected:
+            return f'{asked}: answers "{body}", not "{expected}"'
+        return None
+
+    def measure_alone(self):
+        """Measure how long the server takes for one request. That is the delay of its slow route."""
+        slow, fast = self.options.slow, self.options.fast
+        row, = self.ask(f"how long does {fast} take alone", "fast-alone", f"0:{fast}", timeout=60)
+        fast_ms = row["took_ms"]
+        row, = self.ask(f"how long does {slow} take alone", "slow-alone", f"0:{slow}", timeout=60)
+        slow_ms = row["took_ms"]
+        say(f"{fast} {lab.span(fast_ms)}, {slow} {slow_ms / 1000:.3f} s")
+        if slow_ms < 100 or slow_ms <= 3 * fast_ms:
+            raise lab.Failed(f"cannot be judged: {slow} is not clearly slower than {fast}")
+        self.delay = slow_ms / 1000
+
+    def fast_after_slow(self):
+        slow, fast, count = self.options.slow, self.options.fast, self.options.workers
+        gap_ms = min(100, self.delay * 100)
+        rows = self.ask(f"{clients(count)} for {slow}, and {gap_ms:.0f} ms later another for {fast}",
+                        "fast-behind-slow", f"{count}x0:{slow}", f"{gap_ms:.3f}:{fast}")
+        self.fast_ms = rows[-1]["took_ms"]
+        slow_end_ms = float(rows[0]["start_ms"]) + self.delay * 1000
+        self.waited = self.fast_ms > (slow_end_ms - float(rows[-1]["start_ms"])) / 2
+        draw(rows, self.waited)
+        say(lab.bad(f"{fast} had to wait for {slow}") if self.waited else lab.good(f"{fast} did not wait"))
+
+    def five_slow(self):
+        slow, count = self.options.slow, 5 * self.options.workers
+        rows = self.ask(f"{clients(count)} for {slow} simultaneously", "five-slow", f"{count}x0:{slow}")
+        last_ms = max(float(row["done_ms"]) for row in rows) - min(float(row["start_ms"]) for row in rows)
+        self.delays = last_ms / 1000 / self.delay
+        how = (lab.bad("one after the other") if self.delays > ONE_AFTER_THE_OTHER else
+               lab.good("side by side") if self.delays < SIDE_BY_SIDE else
+               "neither one after the other nor side by side")
+        count = self.watch.threads
+        threads = f", {count} thread{'s' * (count > 1)}" if count else ""
+        say(f"the last is answered after {lab.span(last_ms)}, {self.delays:.1f} delays: {how}{threads}")
+
+    def run_once(self):
+        self.fast_after_slow()
+        self.five_slow()
+        self.verdict = ("serializes" if self.waited and self.delays > ONE_AFTER_THE_OTHER else
+                        "concurrent" if not self.waited and self.delays < SIDE_BY_SIDE else
+                        "unclear")
+
+    def run(self):
+        """Try until the verdict is as promised, for noise can only add time."""
+        promise = self.subject.promise
+        if self.subject.url:
+            self.measure_alone()
+        self.run_once()
+        while promise and self.verdict != promise and self.tries < TRIES:
+            self.tries += 1
+            say(f"again: {self.verdict}, but the model promises {promise} (try {self.tries} of {TRIES})")
+            self.run_once()
+        return self.outcome()
+
+    def outcome(self):
+        name, promise, verdict = self.subject.name, self.subject.promise, self.verdict
+        kept = verdict == promise if promise else verdict != "unclear"
+        note = ""
+        if promise and not kept:
+            note = f"{name}: the verdict was {verdict} in all {TRIES} tries, but the model promises {promise}"
+        elif not kept:
+            note = f"{name}: unclear; it may serve a few clients side by side, with several workers"
+        elif self.tries > 1:
+            note = f"{name}: as its model promises, but only in try {self.tries}"
+        return Outcome(name, verdict, lab.span(self.fast_ms), f"{self.delays:.1f} delays",
+                       str(self.watch.threads or "-"), not kept, note)
+
+
+def judge(subject, options):
+    """Return the outcome of the experiment with one subject."""
+    try:
+        with contextlib.ExitStack() as stack:
+            server = None
+            with lab.Progress(f"{subject.name}{subject.remark}") as progress:
+                if subject.stage:
+                    settings = ["--delay", options.delay, "--timeout", options.delay * 8 + 20,
+                                "--workers", options.workers, *subject.options]
+                    server = stack.enter_context(lab.Server(subject.stage, *settings, watch=progress.tick))
+            return Experiment(subject, server, options).run()
+    except lab.Failed as failure:
+        reason = str(failure).removeprefix(f"{subject.stage} ")
+        say(lab.bad(reason))
+        for line in failure.details:
+            say(f"  {line}")
+        return Outcome(subject.name, reason.partition(". ")[0], failed=True)
+
+
+# ---- what a person reads
+
+def utf8():
+    """Return whether the terminal can be expected to show a block."""
+    locale = next(filter(None, map(os.environ.get, ["LC_ALL", "LC_CTYPE", "LANG"])), "")
+    return re.search("utf-?8", locale, re.IGNORECASE) is not None
+
+
+def shorten(text, width):
+    return text if len(text) <= width else f"{text[:width - 1]}~"
+
+
+def draw(rows, waited):
+    """Draw a bar for each request, all on one scale, and the last one in color."""
+    end = max(float(row["done_ms"]) for row in rows)
+    for row in rows:
+        first, last = (int(float(row[column]) / end * WIDTH + 0.5) for column in ["start_ms", "done_ms"])
+        first = min(first, WIDTH - 1)
+        last = max(last, first + 1)
+        bar = ("█" if utf8() else "#") * (last - first)
+        if row is rows[-1]:
+            bar = lab.bad(bar) if waited else lab.good(bar)
+        bar = " " * first + bar + " " * (WIDTH - last)
+        say(f"{shorten(row['path'], 12):<12} {bar}  {lab.span(row['took_ms']):>8}")
+
+
+def print_table(outcomes, options):
+    slow, fast = options.slow, options.fast
+    if len(slow + fast) > 10:
+        slow, fast = "slow", "fast"
+    count = "five" if options.workers == 1 else str(5 * options.workers)
+    print(f"{'server':<22}  {f'{fast} after {slow}':>18}  {f'{count} {slow}':>11}  {'verdict':<10}  threads")
+    for outcome in outcomes:
+        name = f"{shorten(outcome.name, 22):<22}"
+        if outcome.fast == "-":
+            print(f"{name}  {lab.bad(shorten(outcome.verdict, 56))}")
+            continue
+        color = {"concurrent": lab.good, "serializes": lab.bad}.get(outcome.verdict, str)
+        verdict = color(f"{outcome.verdict:<10}")
+        print(f"{name}  {outcome.fast:>18}  {outcome.delays:>11}  {verdict}  {outcome.threads:>7}")
+    print()
+
+
+def main(arguments):
+    options = parse(arguments)
+    outcomes = []
+    for subject in options.subjects:
+        outcomes.append(judge(subject, options))
+        print()
+    print_table(outcomes, options)
+    for outcome in filter(lambda outcome: outcome.note, outcomes):
+        print(outcome.note)
+    failed = sum(outcome.failed for outcome in outcomes)
+    if failed:
+        print(f"{failed} of {len(outcomes)} servers did not come out as expected: see above.")
+    else:
+        print(MORAL)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    lab.run(main)
