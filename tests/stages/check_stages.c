@@ -52,6 +52,7 @@ static int run(int index)
     resources_tests();
     signals_tests();
     shutdown_tests();
+    threads_tests();
     workers_tests();
     command_line_tests();
 

@@ -20,6 +20,7 @@ void leaving_clients_tests(void);
 void resources_tests(void);
 void signals_tests(void);
 void shutdown_tests(void);
+void threads_tests(void);
 void workers_tests(void);
 void command_line_tests(void);
 
