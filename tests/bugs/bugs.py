@@ -43,7 +43,8 @@ class Bug:
         """The same for a patch that names no tests yet."""
         stages = [path.split("/")[0] for path in self.touched if path[0] == "0"]
         if not stages:
-            stages = ["02-threaded"] if self.touched == ["common/blocking.c"] else ["01-blocking", "05-epoll"]
+            blocking, events = "common/blocking.c" in self.touched, "common/connections.c" in self.touched
+            stages = ["02-threaded"] * (not events) + ["05-epoll"] * (not blocking)
         unit = [] if self.touched[0][0] == "0" else [("check_http", None), ("check_connections", None)]
         return {key: set() for key in unit + [("check_stages", stage) for stage in stages]}
 
