@@ -45,7 +45,7 @@ latency: all ## the experiment: which stage lets /fast wait behind /slow?
 	@BUILD=$(BUILD) tests/latency.py
 
 test: all $(CHECKS) ## run all tests
-	@tests/run.sh $(CHECKS:%=$(BUILD)/%)
+	@tests/run.py $(CHECKS:%=$(BUILD)/%)
 
 faults: all ## errors from the kernel, injected into every system call with strace
 	@BUILD=$(BUILD) tests/stress/faults.sh
@@ -114,7 +114,7 @@ GCOVR := gcovr --root . --filter common/ --gcov-ignore-parse-errors
 coverage: ## which lines and branches of common/ do the tests reach?
 	$(MAKE) -s BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic' all $(CHECKS)
 	find build/coverage -name '*.gcda' -exec rm {} +
-	COVERAGE=1 tests/run.sh $(CHECKS:%=build/coverage/%)
+	COVERAGE=1 tests/run.py $(CHECKS:%=build/coverage/%)
 	$(GCOVR) --print-summary build/coverage
 	$(GCOVR) --branches build/coverage
 

@@ -4,6 +4,9 @@
  *     build/check_stages                            all six stages simultaneously
  *     STAGE=05-epoll build/check_stages             one stage
  *     CK_RUN_CASE=signals build/check_stages        one subject: the tests of signals.c
+ *     TEST=fast_overtakes_slow build/check_stages   one test
+ *
+ * However it ends, by itself or by a signal, every process that it started has ended before it.
  *
  * The servers are those in the folder of this program, so a sanitizer build tests its own. The
  * tests check order rather than time: something that must not have happened yet would take longer
@@ -23,6 +26,8 @@ static struct {
     int stage;
     Suite *suite;
     TCase *subject;
+    const char *only; /* the one test that is wanted; NULL: all */
+    bool found;
 } building;
 
 void begin_subject(const char *name)
@@ -35,12 +40,14 @@ void begin_subject(const char *name)
 
 void add_test(const TTest *test, int first, int last)
 {
+    if (building.only != NULL && strcmp(building.only, test->name) != 0)
+        return;
+    building.found = true;
     if (building.stage >= first && building.stage <= last)
         tcase_add_loop_test(building.subject, test, building.stage, building.stage + 1);
 }
 
-/* Return the exit status. */
-static int run(int index)
+static Suite *build_suite(int index)
 {
     building.stage = index;
     building.suite = suite_create(stages[index]);
@@ -55,38 +62,116 @@ static int run(int index)
     threads_tests();
     workers_tests();
     command_line_tests();
+    return building.suite;
+}
 
-    SRunner *runner = srunner_create(building.suite);
+/* Test one stage. Return the exit status. */
+static int run(int index)
+{
+    static char buffer[1 << 16];
+    SRunner *runner = srunner_create(build_suite(index));
+
     srunner_run_all(runner, CK_SILENT);
-    printf("%s: ", stages[index]); /* followed by all of its results, in one piece */
+    setvbuf(stdout, buffer, _IOFBF,
+            sizeof buffer); /* the stages write their results in one piece */
+    printf("%s: ", stages[index]);
     srunner_print(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
     return failed == 0 ? 0 : 1;
 }
 
+/* Start a process that tests one stage. */
+static pid_t start_run(int index, const sigset_t *mask)
+{
+    pid_t pid = fork();
+
+    if (pid < 0)
+        perror("check_stages: fork");
+    if (pid != 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpgid(0, 0); /* let Ctrl-C reach the parent alone, which kills us */
+    sigprocmask(SIG_SETMASK, mask, NULL);
+    exit(run(index));
+}
+
+/* A process has ended. Return true if it tested a stage that has failed. */
+static bool has_failed(pid_t pid, int status, pid_t runs[], int *running)
+{
+    for (int i = 0; i <= LIBEV; i++)
+        if (runs[i] == pid) {
+            runs[i] = 0;
+            --*running;
+            if (WIFSIGNALED(status))
+                fprintf(stderr, "%s: killed by signal %d\n", stages[i], WTERMSIG(status));
+            return status != 0;
+        }
+    return false; /* an orphan of a test */
+}
+
+/* Kill every process below this one. An orphan has become our child (PR_SET_CHILD_SUBREAPER). */
+static void kill_all(void)
+{
+    pid_t pids[64];
+
+    for (int n; (n = children_of(getpid(), pids, LENGTH(pids))) > 0;)
+        for (int i = 0; i < n; i++) {
+            kill(pids[i], SIGKILL);
+            waitpid(pids[i], NULL, 0);
+        }
+}
+
+/* Test the stages from first to last simultaneously. Return the exit status. */
+static int run_stages(int first, int last)
+{
+    static const int numbers[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP};
+    pid_t runs[LIBEV + 1] = {0};
+    sigset_t signals, mask;
+    int running = 0, number = 0, status;
+    bool failed = false;
+
+    sigemptyset(&signals);
+    for (size_t i = 0; i < LENGTH(numbers); i++)
+        sigaddset(&signals, numbers[i]);
+    sigprocmask(SIG_BLOCK, &signals, &mask);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    for (int i = first; i <= last; i++) {
+        runs[i] = start_run(i, &mask);
+        running += runs[i] > 0;
+        failed |= runs[i] < 0;
+    }
+    while (running > 0 && (number <= 0 || number == SIGCHLD)) {
+        number = sigwaitinfo(&signals, NULL);
+        for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+            failed |= has_failed(pid, status, runs, &running);
+    }
+    kill_all();
+    return running > 0 ? 128 + number : failed;
+}
+
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value != NULL && *value != '\0' ? value : NULL;
+}
+
 int main(void)
 {
-    const char *wanted = getenv("STAGE");
-    int failed = 0, status;
+    const char *wanted = environment("STAGE");
 
-    if (wanted != NULL && *wanted != '\0') {
-        for (int i = 0; i <= LIBEV; i++)
-            if (strcmp(wanted, stages[i]) == 0)
-                return run(i);
-        fprintf(stderr, "check_stages: STAGE=%s: no such stage\n", wanted);
+    building.only = environment("TEST");
+    srunner_free(srunner_create(build_suite(BLOCKING)));
+    if (building.only != NULL && !building.found) {
+        fprintf(stderr, "check_stages: TEST=%s: no such test\n", building.only);
         return 2;
     }
-    for (int i = 0; i <= LIBEV; i++)
-        switch (fork()) {
-        case 0:
-            prctl(PR_SET_PDEATHSIG, SIGTERM);
-            return run(i);
-        case -1:
-            perror("check_stages: fork");
-            failed = 1;
-        }
-    while (wait(&status) > 0)
-        failed |= status != 0;
-    return failed;
+    if (wanted == NULL)
+        return run_stages(BLOCKING, LIBEV);
+    for (int i = BLOCKING; i <= LIBEV; i++)
+        if (strcmp(wanted, stages[i]) == 0)
+            return run_stages(i, i);
+    fprintf(stderr, "check_stages: STAGE=%s: no such stage\n", wanted);
+    return 2;
 }
