@@ -6,7 +6,7 @@
  *     CK_RUN_CASE=signals build/check_stages        one subject: the tests of signals.c
  *     TEST=fast_overtakes_slow build/check_stages   one test
  *
- * However it ends, by itself or by a signal, every process that it started has ended before it.
+ * However it ends, by itself or by a signal, it first ends every process that it has started.
  *
  * The servers are those in the folder of this program, so a sanitizer build tests its own. The
  * tests check order rather than time: something that must not have happened yet would take longer
@@ -72,8 +72,7 @@ static int run(int index)
     SRunner *runner = srunner_create(build_suite(index));
 
     srunner_run_all(runner, CK_SILENT);
-    setvbuf(stdout, buffer, _IOFBF,
-            sizeof buffer); /* the stages write their results in one piece */
+    setvbuf(stdout, buffer, _IOFBF, sizeof buffer); /* write all results in one piece */
     printf("%s: ", stages[index]);
     srunner_print(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
@@ -81,7 +80,7 @@ static int run(int index)
     return failed == 0 ? 0 : 1;
 }
 
-/* Start a process that tests one stage. */
+/* Start a process that tests one stage. Return its number, or -1. */
 static pid_t start_run(int index, const sigset_t *mask)
 {
     pid_t pid = fork();
@@ -96,8 +95,8 @@ static pid_t start_run(int index, const sigset_t *mask)
     exit(run(index));
 }
 
-/* A process has ended. Return true if it tested a stage that has failed. */
-static bool has_failed(pid_t pid, int status, pid_t runs[], int *running)
+/* A process has ended: if it tested a stage, that one no longer runs. Return true if it failed. */
+static bool end_run(pid_t pid, int status, pid_t runs[], int *running)
 {
     for (int i = 0; i <= LIBEV; i++)
         if (runs[i] == pid) {
@@ -144,7 +143,7 @@ static int run_stages(int first, int last)
     while (running > 0 && (number <= 0 || number == SIGCHLD)) {
         number = sigwaitinfo(&signals, NULL);
         for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-            failed |= has_failed(pid, status, runs, &running);
+            failed |= end_run(pid, status, runs, &running);
     }
     kill_all();
     return running > 0 ? 128 + number : failed;

@@ -206,7 +206,7 @@ void expect_served(void)
 
 int descriptors_at_rest(void)
 {
-    int fd = dial_and_say(GET_FAST_CLOSE);
+    int fd = dial_and_say_in_time(GET_FAST_CLOSE);
 
     expect_close(fd, expect_fast(fd));
     return descriptors();

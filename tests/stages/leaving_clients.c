@@ -39,8 +39,8 @@ START_TEST(resets_cause_neither_exit_nor_busy_loop)
     START("--timeout", LONG, "--delay", _i == BLOCKING ? "0.5" : LONG);
     int before = descriptors_at_rest();
     int slow = dial(), closed = dial();
-    for (int i = 0; i < 2 && _i != BLOCKING;
-         i++) { /* the server has watched both sockets already */
+    /* Let the server watch both sockets before it stops doing so for /slow. */
+    for (int i = 0; i < 2 && _i != BLOCKING; i++) {
         say(i == 0 ? slow : closed, GET_FAST);
         expect_fast(i == 0 ? slow : closed);
     }
@@ -69,8 +69,8 @@ START_TEST(writing_to_a_closed_connection_raises_no_sigpipe)
     int before = descriptors_at_rest();
     int fds[] = {dial_and_say(GET_SLOW), dial_and_say(GET_SLOW GET_SLOW), dial_and_say(GET_SLOW)};
     pause_s(0.1);
-    half_close(fds[0]); /* a reset after an end makes send fail with EPIPE, and by default raises
-                           SIGPIPE */
+    /* After an end and a reset, send fails with EPIPE, and raises SIGPIPE unless told not to. */
+    half_close(fds[0]);
     reset(fds[0]);
     reset(fds[1]);
     close(fds[2]);

@@ -71,19 +71,18 @@ void teardown(void);
 /* Return what the server has written so far to one of its files. Valid until the next call. */
 const char *written(int file);
 
-/* Return how the server ended and what it wrote to stderr: the end of a message. */
+/* Return how the server ended and what it wrote to stderr, to be appended to a message. */
 const char *obituary(void);
 
-/* Return the rest of the line in /proc/PID/status that starts with name. Valid until the next call.
- */
+/* Return the value of a line in /proc/PID/status, given its name. Valid until the next call. */
 const char *status_of(pid_t pid, const char *name);
 long kib(const char *name); /* of the server */
 
 /* Wait until the server has nothing left to do: its main thread waits for the kernel. */
 void expect_asleep(void);
 
-/* Wait until a process has been delivered the signals that were sent to it. Two that are alike and
- * still pending would become one. */
+/* Wait until no signal is pending for a process. (The kernel delivers a pending signal once,
+ * however often it was sent.) */
 void expect_delivered(pid_t pid);
 
 /* Return the processor time that the server has used, in seconds. */

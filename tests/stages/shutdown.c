@@ -49,8 +49,8 @@ START_TEST(server_out_of_descriptors_shuts_down)
 }
 END_TEST
 
-/* Accept fails while /slow holds the last descriptor. After --timeout the server gives up
- * accepting; otherwise the client that waits would be served as soon as /slow ends. */
+/* Accept fails while /slow holds the last descriptor. After --timeout the server must give up
+ * accepting, or it would serve the waiting client as soon as /slow ends. */
 START_TEST(shutdown_without_descriptors_is_bounded)
 {
     char byte;
@@ -167,10 +167,8 @@ END_TEST
 START_TEST(client_may_finish_its_head_before_exit)
 {
     START("--timeout", LONG);
-    int fd = dial_and_say(
-        GET_FAST
-        "GET /fast HT"); /* one segment: once /fast is answered, the server has read both */
-    expect_fast(fd);
+    int fd = dial_and_say(GET_FAST "GET /fast HT");
+    expect_fast(fd); /* one segment: the server has read both */
     send_signal(SIGTERM);
     expect_refusal();
     say(fd, "TP/1.1\r\nHost: h\r\n\r\n");

@@ -61,22 +61,22 @@ START_TEST(workers_answer_requests_in_flight_before_exit)
 }
 END_TEST
 
-/* Send a signal to the parent, and to its workers as well if all. */
+/* Send a signal to the parent; if all, also to both workers. */
 static void send_signal_to(bool all, const pid_t workers[2], int number)
 {
     send_signal(number);
     for (int i = 0; i < 2 && all; i++)
-        kill(workers[i], number); /* it may have exited */
+        kill(workers[i], number); /* fails if the worker has exited */
 }
 
-/* Start two workers, of which one is busy with /slow. Return the connection. */
+/* Start two workers, and let one of them be busy with /slow. Return the connection. */
 static int start_with_one_busy(int index, char *delay, pid_t workers[2])
 {
     start(index,
           (char *[]){"--port", "0", "--workers", "2", "--timeout", LONG, "--delay", delay, NULL});
     WAIT_UNTIL(children_of(server.pid, workers, 2) == 2, "does not have two workers");
     int slow = dial_and_say(GET_SLOW);
-    /* A worker of 01 leaves the backlog alone once it has been told to stop. */
+    /* A worker of 01 that is told to stop accepts no client any more. */
     WAIT_UNTIL(descriptors_of(workers[0]) != descriptors_of(workers[1]), "no worker accepts");
     return slow;
 }
