@@ -1,8 +1,9 @@
-/* Fuzzes the state machine: the input is a script of what clients, the clock and the kernel do. The
- * kernel is a fake, which knows what each client has sent, and so what it is owed: whoever breaks a
- * rule of the kernel, or of the design's table of states, is caught at the call that does it. */
-#include "common/clock.h"
+/* Fuzz the state machine of connections.c. The input is a script of what the clients, the clock and
+ * the kernel do. The kernel is a fake. It knows what each client has sent, and so what the server
+ * owes it. A call that breaks a rule of the kernel, or a rule of connections.h, fails an assertion
+ * there and then. */
 #include "common/connections.h"
+#include "common/clock.h"
 #include "common/http.h"
 #include "common/log.h"
 #include "common/net.h"
@@ -20,63 +21,77 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum {
-    CLIENTS = 100, /* more than anybody would take at once */
+    CLIENTS = 100,
     FDS = CLIENTS + 8,
     LISTENER = 3,
-    SENT_MAX = 24 << 10, /* bytes by script; behind them comes a flood, if any */
+    SENT_MAX = 24 << 10, /* bytes that the script sends; a flood may follow them */
     STORE = SENT_MAX + 2 * HTTP_HEAD_MAX,
 };
 
-/* What a connection must be in, judged by what went over the wire. */
-enum phase { QUEUED, IDLING, BEGUN, DELAYED, OWED, ANSWERING, ANSWERED, LINGERS, GONE };
+/* The state that a connection must be in, judged by the bytes that went over the wire. */
+enum phase { WAITING, IDLING, BEGUN, DELAYED, OWED, ANSWERING, ANSWERED, LINGERS, GONE };
 
 struct client {
-    enum phase phase;
+    enum phase phase; /* WAITING: in the backlog */
     int fd;
     int64_t since_ns; /* in this phase */
 
-    size_t sent, taken, head; /* offsets in bytes */
-    size_t gulp;              /* most bytes for one recv: 0, no limit */
-    size_t room;              /* for bytes to it */
-    size_t dropped;
+    size_t sent, received; /* bytes: by the client, by the server */
+    size_t head;           /* offset of the request that is not answered yet */
+    size_t recv_limit;     /* bytes that one recv returns; 0: no limit */
+    size_t room;           /* bytes that the kernel still takes from the server */
+    size_t discarded;      /* bytes, while lingering */
 
-    struct http_request request;  /* what has arrived since the last answer */
-    struct http_request answered; /* the last one that was */
+    struct http_request request;  /* as much of it as the server has received */
+    struct http_request answered; /* the one before */
     size_t answered_at;           /* offset of its request line */
-    size_t size, got;             /* of the answer */
+    size_t size, got;             /* bytes of the response, and how many the client got */
 
-    bool fin, reset, flood; /* the client's last word */
-    bool close;             /* announced by the answer */
-    bool told_gone;         /* recv or send has said so, or the watch has failed */
-    bool asked;             /* recv was called since the drain began */
+    bool fin, reset, flood; /* how the client's input ends */
+    bool close;             /* announced by the response */
+    bool told_gone;         /* the server knows that it has lost the connection */
+    bool asked;             /* the server has called recv since it was draining */
 
-    char answer[HTTP_RESPONSE_MAX];
-    char bytes[STORE]; /* that it sends */
+    char response[HTTP_RESPONSE_MAX];
+    char bytes[STORE]; /* what the client sends */
 };
 
 static struct client clients[CLIENTS];
-static int client_count;
-static struct client *owner[FDS]; /* of an open descriptor */
-static enum want watched[FDS];
-static bool listening, stopping;
-
 static struct options settings;
-static int64_t clock_now_ns;
-static unsigned long calls, accepts; /* of the kernel */
-static unsigned long progress;       /* clients accepted or gone, answers sent */
-static int only_closes;              /* the one descriptor that may be closed now; else -1 */
-static int64_t paused_ns;            /* the last time that accepting was given up */
-static bool refused;                 /* an accept in this turn */
 
-/* What the kernel refuses next. */
-static int accept_error, accept_errors; /* errors left; -1: until further notice */
-static int no_watches, no_memory, no_room, no_shutdowns, interrupts;
+static struct {
+    int64_t now_ns;
+    int client_count;
+    struct client *owner[FDS]; /* of each open descriptor */
+    enum want watched[FDS];
+    bool listening;
+    int connections; /* open */
 
-static const uint8_t *script, *script_end;
+    bool stopping; /* the server has been told to stop, and drains from the next turn on */
+    bool draining;
+    int64_t give_up_ns;           /* when draining: when to stop accepting */
+    unsigned long accepts_before; /* when draining: attempts to accept before */
+
+    unsigned long calls, accepts; /* all system calls; attempts to accept */
+    unsigned long progress;       /* clients accepted, lost or gone; responses sent */
+    int spins;                    /* turns in a row without progress, although no time passes */
+    int closes_only;              /* the one descriptor that may be closed now, or -1 */
+    int64_t paused_ns;            /* when the listener was last unwatched */
+    bool refused;                 /* the kernel lacked something for the client of this turn */
+    bool resume_due;              /* a connection has closed while the listener was unwatched */
+
+    /* How often the kernel still refuses something. */
+    int accept_error, accept_errors; /* accept_errors -1: until further notice */
+    int no_watches, no_memory, no_room, no_shutdowns, interrupts;
+} kernel;
+
+static struct {
+    const uint8_t *at, *end;
+} script;
 
 static unsigned next(void)
 {
-    return script < script_end ? *script++ : 0;
+    return script.at < script.end ? *script.at++ : 0;
 }
 
 static bool spend(int *budget)
@@ -93,16 +108,16 @@ static int fail(int error)
 static void become(struct client *c, enum phase phase)
 {
     c->phase = phase;
-    c->since_ns = clock_now_ns;
+    c->since_ns = kernel.now_ns;
 }
 
-/* What the bytes since the last answer amount to. */
-static void look(struct client *c)
+/* Judge the bytes that the server has received since the last response. */
+static void judge(struct client *c)
 {
     enum phase was = c->phase, phase = IDLING;
 
     c->request = (struct http_request){0};
-    if (http_parse(&c->request, c->bytes + c->head, c->taken - c->head))
+    if (http_parse(&c->request, c->bytes + c->head, c->received - c->head))
         phase = c->request.status == 200 && c->request.route == HTTP_SLOW && !settings.block
                     ? DELAYED
                     : OWED;
@@ -115,75 +130,86 @@ static void look(struct client *c)
 static int64_t limit_ns(const struct client *c)
 {
     return c->phase == DELAYED   ? settings.delay_ns
-           : c->phase == LINGERS ? net_linger_ns(&settings)
+           : c->phase == LINGERS ? net_linger_ns(settings.timeout_ns)
                                  : settings.timeout_ns;
 }
 
 static bool overdue(const struct client *c)
 {
-    return clock_now_ns - c->since_ns >= limit_ns(c);
+    return kernel.now_ns - c->since_ns >= limit_ns(c);
 }
 
-static struct client *find(int fd)
+static bool is_connected(const struct client *c)
 {
-    calls++;
-    assert(fd > LISTENER && fd < FDS && owner[fd] != NULL);
-    return owner[fd];
+    return c->phase != WAITING && c->phase != GONE;
+}
+
+static struct client *client_at(int fd)
+{
+    kernel.calls++;
+    assert(fd > LISTENER && fd < FDS && kernel.owner[fd] != NULL);
+    return kernel.owner[fd];
 }
 
 static size_t available(const struct client *c)
 {
-    size_t n = c->flood ? SIZE_MAX : c->sent - c->taken;
-    return c->gulp != 0 && n > c->gulp ? c->gulp : n;
+    size_t n = c->flood ? SIZE_MAX : c->sent - c->received;
+    return c->recv_limit != 0 && n > c->recv_limit ? c->recv_limit : n;
 }
 
-static struct client *first_queued(void)
+static struct client *first_waiting(void)
 {
-    for (int i = 0; i < client_count; i++)
-        if (clients[i].phase == QUEUED)
+    for (int i = 0; i < kernel.client_count; i++)
+        if (clients[i].phase == WAITING)
             return &clients[i];
     return NULL;
 }
 
-/* The kernel */
+/* ---- The kernel's calls */
+
+static void refuse_client(void)
+{
+    kernel.refused = true;
+    kernel.paused_ns = kernel.now_ns;
+}
 
 static int fake_accept4(int fd, const void *address, const void *size, int flags)
 {
-    struct client *c = first_queued();
+    struct client *c = first_waiting();
 
-    calls++;
-    accepts++;
-    assert(fd == LISTENER && listening && address == NULL && size == NULL);
+    kernel.calls++;
+    kernel.accepts++;
+    assert(fd == LISTENER && kernel.listening && address == NULL && size == NULL);
     assert(flags == (SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (accept_errors < 0 || spend(&accept_errors)) {
-        if (!net_accept_again(accept_error)) {
-            paused_ns = clock_now_ns;
-            refused = true;
-        }
-        return fail(accept_error);
+    if (kernel.accept_errors < 0 || spend(&kernel.accept_errors)) {
+        if (net_accept_again(kernel.accept_error))
+            kernel.progress++;
+        else
+            refuse_client();
+        return fail(kernel.accept_error);
     }
     if (c == NULL)
         return fail(EAGAIN);
-    for (fd = LISTENER + 1; owner[fd] != NULL;)
+    for (fd = LISTENER + 1; kernel.owner[fd] != NULL;)
         fd++;
-    assert(fd < FDS && watched[fd] == WANT_NOTHING);
-    owner[fd] = c;
+    assert(fd < FDS && kernel.watched[fd] == WANT_NOTHING);
+    kernel.owner[fd] = c;
     c->fd = fd;
     become(c, IDLING);
-    refused = false;
-    progress++;
+    kernel.connections++;
+    kernel.progress++;
     return fd;
 }
 
 static ssize_t fake_recv(int fd, void *to, size_t size, int flags)
 {
-    struct client *c = find(fd);
+    struct client *c = client_at(fd);
     size_t n = available(c);
 
     assert(size > 0 && flags == 0);
     assert(c->phase == IDLING || c->phase == BEGUN || c->phase == LINGERS);
     c->asked = true;
-    if (spend(&interrupts))
+    if (spend(&kernel.interrupts))
         return fail(EINTR);
     if (n == 0) {
         c->told_gone = c->reset || c->fin;
@@ -191,20 +217,20 @@ static ssize_t fake_recv(int fd, void *to, size_t size, int flags)
     }
     n = n < size ? n : size;
     if (c->phase == LINGERS) {
-        assert(c->dropped < NET_LINGER_BYTES);
-        memset(to, 'x', n); /* whether to is as large as they say */
-        c->dropped += n;
-        c->taken += c->flood ? 0 : n;
+        assert(c->discarded < NET_LINGER_BYTES);
+        memset(to, 'x', n); /* ASan checks that there is room for n bytes */
+        c->discarded += n;
+        c->received += c->flood ? 0 : n;
         return (ssize_t)n;
     }
-    assert(c->taken + n <= sizeof c->bytes);
-    memcpy(to, c->bytes + c->taken, n);
-    c->taken += n;
-    look(c);
+    assert(c->received + n <= sizeof c->bytes);
+    memcpy(to, c->bytes + c->received, n);
+    c->received += n;
+    judge(c);
     return (ssize_t)n;
 }
 
-static void begin_answer(struct client *c)
+static void begin_response(struct client *c)
 {
     char date[HTTP_DATE_SIZE];
 
@@ -215,10 +241,10 @@ static void begin_answer(struct client *c)
         assert(c->phase == OWED || (c->phase == DELAYED && overdue(c)));
     }
     if (settings.block && c->request.status == 200 && c->request.route == HTTP_SLOW)
-        assert(clock_now_ns - c->since_ns >= settings.delay_ns);
-    http_date(date, (time_t)(clock_now_ns / NS_PER_S));
-    c->close = stopping || !c->request.keep_alive;
-    c->size = http_respond(c->answer, &c->request, settings.name, date, !c->close);
+        assert(kernel.now_ns - c->since_ns >= settings.delay_ns);
+    http_date(date, (time_t)(kernel.now_ns / NS_PER_S));
+    c->close = kernel.draining || !c->request.keep_alive;
+    c->size = http_respond(c->response, &c->request, settings.name, date, !c->close);
     c->got = 0;
     c->answered = c->request;
     c->answered_at = c->head + c->request.start;
@@ -227,13 +253,13 @@ static void begin_answer(struct client *c)
 
 static ssize_t fake_send(int fd, const void *from, size_t size, int flags)
 {
-    struct client *c = find(fd);
+    struct client *c = client_at(fd);
 
     assert(flags == MSG_NOSIGNAL);
     if (c->phase != ANSWERING)
-        begin_answer(c);
-    assert(size == c->size - c->got && memcmp(from, c->answer + c->got, size) == 0);
-    if (spend(&interrupts))
+        begin_response(c);
+    assert(size == c->size - c->got && memcmp(from, c->response + c->got, size) == 0);
+    if (spend(&kernel.interrupts))
         return fail(EINTR);
     if (c->reset) {
         c->told_gone = true;
@@ -245,11 +271,11 @@ static ssize_t fake_send(int fd, const void *from, size_t size, int flags)
     c->room -= size;
     c->got += size;
     if (c->got == c->size) {
-        progress++;
+        kernel.progress++;
         become(c, ANSWERED);
         if (!c->close) {
             c->head += c->request.length;
-            look(c);
+            judge(c);
         }
     }
     return (ssize_t)size;
@@ -257,15 +283,15 @@ static ssize_t fake_send(int fd, const void *from, size_t size, int flags)
 
 static bool fake_unread(int fd)
 {
-    return available(find(fd)) > 0;
+    return available(client_at(fd)) > 0;
 }
 
 static int fake_shutdown(int fd, int how)
 {
-    struct client *c = find(fd);
+    struct client *c = client_at(fd);
 
     assert(how == SHUT_WR && c->phase == ANSWERED);
-    if (spend(&no_shutdowns)) { /* a reset has come after the last send */
+    if (spend(&kernel.no_shutdowns)) { /* a reset has arrived after the last send */
         c->reset = c->told_gone = true;
         return fail(ENOTCONN);
     }
@@ -277,280 +303,317 @@ static bool may_close(const struct client *c)
 {
     switch (c->phase) {
     case IDLING:
-        return overdue(c) || (stopping && (c->asked || available(c) == 0));
+        return overdue(c) || (kernel.draining && (c->asked || available(c) == 0));
     case ANSWERING:
         return overdue(c);
     case ANSWERED:
         return c->close && c->request.status == 200 && !c->request.has_body &&
-               c->taken == c->head + c->request.length && available(c) == 0;
+               c->received == c->head + c->request.length && available(c) == 0;
     case LINGERS:
-        return overdue(c) || c->dropped >= NET_LINGER_BYTES;
+        return overdue(c) || c->discarded >= NET_LINGER_BYTES;
     default:
         return false;
     }
 }
 
+/* A graceful shutdown serves the backlog, unless it meets one of its bounds. */
+static bool may_close_listener(void)
+{
+    return first_waiting() == NULL || (kernel.refused && kernel.connections == 0) ||
+           kernel.now_ns >= kernel.give_up_ns || kernel.accepts - kernel.accepts_before > SOMAXCONN;
+}
+
 static int fake_close(int fd)
 {
+    assert(kernel.watched[fd] == WANT_NOTHING);
     if (fd == LISTENER) {
-        calls++;
-        assert(listening && stopping && first_queued() == NULL);
-        listening = false;
+        kernel.calls++;
+        assert(kernel.listening && kernel.draining && may_close_listener());
+        kernel.listening = false;
+        for (struct client *c; (c = first_waiting()) != NULL;)
+            become(c, GONE);
     } else {
-        struct client *c = find(fd);
-        assert(only_closes == -1 || only_closes == fd);
+        struct client *c = client_at(fd);
+        assert(kernel.closes_only == -1 || kernel.closes_only == fd);
         assert(c->told_gone || may_close(c));
         become(c, GONE);
-        owner[fd] = NULL;
-        progress++;
+        kernel.owner[fd] = NULL;
+        kernel.connections--;
+        kernel.progress++;
+        if (kernel.listening && kernel.watched[LISTENER] == WANT_NOTHING && !kernel.refused)
+            kernel.resume_due = true;
     }
-    assert(watched[fd] == WANT_NOTHING);
     return 0;
 }
 
 static bool fake_watch(int fd, enum want was, enum want want)
 {
-    calls++;
-    assert(fd >= LISTENER && fd < FDS && (fd == LISTENER ? listening : owner[fd] != NULL));
-    assert(was == watched[fd] && want != was);
-    if (want != WANT_NOTHING && spend(&no_watches)) {
-        if (fd == LISTENER)
-            paused_ns = clock_now_ns;
-        else
-            owner[fd]->told_gone = true;
-        return false;
-    }
-    if (fd == LISTENER && want == WANT_NOTHING)
-        paused_ns = clock_now_ns;
-    watched[fd] = want;
-    return true;
+    bool open = fd == LISTENER ? kernel.listening : kernel.owner[fd] != NULL;
+    bool refuse = want != WANT_NOTHING && spend(&kernel.no_watches);
+
+    kernel.calls++;
+    assert(fd >= LISTENER && fd < FDS && open);
+    assert(was == kernel.watched[fd] && want != was);
+    if (fd == LISTENER)
+        kernel.resume_due = false;
+    if (fd == LISTENER && (refuse || want == WANT_NOTHING))
+        kernel.paused_ns = kernel.now_ns;
+    else if (refuse)
+        kernel.owner[fd]->told_gone = true;
+    if (!refuse)
+        kernel.watched[fd] = want;
+    return !refuse;
 }
 
 static int64_t fake_now_ns(void)
 {
-    return clock_now_ns;
+    return kernel.now_ns;
 }
 
 static void fake_sleep_until(int64_t moment_ns)
 {
     assert(settings.block);
-    if (moment_ns > clock_now_ns)
-        clock_now_ns = moment_ns;
+    if (moment_ns > kernel.now_ns)
+        kernel.now_ns = moment_ns;
 }
 
 static time_t fake_time(void)
 {
-    return (time_t)(clock_now_ns / NS_PER_S);
+    return (time_t)(kernel.now_ns / NS_PER_S);
 }
 
-static void fake_log(int fd, const char *head, size_t length, int status, int64_t duration_ns)
+static void fake_log_request(int fd, const char *head, size_t length, int status,
+                             int64_t duration_ns)
 {
-    struct client *c = find(fd);
+    struct client *c = client_at(fd);
+
     assert(settings.verbose && c->got == c->size && duration_ns >= 0);
     assert(status == c->answered.status);
-    assert(length <= c->taken - c->answered_at);
+    assert(length <= c->received - c->answered_at);
     assert(memcmp(head, c->bytes + c->answered_at, length) == 0);
 }
 
+/* Called for the next client, before it is accepted. */
 static void *fake_malloc(size_t size)
 {
-    if (spend(&no_memory)) {
-        paused_ns = clock_now_ns;
-        accepts++;
-        calls++;
-        return NULL;
-    }
-    return malloc(size);
+    if (!spend(&kernel.no_memory))
+        return malloc(size);
+    refuse_client();
+    kernel.accepts++;
+    kernel.calls++;
+    return NULL;
 }
 
-static void *fake_room(void *room, size_t *count, size_t index, size_t size)
+/* Called for a client that has just been accepted. */
+static void *fake_grow(void *table, size_t *count, size_t index, size_t size)
 {
-    if (index >= *count && spend(&no_room)) {
-        owner[index]->told_gone = true;
-        paused_ns = clock_now_ns;
-        refused = true;
-        return NULL;
-    }
-    return grow(room, count, index, size);
+    if (index < *count || !spend(&kernel.no_room))
+        return grow(table, count, index, size);
+    refuse_client();
+    kernel.owner[index]->told_gone = true;
+    return NULL;
 }
 
-/* Compiled in, not linked: its calls come to the kernel above, not the fuzzer's own, and its state
- * is at hand to be reset. */
-#define accept4(fd, address, size, flags) fake_accept4(fd, address, size, flags)
-#define recv(fd, to, size, flags)         fake_recv(fd, to, size, flags)
-#define send(fd, from, size, flags)       fake_send(fd, from, size, flags)
-#define shutdown(fd, how)                 fake_shutdown(fd, how)
-#define close(fd)                         fake_close(fd)
-#define malloc(size)                      fake_malloc(size)
-#define time(unused)                      fake_time()
-#define clock_now_ns()                      fake_now_ns()
-#define clock_sleep_until(moment_ns)        fake_sleep_until(moment_ns)
-#define log_request(fd, head, length, s, ns)  fake_log(fd, head, length, s, ns)
-#define net_unread(fd)                    fake_unread(fd)
-#define grow(room, count, index, n)   fake_room(room, count, index, n)
+/* connections.c is included, not linked. So its calls, and not the fuzzer's own, reach the kernel
+ * above, and its state can be reset. */
+#define accept4(fd, address, size, flags)      fake_accept4(fd, address, size, flags)
+#define recv(fd, to, size, flags)              fake_recv(fd, to, size, flags)
+#define send(fd, from, size, flags)            fake_send(fd, from, size, flags)
+#define shutdown(fd, how)                      fake_shutdown(fd, how)
+#define close(fd)                              fake_close(fd)
+#define malloc(size)                           fake_malloc(size)
+#define time(unused)                           fake_time()
+#define clock_now_ns()                         fake_now_ns()
+#define clock_sleep_until(moment_ns)           fake_sleep_until(moment_ns)
+#define net_unread(fd)                         fake_unread(fd)
+#define grow(table, count, index, size)        fake_grow(table, count, index, size)
+#define log_request(fd, head, length, s, d_ns) fake_log_request(fd, head, length, s, d_ns)
 #include "common/connections.c" /* NOLINT(bugprone-suspicious-include): see above */
 
 static void start(void)
 {
-    static const int64_t times[] = {
-        NS_PER_S,      NS_PER_MS,     3 * NS_PER_S + 1, 5 * NS_PER_MS / 2,
-        10 * NS_PER_S, NS_PER_MS + 1, NS_PER_S / 3,     86400 * NS_PER_S};
-    unsigned flags = next(), durations = next();
+    static const int64_t times_ns[] = {NS_PER_S,          NS_PER_MS,       3 * NS_PER_S + 1,
+                                       5 * NS_PER_MS / 2, 10 * NS_PER_S,   NS_PER_MS + 1,
+                                       NS_PER_S / 3,      86400 * NS_PER_S};
+    unsigned flags = next(), durations = next(), delay = durations / 8 % 9;
 
-    draining = acceptable = false; /* what connections_start leaves alone */
-    now_ns = 0;
-    assert(resume_ns == 0 && open_connections == 0);
-
-    clock_now_ns = 1000000 * NS_PER_S + 123456789;
+    memset(&kernel, 0, sizeof kernel);
+    kernel.now_ns = kernel.paused_ns = 1000000 * NS_PER_S + 123456789;
+    kernel.listening = true;
+    kernel.closes_only = -1;
     settings = (struct options){.name = "05-epoll",
-                                .timeout_ns = times[durations % 8],
-                                .delay_ns = durations / 8 % 9 == 8 ? 0 : times[durations / 8 % 9],
+                                .timeout_ns = times_ns[durations % 8],
+                                .delay_ns = delay == 8 ? 0 : times_ns[delay],
                                 .block = flags & 1,
                                 .verbose = flags & 2};
-    client_count = accept_errors = no_watches = no_memory = no_room = no_shutdowns = interrupts = 0;
-    listening = true;
-    stopping = refused = false;
-    only_closes = -1;
-    paused_ns = clock_now_ns;
+    memset(&all, 0, sizeof all);
     connections_start(&settings, LISTENER, fake_watch, fake_now_ns);
 }
 
+/* Check that nothing is left, and free what a process may keep until it exits. */
 static void finish(void)
 {
+    assert(!kernel.listening && all.open == 0);
     for (int fd = 0; fd < FDS; fd++)
-        assert(owner[fd] == NULL && watched[fd] == WANT_NOTHING);
-    for (int i = 0; i < client_count; i++)
+        assert(kernel.owner[fd] == NULL && kernel.watched[fd] == WANT_NOTHING);
+    for (int i = 0; i < kernel.client_count; i++)
         assert(clients[i].phase == GONE);
-    for (size_t i = 0; i < table_size; i++)
-        assert(table[i] == NULL);
-    assert(!listening);
-    free(table);
-    free(spare);
-    table = NULL;
-    table_size = 0;
-    spare = NULL;
+    for (size_t i = 0; i < all.table_size; i++)
+        assert(all.table[i] == NULL);
+    free(all.table);
+    free(all.spare);
 }
 
-/* The loop */
+/* ---- The loop */
 
 static bool is_ready(int fd)
 {
-    const struct client *c = owner[fd];
+    const struct client *c = kernel.owner[fd];
 
-    if (watched[fd] == WANT_NOTHING)
+    if (kernel.watched[fd] == WANT_NOTHING)
         return false;
     if (fd == LISTENER)
-        return first_queued() != NULL || accept_errors != 0;
-    return c->reset || (watched[fd] == WANT_READ ? available(c) > 0 || c->fin : c->room > 0);
+        return first_waiting() != NULL || kernel.accept_errors != 0;
+    return c->reset || (kernel.watched[fd] == WANT_READ ? available(c) > 0 || c->fin : c->room > 0);
 }
 
-/* To be called for what is not ready, too: an event may be stale or spurious. */
+/* Report fd to the server. It need not be ready: an event may be stale or spurious. */
 static void step(int fd)
 {
-    bool open = fd == LISTENER ? listening : owner[fd] != NULL;
+    bool open = fd == LISTENER ? kernel.listening : kernel.owner[fd] != NULL;
     bool due = open && is_ready(fd);
-    unsigned long before = calls;
+    unsigned long before = kernel.calls;
 
-    only_closes = fd;
+    kernel.closes_only = fd;
     connections_ready(fd);
-    only_closes = -1;
-    assert(fd == LISTENER || !due || calls > before);
+    kernel.closes_only = -1;
+    assert(fd == LISTENER || !due || kernel.calls > before);
 }
 
-static void check_settled(bool expired)
+/* Each connection is where it should be, and watched for what it waits for. */
+static void check_connections(bool expired)
 {
-    for (int i = 0; i < client_count; i++) {
+    for (int i = 0; i < kernel.client_count; i++) {
         const struct client *c = &clients[i];
-        assert(c->phase != OWED && c->phase != ANSWERED);
-        assert(c->phase == QUEUED || c->phase == GONE || !c->told_gone);
-        assert(c->phase == QUEUED || c->phase == GONE || !expired || !overdue(c));
-        if (c->phase == GONE || c->phase == QUEUED)
+        if (!is_connected(c))
             continue;
+        assert(c->phase != OWED && c->phase != ANSWERED && !c->told_gone);
+        assert(!expired || !overdue(c));
         enum want wanted = c->phase == DELAYED     ? WANT_NOTHING
                            : c->phase == ANSWERING ? WANT_WRITE
                                                    : WANT_READ;
-        assert(watched[c->fd] == wanted);
+        assert(kernel.watched[c->fd] == wanted);
     }
 }
 
-/* Checks how long the loop would wait. Returns whether it would not, though no deadline has come:
- * only for a client to be accepted. */
-static bool check_wait(int wait_ms)
+/* The server pauses while it cannot accept, but only until a connection closes. A graceful shutdown
+ * keeps its bounds. */
+static void check_accepting(void)
 {
-    int64_t nearest_ns = INT64_MAX;
+    if (!kernel.listening)
+        return;
+    assert(!kernel.refused || kernel.watched[LISTENER] == WANT_NOTHING);
+    assert(!kernel.resume_due);
+    if (kernel.draining) {
+        assert(!kernel.refused || kernel.connections > 0);
+        assert(kernel.now_ns < kernel.give_up_ns);
+        assert(kernel.accepts - kernel.accepts_before <= SOMAXCONN);
+    }
+}
 
-    for (int i = 0; i < client_count; i++) {
+/* When the server has to act even if nothing happens. */
+static int64_t nearest_deadline_ns(void)
+{
+    int64_t nearest_ns = INT64_MAX, resume_ns = kernel.paused_ns + NET_PAUSE_NS;
+
+    for (int i = 0; i < kernel.client_count; i++) {
         const struct client *c = &clients[i];
-        if (c->phase != QUEUED && c->phase != GONE && c->since_ns + limit_ns(c) < nearest_ns)
+        if (is_connected(c) && c->since_ns + limit_ns(c) < nearest_ns)
             nearest_ns = c->since_ns + limit_ns(c);
     }
-    if (listening && watched[LISTENER] == WANT_NOTHING && paused_ns + NET_PAUSE_NS < nearest_ns)
-        nearest_ns = paused_ns + NET_PAUSE_NS;
-    if (nearest_ns == INT64_MAX) {
-        assert(wait_ms <= 0);
-        return wait_ms == 0;
-    }
+    if (kernel.draining && resume_ns > kernel.give_up_ns)
+        resume_ns = kernel.give_up_ns;
+    if (kernel.listening && kernel.watched[LISTENER] == WANT_NOTHING && resume_ns < nearest_ns)
+        nearest_ns = resume_ns;
+    return nearest_ns;
+}
+
+/* Check how long the loop would wait. Return whether it would not wait, although no deadline has
+ * passed: the only reason is a client to be accepted. */
+static bool check_wait(int wait_ms)
+{
+    int64_t nearest_ns = nearest_deadline_ns();
+
     if (wait_ms == 0)
-        return nearest_ns > clock_now_ns;
-    assert(wait_ms > 0);
-    int64_t woken_ns = clock_now_ns + wait_ms * NS_PER_MS;
-    assert(woken_ns >= nearest_ns && woken_ns < nearest_ns + NS_PER_MS);
+        return nearest_ns > kernel.now_ns;
+    if (nearest_ns == INT64_MAX) {
+        assert(wait_ms == -1);
+        return false;
+    }
+    int64_t woken_ns = kernel.now_ns + wait_ms * NS_PER_MS;
+    assert(wait_ms > 0 && woken_ns >= nearest_ns && woken_ns < nearest_ns + NS_PER_MS);
     return false;
 }
 
-/* A turn of the loop. Returns false if there was nothing to do: then the clock is moved on to when
+static void drain(void)
+{
+    if (!kernel.draining) {
+        kernel.draining = true;
+        kernel.give_up_ns = kernel.now_ns + settings.timeout_ns;
+        kernel.accepts_before = kernel.accepts;
+        for (int i = 0; i < kernel.client_count; i++)
+            clients[i].asked = false;
+    }
+    connections_drain();
+    for (int i = 0; i < kernel.client_count; i++)
+        assert(clients[i].phase != IDLING);
+}
+
+/* Take one turn of the loop. Return false if nothing was ready or due. Then time has passed until
  * the loop would wake. */
 static bool turn(void)
 {
-    static int spins;
-    int ready[FDS], count = 0;
-    int wait_ms = connections_wait_ms();
-    bool for_accept = check_wait(wait_ms), busy;
-    unsigned long accepts_before = accepts, calls_before = calls, progress_before = progress;
+    int ready[FDS], count = 0, wait_ms = connections_wait_ms();
+    bool for_accept = check_wait(wait_ms);
+    unsigned long accepts = kernel.accepts, calls = kernel.calls, progress = kernel.progress;
 
     for (int fd = 0; fd < FDS; fd++)
         if (is_ready(fd))
             ready[count++] = fd;
-    busy = count > 0 || wait_ms == 0;
-    if (!busy && wait_ms > 0)
-        clock_now_ns += wait_ms * NS_PER_MS;
-    int64_t before_ns = clock_now_ns; /* --block moves it on, too */
-    refused = false;
+    if (count == 0 && wait_ms > 0)
+        kernel.now_ns += wait_ms * NS_PER_MS;
+    int64_t woken_ns = kernel.now_ns; /* with --block, more time passes */
+    kernel.refused = false;
 
-    if (stopping) {
-        connections_drain();
-        for (int i = 0; i < client_count; i++)
-            assert(clients[i].phase != IDLING);
-    }
+    if (kernel.stopping)
+        drain();
     for (unsigned from = count > 1 ? next() : 0, i = 0; i < (unsigned)count; i++)
         step(ready[(from + i) % (unsigned)count]);
     connections_expire();
-    if (clock_now_ns == before_ns)
-        check_settled(true);
+    if (kernel.now_ns == woken_ns)
+        check_connections(true);
     connections_accept();
-    check_settled(false);
-    assert(!refused || watched[LISTENER] == WANT_NOTHING);
-    assert(!for_accept || accepts > accepts_before);
-    if (wait_ms == 0 && count == 0 && clock_now_ns == before_ns && progress == progress_before) {
-        assert(calls > calls_before);
-        spins++;
-        assert(spins < 10);
-    } else {
-        spins = 0;
-    }
-    return busy;
+    check_connections(false);
+    check_accepting();
+    assert(kernel.accepts - accepts <= 1 && (!for_accept || kernel.accepts > accepts));
+
+    bool idle = wait_ms == 0 && count == 0 && kernel.now_ns == woken_ns;
+    assert(!idle || kernel.calls > calls);
+    kernel.spins = idle && kernel.progress == progress ? kernel.spins + 1 : 0;
+    assert(kernel.spins < 10);
+    return count > 0 || wait_ms == 0;
 }
 
-/* The script */
+/* ---- The script */
 
 static struct client *arrive(void)
 {
-    if (client_count == CLIENTS || !listening)
+    if (kernel.client_count == CLIENTS || !kernel.listening)
         return NULL;
-    struct client *c = &clients[client_count++];
+    struct client *c = &clients[kernel.client_count++];
     memset(c, 0, offsetof(struct client, bytes));
     c->room = SIZE_MAX;
-    become(c, QUEUED);
+    become(c, WAITING);
     return c;
 }
 
@@ -583,14 +646,15 @@ static void deliver_text(struct client *c, unsigned which)
     deliver(c, text, strlen(text));
 }
 
-static void deliver_more(struct client *c, unsigned length)
+/* Deliver the next bytes of the script, or many bytes that are not in it. */
+static void deliver_bytes(struct client *c, unsigned length)
 {
-    size_t from_script = (size_t)(script_end - script);
+    size_t left = (size_t)(script.end - script.at);
 
     if (length < 64) {
-        from_script = from_script < length ? from_script : length;
-        deliver(c, (const char *)script, from_script);
-        script += from_script;
+        left = left < length ? left : length;
+        deliver(c, (const char *)script.at, left);
+        script.at += left;
     } else {
         static char filler[256 * 64];
         memset(filler, 'x', sizeof filler);
@@ -611,16 +675,10 @@ static void leave(struct client *c, unsigned how)
 
 static void move_clock(unsigned how)
 {
-    const int64_t times[] = {1,
-                             NS_PER_MS - 1,
-                             NS_PER_MS,
-                             100 * NS_PER_MS,
-                             NS_PER_S,
-                             3 * NS_PER_S,
-                             settings.timeout_ns,
-                             settings.delay_ns};
+    const int64_t times_ns[] = {1,        NS_PER_MS - 1, NS_PER_MS,           100 * NS_PER_MS,
+                                NS_PER_S, 3 * NS_PER_S,  settings.timeout_ns, settings.delay_ns};
 
-    clock_now_ns += times[how % 8];
+    kernel.now_ns += times_ns[how % 8];
 }
 
 static void refuse(unsigned what)
@@ -631,105 +689,113 @@ static void refuse(unsigned what)
 
     switch (what & 15) {
     case 8:
-        no_watches = times;
+        kernel.no_watches = times;
         break;
     case 9:
-        no_memory = times;
+        kernel.no_memory = times;
         break;
     case 10:
-        no_room = times;
+        kernel.no_room = times;
         break;
     case 11:
-        interrupts = times;
+        kernel.interrupts = times;
         break;
     case 12:
-        accept_errors = 0;
+        kernel.accept_errors = 0;
         break;
     case 13:
-        no_shutdowns = times;
+        kernel.no_shutdowns = times;
         break;
     default:
-        accept_error = errors[what & 7];
-        accept_errors = what & 128 && !net_accept_again(accept_error) ? -1 : times;
+        kernel.accept_error = errors[what & 7];
+        kernel.accept_errors = what & 128 && !net_accept_again(kernel.accept_error) ? -1 : times;
         break;
     }
 }
 
-static void stop(void)
+/* The kernel stops watching fd, though nobody asked it to (06: EV_ERROR). */
+static void unwatch(int fd)
 {
-    stopping = true;
-    for (int i = 0; i < client_count; i++)
-        clients[i].asked = false;
-}
+    bool known = fd == LISTENER || kernel.owner[fd] != NULL;
 
-/* The kernel gives up to watch what it was told to (06: EV_ERROR). */
-static void forget(int fd)
-{
-    if (owner[fd] != NULL && watched[fd] == WANT_NOTHING)
+    if (known && kernel.watched[fd] == WANT_NOTHING)
         return;
-    if (fd == LISTENER && !listening)
-        return;
-    if (owner[fd] != NULL)
-        owner[fd]->told_gone = true;
-    watched[fd] = WANT_NOTHING;
+    kernel.watched[fd] = WANT_NOTHING;
     if (fd == LISTENER)
-        paused_ns = clock_now_ns;
+        kernel.paused_ns = kernel.now_ns;
+    else if (known)
+        kernel.owner[fd]->told_gone = true;
     connections_unwatched(fd);
 }
 
-static void perform(unsigned op, struct client *c)
+/* The low four bits of a command. The corpus depends on their order. */
+enum {
+    ARRIVE,
+    ARRIVE_MANY,
+    DELIVER_TEXT,
+    DELIVER_BYTES,
+    LEAVE,
+    LIMIT_RECV,
+    LIMIT_SEND,
+    MOVE_CLOCK,
+    REFUSE,
+    TURN,
+    TURN_40_TIMES,
+    STOP,
+    STEP,
+    UNWATCH,
+    ARRIVE_WITH_TEXT,
+    UNLIMIT_SEND,
+};
+
+static void perform(unsigned command, struct client *c)
 {
-    switch (op) {
-    case 0:
-        arrive();
+    switch (command) {
+    case ARRIVE:
+    case ARRIVE_WITH_TEXT:
+        c = arrive();
+        if (command == ARRIVE_WITH_TEXT && c != NULL)
+            deliver_text(c, next());
         break;
-    case 1:
+    case ARRIVE_MANY:
         for (unsigned n = next() % CLIENTS; n > 0; n--)
             arrive();
         break;
-    case 2:
+    case DELIVER_TEXT:
         deliver_text(c, next());
         break;
-    case 3:
-        deliver_more(c, next());
+    case DELIVER_BYTES:
+        deliver_bytes(c, next());
         break;
-    case 4:
+    case LEAVE:
         leave(c, next());
         break;
-    case 5:
-        c->gulp = next();
+    case LIMIT_RECV:
+        c->recv_limit = next();
         break;
-    case 6:
-        c->room = (size_t)next() * 4;
+    case LIMIT_SEND:
+    case UNLIMIT_SEND:
+        c->room = command == LIMIT_SEND ? (size_t)next() * 4 : SIZE_MAX;
         break;
-    case 7:
+    case MOVE_CLOCK:
         move_clock(next());
         break;
-    case 8:
+    case REFUSE:
         refuse(next());
         break;
-    case 9:
-        turn();
+    case TURN:
+    case TURN_40_TIMES:
+        for (int i = command == TURN ? 1 : 40; i > 0 && turn();)
+            i--;
         break;
-    case 10:
-        for (int i = 0; i < 40 && turn(); i++)
-            ;
+    case STOP:
+        kernel.stopping = true;
         break;
-    case 11:
-        stop();
-        break;
-    case 12:
+    case STEP:
         step((int)(next() % FDS));
         break;
-    case 13:
-        forget((int)(next() % FDS));
-        break;
-    case 14:
-        if ((c = arrive()) != NULL)
-            deliver_text(c, next());
-        break;
-    default:
-        c->room = SIZE_MAX;
+    case UNWATCH:
+        unwatch((int)(next() % FDS));
         break;
     }
 }
@@ -738,24 +804,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct client nobody;
 
-    script = data;
-    script_end = data + size;
+    script.at = data;
+    script.end = data + size;
     start();
-    while (script < script_end) {
-        unsigned op = next();
-        int back = (int)(op >> 4); /* from the latest client */
-        perform(op & 15, back < client_count ? &clients[client_count - 1 - back] : &nobody);
+    while (script.at < script.end) {
+        unsigned command = next();
+        int back = (int)(command >> 4); /* from the client that arrived last */
+        bool exists = back < kernel.client_count;
+        perform(command & 15, exists ? &clients[kernel.client_count - 1 - back] : &nobody);
     }
 
-    accept_errors = 0;
-    for (int i = 0; i < client_count; i++)
-        clients[i].gulp = 0;
-    if (!stopping)
-        stop();
+    /* Whatever the kernel still refuses, a graceful shutdown ends. */
+    for (int i = 0; i < kernel.client_count; i++)
+        clients[i].recv_limit = 0;
+    kernel.stopping = true;
     for (int turns = 0; connections_remain(); turns++) {
         assert(turns < 5000);
         if (turn())
-            clock_now_ns += NS_PER_MS;
+            kernel.now_ns += NS_PER_MS;
     }
     finish();
     return 0;

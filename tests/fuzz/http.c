@@ -1,5 +1,6 @@
-/* Fuzzes the parser and the formatter: any bytes, in any pieces, are one request or none, and its
- * answer is well-formed. The input is what a client sends, as it stands. */
+/* Fuzz the parser and the formatter. The input is what a client sends. It must mean the same in
+ * whatever pieces it arrives, the result must agree with the bytes, and the response must be
+ * well-formed. */
 #include "common/http.h"
 
 #include <assert.h>
@@ -30,8 +31,8 @@ static bool is_status(int status, const char *list)
     return strstr(list, text) != NULL;
 }
 
-/* Parses as a server would: what has not arrived is poison to ASan. Returns the bytes that had to
- * arrive before the answer was known, 0 if it is not known yet. */
+/* Parse as a server would. ASan reports an access to bytes that have not arrived. Return how many
+ * bytes had arrived when the status was known, or 0 if it is not known yet. */
 static size_t parse(struct http_request *r, char *bytes, size_t size, enum split split)
 {
     uint32_t random = hash(bytes, size);
@@ -56,7 +57,7 @@ static size_t parse(struct http_request *r, char *bytes, size_t size, enum split
     return done ? arrived : 0;
 }
 
-static void same(const struct http_request *a, const struct http_request *b)
+static void check_same(const struct http_request *a, const struct http_request *b)
 {
     assert(a->status == b->status);
     assert(a->method == b->method);
@@ -68,13 +69,14 @@ static void same(const struct http_request *a, const struct http_request *b)
     assert(a->minor == b->minor);
 }
 
-/* What must hold between the bytes and their meaning, seen without the parser's eyes. */
-static void judge(const struct http_request *r, const char *bytes, size_t size)
+/* Check the result against the bytes, in ways that the parser does not use. */
+static void check_result(const struct http_request *r, const char *bytes, size_t size)
 {
     const char *line = bytes + r->start;
     bool served = r->method == HTTP_GET || r->method == HTTP_HEAD;
 
-    assert(r->start % 2 == 0 && r->start <= (r->status == 400 ? 10 : 8)); /* four are skipped */
+    /* at most four empty lines are skipped */
+    assert(r->start % 2 == 0 && r->start <= (r->status == 400 ? 10 : 8));
     for (size_t i = 0; i < r->start; i++)
         assert(bytes[i] == "\r\n"[i % 2]);
     assert(r->length <= HTTP_HEAD_MAX);
@@ -112,9 +114,9 @@ static void judge(const struct http_request *r, const char *bytes, size_t size)
         assert(r->route != HTTP_NOWHERE && r->method != HTTP_OTHER && !served);
 }
 
-static void answer(const struct http_request *r, bool keep_alive)
+static void check_response(const struct http_request *r, bool keep_alive)
 {
-    char *out = malloc(HTTP_RESPONSE_MAX), date[HTTP_DATE_SIZE], start[32];
+    char *out = malloc(HTTP_RESPONSE_MAX), date[HTTP_DATE_SIZE], begin[32];
     assert(out != NULL);
     http_date(date, 784111777);
     size_t size = http_respond(out, r, "02-threaded", date, keep_alive);
@@ -123,11 +125,11 @@ static void answer(const struct http_request *r, bool keep_alive)
     const char *head_end = memmem(out, size, "\r\n\r\n", 4);
     assert(head_end != NULL);
     size_t head = (size_t)(head_end - out) + 4;
-    char *text = strndup(out, head); /* to search in, terminated */
+    char *text = strndup(out, head); /* terminated, for strstr */
     assert(text != NULL && strlen(text) == head);
 
-    snprintf(start, sizeof start, "HTTP/1.1 %d ", r->status);
-    assert(strncmp(text, start, strlen(start)) == 0);
+    snprintf(begin, sizeof begin, "HTTP/1.1 %d ", r->status);
+    assert(strncmp(text, begin, strlen(begin)) == 0);
     const char *content_length = strstr(text, "\r\nContent-Length: ");
     assert(content_length != NULL);
     long length = strtol(content_length + 18, NULL, 10);
@@ -154,20 +156,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     bool done = parse(&whole, bytes, size, WHOLE) > 0;
     size_t known_at = parse(&other, bytes, size, BYTES);
-    same(&whole, &other);
+    check_same(&whole, &other);
     assert((known_at > 0) == done);
     bool done_in_pieces = parse(&other, bytes, size, PIECES) > 0;
     assert(done_in_pieces == done);
-    same(&whole, &other);
+    check_same(&whole, &other);
 
     if (done) {
-        /* known as soon as it can be, and not changed by what follows or by a second look */
+        /* known at the first possible byte, and changed neither by later bytes nor by another call
+         */
         assert(known_at == (is_status(whole.status, "414 431 ") ? HTTP_HEAD_MAX : whole.length));
         bool still = http_parse(&other, bytes, size);
         assert(still);
-        same(&whole, &other);
-        judge(&whole, bytes, size);
-        answer(&whole, whole.keep_alive);
+        check_same(&whole, &other);
+        check_result(&whole, bytes, size);
+        check_response(&whole, whole.keep_alive);
     } else {
         assert(size < HTTP_HEAD_MAX && !whole.keep_alive);
         assert(whole.length == size - (bytes[size - 1] == '\r'));
@@ -175,7 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         http_time_out(&whole);
         assert(whole.status == 408);
     }
-    answer(&whole, false);
+    check_response(&whole, false);
     free(bytes);
     return 0;
 }
