@@ -45,6 +45,7 @@ latency: all ## the experiment: which stage lets /fast wait behind /slow?
 	@BUILD=$(BUILD) tests/latency.py
 
 test: all $(CHECKS) ## run all tests
+	@BUILD=$(BUILD) tests/unit/check_lab.py
 	@tests/run.py $(CHECKS:%=$(BUILD)/%)
 
 faults: all ## errors from the kernel, injected into every system call with strace

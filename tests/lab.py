@@ -73,24 +73,20 @@ def _call(main):
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     try:
         try:
-            return main(sys.argv[1:])
+            status = main(sys.argv[1:])
+            sys.stdout.flush()
+            return status
         except Failed as failure:
             print(f"{tool()}: {failure}", *failure.details, sep="\n    ", file=sys.stderr)
             return 1
     except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.EIO):
+        if error.errno not in (errno.EPIPE, errno.EIO, errno.ENOSPC):
             raise
-        _drop_output()  # nobody reads it: the pipe or the terminal is closed
-        return 128 + signal.SIGPIPE
-
-
-def _drop_output():
-    """Let Python flush what is left of the output, and succeed."""
-    for stream in sys.stdout, sys.stderr:
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python will try to flush it again
+        if error.errno == errno.ENOSPC:
+            print(f"{tool()}: {error.strerror}", file=sys.stderr)
+            return 1
+        return 128 + signal.SIGPIPE  # nobody reads our output: the pipe or the terminal is closed
 
 
 def tool():
@@ -233,6 +229,7 @@ def start(command, dies_by=signal.SIGKILL, **popen_arguments):
             os._exit(1)
 
     command = [str(word) for word in command]
+    popen_arguments.setdefault("stdin", subprocess.DEVNULL)
     try:
         return subprocess.Popen(command, preexec_fn=in_child, start_new_session=True, **popen_arguments)
     except OSError as error:

@@ -26,8 +26,9 @@ BUILD in the environment names the folder with the programs (build).
 Exit status: 0 if every stage behaves as its model promises, and every URL can be
 judged; 1 if not; 2 for a bad command line."""
 MORAL = """\
-A server serializes requests if it can do nothing else while it waits for one client. Keeping /fast
-fast takes a thread for each client, or an event loop that never blocks."""
+A server serializes requests if it can do nothing else while it waits for one
+client. Keeping /fast fast takes a thread for each client, or an event loop that
+never blocks."""
 
 
 @dataclass
