@@ -24,8 +24,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / os.environ.get("BUILD", "build")
 STAGES = ["01-blocking", "02-threaded", "03-select", "04-poll", "05-epoll", "06-libev"]
 
+PIPES = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # for start(), to be read by finish()
+
 _SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _libc = ctypes.CDLL(None, use_errno=True)
 _running = []  # processes, in the order in which they were started
 _scratch = None
@@ -41,6 +43,8 @@ def run(main):
     """Run a tool, and exit with the status that main(arguments) returns."""
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
+    # A process whose parent has died becomes our child, so that clean_up finds it.
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
         status = main(sys.argv[1:])
         sys.stdout.flush()
@@ -71,6 +75,13 @@ def clean_up():
         signal.signal(number, signal.SIG_IGN)
     for process in reversed(_running[:]):
         stop(process, patience=1)
+    while True:  # an orphan that ends leaves its children to us
+        orphans = children(os.getpid())
+        if not orphans:
+            break
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
     if _scratch:
         shutil.rmtree(_scratch, ignore_errors=True)
 
@@ -101,15 +112,16 @@ def _signals_blocked():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def start(command, **popen_arguments):
-    """Start a process that does not outlive this one; return its Popen."""
+def start(command, dies_by=signal.SIGKILL, **popen_arguments):
+    """Start a process that does not outlive this one; return its Popen. If this process is killed, the
+    kernel sends dies_by to the other: SIGTERM lets one that has workers of its own stop them."""
     parent = os.getpid()
     # A signal between fork and the line that remembers the child would lose it.
     with _signals_blocked() as before:
         def in_child():
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            _libc.prctl(_PR_SET_PDEATHSIG, dies_by, 0, 0, 0)
             if os.getppid() != parent:
                 os._exit(1)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -131,6 +143,30 @@ def stop(process, patience=5):
     if process in _running:
         _running.remove(process)
     return process.returncode
+
+
+def finish(process, watch=None):
+    """Wait until a process ends, and call watch now and then. Return what it has written to its pipes."""
+    while True:
+        try:
+            output = process.communicate(timeout=0.05)
+            break
+        except subprocess.TimeoutExpired:
+            if watch:
+                watch()
+    stop(process)
+    return output
+
+
+def children(pid):
+    """Return the pids of the processes that the first thread of a process has forked."""
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def family(pid):
+    """Return the pids of a process and of all its descendants."""
+    return [pid, *(relative for child in children(pid) for relative in family(child))]
 
 
 def ending(status):
@@ -215,16 +251,8 @@ class Server:
 def probe(url, *shots, timeout=30, watch=None):
     """Send requests (shots: see build/probe --help); return a dictionary for each, with took_ms beside
     the columns of the probe (None: no answer). Call watch now and then meanwhile."""
-    client = start([BUILD / "probe", "--tsv", "--timeout", timeout, url, *shots],
-                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while True:
-        try:
-            out, err = client.communicate(timeout=0.05)
-            break
-        except subprocess.TimeoutExpired:
-            if watch:
-                watch()
-    stop(client)
+    client = start([BUILD / "probe", "--tsv", "--timeout", timeout, url, *shots], **PIPES)
+    out, err = finish(client, watch)
     if client.returncode == 2 or not out:
         raise Failed(f"cannot ask {url}: {err.strip()}")
     header, *lines = out.splitlines()
