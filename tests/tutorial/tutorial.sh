@@ -3,7 +3,7 @@
 # diff prints, its tables are the measured ones, its links lead somewhere, and its commands print
 # what it says (clitest).
 set -u
-cd "$(dirname "$0")/.." || exit 1
+cd "$(dirname "$0")/../.." || exit 1
 text=${TUTORIAL:-tutorial.md}
 failed=0 passed=0
 
@@ -57,7 +57,7 @@ while [ "$i" -lt "$blocks" ]; do
     say $? "$(cat "$work/block$i.at"): this is not what stands in $file $other"
 done
 
-tests/tables.sh --check
+tests/bench/tables.py --check
 say $? "the tables"
 
 grep -o '](\([^)#][^)]*\))' "$text" | sed 's/^](//; s/)$//' | grep -v '^http' | sort -u >"$work/links"
