@@ -16,7 +16,7 @@ LINK      = $(if $(SANITIZE),,-pie -Wl,-z,relro,-z,now)
 
 STAGES   := 01-blocking 02-threaded 03-select 04-poll 05-epoll 06-libev
 CHECKS   := check_http check_connections check_stages
-PROGRAMS := $(STAGES) $(CHECKS) probe hold floor cpu hostile trigger early
+PROGRAMS := $(STAGES) $(CHECKS) probe hold floor hostile trigger early
 OBJ       = $(BUILD)/obj
 COMMON    = $(patsubst %.c,$(OBJ)/%.o,$(wildcard common/*.c))
 C_FILES   = $(wildcard common/*.c 0*/*.c tests/*.c tests/*/*.c)
@@ -58,19 +58,19 @@ soak: all hostile ## honest and hostile clients over all six simultaneously, for
 	@BUILD=$(BUILD) tests/stress/soak.sh $(SECONDS)
 
 scale: all hold ## what idle connections and waiting clients cost, and how that grows
-	@BUILD=$(BUILD) tests/bench/scale.sh
+	@BUILD=$(BUILD) tests/bench/scale.py
 
-peers: all floor cpu ## the same beside gunicorn, uvicorn, Node and nginx
-	@BUILD=$(BUILD) tests/bench/peers.sh
+peers: all floor ## the same beside gunicorn, uvicorn, Node and nginx
+	@BUILD=$(BUILD) tests/bench/peers.py
 
 figures: ## draw the pictures from tests/bench/results
-	@tests/bench/figures.sh
+	@tests/bench/figures.py
 
-measure: all hold floor cpu ## measure tests/bench/results anew (some ten minutes), and draw
-	@BUILD=$(BUILD) tests/bench/figures.sh --measure
+measure: all hold floor ## measure tests/bench/results anew (some ten minutes), and draw
+	@BUILD=$(BUILD) tests/bench/figures.py --measure
 
 tables: ## write the figures of tests/bench/results into the tables of the tutorial
-	@tests/bench/tables.sh
+	@tests/bench/tables.py
 
 tutorial: $(BUILD)/tutorial.html ## the tutorial as one HTML page
 
@@ -141,7 +141,7 @@ $(BUILD)/flags: force
 
 $(STAGES:%=$(BUILD)/%): $(BUILD)/%: $(OBJ)/%/server.o
 $(BUILD)/probe: $(OBJ)/tests/probe.o
-$(BUILD)/hold $(BUILD)/floor $(BUILD)/cpu: $(BUILD)/%: $(OBJ)/tests/bench/%.o
+$(BUILD)/hold $(BUILD)/floor: $(BUILD)/%: $(OBJ)/tests/bench/%.o
 $(BUILD)/hostile: $(OBJ)/tests/stress/hostile.o
 $(BUILD)/trigger $(BUILD)/early: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
 $(BUILD)/check_http: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*http*.c))

@@ -29,6 +29,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / os.environ.get("BUILD", "build")
 STAGES = ["01-blocking", "02-threaded", "03-select", "04-poll", "05-epoll", "06-libev"]
 
+PIPES = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # for start(), to be read by finish()
+
 _SIGNALS = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -385,8 +387,7 @@ def probe(url, *shots, timeout=30, watch=None, ports=False):
     the columns of the probe (None: no answer). Call watch now and then meanwhile. With ports, a row also
     has the client's port and epoch, the moment of its start in seconds since 1970 (see --ports)."""
     options = ["--tsv", *(["--ports"] if ports else []), "--timeout", timeout]
-    client = start([built("probe"), *options, url, *shots],
-                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    client = start([built("probe"), *options, url, *shots], **PIPES)
     out, err = finish(client, watch)
     if client.returncode not in (0, 1) or not out:
         raise Failed(f"cannot ask {url}", err or ending(client.returncode))

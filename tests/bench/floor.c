@@ -1,5 +1,6 @@
-/* The floor: an epoll loop that answers whatever arrives with one constant. No HTTP, no timers, no
- * errors, nothing that a server needs: what the system calls alone cost. Never copy this. */
+/* The floor: an epoll loop that sends the same answer to whatever arrives. It has no HTTP, no
+ * timers, no handling of errors, nothing that a server needs, so it shows what the system calls
+ * alone cost. Never copy this. */
 #include "common/net.h"
 #include "common/options.h"
 #include "common/util.h"

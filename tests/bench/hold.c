@@ -1,7 +1,7 @@
-/* Holds idle connections open, and measures what a request costs the server meanwhile: its CPU
- * time, which the kernel keeps, from before the first request to after the last one. So neither
- * connecting nor the wall clock counts. Several servers are asked in turn, round after round: what
- * else the machine does hits all of them. */
+/* Hold idle connections open, and measure what a request costs the server meanwhile: its CPU time,
+ * as the kernel accounts it, from before the first request until after the last. Neither connecting
+ * nor wall-clock time counts. Several servers are measured in turn, round after round, so that a
+ * change in the load of the machine hits all of them. */
 #include "common/clock.h"
 #include "common/util.h"
 
@@ -21,20 +21,20 @@
 #include <unistd.h>
 
 enum {
-    PER_SOURCE = 20000, /* an address has about 28000 ports, if nobody else uses them */
+    PER_SOURCE = 20000, /* an address has about 28000 ports, if no other program uses them */
     PATIENCE_S = 30,
     MOST = 1000000, /* idle connections */
 };
 
 struct server {
     long port, pid, count;
-    clockid_t clock; /* of its CPU time */
+    clockid_t clock; /* the CPU time of the process */
     int *idle;
     int busy;
 };
 
 static const char body[] = "That was fast!";
-static int64_t opened; /* connections, of all servers */
+static int64_t opened; /* connections to all servers together */
 
 static _Noreturn void refuse(const char *what, const char *value, const char *wanted)
 {
@@ -42,7 +42,8 @@ static _Noreturn void refuse(const char *what, const char *value, const char *wa
     exit(2);
 }
 
-/* A number with nothing before it, and stop behind it; or -1. */
+/* Return the number at the start of text, or -1 if it is not one or does not end with stop. Set
+ * *rest to the text after stop. */
 static long number(const char *text, char stop, const char **rest)
 {
     size_t digits = strspn(text, "0123456789");
@@ -82,9 +83,9 @@ static int64_t cpu_ns(const struct server *s)
     return t.tv_sec * NS_PER_S + t.tv_nsec;
 }
 
-/* Client and server on one CPU. To wake a process on another one costs ten times as much when that
- * one had gone to sleep, and which of the two it is would be left to chance. Threads that start
- * later inherit it. Where it is not allowed, the figures are less steady, that is all. */
+/* Let the client and the servers share one CPU. Waking a process on another CPU costs ten times as
+ * much if that CPU has gone to sleep, and whether it has is left to chance. Threads that start
+ * later inherit the setting. Where it is not allowed, the figures only become less steady. */
 static void share_cpu(const struct server *servers, size_t count)
 {
     cpu_set_t one;
@@ -107,7 +108,7 @@ static int dial(const struct server *s)
 
     if (fd < 0)
         die("socket %lld:", (long long)opened + 1);
-    /* the port is chosen at connect, when it need be free for this destination alone */
+    /* connect chooses the port: it need only be unused towards this destination */
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (in_addr_t)(opened / PER_SOURCE));
     if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int)) < 0 ||
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) < 0 ||
@@ -141,8 +142,8 @@ static void ask(const struct server *s)
         die("port %ld: not the answer to /fast", s->port);
 }
 
-/* The kernel's queue is in order: when the last to come is served, all before it were accepted.
- * But 02 may still be starting their threads. */
+/* The backlog keeps its order: when the last connection is served, all before it are accepted. But
+ * 02 may still be starting their threads, so wait until it is idle. */
 static void open_all(struct server *s)
 {
     for (long i = 0; i < s->count; i++)
@@ -162,7 +163,7 @@ static void measure(const struct server *s, long round, long requests, int64_t t
 {
     long asked = 0;
 
-    ask(s); /* brings it back into the caches */
+    ask(s); /* fill the caches again */
     int64_t cpu_before_ns = cpu_ns(s), start_ns = clock_now_ns(), took_ns;
     do {
         ask(s);
@@ -201,14 +202,14 @@ static void want_descriptors(long count)
 
 static const char usage[] =
     "usage: %s [OPTION]... PORT:PID:IDLE...\n"
-    "Opens IDLE connections to the server on 127.0.0.1:PORT, and one more, on which it asks for\n"
-    "/fast, one request after the other. Prints what each cost the server, process PID, in CPU\n"
-    "time, and how long the client had to wait for it: a line for each server and round. All\n"
-    "connections stay open to the end.\n\n"
-    "  --rounds N    (5)\n"
-    "  --requests N  in a round, at most (5000)\n"
-    "  --ms N        for a round, at most (300)\n"
-    "  --help\n";
+    "Open IDLE connections to the server on 127.0.0.1:PORT, which is process PID. On one more\n"
+    "connection, ask for /fast, one request after the other. Print a line for each server and\n"
+    "round: the CPU time that a request cost the server, and how long the client waited for the\n"
+    "answer. All connections stay open until the end.\n\n"
+    "  --rounds N    how many rounds to measure (5)\n"
+    "  --requests N  end a round after so many requests (5000)\n"
+    "  --ms N        end a round after so many milliseconds (300)\n"
+    "  --help        print this text\n";
 
 int main(int argc, char **argv)
 {
@@ -238,7 +239,7 @@ int main(int argc, char **argv)
         case HELP:
             printf(usage, program_invocation_short_name);
             exit(fflush(stdout) == 0 ? 0 : 1);
-        default: /* getopt_long has named it */
+        default: /* getopt_long has named the option */
             exit(2);
         }
     if (optind == argc)

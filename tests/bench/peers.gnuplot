@@ -1,7 +1,8 @@
-# CPU time of a request, a bar for each server. rows: place, colour, us, least, most, label, name.
+# CPU cost per request, a bar for each server. rows: place, colour, us, least, most, text after the bar, name.
 wide = 760; high = 140 + 27 * servers
-load 'tests/style.gnuplot'
-set label 999 'CPU time of the server for one /fast: 64 clients, on the core of the server' at screen 0.02,heading_at left font ',16' textcolor rgb ink
+load 'style.gnuplot'
+rows = work.'/rows'
+set label 999 'CPU cost per /fast: 64 clients, server and clients on one core' at screen 0.02,heading_at left font ',16' textcolor rgb ink
 set lmargin 25
 set rmargin 4
 set bmargin 5.5
@@ -12,7 +13,7 @@ set border 1
 set xtics nomirror out ('1 µs' 1, '10 µs' 10, '100 µs' 100, '1 ms' 1000)
 unset ytics
 set grid xtics lc rgb '#e4e4e4' lt 1
-set xlabel 'logarithmic; behind the bars: µs, and times the floor (a bare loop, tests/floor.c)' textcolor rgb ink
+set xlabel 'CPU time, log scale; × is relative to the floor, a bare epoll loop' textcolor rgb ink
 set style fill solid noborder
 unset key
 plot rows using 3:1:(1):3:($1 - 0.35):($1 + 0.35):2 with boxxyerror lc rgb variable, \

@@ -1,8 +1,8 @@
-# CPU time of a request against the idle connections. no idle ones: drawn at 10, as a logarithm has no 0.
+# CPU cost per request against idle connections. A logarithm has no 0, so no idle connections are drawn at 10.
 wide = 760; high = 440
-load 'tests/style.gnuplot'
-set label 999 'What others cost who say nothing: CPU time of the server for one /fast' at screen 0.02,heading_at left font ',16' textcolor rgb ink
-set lmargin 9
+load 'style.gnuplot'
+set label 999 'CPU cost per request as idle connections grow' at screen 0.02,heading_at left font ',16' textcolor rgb ink
+set lmargin 12
 set rmargin 17
 set bmargin 5.5
 set logscale xy
@@ -14,9 +14,10 @@ set ytics nomirror out ('1 µs' 1, '10 µs' 10, '100 µs' 100, '1 ms' 1000, '10 
 unset mxtics
 set grid lc rgb '#e4e4e4' lt 1
 set xlabel 'idle connections' textcolor rgb ink
+set ylabel 'CPU time per /fast' offset character -0.5,0 textcolor rgb ink
 unset key
 file(stage) = sprintf('%s/idle.%s', work, stage)
-# those that lie on each other stay visible: the wide ones are drawn first
+# Lines that coincide stay visible, because the wide ones are drawn first.
 set label 1 '03-select ends at FD_SETSIZE' at 1150,80 left offset character 1.2,-0.35 \
     point pt 5 ps 0.9 lc rgb c03 textcolor rgb ink font ',12'
 load file('labels')

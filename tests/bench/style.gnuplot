@@ -1,9 +1,8 @@
-# What all pictures share. A background of their own, since a page may be dark; the colours of Okabe
-# and Ito, which people who see fewer colours can tell apart: one for each stage, in all pictures.
+# Shared by all pictures. They have a background of their own, because the page may be dark. figures.py
+# chooses the colours: those of Okabe and Ito, which colour-blind readers can tell apart.
 set encoding utf8
 set terminal svg size wide,high font 'Helvetica,Arial,sans-serif,13' background '#ffffff' noenhanced
 set output out
-c01 = '#d55e00'; c02 = '#e69f00'; c03 = '#56b4e9'; c04 = '#0072b2'; c05 = '#009e73'; c06 = '#cc79a7'
 ink = '#222222'; pale = '#d8d8d8'; small = '#666666'
 set border lc rgb ink
 set tics textcolor rgb ink

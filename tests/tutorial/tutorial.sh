@@ -57,7 +57,7 @@ while [ "$i" -lt "$blocks" ]; do
     say $? "$(cat "$work/block$i.at"): this is not what stands in $file $other"
 done
 
-tests/bench/tables.sh --check
+tests/bench/tables.py --check
 say $? "the tables"
 
 grep -o '](\([^)#][^)]*\))' "$text" | sed 's/^](//; s/)$//' | grep -v '^http' | sort -u >"$work/links"

@@ -1,4 +1,5 @@
-"""The same with async def. MISTAKE=1: with time.sleep in it, which keeps the whole loop waiting."""
+"""The puzzle with async def: one thread, and no client waits for another. With MISTAKE=1 in the
+environment, /slow calls time.sleep, and the whole event loop waits."""
 import asyncio
 import os
 import time

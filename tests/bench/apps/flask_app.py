@@ -1,4 +1,4 @@
-"""The demonstration: one sync worker serves one client after the other."""
+"""The puzzle without async: one synchronous worker serves one client after the other."""
 import os
 import time
 

@@ -1,4 +1,4 @@
-// The same on the http module of Node, whose loop is libuv's.
+// The same server with the http module of Node, whose event loop is libuv.
 const http = require('http');
 
 const delay_ms = 1000 * (process.env.DELAY || 10);

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Draw the pictures of the tutorial from the figures in tests/bench/results: NN/timeline.svg of each
+stage, 06-libev/trap.svg, and scale-idle.svg, scale-waits.svg and peers.svg in tests/bench.
+
+Exit status: 0 if all is drawn, and nothing that was measured is other than it should be; 1 if not, 2
+for a bad command line."""
+import os
+import sys
+
+from measured import HERE, RESULTS, lab, load, machine, parser, replace
+
+COLORS = {"01-blocking": "#d55e00", "02-threaded": "#e69f00", "03-select": "#56b4e9", "04-poll": "#0072b2",
+          "05-epoll": "#009e73", "06-libev": "#cc79a7", "floor": "#222222"}
+
+
+def measure(quick):
+    """Run the measuring tools, and keep their figures. Return how many of them found something wrong."""
+    wrong = 0
+    for name in ("latency", "scale", "peers"):
+        program = (lab.ROOT / "tests" if name == "latency" else HERE) / f"{name}.py"
+        figures = lab.scratch() / f"{name}.tsv"
+        options = ["--quick"] if quick and name != "latency" else []
+        tool = lab.start([sys.executable, program, "--tsv", figures, *options])
+        try:
+            tool.wait()
+        finally:
+            status = lab.stop(tool, patience=30)  # it has processes of its own to stop
+        if status not in (0, 1) or not figures.exists():
+            raise lab.Failed(f"{name}.py did not measure to its end: {lab.ending(status)}")
+        replace(RESULTS / f"{name}.tsv", f"# {machine()}\n{figures.read_text()}")
+        wrong += status
+    return wrong
+
+
+# ---- drawing
+
+def color(name):
+    return COLORS.get(name, "#888888")
+
+
+def number(name):
+    """The same, as gnuplot reads it from a column."""
+    return int(color(name)[1:], 16)
+
+
+def write(name, rows):
+    """Write rows to a file for gnuplot, which complains of an empty one."""
+    lines = ["\t".join(str(value) for value in row) + "\n" for row in rows or [["NaN"] * 4]]
+    (lab.scratch() / name).write_text("".join(lines), encoding="utf-8")
+
+
+def draw(out, script, **variables):
+    """Have gnuplot run a script that knows these variables."""
+    svg, head = lab.scratch() / "out.svg", lab.scratch() / "head"
+    variables.update(out=svg, work=lab.scratch(), **{f"c{stage[:2]}": COLORS[stage] for stage in lab.STAGES})
+    head.write_text("".join(f"{name} = {value}\n" if isinstance(value, (int, float)) else
+                            "{} = '{}'\n".format(name, str(value).replace("'", "''"))
+                            for name, value in variables.items()))
+    gnuplot = lab.start(["gnuplot", head, f"{script}.gnuplot"], cwd=HERE, env=dict(os.environ, LC_ALL="C.UTF-8"))
+    if gnuplot.wait() != 0:
+        raise lab.Failed(f"gnuplot cannot draw {out} ({lab.ending(gnuplot.returncode)})")
+    replace(lab.ROOT / out, svg.read_text(encoding="utf-8"))
+    print(out, flush=True)
+
+
+def timelines():
+    measured_on, rows = load("latency")
+    for row in rows:
+        row["from"], row["to"] = float(row["start_ms"]) / 1000, float(row["done_ms"]) / 1000
+        row["took"] = row["to"] - row["from"]
+    longest = round(max(row["to"] for row in rows) * 1.1, 1)  # with room for the text after the last bar
+    for name in [*lab.STAGES, "06-libev --block"]:
+        own = [row for row in rows if row["stage"] == name]
+        own = [row for row in own if row["try"] == own[-1]["try"]]  # the last try is the one that counted
+        if not own:
+            continue
+        # /slow takes a delay of its own, the shortest seen: the rest of its time it waited for its turn,
+        # and /fast all of its time.
+        delay = min(row["took"] for row in own if row["path"] == "/slow")
+        waited = max(row["took"] for row in own if row["path"] == "/fast") > delay / 2
+        pair = [row for row in own if row["experiment"] != "five-slow"]
+        five = sorted((row for row in own if row["experiment"] == "five-slow"), key=lambda row: row["to"])
+        lines = []
+        for y, row in zip([8.3, 7.5, 5.7, 4.9, 4.1, 3.3, 2.5], pair + five):
+            served = row["to"] - delay if row["path"] == "/slow" else row["to"] if waited else row["from"]
+            took = f"{row['took'] * 1000:.1f} ms" if row["took"] < 0.1 else f"{row['took']:.2f} s"
+            lines.append((y, row["from"], served, row["to"], f'"{took}"', f'"{row["path"]}"'))
+        write("rows", lines)
+        title, out = name, f"{name}/timeline.svg"
+        if name not in lab.STAGES:
+            title, out = f"The trap, {name}", "06-libev/trap.svg"
+        draw(out, "timeline", machine=measured_on, longest=longest, color=color(name.split()[0]),
+             heading=f"{title}: {'/fast waits for /slow' if waited else 'nobody waits'}")
+
+
+def labels(name, ends, factor):
+    """Name the lines at their right ends {stage: y}, a factor apart."""
+    lines, last = [], 0
+    for stage, y in sorted(ends.items(), key=lambda end: end[1]):
+        last = max(y, last * factor)
+        lines.append(f"set label '{stage}' at graph 1.03,first {last:.3f} left offset character 1.2,-0.35 "
+                     f"point pt 5 ps 0.9 lc rgb '{color(stage)}' textcolor rgb ink font ',12'\n")
+    (lab.scratch() / f"{name}.labels").write_text("".join(lines))
+
+
+def scale():
+    measured_on, rows = load("scale")
+
+    def series(experiment, metric, stage):
+        return [(int(row["clients"]), float(row["value"])) for row in rows
+                if (row["experiment"], row["metric"], row["stage"]) == (experiment, metric, stage)]
+
+    idle = {stage: [(max(n, 10), us) for n, us in series("idle", "cpu_us", stage)] for stage in lab.STAGES}
+    late = {stage: [(n, max(ms, 1)) for n, ms in series("waits", "late_ms", stage)] for stage in lab.STAGES}
+    for name, lines, factor in ("idle", idle, 1.7), ("waits", late, 1.9):
+        for stage, points in lines.items():
+            write(f"{name}.{stage[:2]}", points)
+        labels(name, {stage: points[-1][1] for stage, points in lines.items()
+                      if points and stage not in ("01-blocking", "03-select")}, factor)
+    draw("tests/bench/scale-idle.svg", "scale-idle", machine=measured_on)
+
+    memory, clients = [], 0
+    for place, stage in enumerate(lab.STAGES[1:], 1):
+        n, own = (series("waits", "server_kib", stage) or [(0, 0)])[-1]
+        kernel = dict(series("waits", "kernel_kib", stage)).get(n, 0)
+        text = (f"{own} + {kernel}" if kernel else own) if n else "not measured"
+        memory.append((place, number(stage), own, kernel, f'"{text}"'))
+        clients = max(clients, n)
+    write("waits.memory", memory)
+    both = any(kernel for _, _, _, kernel, _ in memory)
+    draw("tests/bench/scale-waits.svg", "scale-waits", machine=measured_on, memory_clients=f"{clients:,}",
+         memory_most=round(max(own + kernel for _, _, own, kernel, _ in memory) * 1.5 + 1, 1),
+         memory_note="solid: in the server" + ("; pale: in the kernel, for both ends" if both else ""),
+         late01=late["01-blocking"][-1][1] if late["01-blocking"] else 1)
+
+
+def peers():
+    measured_on, rows = load("peers")
+    ratio = {row["server"]: float(row["value"]) for row in rows if row["metric"] == "cost_ratio"}
+    cost = sorted((float(row["value"]), row) for row in rows if row["metric"] == "cost_us")
+    bars = []
+    for place, (us, row) in enumerate(cost, 1):
+        name, digits = row["server"], 2 if us < 10 else 0
+        text = f"{us:.{digits}f} µs, {ratio[name]:.{digits}f} ×"
+        bars.append((place, number(name), us, row["least"], row["most"], f'"{text}"', f'"{name}"'))
+    write("rows", bars)
+    draw("tests/bench/peers.svg", "peers", machine=measured_on, servers=len(bars))
+
+
+def main(arguments):
+    command_line = parser(__doc__)
+    command_line.add_argument("--measure", action="store_true",
+                              help="first measure anew, some ten minutes, and replace tests/bench/results")
+    command_line.add_argument("--quick", action="store_true", help="with --measure: fewer clients and rounds")
+    options = command_line.parse_args(arguments)
+    lab.need("gnuplot", "deps-tutorial")
+    wrong = measure(options.quick) if options.measure else 0
+    timelines()
+    scale()
+    peers()
+    if wrong:
+        raise lab.Failed("the pictures are drawn, but not all figures are as they should be: see above")
+    return 0
+
+
+if __name__ == "__main__":
+    lab.run(main)

@@ -1,0 +1,297 @@
+#!/usr/bin/env python3
+"""Measure what clients cost each stage (all six, if none is named).
+
+  idle    CPU time of the server for one /fast, while other connections are idle
+  waits   10 to 10,000 clients ask for /slow simultaneously: how late is the last answer,
+          and how much memory does each client take?
+  beyond  100,000 clients wait simultaneously (05 and 06, with several --workers)
+
+Exit status: 0 if no answer was lost, and the cost grows where its model says so and nowhere
+else; 1 if not, 2 for a bad command line."""
+import contextlib
+import os
+import re
+import resource
+from collections import namedtuple
+
+from measured import Report, lab, median, parser
+
+Size = namedtuple("Size", "delay passes rounds most beyond beyond_delay spread")
+FULL = Size(delay=5, passes=3, rounds=3, most=10000, beyond=100000, beyond_delay=20, spread=10)
+QUICK = Size(delay=2, passes=2, rounds=3, most=1000, beyond=10000, beyond_delay=4, spread=2)
+FD_SETSIZE = 1024
+_, DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+report = Report("experiment", "stage", "clients", "metric", "value", "least", "most")
+
+
+def read(path):
+    with open(path) as file:
+        return file.read()
+
+
+def numbers(path, pattern=r"(\d+)"):
+    return [int(number) for number in re.findall(pattern, read(path), re.M)]
+
+
+def shortage(stage, clients):
+    """What this machine has too little of for so many clients of a stage, in words, or None."""
+    limits = [("descriptors (ulimit -Hn)", DESCRIPTORS, 50)]
+    if stage == "02-threaded":
+        processes, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+        # The stack of a thread takes two mappings: itself, and its guard page.
+        limits += [("mappings (vm.max_map_count)", *numbers("/proc/sys/vm/max_map_count"), clients + 200),
+                   ("threads (kernel.threads-max)", *numbers("/proc/sys/kernel/threads-max"), 1000),
+                   ("threads (kernel.pid_max)", *numbers("/proc/sys/kernel/pid_max"), 1000),
+                   ("threads (ulimit -u)", processes if processes >= 0 else clients + 1001, 1000)]
+    few = [f"too few {name}: {limit}" for name, limit, reserve in limits if clients >= limit - reserve]
+    return few[0] if few else None
+
+
+# ---- idle: the cost of one /fast while other connections are idle
+
+def start_idle(stage, size, stack):
+    """Start a server for each number of idle connections. Return {number: server}, and a note for each
+    number that cannot be measured."""
+    if stage == "01-blocking":
+        return {}, ["not measured: it keeps no connection open, and a silent client would block it"]
+    servers, notes, total = {}, [], 0
+    for clients in [n for n in (0, 100, 1000, 10000) if n <= size.most]:
+        if stage == "03-select" and clients > FD_SETSIZE - 10:
+            notes.append(f"{clients} idle: impossible, select ends at FD_SETSIZE ({FD_SETSIZE})")
+            continue
+        total += clients
+        few = shortage(stage, total)
+        if few:
+            notes.append(f"{clients} idle: not measured, {few}")
+        else:
+            servers[clients] = stack.enter_context(lab.Server(stage, "--timeout", "3600"))
+    return servers, notes
+
+
+def measure_idle(stage, size):
+    """Return the CPU times, a dictionary {clients: us} for each round, and notes on what is missing."""
+    with contextlib.ExitStack() as stack:
+        servers, notes = start_idle(stage, size, stack)
+        if not servers:
+            return [], notes
+        targets = [f"{server.port}:{server.pid}:{clients}" for clients, server in servers.items()]
+        hold = lab.start([lab.BUILD / "hold", "--rounds", size.rounds, *targets], **lab.PIPES)
+        out, err = lab.finish(hold, report.tick)
+    if hold.returncode != 0:
+        raise lab.Failed(err.partition("\n")[0])
+    rounds = [{} for _ in range(size.rounds)]
+    for line in out.splitlines()[1:]:
+        number, clients, _, cpu_us, _ = line.split("\t")
+        rounds[int(number) - 1][int(clients)] = float(cpu_us)
+    return rounds, notes
+
+
+def show_idle(stage, rounds, notes):
+    print(stage)
+    for note in notes:
+        report.say(note)
+    for clients in sorted(set().union(*rounds)):
+        times = [row[clients] for row in rounds]
+        # The ratio is taken within each round, because the load of the machine changes with time.
+        ratio = round(median(row[clients] / row[0] for row in rounds), 2)
+        middle, least, most = median(times), min(times), max(times)
+        report.figure("idle", stage, clients, "cpu_us", f"{middle:.3f}", f"{least:.3f}", f"{most:.3f}")
+        report.figure("idle", stage, clients, "ratio", f"{ratio:.2f}")
+        report.say(f"{clients:6} idle: {middle:9.1f} us per /fast ({least:.1f} to {most:.1f}), "
+                   f"{ratio:7.2f} times none")
+        if stage in ("05-epoll", "06-libev") and ratio > 1.5:
+            report.fail(f"{stage}: the promise is at most 1.5 times")
+        if stage in ("03-select", "04-poll") and clients >= 1000 and ratio < 3:
+            report.fail(f"{stage}: this cost should grow, to at least 3 times")
+
+
+def idle(stages, size):
+    """Each pass measures all stages, and each round of a stage all numbers of clients, so that a change in
+    the load of the machine hits all of them."""
+    print("CPU time of the server for one /fast on one connection, while others are open and idle\n"
+          f"(median of {size.passes * size.rounds} rounds, least to most; client and server share a CPU):")
+    rounds, notes = {stage: [] for stage in stages}, {}
+    for number in range(1, size.passes + 1):
+        report.begin(f"    pass {number} of {size.passes}:")
+        for stage in stages:
+            report.begin(f" {stage}")
+            try:
+                measured, notes[stage] = measure_idle(stage, size)
+                rounds[stage] += measured
+            except lab.Failed as failure:
+                report.fail(f"{stage}: {failure}")
+        report.end()
+    for stage in stages:
+        show_idle(stage, rounds[stage], notes.get(stage, []))
+
+
+# ---- waits: how late is the last answer, and what does a waiting client take?
+
+def overflows():
+    """How often the kernel turned a client away because a backlog was full. The client's kernel tries
+    again a second later, unseen."""
+    names, values = re.findall(r"^TcpExt: (.*)$", read("/proc/net/netstat"), re.M)
+    return int(dict(zip(names.split(), values.split()))["ListenOverflows"])
+
+
+class Crowd:
+    """Clients that wait for /slow simultaneously, and what the server takes meanwhile.
+
+    They run in so many processes (parts), connect from so many addresses (sources), and the server is
+    sampled after some seconds, when all of them wait."""
+
+    def __init__(self, server, shots, seconds, parts=1, sources=2):
+        before, overflows_before = self.sample(server), overflows()
+        probe = [lab.BUILD / "probe", "--tsv", "--summary", "--sources", sources, "--timeout", "300"]
+        clients = [lab.start([*probe, server.url, *shots], **lab.PIPES) for _ in range(parts)]
+        lab.wait_until(report.tick, seconds)
+        during = self.sample(server)
+        self.server_kib, self.kernel_kib, self.held = (now - then for now, then in zip(during, before))
+        self.threads = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in lab.family(server.pid))
+        outputs = [lab.finish(client, report.tick) for client in clients]
+        self.overflows = overflows() - overflows_before
+        self.errors = "".join(err for _, err in outputs)
+        rows = [dict(zip(*[line.split("\t") for line in out.splitlines()])) for out, _ in outputs]
+        if not all(rows):
+            raise lab.Failed(f"cannot ask: {self.errors.strip()}")
+        self.ok = sum(int(row["ok"]) for row in rows)
+        self.median_ms, self.p99_ms, self.last_ms = (
+            max([float(row[key]) for row in rows if row[key] != "-"], default=0)
+            for key in ("median_ms", "p99_ms", "max_ms"))
+
+    @staticmethod
+    def sample(server):
+        """Memory of all processes of a server: pages of their own, and their share of others (Pss). Memory
+        of the kernel. Open descriptors."""
+        family = lab.family(server.pid)
+        return (sum(sum(numbers(f"/proc/{pid}/smaps_rollup", r"^Pss: *(\d+)")) for pid in family),
+                sum(numbers("/proc/meminfo", r"^(?:Slab|KernelStack|PageTables): *(\d+)")),
+                sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in family))
+
+    def judge(self, stage, clients):
+        if self.overflows:
+            backlog = read("/proc/sys/net/core/somaxconn").strip()
+            report.say(f"(the backlog, net.core.somaxconn = {backlog}, was full {self.overflows} times)")
+        if self.ok != clients:
+            reason = self.errors.partition("\n")[0]
+            report.fail(f"{stage}: {clients - self.ok} of {clients} answers lost: {reason}")
+
+
+def measure_waits(stage, clients, delay):
+    report.begin(f"{clients:10} simultaneous clients ")
+    with lab.Server(stage, "--delay", f"{delay}", "--timeout", "300") as server:
+        crowd = Crowd(server, [f"{clients}x0:/slow"], delay * 0.85)
+    late_ms = crowd.last_ms - delay * 1000
+    figures = {"late_ms": f"{late_ms:.1f}", "lost": clients - crowd.ok, "held": crowd.held,
+               "threads": crowd.threads}
+    text = f"the last answer is {late_ms:8.1f} ms late, threads: {crowd.threads}"
+    if crowd.held < clients - 5:
+        text += f", only {crowd.held} at a time"
+    elif clients >= 1000:  # the growth of the server and of other processes would drown fewer clients
+        figures["server_kib"] = f"{crowd.server_kib / clients:.1f}"
+        text += f", {figures['server_kib']} KiB for each client"
+        if clients >= 10000:
+            figures["kernel_kib"] = f"{crowd.kernel_kib / clients:.1f}"
+            text += f" and {figures['kernel_kib']} in the kernel"
+    report.end(text, column=42)
+    for metric, value in figures.items():
+        report.figure("waits", stage, clients, metric, value)
+    crowd.judge(stage, clients)
+
+
+def waits(stage, size):
+    print(stage)
+    levels, delay, note = [10, 100, 1000, 10000], size.delay, None
+    if stage == "01-blocking":
+        levels, delay = [10], 1
+        note = f"no more than 10: it serves one client after the other, so the last waits 10 times {delay} s"
+    elif stage == "03-select":
+        levels = [10, 100, 1000, 1100]
+        note = f"past FD_SETSIZE ({FD_SETSIZE}) it serves clients in waves: the last waits a whole delay more"
+    for clients in [level for level in levels if level <= size.most + 100]:
+        few = shortage(stage, clients)
+        if few:
+            report.say(f"{clients} simultaneous clients: not measured, {few}")
+            continue
+        try:
+            measure_waits(stage, clients, delay)
+        except lab.Failed as failure:
+            report.fail(f"{stage}: {failure}")
+    if note:
+        report.say(note)
+
+
+# ---- beyond: more clients than one process may have descriptors
+
+def beyond(stage, size):
+    clients = size.beyond
+    memory, = numbers("/proc/meminfo", r"^MemAvailable: *(\d+)")
+    used, _, most = numbers("/proc/sys/fs/file-nr")
+    if memory < clients * 40 or most - used < clients * 2 + 1000:
+        report.say(f"not measured: {clients} clients need {clients * 40} KiB (MemAvailable: {memory})")
+        report.say(f"and {clients * 2 + 1000} descriptors (fs.file-max leaves {most - used})")
+        return
+    workers = max(clients * 5 // 4 // DESCRIPTORS + 1, 2)
+    parts = clients // (DESCRIPTORS - 100) + 1
+    while clients % parts:  # all parts are equal
+        parts += 1
+    sources, share = clients // 10000 + 1, clients // parts
+    # Simultaneously, they would not fit into the backlog. In steps of 100 ms they do.
+    steps = size.spread * 10
+    shots = [f"{share * (step + 1) // steps - share * step // steps}x{step}00:/slow" for step in range(steps)]
+    delay = size.beyond_delay
+    report.say(f"{clients} clients come within {size.spread} s, and each waits {delay} s. A process may have")
+    report.begin(f"    {DESCRIPTORS} descriptors: {workers} workers, {parts} x probe, {sources} addresses ")
+    with lab.Server(stage, "--workers", f"{workers}", "--delay", f"{delay}", "--timeout", "300") as server:
+        lab.wait_until(report.tick, 0.5)
+        crowd = Crowd(server, shots, (size.spread + delay) // 2, parts, sources)
+    report.end()
+    figures = {"late_ms": crowd.last_ms - delay * 1000, "median_late_ms": crowd.median_ms - delay * 1000,
+               "p99_late_ms": crowd.p99_ms - delay * 1000, "held": crowd.held, "lost": clients - crowd.ok,
+               "server_kib": crowd.server_kib / clients, "kernel_kib": crowd.kernel_kib / clients,
+               "workers": workers, "overflows": crowd.overflows}
+    for metric, value in figures.items():
+        report.figure("beyond", stage, clients, metric, f"{value:.1f}" if isinstance(value, float) else value)
+    for text in ["{held} waited together, {lost} got no answer",
+                 "late: half at most {median_late_ms:.1f} ms, 99 % {p99_late_ms:.1f}, the last {late_ms:.1f}",
+                 "{server_kib:.1f} KiB for each client and {kernel_kib:.1f} in the kernel"]:
+        report.say(text.format(**figures))
+    crowd.judge(stage, clients)
+    if crowd.held < clients - clients // 100:
+        report.fail(f"{stage}: only {crowd.held} of {clients} waited together")
+
+
+def main(arguments):
+    command_line = parser(__doc__)
+    command_line.add_argument("stages", nargs="*", metavar="STAGE", help=f"one of {', '.join(lab.STAGES)}")
+    report.options(command_line, "fewer clients, shorter waits: a minute or two, for a first look or a test")
+    options = command_line.parse_args(arguments)
+    for stage in options.stages:
+        if stage not in lab.STAGES:
+            command_line.error(f"{stage}: no such stage; the stages are {', '.join(lab.STAGES)}")
+    stages, size = options.stages or lab.STAGES, QUICK if options.quick else FULL
+    report.start(command_line, options, "probe", "hold", *stages)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))  # for all that is started here
+
+    idle(stages, size)
+    print("\nClients that ask for /slow simultaneously. An answer is late by the time that it takes beyond\n"
+          f"the delay, {size.delay} s (01: 1 s). Memory in the kernel is measured for the whole machine,\n"
+          "so it includes both ends of each connection:")
+    for stage in stages:
+        waits(stage, size)
+    for stage in [stage for stage in stages if stage in ("05-epoll", "06-libev")]:
+        print(f"\n{stage}, beyond the descriptors of one process")
+        try:
+            beyond(stage, size)
+        except lab.Failed as failure:
+            report.fail(f"{stage}: {failure}")
+    print()
+    if not report.failed:
+        print("No answer was lost. With select and poll a request pays for the silent connections,\n"
+              "with epoll and with threads it does not; threads pay with memory.")
+    return report.verdict()
+
+
+if __name__ == "__main__":
+    lab.run(main)

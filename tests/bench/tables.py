@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Write the figures of tests/bench/results into the tables of tutorial.md, between their marks.
+
+Exit status: 0; with --check, 1 if the tables differ from the results; 2 for a bad command line."""
+import difflib
+import re
+import sys
+
+from measured import lab, load, parser, replace
+
+TEXT = lab.ROOT / "tutorial.md"
+
+
+def table(heading, rows, measured_on, command):
+    first, *lines = [f"| {' | '.join(cells)} |\n" for cells in [heading, *rows]]
+    rule = "|---|" + "--:|" * (len(heading) - 1)
+    return f"{first}{rule}\n{''.join(lines)}\n({measured_on}. Measured by `make {command}`; medians.)\n"
+
+
+def idle():
+    measured_on, rows = load("scale")
+    cost = {(row["stage"], row["clients"]): float(row["value"]) for row in rows
+            if (row["experiment"], row["metric"]) == ("idle", "cpu_us")}
+    levels = ["0", "100", "1000", "10000"]
+
+    def cell(us):
+        return "-" if us is None else f"{us:.1f} µs" if us < 10 else f"{us:,.0f} µs"
+
+    lines = [[stage, *[cell(cost.get((stage, n))) for n in levels]] for stage in lab.STAGES[1:]]
+    return table(["idle connections", *[f"{int(n):,}" for n in levels]], lines, measured_on, "scale")
+
+
+def waits():
+    measured_on, rows = load("scale")
+    value = {(row["stage"], row["metric"]): float(row["value"]) for row in rows
+             if (row["experiment"], row["clients"]) == ("waits", "10000")}
+    lines = []
+    for stage in lab.STAGES:
+        if (stage, "late_ms") in value:
+            lines.append([stage, f"{value[stage, 'late_ms']:.0f} ms", f"{value[stage, 'threads']:,.0f}",
+                          f"{value[stage, 'server_kib']:.1f} KiB", f"{value[stage, 'kernel_kib']:.1f} KiB"])
+    heading = ["stage", "last answer late by", "threads", "memory per client in the server", "in the kernel"]
+    return table(heading, lines, measured_on, "scale")
+
+
+def peers():
+    measured_on, rows = load("peers")
+    ratio = {row["server"]: float(row["value"]) for row in rows if row["metric"] == "cost_ratio"}
+    return table(["server", "CPU time per `/fast`", "relative to a bare loop"],
+                 [[row["server"], f"{float(row['value']):.1f} µs", f"{ratio[row['server']]:.2f}"]
+                  for row in rows if row["metric"] == "cost_us"], measured_on, "peers")
+
+
+def main(arguments):
+    command_line = parser(__doc__)
+    command_line.add_argument("--check", action="store_true", help="only tell whether they are up to date")
+    options = command_line.parse_args(arguments)
+    old = new = TEXT.read_text(encoding="utf-8")
+    for make in idle, waits, peers:
+        marks = rf"(<!-- table: {make.__name__} -->\n).*?(?=<!-- end -->\n)"
+        new, found = re.subn(marks, lambda match: match[1] + make(), new, flags=re.S)
+        if found != 1:
+            raise lab.Failed(f"tutorial.md has {found} marks <!-- table: {make.__name__} -->, not one")
+    if not options.check:
+        replace(TEXT, new)
+    elif new != old:
+        sys.stderr.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True),
+                                                   "tutorial.md", "tests/bench/results", n=0))
+        raise lab.Failed("the tables of tutorial.md are not up to date. To write them: make tables")
+    return 0
+
+
+if __name__ == "__main__":
+    lab.run(main)
