@@ -41,7 +41,7 @@ def run(program):
         raise lab.Failed(f"{program} is not built: make {name}")
     print(f"== {name}", flush=True)
     # In a group of its own: Check, when it is told to stop, may tell its whole group.
-    process = lab.start([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    process = lab.start([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     checks = failed = died = 0
     stage, lines = None, []
     for line in lines_of(process):
