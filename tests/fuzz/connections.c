@@ -349,20 +349,20 @@ static int fake_close(int fd)
 static bool fake_watch(int fd, enum want was, enum want want)
 {
     bool open = fd == LISTENER ? kernel.listening : kernel.owner[fd] != NULL;
-    bool refuse = want != WANT_NOTHING && spend(&kernel.no_watches);
+    bool refused = want != WANT_NOTHING && spend(&kernel.no_watches);
 
     kernel.calls++;
     assert(fd >= LISTENER && fd < FDS && open);
     assert(was == kernel.watched[fd] && want != was);
     if (fd == LISTENER)
         kernel.resume_due = false;
-    if (fd == LISTENER && (refuse || want == WANT_NOTHING))
+    if (fd == LISTENER && (refused || want == WANT_NOTHING))
         kernel.paused_ns = kernel.now_ns;
-    else if (refuse)
+    else if (refused)
         kernel.owner[fd]->told_gone = true;
-    if (!refuse)
+    if (!refused)
         kernel.watched[fd] = want;
-    return !refuse;
+    return !refused;
 }
 
 static int64_t fake_now_ns(void)
