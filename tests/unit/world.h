@@ -44,8 +44,7 @@ extern struct world {
 } world;
 
 /* Add an empty test case to the suite. Each of its tests starts in a new world with one server.
- * After the test, a graceful shutdown must end the server and leave no descriptor open or watched.
- */
+ * After the test the server must end by a graceful shutdown, with no descriptor open or watched. */
 TCase *world_case(Suite *suite, const char *name);
 
 /* Start the server anew with world.options, before any client has connected. */
