@@ -171,13 +171,13 @@ FUZZERS      = $(BUILD)/fuzz/http $(BUILD)/fuzz/connections
 
 fuzz: $(FUZZERS) ## let libFuzzer look for inputs that break a rule, for FUZZ_SECONDS (60)
 	@set -e; for fuzzer in $^; do \
-	  echo "== $$fuzzer"; mkdir -p $$fuzzer.new; \
+	  echo "== $$fuzzer, $$(($(FUZZ_SECONDS) / 2)) seconds"; mkdir -p $$fuzzer.new; \
 	  $$fuzzer -max_total_time=$$(($(FUZZ_SECONDS) / 2)) -dict=tests/fuzz/http.dict -verbosity=0 \
 	    -print_final_stats=1 -artifact_prefix=$$fuzzer- $$fuzzer.new tests/fuzz/corpus/$${fuzzer##*/} \
 	    >$$fuzzer.log 2>&1 || { cat $$fuzzer.log; exit 1; }; grep -a number_of_executed $$fuzzer.log; \
 	done
 
-# The fuzzer of connections includes common/connections.c, over a kernel of its own.
+# The fuzzer of connections includes common/connections.c over a fake kernel.
 $(FUZZERS): $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard common/*.[ch])
 	@mkdir -p $(@D)
 	@echo 'int LLVMFuzzerTestOneInput(void){return 0;}' | \

@@ -1,7 +1,7 @@
-/* Fuzz the state machine of connections.c. The input is a script of what the clients, the clock and
- * the kernel do. The kernel is a fake. It knows what each client has sent, and so what the server
- * owes it. A call that breaks a rule of the kernel, or a rule of connections.h, fails an assertion
- * there and then. */
+/* Fuzz the state machine of connections.c. The input is a script for the clients, the clock and the
+ * kernel. The kernel is a fake. It records the bytes that each client has sent, and so knows the
+ * response that the server owes it. A call that breaks a rule of the kernel, or a rule of
+ * connections.h, fails an assertion there and then. */
 #include "common/connections.h"
 #include "common/clock.h"
 #include "common/http.h"
@@ -53,7 +53,7 @@ struct client {
     bool asked;             /* the server has called recv since it was draining */
 
     char response[HTTP_RESPONSE_MAX];
-    char bytes[STORE]; /* what the client sends */
+    char bytes[STORE]; /* sent by the client */
 };
 
 static struct client clients[CLIENTS];
@@ -349,20 +349,20 @@ static int fake_close(int fd)
 static bool fake_watch(int fd, enum want was, enum want want)
 {
     bool open = fd == LISTENER ? kernel.listening : kernel.owner[fd] != NULL;
-    bool refuse = want != WANT_NOTHING && spend(&kernel.no_watches);
+    bool refused = want != WANT_NOTHING && spend(&kernel.no_watches);
 
     kernel.calls++;
     assert(fd >= LISTENER && fd < FDS && open);
     assert(was == kernel.watched[fd] && want != was);
     if (fd == LISTENER)
         kernel.resume_due = false;
-    if (fd == LISTENER && (refuse || want == WANT_NOTHING))
+    if (fd == LISTENER && (refused || want == WANT_NOTHING))
         kernel.paused_ns = kernel.now_ns;
-    else if (refuse)
+    else if (refused)
         kernel.owner[fd]->told_gone = true;
-    if (!refuse)
+    if (!refused)
         kernel.watched[fd] = want;
-    return !refuse;
+    return !refused;
 }
 
 static int64_t fake_now_ns(void)
@@ -490,7 +490,7 @@ static void step(int fd)
     assert(fd == LISTENER || !due || kernel.calls > before);
 }
 
-/* Each connection is where it should be, and watched for what it waits for. */
+/* Each connection is in the state that it should be in, and is watched accordingly. */
 static void check_connections(bool expired)
 {
     for (int i = 0; i < kernel.client_count; i++) {
@@ -713,7 +713,7 @@ static void refuse(unsigned what)
     }
 }
 
-/* The kernel stops watching fd, though nobody asked it to (06: EV_ERROR). */
+/* The kernel stops watching fd, though it was not asked to (06: EV_ERROR). */
 static void unwatch(int fd)
 {
     bool known = fd == LISTENER || kernel.owner[fd] != NULL;

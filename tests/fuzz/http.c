@@ -1,4 +1,4 @@
-/* Fuzz the parser and the formatter. The input is what a client sends. It must mean the same in
+/* Fuzz the parser and the formatter. The input is sent by a client. It must mean the same in
  * whatever pieces it arrives, the result must agree with the bytes, and the response must be
  * well-formed. */
 #include "common/http.h"

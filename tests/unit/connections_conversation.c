@@ -1,4 +1,4 @@
-/* The conversation with one client: what it asks, what it gets, and how the connection ends. */
+/* The conversation with a client: its requests, their responses, and the end of the connection. */
 #include "tests/unit/connections.h"
 #include "tests/unit/world.h"
 
@@ -160,9 +160,8 @@ START_TEST(block_answers_slow_within_the_step)
 }
 END_TEST
 
-/* ---- Partial sends: a client gets each byte once, however few bytes the kernel takes at a time;
- * and while it does not read its responses, the server does not read its requests (back-pressure).
- */
+/* ---- Partial sends: a client gets each byte once, however few bytes the kernel takes at a time.
+ * While it does not read its responses, the server does not read its requests (back-pressure). */
 
 static const size_t send_limits[] = {1, 2, 7, 100, 150, 1000};
 
@@ -303,8 +302,9 @@ START_TEST(reset_of_a_blocked_writer_closes_the_connection)
 }
 END_TEST
 
-/* ---- Lingering: before the server closes, it discards what the client still sends, so that no
- * reset destroys the last response. It does so for a limited number of bytes and a limited time. */
+/* ---- Lingering: before the server closes, it discards the bytes that the client still sends, so
+ * that no reset destroys the last response. It does so for a limited number of bytes and a limited
+ * time. */
 
 START_TEST(input_after_an_error_is_discarded)
 {

@@ -1,5 +1,5 @@
-/* The kernel refuses something: a descriptor, memory, a watch. No connection suffers from that but
- * the one that cannot be served; and an event that comes too late finds nobody. */
+/* The kernel refuses something: a descriptor, memory, a watch. Only the connection that needs it
+ * suffers. An event that comes too late finds no connection. */
 #include "tests/unit/connections.h"
 #include "tests/unit/world.h"
 

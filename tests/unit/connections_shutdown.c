@@ -1,4 +1,4 @@
-/* A graceful shutdown (drain): nothing that a client is owed is lost, and the server ends. */
+/* A graceful shutdown (drain): no response is lost, and the server ends. */
 #include "tests/unit/connections.h"
 #include "tests/unit/world.h"
 

@@ -1,4 +1,4 @@
-/* What the tests of common/http.h share. */
+/* The helpers and the examples that the tests of common/http.h share. */
 #ifndef TESTS_UNIT_HTTP_H
 #define TESTS_UNIT_HTTP_H
 

@@ -1,7 +1,7 @@
 /* A world around connections.c that a test controls: a clock that stands still until the test moves
  * it, a watch function that only keeps a list, and a kernel that fails or transfers little when the
  * test wants it to. Nothing in this world waits. The clients are sockets of the same process, so
- * what a client has sent has also arrived. */
+ * the bytes that a client has sent have also arrived. */
 #ifndef TESTS_UNIT_WORLD_H
 #define TESTS_UNIT_WORLD_H
 
@@ -38,15 +38,13 @@ extern struct world {
     int unwatchable; /* watch fails for this descriptor, except to stop watching it */
 
     int accept_errno;     /* accept fails with it, unless it is 0 */
-    int descriptor_limit; /* accept fails with EMFILE rather than return this number or a higher one
-                           */
+    int descriptor_limit; /* accept fails with EMFILE if no lower number is free */
     size_t send_limit;    /* bytes that one send takes */
     int64_t recv_ns;      /* how long a recv takes */
 } world;
 
 /* Add an empty test case to the suite. Each of its tests starts in a new world with one server.
- * After each test the server must end by a graceful shutdown, with no descriptor open or watched.
- */
+ * After the test the server must end by a graceful shutdown, with no descriptor open or watched. */
 TCase *world_case(Suite *suite, const char *name);
 
 /* Start the server anew with world.options, before any client has connected. */
