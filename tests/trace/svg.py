@@ -120,7 +120,7 @@ def focus(recording):
 
 
 def answered(client):
-    return client.done if client.done is not None else client.answered
+    return client.answered if client.answered is not None else client.done
 
 
 def zero(recording):
@@ -228,7 +228,7 @@ def answer_label(client, axis, y):
     if moment is None:
         return [text(axis.points[-1][1] + 6, y + 16, "no answer", "strong")]
     x = axis.x(moment)
-    took = span(moment - client.start)
+    took = span((client.done if client.done is not None else moment) - client.start)
     for words in (f"✓ answered after {took}", f"✓ after {took}", "✓"):
         if x + 8 + width(words) <= STRIP_END:
             return [text(x + 8, y + 16, words, "strong")]
@@ -255,16 +255,24 @@ def spans(thread, recording):
 
 
 def busy_spans(thread, recording):
-    """The same, but all the calls between two waits, and the pauses between them, are one span: "busy"."""
-    result = []
+    """The same, but all the calls between two waits, and the pauses between them, are one span: "busy". Where a thread
+    wakes up, does nothing for a client and waits again, the two waits are one."""
+    nothing, result = ("", 0, 0, []), []
     for kind, start, end, calls in spans(thread, recording):
-        if kind in KINDS or kind == "work":
-            result.append((kind, start, end, calls))
-        elif result and result[-1][0] == "busy":
-            result[-1] = ("busy", result[-1][1], end, result[-1][3] + calls)
-        else:
+        before, last = ([nothing, nothing] + result)[-2:]
+        if kind in ("call", "pause") and last[0] == "busy":
+            result[-1] = ("busy", last[1], end, last[3] + calls)
+        elif kind in ("call", "pause"):
             result.append(("busy", start, end, calls))
+        elif kind == before[0] != "work" and calls[0].name == before[3][-1].name and is_idle(last):
+            result[-2:] = [(kind, before[1], end, before[3] + calls)]
+        else:
+            result.append((kind, start, end, calls))
     return result
+
+
+def is_idle(piece):
+    return piece[0] == "busy" and all(call.detail and call.client is None for call in piece[3])
 
 
 def thread_lane(thread, recording, axis, y, prefix, pieces):
@@ -281,8 +289,10 @@ def thread_lane(thread, recording, axis, y, prefix, pieces):
             work.append(bar("work", x0, x1, y, BAR, work_title(thread, kind, end - start, calls), prefix,
                             fitting(axis, x0, x1, y, words)))
         else:
-            waits.append(bar(kind, x0, x1, y, BAR, call_title(calls[0], recording), prefix,
-                             fitting(axis, x0, x1, y, *call_labels(calls[0]))))
+            title = "\n\n".join(call_title(call, recording) for call in calls)
+            waits.append(bar(kind, x0, x1, y, BAR, title, prefix, fitting(axis, x0, x1, y, *call_labels(calls))))
+            waits += [f'<rect class="work" x="{axis.x(call.start) - 1:.1f}" y="{y + BAR - 4}" width="2" height="4"/>'
+                      for call in calls[1:] if axis.shows(call.start, call.start)]
     return waits + work
 
 
@@ -292,28 +302,33 @@ def work_title(thread, kind, duration, calls):
     return f"{thread.label} works for {span(duration)}: " + ", ".join(call.name for call in calls)
 
 
-def call_labels(call):
-    plain, name, source = (call.plain, "strong"), (call.name, "mono"), (call.source or "", "mono quiet")
-    return [plain, name, source], [plain, name], [name]
+def call_labels(calls):
+    """What may stand on the bar of a call, or of a call that was made several times in a row; the best first."""
+    plain = calls[0].plain if len(calls) == 1 else f"{calls[0].plain.split(',')[0]}, {len(calls)} times"
+    name, source = (calls[0].name, "mono"), (calls[0].source or "", "mono quiet")
+    return [(plain, "strong"), name, source], [(plain, "strong"), name], [name]
 
 
 def lanes(recording, axis, y, prefix):
     """The whole experiment. Return the drawing, and where it ends."""
     x = axis.x(focus(recording).start)
     axis = axis._replace(marked=x)
-    top, bottom = y, y + 18 + LANE * (len(recording.clients) + len(recording.threads))
+    top, bottom = y, y + 18 + LANE * (len(recording.clients) + len(recording.threads)) + 16 * (recording.idle_threads > 0)
     parts = grid(axis, zero(recording), y + 14, bottom)
     y += 18
     for client in recording.clients:
         parts.append(text(MARGIN, y + 16, f"client {client.path}", "strong"))
         parts += client_lane(client, recording, axis, y, prefix)
         y += LANE
-    parts.append(line(x, y - LANE - 2, x, bottom, "arrival"))
+    parts.append(line(x, y - LANE - 2, x, y + LANE * len(recording.threads) - 4, "arrival"))
     for thread in recording.threads:
         parts.append(text(MARGIN, y + 16, thread.label, "strong"))
         parts += thread_lane(thread, recording, axis, y, prefix, busy_spans)
         y += LANE
-    return with_axis(parts, axis, top, bottom), y
+    if recording.idle_threads:
+        others = "1 other thread sleeps" if recording.idle_threads == 1 else f"{recording.idle_threads} other threads sleep"
+        parts.append(text(axis.points[0][1], y + 6, others + " all the time.", "quiet"))
+    return with_axis(parts, axis, top, bottom), bottom
 
 
 def with_axis(parts, axis, top, bottom):
@@ -335,19 +350,32 @@ def moment(recording):
     # If the thread soon waits again, show that as well: it says for what, and until when.
     for thread in recording.threads:
         again = [call.start for call in thread.calls if call.waits_for in KINDS and call.start > end]
-        if thread.tid == client.answered_by and again and again[0] - end < end - start:
+        if thread.tid == client.answered_by and again and again[0] - end < long:
             end = again[0]
     margin = max(end - start, 20e-6)
     return start - 0.06 * margin, end + 0.14 * margin, words
 
 
 def columns(recording, t0, t1):
-    """What the threads do in this time, in its order: (kind, start, end, calls, thread)."""
-    result = [(*each, thread) for thread in recording.threads for each in spans(thread, recording) if each[0] != "pause"]
-    result = sorted((each for each in result if t0 <= each[1] <= t1 or t0 <= each[2] < t1), key=lambda each: each[1])
+    """What is done about the client in this time, in its order: (kind, start, end, calls, thread)."""
+    client = focus(recording)
+    about = [each for each in recording.threads if each.tid in (client.accepted_by, client.answered_by)]
+    result = [(*each, thread) for thread in about or recording.threads for each in spans(thread, recording)]
+    result = [each for each in result if each[0] != "pause" and (t0 <= each[1] <= t1 or t0 <= each[2] < t1)]
+    result.sort(key=lambda each: each[1])
     if len(result) > COLUMNS:
         result = [each for each in result if not any(call.detail for call in each[3])]
     return result[:COLUMNS]
+
+
+def column_spans(found, t0, t1):
+    """The spans of a thread as the columns show them: a call without a column is part of a pause."""
+    def pieces(thread, recording):
+        if all(each[4] is not thread for each in found):
+            return busy_spans(thread, recording)
+        return [(kind if (kind, start, end, calls, thread) in found or start < t0 and end > t1 else "pause", start, end, calls)
+                for kind, start, end, calls in spans(thread, recording)]
+    return pieces
 
 
 def column_axis(found, t0, t1):
@@ -381,7 +409,7 @@ def strip(recording, axis, y, prefix):
     for thread in threads:
         y += LANE
         parts.append(text(MARGIN, y + 16, thread.label, "strong"))
-        parts += thread_lane(thread, recording, near, y, prefix, spans)
+        parts += thread_lane(thread, recording, near, y, prefix, column_spans(found, t0, t1))
     most = 0
     for each, left, right in zip(found, edges, edges[1:]):
         lines = column_words(*each[:4], near, right - left)
