@@ -29,9 +29,10 @@ def section(recording):
     name, path = slug(recording.name), html.escape(svg.focus(recording).path)
     verdict = {True: f'<strong class="bad">{path} had to wait</strong>',
                False: f'<strong class="good">{path} did not wait</strong>', None: ""}[recording.serializes]
-    return (f'<section id="{name}" class="recording">\n<h2>{html.escape(recording.name)}</h2> {verdict}\n'
-            f'<p class="sentence">{html.escape(recording.sentence)}</p>\n'
-            f'<div class="picture" tabindex="0">{svg.draw([recording], prefix=name + "-", headings=False)}</div>\n'
+    drawing = svg.draw([recording], prefix=name + "-", headings=False)
+    return (f'<section id="{name}">\n<h2>{html.escape(recording.name)}</h2> {verdict}\n'
+            f'<p>{html.escape(recording.sentence)}</p>\n'
+            f'<div class="picture" tabindex="0" role="group" aria-label="The drawing">{drawing}</div>\n'
             f'<p class="command">Recorded: <code>{html.escape(recording.command)}</code></p>\n</section>')
 
 
