@@ -343,7 +343,7 @@ class Browser(unittest.TestCase):
         ((epoll, trap, blocking),), _ = visit(page.build(recordings()), [(1200, "", steps)])
         deadline = f"in {left:.0f} ms (time-out of this wait: {wait.timeout_ms:.0f} ms)"
         self.assertEqual(epoll["loop"], ["The event loop waits", "listener", deadline])
-        self.assertEqual(trap["loop"], ["The event loop stands still", "listener", "is in clock_nanosleep"])
+        self.assertEqual(trap["loop"], ["The event loop stands still", "is in clock_nanosleep", "listener"])
         self.assertEqual(blocking["loop"], [])
 
     def test_two_recordings_stand_side_by_side(self):
