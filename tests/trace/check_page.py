@@ -211,8 +211,10 @@ class Drawing(unittest.TestCase):
 
     def test_the_time_in_the_backlog_is_to_scale(self):
         for name in ("01-blocking", "06-libev --block", "time.sleep in async def, uvicorn"):
-            client = named(name).clients[1]
-            root = ElementTree.fromstring(svg.draw([named(name)]))
+            recording = named(name)
+            client = recording.clients[1]
+            client.connected += 0.1  # as if the connection had taken time
+            root = ElementTree.fromstring(svg.draw([recording]))
             t0, x0, pixels = self.scale(root.find(f"{SVG}g[@class='timed']"))
             (x, width), = self.bars(root, "backlog", "/fast")
             self.assertAlmostEqual(x, x0 + (client.connected - t0) * pixels, delta=0.2)
@@ -239,6 +241,7 @@ class Drawing(unittest.TestCase):
         self.assertIn("computing", text)
         self.assertIn("computes for 900 ms", text)
         self.assertIn("no answer", text)
+        self.assertIn("2 other threads have no part in this.", text)
 
     def test_a_thread_that_only_looks_up_now_and_then_waits(self):
         """The event loop of uvicorn wakes up ten times a second: one bar, with notches."""

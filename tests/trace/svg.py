@@ -369,8 +369,8 @@ def lanes(sheet, y):
         parts += thread_lane(sheet, thread, y, busy_spans(thread, recording))
         y += LANE
     if others:
-        words = "1 other thread sleeps" if others == 1 else f"{others} other threads sleep"
-        parts.append(text(LABELS, y + 6, f"{words} all the time.", "quiet"))
+        words = "1 other thread has" if others == 1 else f"{others} other threads have"
+        parts.append(text(LABELS, y + 6, f"{words} no part in this.", "quiet"))
     return with_axis(parts, sheet.axis, top, bottom), bottom
 
 
