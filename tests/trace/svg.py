@@ -244,7 +244,7 @@ def client_lane(sheet, client, y):
     recording, axis = sheet.recording, sheet.axis
     accepted = until(client.accepted, recording)
     connected = min(until(client.connected, recording), accepted)
-    threads = {thread.tid: thread.label for thread in recording.threads}
+    threads = {thread.tid: thread.label.replace("main", "the main") for thread in recording.threads}
     server = threads.get(client.answered_by) if len(threads) > 1 else None
     served = [("accepted", "strong"), (f"served by {server}" if server else "not yet answered", "")]
     queued = [("in the backlog", "strong"), ("connected, but not yet accepted", "")]
@@ -460,7 +460,7 @@ def column_words(each, near, room):
         took = "begins"
     else:
         took = span(each.end - each.start)
-    if each.start < t0:
+    if each.start < t0 - (t1 - t0):
         took = f"ends after {took}"
     plain = each.calls[0].plain if each.calls else "computes"
     lines = textwrap.wrap(plain, int((room - 8) / (SIZE * 0.57)))
