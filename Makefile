@@ -82,7 +82,8 @@ deps: ## install the packages that the build needs
 	@tests/deps.sh gcc libc6-dev libev-dev check pkg-config python3
 
 deps-tools: ## install what faults, bugs, fuzz, lint, coverage and memcheck need
-	@tests/deps.sh clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck pyflakes3 strace patch gcovr valgrind
+	@tests/deps.sh clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck pyflakes3 strace patch gcovr valgrind \
+	  chromium
 
 deps-peers: ## install what peers compares with
 	@tests/deps.sh nginx-light gunicorn python3-flask uvicorn python3-fastapi nodejs wrk
