@@ -14,21 +14,25 @@ class Call:
     name: str                      # such as "epoll_pwait"
     arguments: str                 # as strace prints them, without the outer brackets
     result: str                    # as strace prints it, such as "1" or "-1 EAGAIN (...)"; "" if unfinished
-    start: float
+    start: float                   # may be below 0: it was waiting when the recording began
     end: Optional[float]           # None: it had not returned when the recording ended
     source: Optional[str] = None   # "05-epoll/server.c:44": the line of ours that called it, if known
     function: Optional[str] = None  # "main", or the innermost function that is known
-    waits_for: str = ""            # "" (a call that does not wait), "clients", "delay", "lock", "thread", "other"
+    waits_for: str = ""            # "" (it did not wait), "clients", "delay", "lock", "thread", "other"
     plain: str = ""                # the call in a reader's words, such as "waits for any client, 1000 ms at most"
+    client: Optional[int] = None   # the index in Recording.clients of the one whose connection this is about
+    stack: List[str] = field(default_factory=list)  # "main 05-epoll/server.c:44": our lines, the innermost first
+    detail: bool = False           # of less interest: left out where space is short
+    folded: int = 0                # calls of this thread between the call before and this one, not in the story
 
 
 @dataclass
 class Thread:
     tid: int
     pid: int
-    label: str                     # "main thread", "thread 2", "worker 1"
-    start: float
-    end: Optional[float]
+    label: str                     # "main thread", "thread 2", "worker 1", "worker 1, thread 2"
+    start: float                   # may be below 0, too
+    end: Optional[float]           # None: it still ran when the recording ended
     calls: List[Call] = field(default_factory=list)   # in the order of time, those of the story only
 
 
@@ -71,4 +75,6 @@ class Recording:
     waits: List[Wait]
     serializes: Optional[bool]     # did /fast wait? None: it cannot be said
     sentence: str                  # why /fast waited, or did not, with thread, call and line
+    computing_from: float = 0.02   # a gap of at least so many seconds between two calls of a thread is computing
+    idle_threads: int = 0          # of the server, not in threads: they slept all the time
     sources: Dict[str, List[str]] = field(default_factory=dict)  # "05-epoll/server.c": its lines

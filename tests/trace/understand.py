@@ -1,0 +1,263 @@
+"""From a log of strace, and the probe's rows in it, to a Recording."""
+import pathlib
+import re
+import zlib
+
+import strace_log
+import verdict
+from descriptors import LOOP, Connection, Descriptors
+from recording import Call, Client, Recording, Thread, Wait
+from words import DETAIL, NOISE, Words, timeout_ms
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+PLUMBING = {"common/clock.c", "common/net.c"}  # small wrappers: the line that calls them says more
+MARGIN = 0.03   # of the experiment, before and after it
+
+
+class NotUnderstood(Exception):
+    """One line: why this log is of no use."""
+
+
+def rows(log):
+    """The probe's rows, as dictionaries."""
+    lines = [line.split("\t") for line in log.header.get("probe", [])]
+    return [dict(zip(lines[0], line)) for line in lines[1:]] if lines else []
+
+
+class Experiment:
+    """Who is who in a log: clients, connections, processes, threads."""
+
+    def __init__(self, log):
+        self.log = log
+        self.seen = Descriptors(log)
+        asked = rows(log)
+        self.clients, self.connection_of = (
+            self._clients_of_probe(asked) if asked else self._clients_of_connections())
+        if not self.clients:
+            raise NotUnderstood("no client's request is in it")
+        starts = [client.start for client in self.clients]
+        last = max([client.done or client.start for client in self.clients])
+        self.begin = min(starts) - MARGIN * (last - min(starts))
+        self.end = last + MARGIN * (last - min(starts)) if last > min(starts) else log.end
+        if any(client.done is None for client in self.clients):
+            self.end = max(self.end, log.end)
+        self.index_of = {id(connection): index for index, connection in enumerate(self.connection_of) if connection}
+
+    def _clients_of_probe(self, asked):
+        clients, connections = [], []
+        free = sorted((c for c in self.seen.connections), key=lambda c: c.begun.end or c.begun.start)
+        for row in sorted(asked, key=lambda row: float(row["start_ms"])):
+            zero = float(row["epoch"]) - float(row["start_ms"]) / 1e3
+            at = {key: zero + float(row[key + "_ms"]) / 1e3 if row[key + "_ms"] != "-" else None
+                  for key in ("start", "connected", "sent", "first", "done")}
+            connection = _matching(free, row, at)
+            if connection:
+                free.remove(connection)
+            client = Client(row["path"], at["start"], at["connected"], None, None, None, at["done"],
+                            port=int(row["port"]) or None, status=row["status"])
+            self._add_server_side(client, connection)
+            clients.append(client)
+            connections.append(connection)
+        return clients, connections
+
+    def _clients_of_connections(self):
+        clients, connections = [], []
+        for connection in self.seen.connections:
+            if connection.path is None:
+                continue
+            begun = connection.begun
+            client = Client(connection.path, begun.end or begun.start, begun.end, None, None, None, None,
+                            port=connection.port)
+            self._add_server_side(client, connection)
+            client.done = client.answered
+            clients.append(client)
+            connections.append(connection)
+        return clients, connections
+
+    def _add_server_side(self, client, connection):
+        if connection is None:
+            return
+        client.fd = connection.fd
+        if connection.accepted:
+            client.accepted, client.accepted_by = connection.accepted.end, connection.accepted.tid
+            client.connected = min(client.connected or client.accepted, client.accepted)
+        if connection.received:
+            client.received = connection.received.end
+        if connection.answered:
+            client.answered, client.answered_by = connection.answered.end, connection.answered.tid
+
+    def name(self, connection):
+        """A client's name: its path; with a number, if several have asked for that path."""
+        index = self.index_of.get(id(connection))
+        if index is None:
+            return connection.path or "another client"
+        return client_name(self.clients, index)
+
+
+def client_name(clients, index):
+    path = clients[index].path
+    alike = [number for number, client in enumerate(clients) if client.path == path]
+    return path if len(alike) == 1 else f"{path} ({alike.index(index) + 1} of {len(alike)})"
+
+
+def _matching(free, row, at):
+    """The connection of a row: by its port, if that is known; else the first one that fits in time and path."""
+    port = int(row["port"])
+    for connection in free:
+        if connection.port and connection.port == port:
+            return connection
+    for connection in free:
+        begun = connection.begun.end or connection.begun.start
+        if connection.port or connection.path not in (None, row["path"]):
+            continue
+        if begun >= at["start"] - 0.002 and (at["done"] is None or begun <= at["done"]):
+            return connection
+    return None
+
+
+# ---- lines of the source
+
+def frames(log):
+    """{(object, address): [("function", "file:line"), ...]}, as symbols.py has written it into the header."""
+    known = {}
+    for line in log.header.get("frame", []):
+        key, _, places = line.partition(" = ")
+        name, _, address = key.rpartition(" ")
+        known[name, int(address, 16)] = [tuple(place.rsplit(" ", 1)) for place in places.split("; ")]
+    return known
+
+
+def place(call, known):
+    """Return (stack, source, function) of a call."""
+    stack = [pair for frame in call.stack for pair in known.get((frame.object, frame.address), [])]
+    ours = [pair for pair in stack if pair[1].rpartition(":")[0] not in PLUMBING] or stack
+    names = [frame.function for frame in call.stack if frame.function and not _is_libc(frame.object)]
+    function = ours[0][0] if ours else names[0] if names else None
+    return [" ".join(pair) for pair in stack], ours[0][1] if ours else None, function
+
+
+def _is_libc(name):
+    return bool(re.search(r"/(libc|libpthread|ld)[-.][^/]*$|\[vdso\]", name))
+
+
+def sources(recording, log):
+    """The lines of the files that the recording names, unless a file has changed since."""
+    sums = dict(line.split(" ") for line in log.header.get("source", []))
+    found = {}
+    for call in (call for thread in recording.threads for call in thread.calls):
+        for words in call.stack:
+            name = words.rpartition(" ")[2].rpartition(":")[0]
+            path = ROOT / name
+            if name not in found and path.is_file() and sums.get(name, checksum(path)) == checksum(path):
+                found[name] = path.read_text(errors="replace").splitlines()
+    return found
+
+
+def checksum(path):
+    return f"{zlib.crc32(path.read_bytes()):08x}"
+
+
+# ---- threads and their calls
+
+def _story_calls(experiment, words, known, calls):
+    """The Calls of one thread that belong to the story, and its Waits."""
+    story, waits, folded = [], [], 0
+    begin, end = experiment.begin, experiment.end
+    for call in calls:
+        if (call.end is not None and call.end < begin) or call.start > end:
+            continue
+        meaning = words.meaning(call)
+        if meaning.rank == NOISE:
+            folded += 1
+            continue
+        stack, source, function = place(call, known)
+        returned = call.end - begin if call.end is not None and call.end <= end else None
+        connection = experiment.seen.of_call.get(id(call))
+        story.append(Call(call.tid, call.name, call.arguments, call.result, call.start - begin, returned, source,
+                          function, meaning.waits_for, meaning.plain,
+                          experiment.index_of.get(id(connection)), stack, meaning.rank == DETAIL, folded))
+        folded = 0
+        if call.name in LOOP:
+            waits.append(_wait(experiment, call, returned))
+    return story, waits
+
+
+def _wait(experiment, call, returned):
+    def name(thing):
+        if not isinstance(thing, Connection):
+            return thing
+        return f"{experiment.name(thing)} (fd {thing.fd})"
+
+    seen = experiment.seen
+    return Wait(call.tid, call.start - experiment.begin, returned, [name(o) for o in seen.watched.get(id(call), [])],
+                timeout_ms(call), [name(o) for o in seen.reported.get(id(call), [])])
+
+
+def threads(experiment, known):
+    """Return (threads, waits, number of threads that only slept)."""
+    words = Words(experiment.seen, experiment.name)
+    by_tid = {}
+    for call in experiment.log.calls:
+        by_tid.setdefault(call.tid, []).append(call)
+    found, waits, idle = [], [], 0
+    started = experiment.log.started()
+    for tid, calls in by_tid.items():
+        first = started[tid].start if tid in started else calls[0].start
+        ended = experiment.log.ends.get(tid, (None,))[0]
+        if first > experiment.end or (ended is not None and ended < experiment.begin):
+            continue
+        story, its_waits = _story_calls(experiment, words, known, calls)
+        last = ended - experiment.begin if ended is not None and ended <= experiment.end else None
+        thread = Thread(tid, experiment.seen.pid_of[tid], "", first - experiment.begin, last, story)
+        if story and _matters(experiment, thread):
+            found.append(thread)
+            waits += its_waits
+        else:
+            idle += 1
+    found.sort(key=lambda thread: (thread.start, thread.tid))
+    _label(found)
+    return found, sorted(waits, key=lambda wait: wait.start), idle
+
+
+def _matters(experiment, thread):
+    """Has the thread to do with clients, or with a delay, or does it compute?"""
+    if any(call.client is not None or call.waits_for in ("clients", "delay") for call in thread.calls):
+        return True
+    length = experiment.end - experiment.begin
+    return any(call is None and stop - start > length / 5
+               for start, stop, call in verdict.pieces(thread, 0, length, Recording.computing_from))
+
+
+def _label(found):
+    """Name them for people: main thread, thread 2; worker 1; worker 1, thread 2."""
+    serving = {thread.pid for thread in found if any(call.waits_for == "clients" or call.client is not None
+                                                     for call in thread.calls)}
+    pids = list(dict.fromkeys(thread.pid for thread in found))
+    workers = [pid for pid in pids if pid in serving]
+    for pid in pids:
+        process = "" if len(pids) == 1 else f"worker {workers.index(pid) + 1}" if pid in workers else f"process {pid}"
+        own = sorted((thread for thread in found if thread.pid == pid),
+                     key=lambda thread: (thread.tid != pid, thread.start))
+        for index, thread in enumerate(own, 1 if own[0].tid == pid else 2):
+            name = "main thread" if index == 1 else f"thread {index}"
+            thread.label = name if not process else process if index == 1 else f"{process}, {name}"
+
+
+def understand(log):
+    """Return the Recording of one log."""
+    if not log.calls:
+        raise NotUnderstood("it is no log of strace" if log.unread or not log.lines else "no system call is in it")
+    if not log.durations:
+        raise NotUnderstood("it does not say how long the calls took; record with: strace -f -ttt -T -o FILE")
+    experiment = Experiment(log)
+    found, waits, idle = threads(experiment, frames(log))
+    for client in experiment.clients:
+        for key in ("start", "connected", "accepted", "received", "answered", "done"):
+            moment = getattr(client, key)
+            setattr(client, key, None if moment is None else moment - experiment.begin)
+    recording = Recording(log.first("recording") or "a recording", log.first("command"), log.first("url"),
+                          experiment.end - experiment.begin, found, experiment.clients, waits, None, "",
+                          idle_threads=idle)
+    recording.serializes, recording.sentence = verdict.judge(recording, log.first("slow"), log.first("fast"))
+    recording.sources = sources(recording, log)
+    return recording
