@@ -1,22 +1,183 @@
 #!/usr/bin/env python3
+"""Record how a server answers /slow and, a little later, /fast; tell who waits for whom, and where.
+
+usage: tests/trace.py [OPTION]... [STAGE | trap]...          a stage; all of them, if none is named
+       tests/trace.py [OPTION]... URL -- COMMAND [ARGUMENT]...  a server that is started for it
+       tests/trace.py [OPTION]... URL [--pid PID]            a server that runs on this machine
+       tests/trace.py [OPTION]... --from FILE                what was recorded before
+
+  --delay SECONDS  how long /slow waits in a stage (1)
+  --gap SECONDS    how much later /fast is asked for (0.1)
+  --slow PATH      the slow path of a server of your own (/slow)
+  --fast PATH      the fast one (/fast)
+  --shots SHOTS    other requests than these two, such as "5x0:/slow 100:/fast" (see build/probe --help)
+  --name NAME      what to call it
+  --svg FILE       draw it
+  --html FILE      a page that replays it
+  --json FILE      events for Perfetto's viewer and chrome://tracing
+  --raw FILE       the log of strace, which --from reads
+  --help
+
+To be traced makes each call slower, here by up to a few milliseconds: look at the order, not at microseconds.
+Exit status: 0 if it was recorded; 1 if not; 2 for a bad command line.
+"""
+import argparse
 import pathlib
+import re
 import sys
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent / "trace"), str(pathlib.Path(__file__).resolve().parent)]
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent / "trace")]
 import lab
-import recorder, strace_log, understand, dataclasses, json
+import events
+import recorder
+import story
+import strace_log
+import understand
+
+
+class Parser(argparse.ArgumentParser):
+    def format_help(self):
+        return __doc__
+
+    def error(self, message):
+        print(f"{lab.tool()}: {message}; see --help", file=sys.stderr)
+        sys.exit(2)
+
+
+def seconds(text):
+    if not re.fullmatch(r"\d+\.?\d*|\.\d+", text) or not 0.01 <= float(text) <= 3600:
+        raise argparse.ArgumentTypeError(f"{text}: want seconds, from 0.01 to 3600")
+    return float(text)
+
+
+def path(text):
+    if not re.fullmatch(r"/[!-~]*", text):
+        raise argparse.ArgumentTypeError(f"{text}: want a path that begins with /, without blanks")
+    return text
+
+
+def shots(text):
+    if not text.split() or not all(re.fullmatch(r"(\d+x)?\d+(\.\d*)?:/[!-~]*", shot) for shot in text.split()):
+        raise argparse.ArgumentTypeError(f'{text}: want requests, such as "0:/slow 100:/fast"')
+    return text.split()
+
+
+def parse(arguments):
+    """Return the options; what is asked for makes sense together."""
+    words, _, command = [*arguments, None][:-1], None, None
+    if "--" in arguments:
+        index = arguments.index("--")
+        words, command = arguments[:index], arguments[index + 1:]
+    parser = Parser(add_help=True)
+    parser.add_argument("what", nargs="*")
+    parser.add_argument("--delay", type=seconds)
+    parser.add_argument("--gap", type=seconds, default=0.1)
+    parser.add_argument("--slow", type=path, default="/slow")
+    parser.add_argument("--fast", type=path, default="/fast")
+    parser.add_argument("--shots", type=shots)
+    parser.add_argument("--name")
+    parser.add_argument("--pid", type=int)
+    parser.add_argument("--from", dest="file")
+    for option in ("--svg", "--html", "--json", "--raw"):
+        parser.add_argument(option, metavar="FILE")
+    options = parser.parse_args(words)
+    options.command = command
+    options.url = options.what[0] if options.what and "://" in options.what[0] else None
+    complaint = _complaint(options)
+    if complaint:
+        parser.error(complaint)
+    options.delay = options.delay or 1.0
+    options.shots = options.shots or [f"0:{options.slow}", f"{options.gap * 1e3:g}:{options.fast}"]
+    return options
+
+
+def _complaint(options):
+    """What is wrong with the options together, or None."""
+    stages = [*lab.STAGES, "trap"]
+    if options.file is not None:
+        return "--from reads a recording: nothing else can be recorded with it" if options.what or options.command else None
+    if options.url:
+        if not re.fullmatch(r"http://[^/\s]+/?", options.url):
+            return f"{options.url}: want http://HOST[:PORT], without a path (--slow and --fast are the paths)"
+        if len(options.what) > 1:
+            return f"{options.what[1]}: one URL alone; a command is written after --"
+        if options.delay is not None:
+            return "--delay is for stages; a server of your own has a delay of its own"
+        if options.command == []:
+            return "want a command after --"
+        if options.command and options.pid is not None:
+            return "--pid is for a process that runs, not for a command"
+        return None if recorder.is_here(options.url) else f"{options.url}: this is not an address of this machine"
+    unknown = [word for word in options.what if word not in stages]
+    if unknown:
+        return f"{unknown[0]}: no such stage, and no http:// URL; want {' '.join(stages)}"
+    if options.command is not None or options.pid is not None:
+        return "want a URL, such as http://127.0.0.1:8000, to know where to ask"
+    if options.name is not None:
+        return "--name is for a server of your own"
+    if options.gap >= (options.delay or 1):
+        return f"--gap {options.gap:g}: want less than the delay, {options.delay or 1:g}"
+    return None
+
+
+def record(options):
+    """Yield the text of one recording after the other."""
+    recorder.check()
+    extra = "".join(f"# {key}: {getattr(options, key)}\n" for key in ("slow", "fast"))
+
+    def complete(text):
+        first, rest = text.split("\n", 1)
+        return f"{first}\n{extra}{rest}"
+
+    if options.command:
+        name = options.name or " ".join([pathlib.Path(options.command[0]).name, *options.command[1:]])
+        yield complete(recorder.command(options.url, options.command, name, options.fast, options.shots))
+    elif options.url:
+        yield complete(recorder.process(options.url, options.pid, options.name, options.shots))
+    else:
+        for name in options.what or [*lab.STAGES, "trap"]:
+            yield complete(recorder.stage(name, options.delay, options.shots))
+
+
+def read(name):
+    """The text of a file with recordings."""
+    try:
+        return pathlib.Path(name).read_text(errors="replace")
+    except OSError as error:
+        raise lab.Failed(f"--from {name}: {error.strerror}")
+
+
+def write(name, text):
+    try:
+        pathlib.Path(name).write_text(text)
+    except OSError as error:
+        raise lab.Failed(f"{name}: cannot be written: {error.strerror}")
+
 
 def main(arguments):
-    stack = recorder.check()
-    out = []
-    for stage in arguments or [*lab.STAGES, "trap"]:
-        text = recorder.record_stage(stage, ["--delay", "1"], ["0:/slow", "100:/fast"], stack, 30)
-        open("/tmp/tr/raw-" + stage, "w").write(text)
-        r = understand.understand(strace_log.read(text)[0])
-        print(r.name, r.serializes, r.sentence)
-        out.append(dataclasses.asdict(r))
-    json.dump(out, open("/tmp/w/sample-recordings.json", "w"), indent=1)
+    options = parse(arguments)
+    texts = [read(options.file)] if options.file is not None else record(options)
+    recordings, raw = [], []
+    for text in texts:
+        raw.append(text)
+        for log in strace_log.read(text):
+            try:
+                recordings.append(understand.understand(log))
+            except understand.NotUnderstood as reason:
+                raise lab.Failed(f"{options.file or 'the recording'}: {reason}")
+            print("\n" * (len(recordings) > 1) + "\n".join(story.tell(recordings[-1])), flush=True)
+    if options.raw:
+        write(options.raw, "".join(raw))
+    if options.json:
+        write(options.json, events.dump(recordings))
+    if options.svg:
+        import svg
+        write(options.svg, svg.draw(recordings))
+    if options.html:
+        import page
+        write(options.html, page.build(recordings))
     return 0
+
 
 if __name__ == "__main__":
     lab.run(main)

@@ -1,126 +1,226 @@
-"""Record: start a server under strace, or attach to one, ask it, and return the log as text."""
+"""Record: start a server under strace, or attach strace to one that runs; ask it; return the log as text.
+
+strace runs as a grandchild of ours (-D), so the server is our own child: signals reach it directly, and it
+ends with us. strace itself ends when the last of the processes that it follows has ended.
+"""
 import os
-import pathlib
 import re
+import shlex
 import shutil
+import socket
 import subprocess
+import time
+from urllib.parse import urlsplit
 
 import lab
+import processes
 import strace_log
 import symbols
-from understand import checksum
 
-OPTIONS = ["-f", "-ttt", "-T", "-y", "-s", "256"]
+STRACE = ["strace", "-f", "-ttt", "-T", "-y", "-s", "256"]
+START = 30  # seconds for a command to answer
 
 
 # ---- may we trace?
 
 def check():
-    """Fail, with advice, if this process may not trace its children. Return the options for a stack."""
+    """Fail, with advice, if this process may not trace what it starts."""
     lab.need("strace", "deps-tools")
     tried = subprocess.run(["strace", "-D", "-o", "/dev/null", "true"], capture_output=True, text=True)
     if tried.returncode != 0 or "strace:" in tried.stderr:
         raise lab.Failed(f"strace may not trace here ({_last_line(tried.stderr)}). {advice()}")
-    stack = subprocess.run(["strace", "-k", "-o", "/dev/null", "true"], capture_output=True, text=True)
-    return ["-k"] if stack.returncode == 0 and not stack.stderr else []
 
 
 def _last_line(text):
-    return (text.strip().splitlines() or ["no reason given"])[-1].replace("strace: ", "")
+    return (text.strip().splitlines() or ["it says nothing"])[-1].replace("strace: ", "")
 
 
-def ptrace_scope():
-    try:
-        return int(pathlib.Path("/proc/sys/kernel/yama/ptrace_scope").read_text())
-    except (OSError, ValueError):
-        return 0
-
-
-def advice():
+def advice(attach=False):
     """How to allow what is forbidden."""
-    if _traced_by(os.getpid()):
-        return "This process is traced itself, by strace or a debugger: start it without."
-    scope = ptrace_scope()
+    scope = int(processes.read("/proc/sys/kernel/yama/ptrace_scope") or 0)
+    if processes.tracer(os.getpid()):
+        return "This process is itself traced, by strace or a debugger: start it without."
     if scope == 3:
-        return "kernel.yama.ptrace_scope is 3: nothing may be traced until the next boot."
-    if scope == 2:
-        return "kernel.yama.ptrace_scope is 2: try again with sudo, or allow it: sudo sysctl kernel.yama.ptrace_scope=1"
-    return "In a container, allow it from outside: docker run --cap-add SYS_PTRACE ..."
+        return "kernel.yama.ptrace_scope is 3: nothing may be traced until this machine is started anew."
+    if scope == 2 or (scope == 1 and attach):
+        least = 0 if attach else 1
+        return f"kernel.yama.ptrace_scope is {scope}. Use sudo, or allow it: sudo sysctl kernel.yama.ptrace_scope={least}"
+    if attach:
+        return "It takes sudo if the process belongs to somebody else."
+    return "A container is allowed to with: docker run --cap-add SYS_PTRACE ..."
 
 
-def _traced_by(pid):
-    """The process that traces pid, or 0."""
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"TracerPid:\s+(\d+)", status)[1])
+def _stack_option(program):
+    """-k, if this strace has it and the program can name its lines; to unwind an interpreter's stack would only
+    cost time, and name lines of the interpreter."""
+    try:
+        with open(program, "rb") as file:
+            data = file.read()
+    except OSError:
+        return []
+    if not data.startswith(b"\x7fELF") or b".debug_info" not in data:
+        return []
+    tried = subprocess.run(["strace", "-k", "-o", "/dev/null", "true"], capture_output=True, text=True)
+    return ["-k"] if tried.returncode == 0 and not tried.stderr else []
 
 
-# ---- a server under strace
+# ---- what is recorded
 
-class Tracer:
-    """strace as a grandchild of ours (-D): the server is our child, so signals reach it directly and it does
-    not outlive us; strace ends when the last of its processes has ended."""
-
-    def __init__(self, stack):
-        self.log = lab.scratch() / f"strace-{os.urandom(4).hex()}"
-        self.prefix = ["strace", "-D", *OPTIONS, *stack, "-o", str(self.log)]
-
-    def text(self):
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
-
-
-def finished(log):
-    """Wait until strace has written the end of each process."""
-    return lab.wait_until(lambda: not _writers(log), 5)
-
-
-def _writers(path):
-    """Processes that have this file open: strace itself."""
-    found = []
-    for pid in os.listdir("/proc"):
-        try:
-            if pid.isdigit() and any(os.readlink(f"/proc/{pid}/fd/{fd}") == str(path)
-                                     for fd in os.listdir(f"/proc/{pid}/fd")):
-                found.append(int(pid))
-        except OSError:
-            continue
-    return found
-
-
-def record_stage(name, options, shots, stack, timeout):
-    """Record a stage of ours. Return the text of the log."""
-    stage, flags = ("06-libev", ["--block"]) if name == "trap" else (name, [])
-    tracer = Tracer(stack)
-    server = lab.Server(stage, *options, *flags, under=tracer.prefix)
-    rows = lab.probe(server.url, *shots, timeout=timeout, ports=True)
+def stage(name, delay, shots):
+    """Record a stage of ours, or the trap."""
+    name, *flags = ["06-libev", "--block"] if name == "trap" else [name]
+    options = ["--delay", f"{delay:g}", *flags]
+    log = _new_log()
+    server = lab.Server(name, *options, under=_strace(log, _stack_option(lab.BUILD / name)))
+    rows = _ask(server.url, shots, delay, log)
     server.stop()
-    finished(tracer.log)
-    title = " ".join([stage, *flags])
-    command = " ".join(["build/" + stage, *options, *flags])
-    return compose(tracer.text(), rows, {"recording": title, "command": command, "url": server.url,
-                                         "slow": "/slow", "fast": "/fast"})
+    _wait_for_strace(log)
+    return _compose(log, rows, [f"recording: {' '.join([name, *flags])}", f"command: build/{name} {' '.join(options)}",
+                                f"url: {server.url}"])
+
+
+def command(url, words, name, fast, shots):
+    """Start a command that answers at url, and record it."""
+    program = shutil.which(words[0])
+    if program is None:
+        raise lab.Failed(f"{words[0]}: no such command")
+    if _connects(url):
+        raise lab.Failed(f"something listens at {url} already: stop it, or record it without a command")
+    lab.adopt_orphans()
+    log = _new_log()
+    output = open(lab.scratch() / "output", "w+", errors="replace")
+    server = lab.start([*_strace(log, _stack_option(program)), *words],
+                       stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+
+    def ended():
+        return server.poll() is not None and not processes.users_of(log)
+
+    _wait_for_answer(url, fast, ended, lambda: _why_ended(words, server, output))
+    rows = _ask(url, shots, 30, log)
+    lab.stop(server)
+    _wait_for_strace(log)
+    return _compose(log, rows, [f"recording: {name}", f"command: {shlex.join(words)}", f"url: {url}"])
+
+
+def process(url, pid, name, shots):
+    """Record a process that runs, with its threads and the processes that it has started."""
+    pids = _who_listens(url) if pid is None else processes.family(pid)
+    program = os.path.realpath(f"/proc/{pids[0]}/exe")
+    log = _new_log()
+    attach = [word for pid in pids for word in ("-p", str(pid))]
+    strace = lab.start([*STRACE, *_stack_option(program), "-o", log, *attach], stderr=subprocess.PIPE, text=True)
+    threads = [(tid, pid) for pid in pids for tid in processes.threads(pid)]
+    lab.wait_until(lambda: strace.poll() is not None or all(processes.tracer(pid, tid) for tid, pid in threads))
+    if strace.poll() is not None:
+        raise lab.Failed(f"strace cannot attach ({_last_line(strace.stderr.read())}). {advice(attach=True)}")
+    header = [f"recording: {name or processes.command(pids[0])}", f"command: {processes.command(pids[0])}", f"url: {url}"]
+    header += [f"thread: {tid} of {pid}" for tid, pid in threads]
+    header += [f"epoll: {fd} of {pid} watches {' '.join(map(str, watched))}"
+               for pid in pids for fd, watched in processes.epolls(pid).items()]
+    rows = _ask(url, shots, 30, log)
+    lab.stop(strace)  # it detaches; the process goes on
+    return _compose(log, rows, header)
+
+
+def _new_log():
+    return lab.scratch() / f"strace-{os.urandom(4).hex()}"
+
+
+def _strace(log, stack):
+    return [STRACE[0], "-D", *STRACE[1:], *stack, "-o", log]
+
+
+def _wait_for_strace(log):
+    """Wait until strace has written everything, and has ended."""
+    lab.wait_until(lambda: not processes.users_of(log), 5)
+
+
+# ---- asking
+
+def _ask(url, shots, delay, log):
+    """Ask when the server has come to rest; return the probe's rows."""
+    sizes = []
+
+    def at_rest():
+        sizes.append(log.stat().st_size if log.exists() else 0)
+        return len(sizes) > 5 and sizes[-1] == sizes[-6]
+
+    lab.wait_until(at_rest, 3)
+    rows = lab.probe(url, *shots, timeout=2 * delay + 10, ports=True)
+    time.sleep(0.1)  # so that what the server does last is seen before it is told to stop
+    return rows
+
+
+def _wait_for_answer(url, path, ended, why):
+    deadline = time.monotonic() + START
+    while True:
+        if _connects(url):
+            status = lab.probe(url, f"0:{path}", timeout=5)[0]["status"]
+            if status == "404":
+                raise lab.Failed(f"{url}{path} is answered with 404; --slow PATH and --fast PATH name other paths")
+            if status.isdigit():
+                return
+        if ended():
+            raise lab.Failed(why())
+        if time.monotonic() > deadline:
+            raise lab.Failed(f"{url} does not answer within {START} s")
+        time.sleep(0.05)
+
+
+def _why_ended(words, server, output):
+    output.flush()
+    output.seek(0)
+    said = output.read().strip().splitlines()
+    return f"{words[0]} ended before it answered ({lab.ending(server.returncode)})" + (f": {said[-1]}" if said else "")
+
+
+def _address(url):
+    parts = urlsplit(url)
+    return parts.hostname, parts.port or 80
+
+
+def _connects(url):
+    try:
+        socket.create_connection(_address(url), timeout=1).close()
+        return True
+    except OSError:
+        return False
+
+
+def is_here(url):
+    """Does the URL name an address of this machine?"""
+    host, _ = _address(url)
+    try:
+        for family, kind, _, _, address in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind) as probe:
+                probe.bind(address)
+                return True
+    except OSError:
+        pass
+    return False
+
+
+def _who_listens(url):
+    host, port = _address(url)
+    inodes = processes.listeners(port)
+    if not inodes:
+        raise lab.Failed(f"nothing listens at {url}; to start a command: {lab.tool()} {url} -- COMMAND")
+    pids = sorted(processes.holders(inodes))
+    if not pids:
+        raise lab.Failed(f"the process that listens at {url} belongs to somebody else: use sudo, or --pid PID")
+    return list(dict.fromkeys(other for pid in pids for other in processes.family(pid)))
 
 
 # ---- the log, with what strace cannot know
 
-def compose(text, rows, header):
-    """Put the lines that tell the rest before a log of strace."""
-    text = _without_root(text)
-    lines = [f"{key}: {value}" for key, value in header.items()]
-    columns = list(rows[0])
-    columns.remove("took_ms")
-    lines += ["probe: " + "\t".join(columns)]
-    lines += ["probe: " + "\t".join(row[column] for column in columns) for row in rows]
-    log, = strace_log.read(text)
-    frames = symbols.header_lines(log)
-    lines += frames
-    lines += [f"source: {name} {checksum(lab.ROOT / name)}" for name in _files(frames)]
-    return "".join(f"# {line}\n" for line in lines) + text
-
-
-def _files(frames):
-    names = {name for line in frames for name in re.findall(r" (\S+):\d+(?=;|$)", line)}
-    return sorted(name for name in names if (lab.ROOT / name).is_file() and not name.startswith("/"))
-
-
-def _without_root(text):
-    return text.replace(f"{lab.ROOT}/", "").replace(str(lab.ROOT), ".")
+def _compose(log, rows, header):
+    """The text of strace's log, after lines that tell the rest."""
+    text = log.read_text(errors="replace").replace(f"{lab.ROOT}/", "").replace(str(lab.ROOT), ".")
+    columns = [column for column in rows[0] if column != "took_ms"]
+    header += ["probe: " + "\t".join(columns)]
+    header += ["probe: " + "\t".join(row[column] for column in columns) for row in rows]
+    frames = symbols.header_lines(strace_log.read(text)[0])
+    names = sorted({name for line in frames for name in re.findall(r" (\S+):\d+(?=;|$)", line)})
+    header += frames
+    header += [f"source: {name} {symbols.checksum(path)}" for name in names for path in [symbols.find_source(name)] if path]
+    return "".join(f"# {line}\n" for line in header) + text

@@ -77,4 +77,5 @@ class Recording:
     sentence: str                  # why /fast waited, or did not, with thread, call and line
     computing_from: float = 0.02   # a gap of at least so many seconds between two calls of a thread is computing
     idle_threads: int = 0          # of the server, not in threads: they slept all the time
+    hidden: Dict[str, int] = field(default_factory=dict)  # calls that are no part of the story: how many of which
     sources: Dict[str, List[str]] = field(default_factory=dict)  # "05-epoll/server.c": its lines

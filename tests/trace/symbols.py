@@ -4,6 +4,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 _SYSTEM = re.compile(r"/(usr/)?lib(32|64|x32)?/|\[")  # libraries: their lines are not the reader's
@@ -41,6 +42,18 @@ def _look_up(name, addresses):
         if known:
             found[int(address, 16) + 1] = known
     return found
+
+
+def find_source(name):
+    """The file that a shortened name means, or None."""
+    for path in (ROOT / name, pathlib.Path(name)):
+        if path.is_file():
+            return path
+    return None
+
+
+def checksum(path):
+    return f"{zlib.crc32(path.read_bytes()):08x}"
 
 
 def _shorten(place):

@@ -1,15 +1,14 @@
 """From a log of strace, and the probe's rows in it, to a Recording."""
-import pathlib
 import re
-import zlib
+from collections import Counter
 
 import strace_log
+import symbols
 import verdict
-from descriptors import LOOP, Connection, Descriptors
+from descriptors import LOOP, RECEIVE, Connection, Descriptors
 from recording import Call, Client, Recording, Thread, Wait
 from words import DETAIL, NOISE, Words, timeout_ms
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PLUMBING = {"common/clock.c", "common/net.c"}  # small wrappers: the line that calls them says more
 MARGIN = 0.03   # of the experiment, before and after it
 
@@ -127,9 +126,12 @@ def frames(log):
     return known
 
 
-def place(call, known):
-    """Return (stack, source, function) of a call."""
-    stack = [pair for frame in call.stack for pair in known.get((frame.object, frame.address), [])]
+def place(call, after, known):
+    """Return (stack, source, function) of a call; after is the next one of its thread."""
+    stack = call.stack
+    if strace_log.child(call) and after and any(frame.function == "pthread_create" for frame in after.stack):
+        stack = after.stack  # strace does not find its way out of clone; but the next call is made by pthread_create, too
+    stack = [pair for frame in stack for pair in known.get((frame.object, frame.address), [])]
     ours = [pair for pair in stack if pair[1].rpartition(":")[0] not in PLUMBING] or stack
     names = [frame.function for frame in call.stack if frame.function and not _is_libc(frame.object)]
     function = ours[0][0] if ours else names[0] if names else None
@@ -141,89 +143,107 @@ def _is_libc(name):
 
 
 def sources(recording, log):
-    """The lines of the files that the recording names, unless a file has changed since."""
-    sums = dict(line.split(" ") for line in log.header.get("source", []))
+    """The lines of the files that the recording names, but of none that has changed since."""
+    sums = dict(line.rsplit(" ", 1) for line in log.header.get("source", []))
     found = {}
     for call in (call for thread in recording.threads for call in thread.calls):
         for words in call.stack:
             name = words.rpartition(" ")[2].rpartition(":")[0]
-            path = ROOT / name
-            if name not in found and path.is_file() and sums.get(name, checksum(path)) == checksum(path):
+            path = symbols.find_source(name)
+            if name not in found and path and sums.get(name) in (None, symbols.checksum(path)):
                 found[name] = path.read_text(errors="replace").splitlines()
     return found
 
 
-def checksum(path):
-    return f"{zlib.crc32(path.read_bytes()):08x}"
-
-
 # ---- threads and their calls
 
-def _story_calls(experiment, words, known, calls):
-    """The Calls of one thread that belong to the story, and its Waits."""
-    story, waits, folded = [], [], 0
-    begin, end = experiment.begin, experiment.end
-    for call in calls:
-        if (call.end is not None and call.end < begin) or call.start > end:
-            continue
-        meaning = words.meaning(call)
-        if meaning.rank == NOISE:
-            folded += 1
-            continue
-        stack, source, function = place(call, known)
-        returned = call.end - begin if call.end is not None and call.end <= end else None
-        connection = experiment.seen.of_call.get(id(call))
-        story.append(Call(call.tid, call.name, call.arguments, call.result, call.start - begin, returned, source,
-                          function, meaning.waits_for, meaning.plain,
-                          experiment.index_of.get(id(connection)), stack, meaning.rank == DETAIL, folded))
-        folded = 0
+class _Story:
+    """Picks the calls of one thread that belong to the story."""
+
+    def __init__(self, experiment, known):
+        self.experiment, self.known = experiment, known
+        self.words = Words(experiment.seen, experiment.name)
+        self.calls, self.waits, self.folded, self.hidden = [], [], 0, []
+        self.children = []  # (call that started it, thread)
+        self.serving = None  # the connection whose request it has read, and not answered
+
+    def tell(self, calls):
+        for call, after in zip(calls, calls[1:] + [None]):
+            connection = self.experiment.seen.of_call.get(id(call))
+            inside = call.start <= self.experiment.end and (call.end is None or call.end >= self.experiment.begin)
+            meaning = self.words.meaning(call, self.serving)
+            if inside and meaning.rank == NOISE:
+                self.folded += 1
+                self.hidden.append(call.name)
+            elif inside:
+                self._add(call, after, meaning, connection)
+            if isinstance(connection, Connection):
+                self.serving = connection if call.name in RECEIVE and (call.value or 0) > 0 else None
+        return self
+
+    def _add(self, call, after, meaning, connection):
+        begin, end = self.experiment.begin, self.experiment.end
+        stack, source, function = place(call, after, self.known)
+        start = round(call.start - begin, 6)
+        returned = round(call.end - begin, 6) if call.end is not None and call.end <= end else None
+        if meaning.waits_for == "delay" and connection is None:
+            connection = self.serving
+        self.calls.append(Call(call.tid, call.name, call.arguments, call.result, start, returned, source, function,
+                               meaning.waits_for, meaning.plain, self.experiment.index_of.get(id(connection)), stack,
+                               meaning.rank == DETAIL, self.folded))
+        self.folded = 0
+        if strace_log.child(call):
+            self.children.append((self.calls[-1], strace_log.child(call)))
         if call.name in LOOP:
-            waits.append(_wait(experiment, call, returned))
-    return story, waits
+            self.waits.append(_wait(self.experiment, call, start, returned))
 
 
-def _wait(experiment, call, returned):
+def _wait(experiment, call, start, returned):
     def name(thing):
         if not isinstance(thing, Connection):
             return thing
         return f"{experiment.name(thing)} (fd {thing.fd})"
 
     seen = experiment.seen
-    return Wait(call.tid, call.start - experiment.begin, returned, [name(o) for o in seen.watched.get(id(call), [])],
+    return Wait(call.tid, start, returned, [name(o) for o in seen.watched.get(id(call), [])],
                 timeout_ms(call), [name(o) for o in seen.reported.get(id(call), [])])
 
 
 def threads(experiment, known):
-    """Return (threads, waits, number of threads that only slept)."""
-    words = Words(experiment.seen, experiment.name)
+    """Return (threads, waits, number of threads that only slept, names of the calls that are not told)."""
     by_tid = {}
     for call in experiment.log.calls:
         by_tid.setdefault(call.tid, []).append(call)
-    found, waits, idle = [], [], 0
+    found, waits, idle, hidden, children = [], [], 0, [], []
     started = experiment.log.started()
+    begin, end = experiment.begin, experiment.end
     for tid, calls in by_tid.items():
         first = started[tid].start if tid in started else calls[0].start
-        ended = experiment.log.ends.get(tid, (None,))[0]
-        if first > experiment.end or (ended is not None and ended < experiment.begin):
+        last = experiment.log.ends.get(tid, (None,))[0]
+        if first > end or (last is not None and last < begin):
             continue
-        story, its_waits = _story_calls(experiment, words, known, calls)
-        last = ended - experiment.begin if ended is not None and ended <= experiment.end else None
-        thread = Thread(tid, experiment.seen.pid_of[tid], "", first - experiment.begin, last, story)
-        if story and _matters(experiment, thread):
+        story = _Story(experiment, known).tell(calls)
+        last = round(last - begin, 6) if last is not None and last <= end else None
+        thread = Thread(tid, experiment.seen.pid_of[tid], "", round(first - begin, 6), last, story.calls)
+        if _matters(thread, end - begin):
             found.append(thread)
-            waits += its_waits
+            waits += story.waits
+            hidden += story.hidden
+            children += story.children
         else:
             idle += 1
     found.sort(key=lambda thread: (thread.start, thread.tid))
     _label(found)
-    return found, sorted(waits, key=lambda wait: wait.start), idle
+    labels = {thread.tid: thread.label for thread in found}
+    for call, tid in children:
+        call.plain = f"starts {labels.get(tid, 'a thread or a process')}"
+    return found, sorted(waits, key=lambda wait: wait.start), idle, hidden
 
 
-def _matters(experiment, thread):
+def _matters(thread, length):
     """Has the thread to do with clients, or with a delay, or does it compute?"""
     if any(call.client is not None or call.waits_for in ("clients", "delay") for call in thread.calls):
         return True
-    length = experiment.end - experiment.begin
     return any(call is None and stop - start > length / 5
                for start, stop, call in verdict.pieces(thread, 0, length, Recording.computing_from))
 
@@ -250,14 +270,25 @@ def understand(log):
     if not log.durations:
         raise NotUnderstood("it does not say how long the calls took; record with: strace -f -ttt -T -o FILE")
     experiment = Experiment(log)
-    found, waits, idle = threads(experiment, frames(log))
+    found, waits, idle, hidden = threads(experiment, frames(log))
     for client in experiment.clients:
-        for key in ("start", "connected", "accepted", "received", "answered", "done"):
-            moment = getattr(client, key)
-            setattr(client, key, None if moment is None else moment - experiment.begin)
+        _count_from(client, experiment.begin)
     recording = Recording(log.first("recording") or "a recording", log.first("command"), log.first("url"),
-                          experiment.end - experiment.begin, found, experiment.clients, waits, None, "",
-                          idle_threads=idle)
+                          round(experiment.end - experiment.begin, 6), found, experiment.clients, waits, None, "",
+                          computing_from=round(max(0.02, 0.05 * (experiment.end - experiment.begin)), 3),
+                          idle_threads=idle, hidden=dict(Counter(hidden).most_common()))
     recording.serializes, recording.sentence = verdict.judge(recording, log.first("slow"), log.first("fast"))
     recording.sources = sources(recording, log)
     return recording
+
+
+def _count_from(client, begin):
+    """Turn seconds since 1970 into seconds since the recording began. strace hears of the end of a call a little
+    late, and the probe of its connection: so no moment is later than one that follows from it."""
+    keys = ["start", "connected", "accepted", "received", "answered", "done"]
+    latest = None
+    for key in reversed(keys):
+        moment = getattr(client, key)
+        if moment is not None:
+            latest = moment if latest is None else min(moment, latest)
+            setattr(client, key, round(max(latest, client.start) - begin, 6))

@@ -98,12 +98,14 @@ def _why_not(recording, slow, fast):
         doing = f"was in {busy.name}{_called(busy)}" if busy else "was busy"
         return f"{who} answered it, while {_who(recording, other)} {doing}"
     asleep = _during(server, fast.connected if fast.connected is not None else fast.start)
-    soon = f"; it accepted {fast.path} {span(max(0.0, fast.accepted - fast.connected))} after it connected" \
-        if fast.accepted is not None and fast.connected is not None else ""
+    soon = ""
+    if fast.accepted is not None and fast.connected is not None:
+        soon = f"; it accepted {fast.path} {span(fast.accepted - fast.connected)} after {fast.path} had connected"
     if asleep is None:
         return f"{who} was between two calls{soon}"
-    waiting = ", waiting for any client" if asleep.waits_for == "clients" else ""
-    return f"{who} was in {asleep.name}{_called(asleep)}{waiting}{soon}"
+    if asleep.waits_for == "clients":
+        return f"{who} was waiting for any client, in {asleep.name}{_called(asleep)}{soon}"
+    return f"{who} was in {asleep.name}{_called(asleep)}{soon}"
 
 
 def _during(thread, moment):

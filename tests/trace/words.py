@@ -56,8 +56,9 @@ class Words:
         self.seen = seen
         self.name = name
 
-    def meaning(self, call) -> Meaning:
-        meaning = self._loop(call) or self._client(call) or self._thread(call) or self._other(call)
+    def meaning(self, call, serving=None) -> Meaning:
+        """What a call means, made by a thread that has read the request of the connection serving."""
+        meaning = self._loop(call) or self._client(call) or self._thread(call, serving) or self._other(call)
         if call.duration < WAITED and call.end is not None and call.name not in descriptors.LOOP:
             meaning.waits_for = ""
         return meaning
@@ -87,7 +88,7 @@ class Words:
             return self._receive(call, whose, count)
         if call.name in descriptors.SEND:
             if count > 0 or call.end is None:
-                return Meaning(f"sends to {whose}" + (f" ({count} bytes)" if count else ""), "clients", STORY)
+                return Meaning(f"sends {f'{count} bytes ' if count else ''}to {whose}", "clients", STORY)
             return Meaning(f"cannot send to {whose} now", "", DETAIL)
         if call.name == "epoll_ctl":
             stops = "EPOLL_CTL_DEL" in call.arguments
@@ -114,15 +115,15 @@ class Words:
             return Meaning(f"finds nothing to read from {whose}", "", NOISE)
         return Meaning(f"waits for the request of {whose}", "clients", STORY)
 
-    def _thread(self, call) -> Optional[Meaning]:
+    def _thread(self, call, serving) -> Optional[Meaning]:
         if call.name in _SLEEPS:
             time = _TIME.search(call.arguments)
             relative = time and "TIMER_ABSTIME" not in call.arguments
-            length = f" for {int(time[1]) * 1e3 + int(time[2]) / 1e6:g} ms" if relative else ""
-            return Meaning(f"sleeps{length}", "delay", STORY)
+            length = f" {int(time[1]) * 1e3 + int(time[2]) / 1e6:g} ms" if relative else ""
+            whose = f", serving {self.name(serving)}" if serving else ""
+            return Meaning(f"sleeps{length}{whose}", "delay", STORY)
         if strace_log.child(call):
-            what = "thread" if "CLONE_THREAD" in call.arguments else "process"
-            return Meaning(f"starts a {what}", "", STORY)
+            return Meaning("starts a thread or a process", "", STORY)
         if call.name == "exit":
             return Meaning("ends", "", DETAIL)
         return None

@@ -1,0 +1,100 @@
+"""What /proc says of processes, threads and listening sockets."""
+import contextlib
+import os
+import pathlib
+import re
+import shlex
+import socket
+import sys
+
+import lab
+
+LISTEN = "0A"
+
+
+def read(path):
+    """The text of a file in /proc; "" if it is gone or may not be read."""
+    with contextlib.suppress(OSError):
+        return pathlib.Path(path).read_text(errors="replace")
+    return ""
+
+
+def sockets():
+    """The TCP sockets of this machine: (local address, local port, remote port, state, inode)."""
+    found = []
+    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in read(name).splitlines()[1:]:
+            words = line.split()
+            (address, port), (_, remote) = (word.split(":") for word in words[1:3])
+            found.append((_address(address), int(port, 16), int(remote, 16), words[3], int(words[9])))
+    return found
+
+
+def _address(text):
+    """/proc writes each four bytes as a number of this machine, in hexadecimal."""
+    raw = b"".join(int(text[i:i + 8], 16).to_bytes(4, sys.byteorder) for i in range(0, len(text), 8))
+    return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
+
+
+def holders(inodes):
+    """{pid: {inode, ...}} of the processes that have one of these sockets open, as far as we may look."""
+    found = {}
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    inode = wanted.get(os.readlink(f"/proc/{pid}/fd/{fd}"))
+                    if inode is not None:
+                        found.setdefault(int(pid), set()).add(inode)
+    return found
+
+
+def listeners(port, addresses=None):
+    """The inodes of the sockets that listen on port."""
+    return {inode for address, local, _, state, inode in sockets()
+            if state == LISTEN and local == port and (addresses is None or address in addresses | {"0.0.0.0", "::"})}
+
+
+def threads(pid):
+    with contextlib.suppress(OSError):
+        return sorted(int(tid) for tid in os.listdir(f"/proc/{pid}/task"))
+    return []
+
+
+def family(pid):
+    """A process, and those that it has started, and so on."""
+    return [pid] + [other for child in lab.children(pid) for other in family(child)]
+
+
+def tracer(pid, tid=None):
+    """The process that traces a thread, or 0."""
+    found = re.search(r"TracerPid:\s+(\d+)", read(f"/proc/{pid}/task/{tid or pid}/status"))
+    return int(found[1]) if found else 0
+
+
+def epolls(pid):
+    """{epoll descriptor: [the descriptors that it watches]}."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            info = read(f"/proc/{pid}/fdinfo/{fd}")
+            watched = [int(number) for number in re.findall(r"^tfd:\s+(\d+)", info, re.M)]
+            if watched:
+                found[int(fd)] = watched
+    return found
+
+
+def users_of(path):
+    """The processes that have a file open."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if any(os.readlink(f"/proc/{pid}/fd/{fd}") == str(path) for fd in os.listdir(f"/proc/{pid}/fd")):
+                found.append(int(pid))
+    return found
+
+
+def command(pid):
+    """The command line of a process, for people."""
+    return shlex.join(read(f"/proc/{pid}/cmdline").rstrip("\0").split("\0"))
