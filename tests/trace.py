@@ -11,6 +11,7 @@ usage: tests/trace.py [OPTION]... [STAGE | trap]...          a stage; all of the
   --slow PATH      the slow path of a server of your own (/slow)
   --fast PATH      the fast one (/fast)
   --shots SHOTS    other requests than these two, such as "5x0:/slow 100:/fast" (see build/probe --help)
+  --wait SECONDS   how long a command may take until it answers (30)
   --name NAME      what to call it
   --svg FILE       draw it
   --html FILE      a page that replays it
@@ -75,6 +76,7 @@ def parse(arguments):
     parser.add_argument("--slow", type=path, default="/slow")
     parser.add_argument("--fast", type=path, default="/fast")
     parser.add_argument("--shots", type=shots)
+    parser.add_argument("--wait", type=seconds, default=30)
     parser.add_argument("--name")
     parser.add_argument("--pid", type=int)
     parser.add_argument("--from", dest="file")
@@ -131,7 +133,8 @@ def record(options):
 
     if options.command:
         name = options.name or " ".join([pathlib.Path(options.command[0]).name, *options.command[1:]])
-        yield complete(recorder.command(options.url, options.command, name, options.fast, options.shots))
+        yield complete(recorder.command(options.url, options.command, name, options.fast, options.shots,
+                                        options.wait))
     elif options.url:
         yield complete(recorder.process(options.url, options.pid, options.name, options.shots))
     else:

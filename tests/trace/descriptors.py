@@ -69,6 +69,9 @@ class Descriptors:
         for call in log.calls:
             pid = self.pid_of.setdefault(call.tid, call.tid)
             self.processes.setdefault(pid, Process(pid))
+        for line in log.header.get("listener", []):
+            fd, pid = (int(word) for word in line.split(" of "))
+            self.processes.setdefault(pid, Process(pid)).files[fd] = "listener"
         for line in log.header.get("epoll", []):  # "4 of 10 watches 3 5"
             epoll, pid, fds = re.fullmatch(r"(\d+) of (\d+) watches ([\d ]*)", line).groups()
             watched = self.processes.setdefault(int(pid), Process(int(pid))).epolls.setdefault(int(epoll), {})

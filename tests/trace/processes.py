@@ -36,24 +36,27 @@ def _address(text):
     return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
 
 
-def holders(inodes):
-    """{pid: {inode, ...}} of the processes that have one of these sockets open, as far as we may look."""
-    found = {}
+def all_pids():
+    return sorted(int(pid) for pid in os.listdir("/proc") if pid.isdigit())
+
+
+def descriptors(pid, inodes):
+    """{descriptor: inode} of those of a process that are one of these sockets, as far as we may look."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            for fd in os.listdir(f"/proc/{pid}/fd"):
-                with contextlib.suppress(OSError):
-                    inode = wanted.get(os.readlink(f"/proc/{pid}/fd/{fd}"))
-                    if inode is not None:
-                        found.setdefault(int(pid), set()).add(inode)
-    return found
+    return {int(fd): wanted[name] for fd, name in _links(pid) if name in wanted}
 
 
-def listeners(port, addresses=None):
+def _links(pid):
+    """What the descriptors of a process are: (descriptor, name)."""
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                yield fd, os.readlink(f"/proc/{pid}/fd/{fd}")
+
+
+def listeners(port):
     """The inodes of the sockets that listen on port."""
-    return {inode for address, local, _, state, inode in sockets()
-            if state == LISTEN and local == port and (addresses is None or address in addresses | {"0.0.0.0", "::"})}
+    return {inode for _, local, _, state, inode in sockets() if state == LISTEN and local == port}
 
 
 def threads(pid):
@@ -75,24 +78,13 @@ def tracer(pid, tid=None):
 
 def epolls(pid):
     """{epoll descriptor: [the descriptors that it watches]}."""
-    found = {}
-    with contextlib.suppress(OSError):
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            info = read(f"/proc/{pid}/fdinfo/{fd}")
-            watched = [int(number) for number in re.findall(r"^tfd:\s+(\d+)", info, re.M)]
-            if watched:
-                found[int(fd)] = watched
-    return found
+    infos = {int(fd): read(f"/proc/{pid}/fdinfo/{fd}") for fd, name in _links(pid) if "eventpoll" in name}
+    return {fd: [int(number) for number in re.findall(r"^tfd:\s+(\d+)", info, re.M)] for fd, info in infos.items()}
 
 
 def users_of(path):
     """The processes that have a file open."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            if any(os.readlink(f"/proc/{pid}/fd/{fd}") == str(path) for fd in os.listdir(f"/proc/{pid}/fd")):
-                found.append(int(pid))
-    return found
+    return [pid for pid in all_pids() if any(name == str(path) for _, name in _links(pid))]
 
 
 def command(pid):

@@ -18,7 +18,8 @@ import strace_log
 import symbols
 
 STRACE = ["strace", "-f", "-ttt", "-T", "-y", "-s", "256"]
-START = 30  # seconds for a command to answer
+LARGE = 20000000  # bytes
+QUIET = 12  # looks at the log, 20 ms apart: a server that has made few calls meanwhile has started
 
 
 # ---- may we trace?
@@ -51,14 +52,14 @@ def advice(attach=False):
 
 
 def _stack_option(program):
-    """-k, if this strace has it and the program can name its lines; to unwind an interpreter's stack would only
-    cost time, and name lines of the interpreter."""
+    """-k, if this strace has it, and the program knows the names of its functions. A large program is an
+    interpreter: to unwind its stack takes milliseconds, and names no line of the reader's."""
     try:
         with open(program, "rb") as file:
-            data = file.read()
+            data = file.read(LARGE + 1)
     except OSError:
         return []
-    if not data.startswith(b"\x7fELF") or b".debug_info" not in data:
+    if not data.startswith(b"\x7fELF") or b"\0.symtab\0" not in data or len(data) > LARGE:
         return []
     tried = subprocess.run(["strace", "-k", "-o", "/dev/null", "true"], capture_output=True, text=True)
     return ["-k"] if tried.returncode == 0 and not tried.stderr else []
@@ -79,8 +80,8 @@ def stage(name, delay, shots):
                                 f"url: {server.url}"])
 
 
-def command(url, words, name, fast, shots):
-    """Start a command that answers at url, and record it."""
+def command(url, words, name, fast, shots, patience):
+    """Start a command that answers at url within patience, in seconds, and record it."""
     program = shutil.which(words[0])
     if program is None:
         raise lab.Failed(f"{words[0]}: no such command")
@@ -95,7 +96,7 @@ def command(url, words, name, fast, shots):
     def ended():
         return server.poll() is not None and not processes.users_of(log)
 
-    _wait_for_answer(url, fast, ended, lambda: _why_ended(words, server, output))
+    _wait_for_answer(url, fast, patience, ended, lambda: _why_ended(words, server, output))
     rows = _ask(url, shots, 30, log)
     lab.stop(server)
     _wait_for_strace(log)
@@ -104,7 +105,8 @@ def command(url, words, name, fast, shots):
 
 def process(url, pid, name, shots):
     """Record a process that runs, with its threads and the processes that it has started."""
-    pids = _who_listens(url) if pid is None else processes.family(pid)
+    listeners = processes.listeners(_address(url)[1])
+    pids = _who_listens(url, listeners) if pid is None else processes.family(pid)
     program = os.path.realpath(f"/proc/{pids[0]}/exe")
     log = _new_log()
     attach = [word for pid in pids for word in ("-p", str(pid))]
@@ -117,6 +119,7 @@ def process(url, pid, name, shots):
     header += [f"thread: {tid} of {pid}" for tid, pid in threads]
     header += [f"epoll: {fd} of {pid} watches {' '.join(map(str, watched))}"
                for pid in pids for fd, watched in processes.epolls(pid).items()]
+    header += [f"listener: {fd} of {pid}" for pid in pids for fd in processes.descriptors(pid, listeners)]
     rows = _ask(url, shots, 30, log)
     lab.stop(strace)  # it detaches; the process goes on
     return _compose(log, rows, header)
@@ -139,20 +142,20 @@ def _wait_for_strace(log):
 
 def _ask(url, shots, delay, log):
     """Ask when the server has come to rest; return the probe's rows."""
-    sizes = []
+    sizes = [0]
 
-    def at_rest():
+    def at_rest():  # some loops wake up ten times a second
         sizes.append(log.stat().st_size if log.exists() else 0)
-        return len(sizes) > 5 and sizes[-1] == sizes[-6]
+        return len(sizes) > QUIET and sizes[-1] - sizes[-QUIET] < 5000
 
-    lab.wait_until(at_rest, 3)
+    lab.wait_until(at_rest, 5)
     rows = lab.probe(url, *shots, timeout=2 * delay + 10, ports=True)
     time.sleep(0.1)  # so that what the server does last is seen before it is told to stop
     return rows
 
 
-def _wait_for_answer(url, path, ended, why):
-    deadline = time.monotonic() + START
+def _wait_for_answer(url, path, patience, ended, why):
+    deadline = time.monotonic() + patience
     while True:
         if _connects(url):
             status = lab.probe(url, f"0:{path}", timeout=5)[0]["status"]
@@ -163,7 +166,7 @@ def _wait_for_answer(url, path, ended, why):
         if ended():
             raise lab.Failed(why())
         if time.monotonic() > deadline:
-            raise lab.Failed(f"{url} does not answer within {START} s")
+            raise lab.Failed(f"{url} does not answer within {patience:g} s")
         time.sleep(0.05)
 
 
@@ -200,12 +203,11 @@ def is_here(url):
     return False
 
 
-def _who_listens(url):
-    host, port = _address(url)
-    inodes = processes.listeners(port)
-    if not inodes:
+def _who_listens(url, listeners):
+    """The processes that have one of these sockets, and those that they have started."""
+    if not listeners:
         raise lab.Failed(f"nothing listens at {url}; to start a command: {lab.tool()} {url} -- COMMAND")
-    pids = sorted(processes.holders(inodes))
+    pids = [pid for pid in processes.all_pids() if processes.descriptors(pid, listeners)]
     if not pids:
         raise lab.Failed(f"the process that listens at {url} belongs to somebody else: use sudo, or --pid PID")
     return list(dict.fromkeys(other for pid in pids for other in processes.family(pid)))

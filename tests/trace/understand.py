@@ -214,7 +214,7 @@ def threads(experiment, known):
     by_tid = {}
     for call in experiment.log.calls:
         by_tid.setdefault(call.tid, []).append(call)
-    found, waits, idle, hidden, children = [], [], 0, [], []
+    found, waits, idle, hidden, children, pids = [], [], 0, [], [], set()
     started = experiment.log.started()
     begin, end = experiment.begin, experiment.end
     for tid, calls in by_tid.items():
@@ -222,6 +222,7 @@ def threads(experiment, known):
         last = experiment.log.ends.get(tid, (None,))[0]
         if first > end or (last is not None and last < begin):
             continue
+        pids.add(experiment.seen.pid_of[tid])
         story = _Story(experiment, known).tell(calls)
         last = round(last - begin, 6) if last is not None and last <= end else None
         thread = Thread(tid, experiment.seen.pid_of[tid], "", round(first - begin, 6), last, story.calls)
@@ -233,7 +234,7 @@ def threads(experiment, known):
         else:
             idle += 1
     found.sort(key=lambda thread: (thread.start, thread.tid))
-    _label(found)
+    _label(found, pids)
     labels = {thread.tid: thread.label for thread in found}
     for call, tid in children:
         call.plain = f"starts {labels.get(tid, 'a thread or a process')}"
@@ -248,13 +249,15 @@ def _matters(thread, length):
                for start, stop, call in verdict.pieces(thread, 0, length, Recording.computing_from))
 
 
-def _label(found):
-    """Name them for people: main thread, thread 2; worker 1; worker 1, thread 2."""
-    serving = {thread.pid for thread in found if any(call.waits_for == "clients" or call.client is not None
-                                                     for call in thread.calls)}
-    pids = list(dict.fromkeys(thread.pid for thread in found))
-    workers = [pid for pid in pids if pid in serving]
-    for pid in pids:
+def _label(found, pids):
+    """Name them for people: main thread, thread 2; worker 1; worker 1, thread 2. pids are those of all processes,
+    of which some may only have slept."""
+    workers = []
+    for thread in found:
+        serves = any(call.waits_for == "clients" or call.client is not None for call in thread.calls)
+        if serves and thread.pid not in workers:
+            workers.append(thread.pid)
+    for pid in {thread.pid for thread in found}:
         process = "" if len(pids) == 1 else f"worker {workers.index(pid) + 1}" if pid in workers else f"process {pid}"
         own = sorted((thread for thread in found if thread.pid == pid),
                      key=lambda thread: (thread.tid != pid, thread.start))

@@ -28,8 +28,9 @@ def _pair(clients, slow_path, fast_path):
 
 
 def _who(recording, thread):
-    alone = len(recording.threads) == 1 and not recording.idle_threads
-    if alone:
+    if len(recording.threads) == 1 and thread.label == "worker 1":
+        return "the only worker"
+    if len(recording.threads) == 1 and not recording.idle_threads:
         return "the only thread"
     return f"the {thread.label}" if thread.label.startswith("main") else thread.label
 

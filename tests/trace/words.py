@@ -140,4 +140,4 @@ class Words:
             note = descriptors.first_fd(call)[1] or "a file or a socket"
             verb = {True: "reads from", False: "writes to"}[call.name in descriptors.RECEIVE]
             return Meaning(_WORDS.get(call.name) or f"{verb} {note}", "other", rank)
-        return Meaning(_WORDS.get(call.name, "a call that is not about clients"), _WAITS_FOR.get(call.name, "other"), rank)
+        return Meaning(_WORDS.get(call.name, "does something that is not about clients"), _WAITS_FOR.get(call.name, "other"), rank)
