@@ -30,6 +30,7 @@ import sys
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent / "trace")]
 import lab
 import events
+import processes
 import recorder
 import story
 import strace_log
@@ -41,6 +42,7 @@ class Parser(argparse.ArgumentParser):
         return __doc__
 
     def error(self, message):
+        message = re.sub(r"^argument (--\w+): ", r"\1 ", message)
         print(f"{lab.tool()}: {message}; see --help", file=sys.stderr)
         sys.exit(2)
 
@@ -79,8 +81,7 @@ def parse(arguments):
     parser.add_argument("--wait", type=seconds, default=30)
     parser.add_argument("--name")
     parser.add_argument("--pid", type=int)
-    parser.add_argument("--from", dest="file")
-    for option in ("--svg", "--html", "--json", "--raw"):
+    for option in ("--from", "--svg", "--html", "--json", "--raw"):
         parser.add_argument(option, metavar="FILE")
     options = parser.parse_args(words)
     options.command = command
@@ -96,10 +97,11 @@ def parse(arguments):
 def _complaint(options):
     """What is wrong with the options together, or None."""
     stages = [*lab.STAGES, "trap"]
-    if options.file is not None:
-        return "--from reads a recording: nothing else can be recorded with it" if options.what or options.command else None
+    if getattr(options, "from") is not None:
+        alone = not options.what and options.command is None and not options.raw
+        return None if alone else "--from tells what was recorded before: nothing is recorded with it"
     if options.url:
-        if not re.fullmatch(r"http://[^/\s]+/?", options.url):
+        if not recorder.is_url(options.url):
             return f"{options.url}: want http://HOST[:PORT], without a path (--slow and --fast are the paths)"
         if len(options.what) > 1:
             return f"{options.what[1]}: one URL alone; a command is written after --"
@@ -109,6 +111,8 @@ def _complaint(options):
             return "want a command after --"
         if options.command and options.pid is not None:
             return "--pid is for a process that runs, not for a command"
+        if options.pid is not None and not processes.threads(options.pid):
+            return f"--pid {options.pid}: no such process"
         return None if recorder.is_here(options.url) else f"{options.url}: this is not an address of this machine"
     unknown = [word for word in options.what if word not in stages]
     if unknown:
@@ -142,43 +146,58 @@ def record(options):
             yield complete(recorder.stage(name, options.delay, options.shots))
 
 
-def read(name):
-    """The text of a file with recordings."""
-    try:
-        return pathlib.Path(name).read_text(errors="replace")
-    except OSError as error:
-        raise lab.Failed(f"--from {name}: {error.strerror}")
+def refuse(option, name, why):
+    print(f"{lab.tool()}: --{option} {name}: {why}", file=sys.stderr)
+    sys.exit(2)
 
 
-def write(name, text):
-    try:
-        pathlib.Path(name).write_text(text)
-    except OSError as error:
-        raise lab.Failed(f"{name}: cannot be written: {error.strerror}")
+def check_files(options):
+    """Refuse what cannot be read or written, before anything is started."""
+    for option in ("from", "svg", "html", "json", "raw"):
+        name = getattr(options, option)
+        try:
+            if name is not None:
+                open(name, "r" if option == "from" else "a").close()
+        except OSError as error:
+            refuse(option, name, error.strerror)
+
+
+def recorded(options):
+    """Yield (text, Recording), of a file or of what is recorded now."""
+    if getattr(options, "from") is None:
+        for text in record(options):
+            try:
+                yield text, understand.understand(strace_log.read(text)[0])
+            except understand.NotUnderstood as reason:
+                raise lab.Failed(f"the recording cannot be told: {reason}")
+        return
+    name = getattr(options, "from")
+    text = pathlib.Path(name).read_text(errors="replace")
+    for log in strace_log.read(text):
+        try:
+            yield text, understand.understand(log)
+        except understand.NotUnderstood as reason:
+            refuse("from", name, reason)
 
 
 def main(arguments):
     options = parse(arguments)
-    texts = [read(options.file)] if options.file is not None else record(options)
+    check_files(options)
     recordings, raw = [], []
-    for text in texts:
+    for text, recording in recorded(options):
+        print("\n" * bool(recordings) + "\n".join(story.tell(recording)), flush=True)
+        recordings.append(recording)
         raw.append(text)
-        for log in strace_log.read(text):
-            try:
-                recordings.append(understand.understand(log))
-            except understand.NotUnderstood as reason:
-                raise lab.Failed(f"{options.file or 'the recording'}: {reason}")
-            print("\n" * (len(recordings) > 1) + "\n".join(story.tell(recordings[-1])), flush=True)
     if options.raw:
-        write(options.raw, "".join(raw))
+        pathlib.Path(options.raw).write_text("".join(raw))
     if options.json:
-        write(options.json, events.dump(recordings))
+        pathlib.Path(options.json).write_text(events.dump(recordings))
     if options.svg:
         import svg
-        write(options.svg, svg.draw(recordings))
+        pathlib.Path(options.svg).write_text(svg.draw(recordings))
     if options.html:
         import page
-        write(options.html, page.build(recordings))
+        pathlib.Path(options.html).write_text(page.build(recordings))
     return 0
 
 

@@ -1,10 +1,12 @@
 """What /proc says of processes, threads and listening sockets."""
 import contextlib
+import functools
 import os
 import pathlib
 import re
 import shlex
 import socket
+import subprocess
 import sys
 
 import lab
@@ -90,3 +92,21 @@ def users_of(path):
 def command(pid):
     """The command line of a process, for people."""
     return shlex.join(read(f"/proc/{pid}/cmdline").rstrip("\0").split("\0"))
+
+
+def name(pid):
+    return read(f"/proc/{pid}/comm").strip()
+
+
+@functools.lru_cache(maxsize=None)
+def _call_numbers():
+    """{number: name} of the system calls of this machine, from the headers of its C library."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        defines = subprocess.run(["cc", "-E", "-dM", "-include", "asm/unistd.h", "-x", "c", os.devnull],
+                                 capture_output=True, text=True, timeout=10).stdout
+        return {int(number): name for name, number in re.findall(r"#define __NR_(\w+) (\d+)$", defines, re.M)}
+    return {}
+
+
+def call_name(number):
+    return _call_numbers().get(number, f"system call {number}")

@@ -105,6 +105,8 @@ def command(url, words, name, fast, shots, patience):
 
 def process(url, pid, name, shots):
     """Record a process that runs, with its threads and the processes that it has started."""
+    if not _connects(url):
+        raise lab.Failed(f"nothing listens at {url}; to start a command: {lab.tool()} {url} -- COMMAND")
     listeners = processes.listeners(_address(url)[1])
     pids = _who_listens(url, listeners) if pid is None else processes.family(pid)
     program = os.path.realpath(f"/proc/{pids[0]}/exe")
@@ -122,6 +124,8 @@ def process(url, pid, name, shots):
     header += [f"listener: {fd} of {pid}" for pid in pids for fd in processes.descriptors(pid, listeners)]
     rows = _ask(url, shots, 30, log)
     lab.stop(strace)  # it detaches; the process goes on
+    if not log.read_text(errors="replace").strip():
+        raise lab.Failed(f"process {pids[0]} made no system call meanwhile: is it the one that serves {url}?")
     return _compose(log, rows, header)
 
 
@@ -182,6 +186,12 @@ def _address(url):
     return parts.hostname, parts.port or 80
 
 
+def is_url(text):
+    """Is it http://HOST[:PORT]?"""
+    found = re.fullmatch(r"http://(?:\[[\da-fA-F:.]+\]|[\w.-]+)(?::(\d+))?/?", text)
+    return bool(found) and (found[1] is None or 1 <= int(found[1]) <= 65535)
+
+
 def _connects(url):
     try:
         socket.create_connection(_address(url), timeout=1).close()
@@ -205,8 +215,6 @@ def is_here(url):
 
 def _who_listens(url, listeners):
     """The processes that have one of these sockets, and those that they have started."""
-    if not listeners:
-        raise lab.Failed(f"nothing listens at {url}; to start a command: {lab.tool()} {url} -- COMMAND")
     pids = [pid for pid in processes.all_pids() if processes.descriptors(pid, listeners)]
     if not pids:
         raise lab.Failed(f"the process that listens at {url} belongs to somebody else: use sudo, or --pid PID")

@@ -32,7 +32,8 @@ def _lines(recording):
         lines.append(Line(client.start, name, "", "connects" + (", and stays in the backlog" if waits else ""),
                           client.accepted - client.start if waits else None))
         if client.done is not None:
-            lines.append(Line(client.done, name, "", f"is answered after {span(client.done - client.start)}"))
+            status = "" if client.status in ("200", "") else f" with {client.status}"
+            lines.append(Line(client.done, name, "", f"is answered{status} after {span(client.done - client.start)}"))
         elif client.status:
             lines.append(Line(recording.duration, name, "", client.status))
     for thread in recording.threads:
