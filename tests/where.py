@@ -1,13 +1,11 @@
 #!/usr/bin/env python3
-"""Where is my request now? Tell of each connection to a port where it stands, and of each thread that
-serves the port what it does at this moment.
+"""Where is my request now? Tell of each connection to a port where it stands, and of
+each thread of the process that listens there what it is doing at this moment.
 
-usage: tests/where.py PORT
-
-A connection is in the backlog (connected, not accepted yet), or accepted; of an accepted one, some bytes may
-be unread; it is answered, or not. All of it is the kernel's knowledge (ss, /proc): nothing is traced, and
-the server notices nothing. What the server makes of a request that it has read cannot be seen from here.
-Exit status: 0 if something listens on the port; 1 if nothing does; 2 for a bad command line.
+A connection is in the backlog until the server accepts it. Then its bytes are unread,
+or read and not answered, or answered. The kernel knows all of this (ss, /proc), and
+the server does not notice. What a server does with a request after reading it cannot
+be seen from here.
 """
 import os
 import pathlib
@@ -21,14 +19,15 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent / "trace")]
 import lab
 import processes
 
+EPILOG = "Exit status: 0 if something listens on the port; 1 if not; 2 for a bad command line."
 MOST = 8  # lines about connections, or threads, that are alike
 
 
 @dataclass
 class Socket:
     state: str
-    receive: int   # bytes that have arrived and are unread; of a listener, how many clients are in the backlog
-    send: int      # bytes that the other side has not confirmed; of a listener, the most for its backlog
+    receive: int   # bytes that have arrived and are unread; of a listener, the clients in its backlog
+    send: int      # bytes that the peer has not confirmed; of a listener, the size of its backlog
     local: str
     peer: str
     inode: int     # 0: no process has it
@@ -66,7 +65,7 @@ def standing(s):
         return "connecting", "is about to connect"
     if s.inode == 0 and s.state in ("ESTAB", "CLOSE-WAIT"):
         gone = ", but its client has gone" if s.state == "CLOSE-WAIT" else ""
-        said = f"{s.receive} bytes have arrived, the last {arrived}" if s.receive else "nothing has arrived from it"
+        said = f"{s.receive} bytes have arrived, the last {arrived}" if s.receive else "nothing has arrived"
         return "backlog", f"is in the backlog, not accepted{gone}; {said}"
     if s.inode == 0 or s.state not in ("ESTAB", "CLOSE-WAIT"):
         rest = f"; {s.send} bytes are not delivered yet" if s.send else ""
@@ -84,12 +83,12 @@ def _accepted(s, arrived):
     if s.send:
         return f"is accepted; {s.send} bytes of the answer are sent, and its client has not confirmed them"
     if not received:
-        return "is accepted; it has sent nothing"
+        return "is accepted; nothing has arrived"
     if not sent:
         return f"is accepted; its {received} bytes are read, the last arrived {arrived}; not answered"
     if s.number("lastsnd") > s.number("lastrcv"):
-        return f"is accepted; it was answered before, and has sent more since, {arrived}; that is read, and not answered"
-    return f"is accepted; it was answered {ago(s.number('lastsnd'))} and has sent nothing since"
+        return f"is accepted; it was answered before; more has arrived {arrived}, is read and not answered"
+    return f"is accepted; it was answered {ago(s.number('lastsnd'))}, and nothing has arrived since"
 
 
 def clients(port):
@@ -98,7 +97,8 @@ def clients(port):
     found = {}
     for pid in processes.all_pids():
         for inode in processes.descriptors(pid, inodes).values():
-            found[inodes[inode]] = f"{processes.name(pid)} (pid {pid})"
+            if pid != os.getpid():  # we may have inherited it
+                found.setdefault(inodes[inode], f"{processes.name(pid)} (pid {pid})")
     return found
 
 
@@ -131,8 +131,9 @@ def doing(pid, tid, peers):
         return "is stopped, or traced"
     if not call or call[0] == "-1":
         function = processes.read(f"/proc/{pid}/task/{tid}/wchan")
-        known = f" in the kernel's {function}" if function not in ("", "0") else "; in which call, only its owner or root may see"
-        return f"is asleep{known}"
+        if function in ("", "0"):
+            return "is asleep; only its owner or root may see in which call"
+        return f"is asleep in the kernel's {function}"
     name = processes.call_name(int(call[0]))
     return f"is asleep in {name}{_purpose(name, int(call[1], 16), peers)}"
 
@@ -191,15 +192,12 @@ def tell(port):
 
 
 def main(arguments):
-    if arguments in (["--help"], ["-h"]):
-        print(__doc__.rstrip())
-        return 0
-    if len(arguments) != 1 or not re.fullmatch(r"\d{1,5}", arguments[0]) or not 1 <= int(arguments[0]) <= 65535:
-        print(f"{lab.tool()}: {' '.join(arguments) or 'nothing'}: want a port, from 1 to 65535", file=sys.stderr)
-        return 2
+    parser = lab.Parser(description=__doc__, epilog=EPILOG, usage="%(prog)s PORT")
+    parser.add_argument("port", type=lab.whole_number(1, 65535), metavar="PORT")
+    options = parser.parse_args(arguments)
     lab.need("ss", "deps-tutorial")
     os.environ["LC_ALL"] = "C"
-    for line in tell(int(arguments[0])):
+    for line in tell(options.port):
         print(line)
     return 0
 

@@ -31,7 +31,9 @@ class Connection:
 
     @property
     def begun(self):
-        return self.accepted or self.received
+        """When the server first saw the client."""
+        call = self.accepted or self.received
+        return call.start if call.end is None else call.end
 
 
 @dataclass

@@ -1,17 +1,13 @@
-"""What /proc says of processes, threads and listening sockets."""
+"""What /proc tells of processes, threads and listening sockets."""
 import contextlib
 import functools
 import os
 import pathlib
 import re
 import shlex
-import socket
 import subprocess
-import sys
 
-import lab
-
-LISTEN = "0A"
+_LISTEN = "0A"  # TCP_LISTEN of <netinet/tcp.h>
 
 
 def read(path):
@@ -19,23 +15,6 @@ def read(path):
     with contextlib.suppress(OSError):
         return pathlib.Path(path).read_text(errors="replace")
     return ""
-
-
-def sockets():
-    """The TCP sockets of this machine: (local address, local port, remote port, state, inode)."""
-    found = []
-    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in read(name).splitlines()[1:]:
-            words = line.split()
-            (address, port), (_, remote) = (word.split(":") for word in words[1:3])
-            found.append((_address(address), int(port, 16), int(remote, 16), words[3], int(words[9])))
-    return found
-
-
-def _address(text):
-    """/proc writes each four bytes as a number of this machine, in hexadecimal."""
-    raw = b"".join(int(text[i:i + 8], 16).to_bytes(4, sys.byteorder) for i in range(0, len(text), 8))
-    return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
 
 
 def all_pids():
@@ -57,8 +36,10 @@ def _links(pid):
 
 
 def listeners(port):
-    """The inodes of the sockets that listen on port."""
-    return {inode for _, local, _, state, inode in sockets() if state == LISTEN and local == port}
+    """The inodes of the sockets that listen on a port."""
+    words = [line.split() for name in ("tcp", "tcp6") for line in read(f"/proc/net/{name}").splitlines()[1:]]
+    return {int(inode) for _, local, _, state, _, _, _, _, _, inode, *_ in words
+            if state == _LISTEN and local.endswith(f":{port:04X}")}
 
 
 def threads(pid):
@@ -67,21 +48,16 @@ def threads(pid):
     return []
 
 
-def family(pid):
-    """A process, and those that it has started, and so on."""
-    return [pid] + [other for child in lab.children(pid) for other in family(child)]
-
-
-def tracer(pid, tid=None):
-    """The process that traces a thread, or 0."""
-    found = re.search(r"TracerPid:\s+(\d+)", read(f"/proc/{pid}/task/{tid or pid}/status"))
-    return int(found[1]) if found else 0
+def tracer(tid, pid):
+    """The process that traces a thread, or 0; -1 if the thread has ended."""
+    found = re.search(r"TracerPid:\s+(\d+)", read(f"/proc/{pid}/task/{tid}/status"))
+    return int(found[1]) if found else -1
 
 
 def epolls(pid):
     """{epoll descriptor: [the descriptors that it watches]}."""
     infos = {int(fd): read(f"/proc/{pid}/fdinfo/{fd}") for fd, name in _links(pid) if "eventpoll" in name}
-    return {fd: [int(number) for number in re.findall(r"^tfd:\s+(\d+)", info, re.M)] for fd, info in infos.items()}
+    return {fd: list(map(int, re.findall(r"^tfd:\s+(\d+)", info, re.M))) for fd, info in infos.items()}
 
 
 def users_of(path):

@@ -1,7 +1,8 @@
-"""Record: start a server under strace, or attach strace to one that runs; ask it; return the log as text.
+"""Start a server under strace, or attach strace to one that is running; ask it; return the log as text.
 
-strace runs as a grandchild of ours (-D), so the server is our own child: signals reach it directly, and it
-ends with us. strace itself ends when the last of the processes that it follows has ended.
+strace runs as a grandchild of ours (-D), so that the server is our own child: our signals reach it, and it
+ends when we do. (A server that strace had started would go on when strace is killed.) strace itself ends
+after the last process that it follows.
 """
 import os
 import re
@@ -10,6 +11,8 @@ import shutil
 import socket
 import subprocess
 import time
+from dataclasses import dataclass
+from typing import List
 from urllib.parse import urlsplit
 
 import lab
@@ -18,8 +21,8 @@ import strace_log
 import symbols
 
 STRACE = ["strace", "-f", "-ttt", "-T", "-y", "-s", "256"]
-LARGE = 20000000  # bytes
-QUIET = 12  # looks at the log, 20 ms apart: a server that has made few calls meanwhile has started
+LARGE = 20000000           # bytes of a program: see _stack_option
+QUIET, FEW = 0.25, 5000    # a server that adds few bytes to the log for so many seconds is at rest
 
 
 # ---- may we trace?
@@ -39,21 +42,22 @@ def _last_line(text):
 def advice(attach=False):
     """How to allow what is forbidden."""
     scope = int(processes.read("/proc/sys/kernel/yama/ptrace_scope") or 0)
-    if processes.tracer(os.getpid()):
-        return "This process is itself traced, by strace or a debugger: start it without."
+    allowed = 0 if attach else 1
+    if processes.tracer(os.getpid(), os.getpid()):
+        return "This program is itself being traced, by strace or a debugger. Start it without."
     if scope == 3:
-        return "kernel.yama.ptrace_scope is 3: nothing may be traced until this machine is started anew."
-    if scope == 2 or (scope == 1 and attach):
-        least = 0 if attach else 1
-        return f"kernel.yama.ptrace_scope is {scope}. Use sudo, or allow it: sudo sysctl kernel.yama.ptrace_scope={least}"
+        return "kernel.yama.ptrace_scope is 3, which forbids all tracing until the next boot."
+    if scope > allowed:
+        return (f"kernel.yama.ptrace_scope is {scope}. Use sudo, or allow it: "
+                f"sudo sysctl kernel.yama.ptrace_scope={allowed}")
     if attach:
-        return "It takes sudo if the process belongs to somebody else."
-    return "A container is allowed to with: docker run --cap-add SYS_PTRACE ..."
+        return "To trace a process of another user, use sudo."
+    return "To allow it in a container: docker run --cap-add SYS_PTRACE ..."
 
 
 def _stack_option(program):
-    """-k, if this strace has it, and the program knows the names of its functions. A large program is an
-    interpreter: to unwind its stack takes milliseconds, and names no line of the reader's."""
+    """Return -k if this strace has it and the program knows the names of its functions. A large program is
+    an interpreter: following its stack takes milliseconds, and leads to no line of the reader's."""
     try:
         with open(program, "rb") as file:
             data = file.read(LARGE + 1)
@@ -67,118 +71,125 @@ def _stack_option(program):
 
 # ---- what is recorded
 
-def stage(name, delay, shots):
-    """Record a stage of ours, or the trap."""
+@dataclass
+class Requests:
+    """What is asked: shots for the probe, and the routes that the verdict is about."""
+    shots: List[str]
+    slow: str = "/slow"
+    fast: str = "/fast"
+
+
+def stage(name, delay, requests):
+    """Record a stage, or the trap."""
     name, *flags = ["06-libev", "--block"] if name == "trap" else [name]
     options = ["--delay", f"{delay:g}", *flags]
     log = _new_log()
-    server = lab.Server(name, *options, under=_strace(log, _stack_option(lab.BUILD / name)))
-    rows = _ask(server.url, shots, delay, log)
+    server = lab.Server(name, *options, under=_strace(log, lab.built(name)))
+    rows = _ask(server.url, requests, delay, log)
     server.stop()
     _wait_for_strace(log)
-    return _compose(log, rows, [f"recording: {' '.join([name, *flags])}", f"command: build/{name} {' '.join(options)}",
-                                f"url: {server.url}"])
+    title, folder = " ".join([name, *flags]), os.environ.get("BUILD", "build")
+    return _compose(log, requests, rows, title, f"{folder}/{' '.join([name, *options])}", server.url)
 
 
-def command(url, words, name, fast, shots, patience):
+def command(url, words, title, patience, requests):
     """Start a command that answers at url within patience, in seconds, and record it."""
     program = shutil.which(words[0])
     if program is None:
         raise lab.Failed(f"{words[0]}: no such command")
     if _connects(url):
-        raise lab.Failed(f"something listens at {url} already: stop it, or record it without a command")
-    lab.adopt_orphans()
+        raise lab.Failed(f"{url}: something is listening there already. Stop it, or leave out the command")
     log = _new_log()
-    output = open(lab.scratch() / "output", "w+", errors="replace")
-    server = lab.start([*_strace(log, _stack_option(program)), *words],
-                       stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
-
-    def ended():
-        return server.poll() is not None and not processes.users_of(log)
-
-    _wait_for_answer(url, fast, patience, ended, lambda: _why_ended(words, server, output))
-    rows = _ask(url, shots, 30, log)
-    lab.stop(server)
+    server = lab.Program([*_strace(log, program), *words], stdin=subprocess.DEVNULL)
+    _wait_for_answer(url, requests.fast, patience, server, log)
+    rows = _ask(url, requests, 30, log)
+    server.stop()
     _wait_for_strace(log)
-    return _compose(log, rows, [f"recording: {name}", f"command: {shlex.join(words)}", f"url: {url}"])
+    return _compose(log, requests, rows, title, shlex.join(words), url)
 
 
-def process(url, pid, name, shots):
-    """Record a process that runs, with its threads and the processes that it has started."""
+def process(url, pid, title, requests):
+    """Record a process that is running, with its threads and the processes that it has started."""
     if not _connects(url):
-        raise lab.Failed(f"nothing listens at {url}; to start a command: {lab.tool()} {url} -- COMMAND")
+        raise lab.Failed(f"{url}: nothing is listening. To start a server: {lab.tool()} {url} -- COMMAND")
     listeners = processes.listeners(_address(url)[1])
-    pids = _who_listens(url, listeners) if pid is None else processes.family(pid)
-    program = os.path.realpath(f"/proc/{pids[0]}/exe")
+    pids = _listening(url, listeners) if pid is None else [pid]
+    ours = lab.family(os.getpid())
+    pids = [pid for pid in dict.fromkeys(sum(map(lab.family, pids), [])) if pid not in ours]
     log = _new_log()
-    attach = [word for pid in pids for word in ("-p", str(pid))]
-    strace = lab.start([*STRACE, *_stack_option(program), "-o", log, *attach], stderr=subprocess.PIPE, text=True)
+    strace, threads = _attach(pids, log)
+    header = [f"thread: {tid} of {pid}" for tid, pid in threads]
+    for pid in pids:
+        header += [f"listener: {fd} of {pid}" for fd in processes.descriptors(pid, listeners)]
+        header += [f"epoll: {fd} of {pid} watches {' '.join(map(str, watched))}"
+                   for fd, watched in processes.epolls(pid).items()]
+    rows = _ask(url, requests, 30, log)
+    lab.stop(strace)  # it detaches, and the process goes on
+    if not log.read_text(errors="replace").strip():
+        raise lab.Failed(f"process {pids[0]} made no system call meanwhile. Is it the one that serves {url}?")
+    command = processes.command(pids[0])
+    return _compose(log, requests, rows, title or command, command, url, header)
+
+
+def _attach(pids, log):
+    """Attach strace to processes. Return it, and a list of (thread, process)."""
+    program = os.path.realpath(f"/proc/{pids[0]}/exe")
+    words = [word for pid in pids for word in ("-p", pid)]
+    strace = lab.start([*STRACE, "-q", *_stack_option(program), "-o", log, *words],
+                       stderr=subprocess.PIPE, text=True)
     threads = [(tid, pid) for pid in pids for tid in processes.threads(pid)]
-    lab.wait_until(lambda: strace.poll() is not None or all(processes.tracer(pid, tid) for tid, pid in threads))
+    lab.wait_until(lambda: strace.poll() is not None or all(processes.tracer(*thread) for thread in threads))
     if strace.poll() is not None:
         raise lab.Failed(f"strace cannot attach ({_last_line(strace.stderr.read())}). {advice(attach=True)}")
-    header = [f"recording: {name or processes.command(pids[0])}", f"command: {processes.command(pids[0])}", f"url: {url}"]
-    header += [f"thread: {tid} of {pid}" for tid, pid in threads]
-    header += [f"epoll: {fd} of {pid} watches {' '.join(map(str, watched))}"
-               for pid in pids for fd, watched in processes.epolls(pid).items()]
-    header += [f"listener: {fd} of {pid}" for pid in pids for fd in processes.descriptors(pid, listeners)]
-    rows = _ask(url, shots, 30, log)
-    lab.stop(strace)  # it detaches; the process goes on
-    if not log.read_text(errors="replace").strip():
-        raise lab.Failed(f"process {pids[0]} made no system call meanwhile: is it the one that serves {url}?")
-    return _compose(log, rows, header)
+    return strace, threads
 
 
 def _new_log():
     return lab.scratch() / f"strace-{os.urandom(4).hex()}"
 
 
-def _strace(log, stack):
-    return [STRACE[0], "-D", *STRACE[1:], *stack, "-o", log]
+def _strace(log, program):
+    return [STRACE[0], "-D", *STRACE[1:], *_stack_option(program), "-o", log]
 
 
 def _wait_for_strace(log):
-    """Wait until strace has written everything, and has ended."""
+    """Wait until strace has written everything and has ended."""
     lab.wait_until(lambda: not processes.users_of(log), 5)
 
 
 # ---- asking
 
-def _ask(url, shots, delay, log):
-    """Ask when the server has come to rest; return the probe's rows."""
-    sizes = [0]
+def _ask(url, requests, delay, log):
+    """Send the requests when the server has come to rest. Return the rows of the probe."""
+    sizes = []  # of the log
 
-    def at_rest():  # some loops wake up ten times a second
-        sizes.append(log.stat().st_size if log.exists() else 0)
-        return len(sizes) > QUIET and sizes[-1] - sizes[-QUIET] < 5000
+    def at_rest():
+        sizes.append((time.monotonic(), log.stat().st_size if log.exists() else 0))
+        before = [size for moment, size in sizes if moment < sizes[-1][0] - QUIET]
+        return before and sizes[-1][1] - before[-1] < FEW  # some loops wake up ten times a second
 
     lab.wait_until(at_rest, 5)
-    rows = lab.probe(url, *shots, timeout=2 * delay + 10, ports=True)
-    time.sleep(0.1)  # so that what the server does last is seen before it is told to stop
+    rows = lab.probe(url, *requests.shots, timeout=2 * delay + 10, ports=True)
+    time.sleep(0.1)  # let the server come to its next wait before it is told to stop
     return rows
 
 
-def _wait_for_answer(url, path, patience, ended, why):
+def _wait_for_answer(url, path, patience, server, log):
     deadline = time.monotonic() + patience
-    while True:
-        if _connects(url):
-            status = lab.probe(url, f"0:{path}", timeout=5)[0]["status"]
-            if status == "404":
-                raise lab.Failed(f"{url}{path} is answered with 404; --slow PATH and --fast PATH name other paths")
-            if status.isdigit():
-                return
-        if ended():
-            raise lab.Failed(why())
+    while not _answers(url, path):
+        if not server.alive and not processes.users_of(log):  # nor does a process that it has started run
+            ending = lab.ending(server.process.returncode)
+            raise lab.Failed(f"the command ended before it answered ({ending})", server.messages())
         if time.monotonic() > deadline:
-            raise lab.Failed(f"{url} does not answer within {patience:g} s")
+            raise lab.Failed(f"{url} does not answer within {patience:g} s", server.messages())
         time.sleep(0.05)
 
 
-def _why_ended(words, server, output):
-    output.flush()
-    output.seek(0)
-    said = output.read().strip().splitlines()
-    return f"{words[0]} ended before it answered ({lab.ending(server.returncode)})" + (f": {said[-1]}" if said else "")
+def _answers(url, path):
+    status = lab.probe(url, f"0:{path}", timeout=5)[0]["status"] if _connects(url) else "refused"
+    if status == "404":
+        raise lab.Failed(f"{url}{path}: status 404. Other routes are named with --slow PATH and --fast PATH")
+    return status.isdigit()
 
 
 def _address(url):
@@ -201,7 +212,7 @@ def _connects(url):
 
 
 def is_here(url):
-    """Does the URL name an address of this machine?"""
+    """Is the host of this URL an address of this machine?"""
     host, _ = _address(url)
     try:
         for family, kind, _, _, address in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
@@ -213,24 +224,22 @@ def is_here(url):
     return False
 
 
-def _who_listens(url, listeners):
-    """The processes that have one of these sockets, and those that they have started."""
+def _listening(url, listeners):
+    """The processes that have one of these sockets."""
     pids = [pid for pid in processes.all_pids() if processes.descriptors(pid, listeners)]
     if not pids:
-        raise lab.Failed(f"the process that listens at {url} belongs to somebody else: use sudo, or --pid PID")
-    return list(dict.fromkeys(other for pid in pids for other in processes.family(pid)))
+        raise lab.Failed(f"{url}: the process that listens belongs to another user. Use sudo, or --pid PID")
+    return pids
 
 
 # ---- the log, with what strace cannot know
 
-def _compose(log, rows, header):
-    """The text of strace's log, after lines that tell the rest."""
+def _compose(log, requests, rows, title, command, url, more=()):
+    """Put lines about the experiment before the text of strace's log."""
     text = log.read_text(errors="replace").replace(f"{lab.ROOT}/", "").replace(str(lab.ROOT), ".")
     columns = [column for column in rows[0] if column != "took_ms"]
-    header += ["probe: " + "\t".join(columns)]
+    header = [f"recording: {title}", f"command: {command}", f"url: {url}",
+              f"slow: {requests.slow}", f"fast: {requests.fast}", "probe: " + "\t".join(columns)]
     header += ["probe: " + "\t".join(row[column] for column in columns) for row in rows]
-    frames = symbols.header_lines(strace_log.read(text)[0])
-    names = sorted({name for line in frames for name in re.findall(r" (\S+):\d+(?=;|$)", line)})
-    header += frames
-    header += [f"source: {name} {symbols.checksum(path)}" for name in names for path in [symbols.find_source(name)] if path]
+    header += [*more, *symbols.header(strace_log.read(text)[0])]
     return "".join(f"# {line}\n" for line in header) + text

@@ -19,11 +19,11 @@ class Call:
     source: Optional[str] = None   # "05-epoll/server.c:44": the line of ours that called it, if known
     function: Optional[str] = None  # "main", or the innermost function that is known
     waits_for: str = ""            # "" (it did not wait), "clients", "delay", "lock", "thread", "other"
-    plain: str = ""                # the call in a reader's words, such as "waits for any client, 1000 ms at most"
-    client: Optional[int] = None   # the index in Recording.clients of the one whose connection this is about
-    stack: List[str] = field(default_factory=list)  # "main 05-epoll/server.c:44": our lines, the innermost first
+    plain: str = ""                # in a reader's words, such as "waits for any client, 1000 ms at most"
+    client: Optional[int] = None   # the index in Recording.clients of the client that this is about
+    stack: List[str] = field(default_factory=list)  # our lines, "main 05-epoll/server.c:44", innermost first
     detail: bool = False           # of less interest: left out where space is short
-    folded: int = 0                # calls of this thread between the call before and this one, not in the story
+    folded: int = 0                # how many calls of this thread just before it are not in the story
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Recording:
     waits: List[Wait]
     serializes: Optional[bool]     # did /fast wait? None: it cannot be said
     sentence: str                  # why /fast waited, or did not, with thread, call and line
-    computing_from: float = 0.02   # a gap of at least so many seconds between two calls of a thread is computing
-    idle_threads: int = 0          # of the server, not in threads: they slept all the time
-    hidden: Dict[str, int] = field(default_factory=dict)  # calls that are no part of the story: how many of which
+    computing_from: float = 0.02   # a thread computes if it makes no call for so many seconds
+    idle_threads: int = 0          # of the server, not in threads, since they had no part in this
+    hidden: Dict[str, int] = field(default_factory=dict)  # calls that are not in the story: {name: how many}
     sources: Dict[str, List[str]] = field(default_factory=dict)  # "05-epoll/server.c": its lines

@@ -1,116 +1,125 @@
-"""The sentence: did /fast wait for /slow, and why, or why not?"""
+"""The sentence: why did /fast wait, or why did it not?"""
 from words import span
 
+JUST = 0.02  # seconds: less is left of /slow's time than can be told apart
 
-def judge(recording, slow_path, fast_path):
-    """Return (serializes, sentence)."""
-    fast, slow = _pair(recording.clients, slow_path, fast_path)
+
+def judge(recording, slow_path, fast_path, asked=True):
+    """Return (serializes, sentence). asked: the recording tells when the clients connected."""
+    slow, fast = _pair(recording.clients, slow_path, fast_path)
     if fast is None:
-        return None, "Nothing can be said: it takes a slow request, and a fast one that is sent later."
+        return None, "Nothing can be said: this takes a slow request, and a fast one that is sent later."
     if fast.done is None:
-        return None, f"{fast.path} has no answer ({fast.status}): {_why(recording, fast, recording.duration)}."
-    took, rest = fast.done - fast.start, (slow.done or recording.duration) - fast.start
-    if rest < 0.02:
-        return None, (f"Nothing can be said: {slow.path} had its answer "
-                      f"{'before' if rest < 0 else 'just when'} {fast.path} was asked for.")
-    if took > rest / 2:
+        return None, f"{fast.path} was not answered: {_why(recording, fast, recording.duration)}."
+    took, left = fast.done - fast.start, (slow.done or recording.duration) - fast.start
+    if left < JUST and not asked:
+        return None, (f"Nothing can be said: {fast.path} was accepted after {slow.path} was answered, "
+                      "and this log does not tell when it connected.")
+    if left < JUST:
+        return None, f"Nothing can be said: {slow.path} was answered before {fast.path} was sent."
+    if took > left / 2:
         return True, f"{fast.path} waited {span(took)}: {_why(recording, fast, fast.done)}."
     return False, f"{fast.path} did not wait: {_why_not(recording, slow, fast)}."
 
 
 def _pair(clients, slow_path, fast_path):
-    """The last client that asked for the fast path, and the first before it for the slow one."""
+    """The last client that asked for the fast path, and the first before it that asked for the slow one."""
     slow_path = slow_path or clients[0].path
-    late = [c for c in clients if (c.path == fast_path if fast_path else c.path != slow_path)]
-    fast = late[-1] if late else None
-    early = [c for c in clients if c.path == slow_path and c is not fast and fast and c.start < fast.start]
-    return (fast, early[0]) if early else (None, None)
+    for fast in reversed(clients):
+        if fast.path == fast_path or (not fast_path and fast.path != slow_path):
+            for slow in clients:
+                if slow.path == slow_path and slow.start < fast.start:
+                    return slow, fast
+    return None, None
+
+
+def pieces(thread, begin, end, computing_from):
+    """What a thread did from begin to end: (from, to, call). The call is None where the thread computed."""
+    last, found = begin, []
+    for call in thread.calls:
+        start, stop = max(call.start, begin), min(end if call.end is None else call.end, end)
+        if stop > start:
+            if start - last >= computing_from:
+                found.append((last, start, None))
+            found.append((start, stop, call))
+            last = max(last, stop)
+    thread_end = end if thread.end is None else min(thread.end, end)
+    if thread_end - last >= computing_from:
+        found.append((last, thread_end, None))
+    return found
+
+
+def _why(recording, fast, until):
+    """What the thread that should have served fast did instead."""
+    in_backlog = fast.accepted is None or fast.accepted - fast.start > (until - fast.start) / 2
+    thread = _thread(recording, fast.accepted_by if in_backlog else fast.answered_by)
+    if thread is None:
+        return "which thread should have served it cannot be seen"
+    begin, end = (fast.start, fast.accepted or until) if in_backlog else (fast.accepted, until)
+    times = {}  # what it did -> how long each took
+    for start, stop, call in pieces(thread, begin, end, recording.computing_from):
+        times.setdefault(_in_words(thread, start, call), []).append(stop - start)
+    most = max(times, key=lambda words: sum(times[words]), default=None)
+    if most is None or sum(times[most]) < (end - begin) / 2:
+        return f"{_who(recording, thread)} was busy, with no call or computation that took most of the time"
+    repeated = f", {len(times[most])} times" if len(times[most]) > 1 else ""
+    return f"{_who(recording, thread)} was {most}{repeated}"
+
+
+def _in_words(thread, start, call):
+    if call:
+        return f"in {call.name}{_called(call)}"
+    before = [call for call in thread.calls if call.end is not None and call.end <= start]
+    return f"computing; its last call was {before[-1].name}{_called(before[-1])}" if before else "computing"
+
+
+def _why_not(recording, slow, fast):
+    """Which thread served fast, and what it, or the one that served slow, did when fast came."""
+    server = _thread(recording, fast.answered_by or fast.accepted_by)
+    other = _thread(recording, slow.answered_by or slow.accepted_by)
+    if server is None:
+        return "which thread served it cannot be seen"
+    who = _who(recording, server)
+    if other not in (None, server):
+        call = _call_at(other, fast.start, fast.done)
+        doing = f"in {call.name}{_called(call)}" if call else "busy"
+        return f"{who} answered it, while {_who(recording, other)} was {doing}"
+    call = _call_at(server, fast.start, fast.accepted or fast.done)
+    if call is None:
+        words = f"{who} was between two calls"
+    elif call.waits_for == "clients":
+        words = f"{who} was waiting for any client, in {call.name}{_called(call)}"
+    else:
+        words = f"{who} was in {call.name}{_called(call)}"
+    if fast.accepted is None:
+        return words
+    soon = span(fast.accepted - fast.start)
+    return f"{words}; it accepted {fast.path} {soon} after {fast.path} had connected"
+
+
+def _thread(recording, tid):
+    """The thread with this number; if none is known to have served a client, the only one there is."""
+    if tid is None and len(recording.threads) == 1:
+        return recording.threads[0]
+    return next((thread for thread in recording.threads if thread.tid == tid), None)
+
+
+def _call_at(thread, moment, until):
+    """The call that a thread was in at a moment; if none, the next one until then that waits for clients."""
+    for call in thread.calls:
+        if call.start <= moment and (call.end is None or call.end > moment):
+            return call
+    return next((call for call in thread.calls
+                 if moment < call.start <= until and call.waits_for == "clients"), None)
 
 
 def _who(recording, thread):
-    if len(recording.threads) == 1 and thread.label == "worker 1":
-        return "the only worker"
-    if len(recording.threads) == 1 and not recording.idle_threads:
-        return "the only thread"
-    return f"the {thread.label}" if thread.label.startswith("main") else thread.label
+    if len(recording.threads) > 1 or (recording.idle_threads and thread.label == "main thread"):
+        return f"the {thread.label}" if thread.label == "main thread" else thread.label
+    return "the only worker" if thread.label.startswith("worker") else "the only thread"
 
 
 def _called(call):
     if call.source:
         return f", called from {call.source}"
     return f", called by {call.function}" if call.function else ""
-
-
-def pieces(thread, begin, end, computing_from):
-    """What a thread did from begin to end: (from, to, call), call being None where it computed."""
-    before, found = begin, []
-    for call in thread.calls:
-        start, stop = max(call.start, begin), min(end if call.end is None else call.end, end)
-        if stop <= start:
-            continue
-        if start - before >= computing_from:
-            found.append((before, start, None))
-        found.append((start, stop, call))
-        before = max(before, stop)
-    if end - before >= computing_from and (thread.end is None or thread.end > before):
-        found.append((before, end if thread.end is None else min(thread.end, end), None))
-    return found
-
-
-def _thread(recording, tid):
-    return next((thread for thread in recording.threads if thread.tid == tid), None)
-
-
-def _why(recording, fast, until):
-    """Why fast waited: what the thread that served it did meanwhile."""
-    accepted_late = fast.accepted is None or fast.accepted - fast.start > (until - fast.start) / 2
-    thread = _thread(recording, fast.accepted_by if accepted_late else fast.answered_by)
-    if thread is None and len(recording.threads) == 1:
-        thread = recording.threads[0]
-    if thread is None:
-        return "which thread should have served it cannot be seen"
-    begin, end = (fast.start, fast.accepted or until) if accepted_late else (fast.accepted, until)
-    done = pieces(thread, begin, end, recording.computing_from)
-    if not done:
-        return f"{_who(recording, thread)} made no call that shows why"
-    start, stop, call = max(done, key=lambda piece: piece[1] - piece[0])
-    who = _who(recording, thread)
-    if stop - start < (end - begin) / 2:
-        return f"{who} was busy with many calls, of which none took long"
-    if call is None:
-        before = [c for c in thread.calls if c.end is not None and c.end <= start]
-        return f"{who} was computing{_after(before[-1]) if before else ''}"
-    return f"{who} was in {call.name}{_called(call)}"
-
-
-def _after(call):
-    return f", after {call.name}{_called(call).replace(', called', '')}"
-
-
-def _why_not(recording, slow, fast):
-    """Why fast did not wait: which thread served it, and what another one, or this one, did meanwhile."""
-    server = _thread(recording, fast.answered_by or fast.accepted_by)
-    other = _thread(recording, slow.answered_by or slow.accepted_by)
-    if server is None:
-        return "which thread served it cannot be seen"
-    who = _who(recording, server)
-    if other is not None and other is not server:
-        busy = _during(other, fast.start)
-        doing = f"was in {busy.name}{_called(busy)}" if busy else "was busy"
-        return f"{who} answered it, while {_who(recording, other)} {doing}"
-    asleep = _during(server, fast.connected if fast.connected is not None else fast.start)
-    soon = ""
-    if fast.accepted is not None and fast.connected is not None:
-        soon = f"; it accepted {fast.path} {span(fast.accepted - fast.connected)} after {fast.path} had connected"
-    if asleep is None:
-        return f"{who} was between two calls{soon}"
-    if asleep.waits_for == "clients":
-        return f"{who} was waiting for any client, in {asleep.name}{_called(asleep)}{soon}"
-    return f"{who} was in {asleep.name}{_called(asleep)}{soon}"
-
-
-def _during(thread, moment):
-    """The call that thread was in at a moment, or in the millisecond before."""
-    inside = [call for call in thread.calls
-              if call.start <= moment and (call.end is None or call.end > moment - 0.001)]
-    return inside[-1] if inside else None
