@@ -2,7 +2,8 @@
 from descriptors import Descriptors
 from recording import Client
 
-MARGIN = 0.03  # of the experiment: a recording begins so much earlier, and ends so much later
+MARGIN = 0.03  # of the experiment: a recording begins so much earlier, and ends so much later,
+MOST = 0.05    # but no more than so many seconds
 KEYS = ["start", "connected", "accepted", "received", "answered", "done"]  # in the order of time
 
 
@@ -29,7 +30,7 @@ class Experiment:
     def _limits(self):
         first = min(client.start for client in self.clients)
         last = max(client.done or client.start for client in self.clients)
-        margin = MARGIN * (last - first)
+        margin = min(MARGIN * (last - first), MOST)
         unanswered = any(client.done is None for client in self.clients)
         return first - margin, self.log.end if unanswered or last == first else last + margin
 

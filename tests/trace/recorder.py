@@ -22,6 +22,7 @@ import symbols
 
 STRACE = ["strace", "-f", "-ttt", "-T", "-y", "-s", "256"]
 LARGE = 20000000           # bytes of a program: see _stack_option
+INTERPRETER = re.compile(r"python|pypy|node|ruby|perl|php|java|beam|lua|(ba|da|z)?sh$")
 QUIET, FEW = 0.25, 5000    # a server that adds few bytes to the log for so many seconds is at rest
 
 
@@ -56,14 +57,15 @@ def advice(attach=False):
 
 
 def _stack_option(program):
-    """Return -k if this strace has it and the program knows the names of its functions. A large program is
-    an interpreter: following its stack takes milliseconds, and leads to no line of the reader's."""
+    """Return -k if this strace has it and the program knows the names of its functions. The stack of an
+    interpreter takes milliseconds to follow, and leads to no line of the reader's."""
     try:
         with open(program, "rb") as file:
             data = file.read(LARGE + 1)
     except OSError:
         return []
-    if not data.startswith(b"\x7fELF") or b"\0.symtab\0" not in data or len(data) > LARGE:
+    if not data.startswith(b"\x7fELF") or b"\0.symtab\0" not in data or len(data) > LARGE or \
+            INTERPRETER.match(os.path.basename(os.path.realpath(program))):
         return []
     tried = subprocess.run(["strace", "-k", "-o", "/dev/null", "true"], capture_output=True, text=True)
     return ["-k"] if tried.returncode == 0 and not tried.stderr else []

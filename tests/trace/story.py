@@ -30,9 +30,10 @@ def _client_lines(recording):
     for index, client in enumerate(recording.clients):
         name = clients.name(recording.clients, index)
         backlog = (client.accepted or recording.duration) - client.start
-        stays = backlog >= recording.computing_from
-        yield Line(client.start, name, "", "connects, and stays in the backlog" if stays else "connects",
-                   backlog if stays else None)
+        if backlog >= recording.computing_from:
+            yield Line(client.start, name, "", "connects, and stays in the backlog", backlog)
+        elif backlog > 0:  # else the log does not tell when it connected
+            yield Line(client.start, name, "", "connects")
         if client.done is None:
             yield Line(recording.duration, name, "", client.status)
         else:
@@ -67,7 +68,7 @@ def _table(lines, zero):
     """Columns, flush. Times count from zero."""
     rows, actor = [HEAD], None
     for line in lines:
-        time = f"{(line.time - zero) * 1000:.1f}" if line.time >= 0 else "before"
+        time = f"{round((line.time - zero) * 1000, 1) + 0:.1f}" if line.time >= 0 else "before"
         took = span(line.took) if line.took is not None and line.took >= WAITED else ""
         same = line.actor == actor
         rows.append((time, "" if same else line.actor, line.call, line.words, took, line.source))

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Dict, List, Optional, Tuple
 
 FIRST_KEY = "recording"
+STOPPED = "stopped"  # not a call, but told as one
 
 _LINE = re.compile(r"(?:\[pid +(\d+)\] |(\d+) +)?(\d{9,}\.\d+) (.*)")
 _FINISHED = re.compile(r"(\w+)\((.*)\) += (.*?)(?: <(\d+\.\d+)>)?")
-_UNFINISHED = re.compile(r"(\w+)\((.*?),? *<unfinished \.\.\.>")
+_UNFINISHED = re.compile(r"(\w+)\((.*?),? *<(?:unfinished|detached) \.\.\.>")
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
-_SIGNAL = re.compile(r"--- (SIG\w+|stopped by SIG\w+) .*---|--- (stopped by SIG\w+) ---")
+_SIGNAL = re.compile(r"--- (SIG\w+|stopped by SIG\w+) (?:.* )?---")
 _END = re.compile(r"\+\+\+ (.*) \+\+\+")
 _FRAME = re.compile(r" > (.+?)\((.*)\) \[0x([0-9a-f]+)\].*")
 _CUT = re.compile(r"(\w+)\((.*)")
@@ -83,6 +84,7 @@ class _Reader:
     def __init__(self):
         self.log = Log()
         self.open: Dict[int, SystemCall] = {}  # of each thread, the call that has not returned
+        self.stopped: Dict[int, SystemCall] = {}  # the time that a thread is stopped, told as a call
         self.last: Optional[SystemCall] = None  # whose stack may follow
 
     def line(self, text, is_last):
@@ -106,6 +108,8 @@ class _Reader:
         """Understand what follows the time. Return False if it is none of strace's lines."""
         unfinished, resumed = _UNFINISHED.fullmatch(text), _RESUMED.fullmatch(text)
         finished, signal, end = _FINISHED.fullmatch(text), _SIGNAL.fullmatch(text), _END.fullmatch(text)
+        if tid in self.stopped:
+            self.stopped.pop(tid).end = time
         if resumed:
             return self.resume(tid, time, resumed)
         if unfinished:
@@ -113,7 +117,10 @@ class _Reader:
         elif finished:
             self.finish(self.begin(tid, time, finished[1], finished[2]), time, finished[3], finished[4])
         elif signal:
-            self.log.signals.append((tid, time, signal[1] or signal[2]))
+            self.log.signals.append((tid, time, signal[1]))
+            if signal[1].startswith(STOPPED):
+                self.stopped[tid] = self.begin(tid, time, STOPPED, "")
+                self.open.pop(tid)
         elif end:
             self.log.ends[tid] = (time, end[1])
             self.open.pop(tid, None)

@@ -1,4 +1,5 @@
 """The sentence: why did /fast wait, or why did it not?"""
+import clients
 from words import span
 
 JUST = 0.02  # seconds: less is left of /slow's time than can be told apart
@@ -9,25 +10,26 @@ def judge(recording, slow_path, fast_path, asked=True):
     slow, fast = _pair(recording.clients, slow_path, fast_path)
     if fast is None:
         return None, "Nothing can be said: this takes a slow request, and a fast one that is sent later."
+    name = clients.name(recording.clients, recording.clients.index(fast))
     if fast.done is None:
-        return None, f"{fast.path} was not answered: {_why(recording, fast, recording.duration)}."
+        return None, f"{name} was not answered: {_why(recording, fast, recording.duration)}."
     took, left = fast.done - fast.start, (slow.done or recording.duration) - fast.start
     if left < JUST and not asked:
-        return None, (f"Nothing can be said: {fast.path} was accepted after {slow.path} was answered, "
+        return None, (f"Nothing can be said: {name} was accepted after {slow.path} was answered, "
                       "and this log does not tell when it connected.")
     if left < JUST:
-        return None, f"Nothing can be said: {slow.path} was answered before {fast.path} was sent."
+        return None, f"Nothing can be said: {slow.path} was answered before {name} was sent."
     if took > left / 2:
-        return True, f"{fast.path} waited {span(took)}: {_why(recording, fast, fast.done)}."
-    return False, f"{fast.path} did not wait: {_why_not(recording, slow, fast)}."
+        return True, f"{name} waited {span(took)}: {_why(recording, fast, fast.done)}."
+    return False, f"{name} did not wait: {_why_not(recording, slow, fast, name if asked else None)}."
 
 
-def _pair(clients, slow_path, fast_path):
+def _pair(everybody, slow_path, fast_path):
     """The last client that asked for the fast path, and the first before it that asked for the slow one."""
-    slow_path = slow_path or clients[0].path
-    for fast in reversed(clients):
+    slow_path = slow_path or everybody[0].path
+    for fast in reversed(everybody):
         if fast.path == fast_path or (not fast_path and fast.path != slow_path):
-            for slow in clients:
+            for slow in everybody:
                 if slow.path == slow_path and slow.start < fast.start:
                     return slow, fast
     return None, None
@@ -58,23 +60,17 @@ def _why(recording, fast, until):
     begin, end = (fast.start, fast.accepted or until) if in_backlog else (fast.accepted, until)
     times = {}  # what it did -> how long each took
     for start, stop, call in pieces(thread, begin, end, recording.computing_from):
-        times.setdefault(_in_words(thread, start, call), []).append(stop - start)
-    most = max(times, key=lambda words: sum(times[words]), default=None)
+        times.setdefault(f"in {call.name}{_called(call)}" if call else "computing", []).append(stop - start)
+    who = _who(recording, thread)
+    most = max(times, key=lambda doing: sum(times[doing]), default=None)
     if most is None or sum(times[most]) < (end - begin) / 2:
-        return f"{_who(recording, thread)} was busy, with no call or computation that took most of the time"
-    repeated = f", {len(times[most])} times" if len(times[most]) > 1 else ""
-    return f"{_who(recording, thread)} was {most}{repeated}"
+        return f"{who} was busy, but neither a call nor a computation took most of that time"
+    return f"{who} was {most}{f', {len(times[most])} times' if len(times[most]) > 1 else ''}"
 
 
-def _in_words(thread, start, call):
-    if call:
-        return f"in {call.name}{_called(call)}"
-    before = [call for call in thread.calls if call.end is not None and call.end <= start]
-    return f"computing; its last call was {before[-1].name}{_called(before[-1])}" if before else "computing"
-
-
-def _why_not(recording, slow, fast):
-    """Which thread served fast, and what it, or the one that served slow, did when fast came."""
+def _why_not(recording, slow, fast, name):
+    """Which thread served fast, and what it, or the one that served slow, did when fast came. name is None if
+    it is not known when that was."""
     server = _thread(recording, fast.answered_by or fast.accepted_by)
     other = _thread(recording, slow.answered_by or slow.accepted_by)
     if server is None:
@@ -84,17 +80,25 @@ def _why_not(recording, slow, fast):
         call = _call_at(other, fast.start, fast.done)
         doing = f"in {call.name}{_called(call)}" if call else "busy"
         return f"{who} answered it, while {_who(recording, other)} was {doing}"
-    call = _call_at(server, fast.start, fast.accepted or fast.done)
+    if name is None:
+        before = [call for call in server.calls if call.start < fast.start and call.waits_for == "clients"]
+        call = before[-1] if before else None
+    else:
+        call = _call_at(server, fast.start, fast.accepted or fast.done)
     if call is None:
         words = f"{who} was between two calls"
     elif call.waits_for == "clients":
         words = f"{who} was waiting for any client, in {call.name}{_called(call)}"
     else:
         words = f"{who} was in {call.name}{_called(call)}"
-    if fast.accepted is None:
+    for thread in recording.threads:
+        call = _call_at(thread, fast.done, fast.done)
+        if thread is not server and call and call.waits_for == "delay":
+            return f"{words}, and {thread.label} was in {call.name}{_called(call)}"
+    if fast.accepted is None or name is None:
         return words
     soon = span(fast.accepted - fast.start)
-    return f"{words}; it accepted {fast.path} {soon} after {fast.path} had connected"
+    return f"{words}; it accepted {name} {soon} after {name} had connected"
 
 
 def _thread(recording, tid):

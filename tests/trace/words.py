@@ -7,7 +7,8 @@ import strace_log
 from descriptors import ACCEPT, LOOP, RECEIVE, SEND, Connection, first_fd
 
 WAITED = 0.001  # seconds: a call that took less came back immediately, as far as can be seen under strace
-LONG = 0.01     # seconds: a call that took so long belongs to the story, whatever it is
+LONG = 0.01     # seconds: a call that waited for so long belongs to the story, whatever it waited for
+HELD_UP = 0.05  # seconds: so does any call that took so long; less may be the fault of a busy machine
 
 _TIME = re.compile(r"\{tv_sec=(\d+), tv_([nu])sec=(\d+)\}")
 _SLEEP = {"nanosleep", "clock_nanosleep"}
@@ -138,9 +139,13 @@ class Words:
         return Meaning(f"sleeps{length}{f', serving {self.name(serving)}' if serving else ''}", "delay")
 
     def _other(self, call):
-        rank = Rank.STORY if call.end is None or call.duration >= LONG else Rank.NOISE
         if call.name in ("execve", "exit_group"):
             return Meaning("starts or ends the program", rank=Rank.NOISE)
+        if call.name == strace_log.STOPPED:
+            return Meaning("is stopped by a signal", "other")
+        waits = call.name in _OTHER or call.name in ("futex", "flock") or call.name in RECEIVE | SEND
+        long = call.end is None or call.duration >= (LONG if waits else HELD_UP)
+        rank = Rank.STORY if long else Rank.NOISE
         if call.name == "futex":
             joined = re.search(r", FUTEX_WAIT[\w|]*, (\d+),", call.arguments)
             if joined and int(joined[1]) in self.seen.pid_of:
