@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""Record how a server answers /slow and, a little later, another client's /fast.
+Tell which calls its threads made, how long each took, and why /fast had to wait, or
+did not.
+
+A STAGE is started here; if nothing is named, all of them, and trap, which is
+06-libev with --block. A URL is a server of your own: a COMMAND starts it here, or it
+is already running on this machine.
+"""
+import argparse
+import pathlib
+import re
+import sys
+
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent / "trace")]
+import events  # noqa: E402
+import lab  # noqa: E402
+import processes  # noqa: E402
+import recorder  # noqa: E402
+import story  # noqa: E402
+import strace_log  # noqa: E402
+import understand  # noqa: E402
+
+USAGE = """\
+%(prog)s [OPTION]... [STAGE | trap]...
+       %(prog)s [OPTION]... URL -- COMMAND [ARGUMENT]...
+       %(prog)s [OPTION]... URL [--pid PID]
+       %(prog)s [OPTION]... --from FILE"""
+EPILOG = """\
+Each call takes longer when it is recorded, by up to a few milliseconds: look at the
+order of the calls and at what they wait for, not at microseconds.
+BUILD in the environment names the folder with the programs (build).
+Exit status: 0 if it was recorded; 1 if not; 2 for a bad command line."""
+SUBJECTS = [*lab.STAGES, "trap"]
+OUTPUTS = {"svg": "draw it", "html": "write a page that replays it",
+           "json": "write events for the viewers of Perfetto and Chrome (chrome://tracing)",
+           "raw": "keep the log of strace, for --from"}
+
+
+# ---- the command line
+
+def parse_path(text):
+    if not re.fullmatch(r"/[!-~]*", text) or "\\" in text:
+        raise argparse.ArgumentTypeError(f"{text}: want a path that begins with /, without blanks")
+    return text
+
+
+def parse_shots(text):
+    shot = r"(\d+x)?\d+(\.\d*)?:/[!-~]*"
+    if not re.fullmatch(rf"\s*{shot}(\s+{shot})*\s*", text):
+        raise argparse.ArgumentTypeError(f'{text}: want requests, such as "5x0:/slow 100:/fast"')
+    return text.split()
+
+
+def parse(arguments):
+    words, command = arguments, None
+    if "--" in arguments:
+        words, command = arguments[:arguments.index("--")], arguments[arguments.index("--") + 1:]
+    parser = lab.Parser(description=__doc__, epilog=EPILOG, usage=USAGE)
+    parser.add_argument("subjects", nargs="*", metavar="STAGE | URL",
+                        help=f"one of {' '.join(SUBJECTS)}, or http://HOST[:PORT]")
+    parser.add_argument("--delay", type=lab.seconds(0.1, 3600), metavar="SECONDS",
+                        help="how long /slow waits in a stage (1)")
+    parser.add_argument("--gap", type=lab.seconds(0.001, 3600), metavar="SECONDS", default=0.1,
+                        help="send /fast so much later than /slow (0.1)")
+    parser.add_argument("--slow", type=parse_path, metavar="PATH", default="/slow",
+                        help="the slow route (/slow)")
+    parser.add_argument("--fast", type=parse_path, metavar="PATH", default="/fast",
+                        help="the fast route (/fast)")
+    parser.add_argument("--shots", type=parse_shots, metavar="SHOTS",
+                        help='other requests, such as "5x0:/slow 100:/fast" (see build/probe --help)')
+    parser.add_argument("--pid", type=lab.whole_number(1, 2 ** 22), metavar="PID",
+                        help="the process to record, with its threads and the processes that it has started "
+                             "(those that listen at the URL)")
+    parser.add_argument("--wait", type=lab.seconds(0.1, 3600), metavar="SECONDS", default=30,
+                        help="give a COMMAND so long to answer (30)")
+    parser.add_argument("--name", help="the title for a server of your own (the command)")
+    parser.add_argument("--from", dest="file", metavar="FILE",
+                        help="tell what was recorded before: a log of --raw, or of strace -f -ttt -T")
+    for option, text in OUTPUTS.items():
+        parser.add_argument(f"--{option}", metavar="FILE", help=text)
+    options = parser.parse_args(words)
+    options.command = command
+    options.url = next((word for word in options.subjects if "://" in word), None)
+    wrong = contradiction(options) or closed_file(options)
+    if wrong:
+        parser.error(wrong)
+    options.delay = options.delay or 1
+    options.shots = options.shots or [f"0:{options.slow}", f"{options.gap * 1000:g}:{options.fast}"]
+    return options
+
+
+def contradiction(options):
+    """Return what is wrong with the options together, or None."""
+    if options.file is not None:
+        alone = not options.subjects and options.command is None and options.raw is None
+        return None if alone else f"--from {options.file}: nothing is recorded, so name nothing else"
+    if options.url:
+        return wrong_url(options)
+    for word in options.subjects:
+        if word not in SUBJECTS:
+            return f"{word}: no such stage, and no http:// URL; want one of: {' '.join(SUBJECTS)}"
+    if options.command is not None or options.pid is not None:
+        return "want the URL where the server answers, such as http://127.0.0.1:8000"
+    if options.name is not None:
+        return f"--name {options.name}: a stage has a name already"
+    if options.gap >= (options.delay or 1):
+        return f"--gap {options.gap:g}: want less than the delay, which is {options.delay or 1:g}"
+    return None
+
+
+def wrong_url(options):
+    """Return what is wrong with the options for a server of the reader's own, or None."""
+    url = options.url
+    if not recorder.is_url(url):
+        return f"{url}: want http://HOST[:PORT], without a path (--slow and --fast are the paths)"
+    if len(options.subjects) > 1:
+        return f"{' '.join(options.subjects)}: want one URL alone; a command comes after --"
+    if options.delay is not None:
+        return f"--delay {options.delay:g}: this is for stages; the delay of {url} is its own"
+    if options.command == []:
+        return "want a command after --"
+    if options.pid is not None and options.command:
+        return f"--pid {options.pid}: there is a command to start, too"
+    if options.pid is not None and not processes.threads(options.pid):
+        return f"--pid {options.pid}: no such process"
+    return None if recorder.is_here(url) else f"{url}: this is not an address of this machine"
+
+
+def closed_file(options):
+    """Return which file cannot be read or written, before anything is started; or None."""
+    for option in ["from", *OUTPUTS]:
+        name = options.file if option == "from" else getattr(options, option)
+        try:
+            if name is not None:
+                open(name, "r" if option == "from" else "a").close()
+        except OSError as error:
+            return f"--{option} {name}: {error.strerror}"
+    return None
+
+
+# ---- recordings
+
+def record(options):
+    """Yield the text of one log after the other: what was recorded before, or is recorded now."""
+    if options.file is not None:
+        yield pathlib.Path(options.file).read_text(errors="replace")
+        return
+    recorder.check()
+    requests = recorder.Requests(options.shots, options.slow, options.fast)
+    if options.command:
+        program, *words = options.command
+        title = options.name or " ".join([pathlib.Path(program).name, *words])
+        yield recorder.command(options.url, options.command, title, options.wait, requests)
+    elif options.url:
+        yield recorder.process(options.url, options.pid, options.name, requests)
+    else:
+        for name in options.subjects or SUBJECTS:
+            yield recorder.stage(name, options.delay, requests)
+
+
+def tell(options):
+    """Print the story of one recording after the other. Return (the recordings, the text of the logs)."""
+    recordings, texts = [], []
+    for text in record(options):
+        texts.append(text)
+        for log in strace_log.read(text):
+            recordings.append(understand.understand(log))
+            print("\n" * (len(recordings) > 1) + "\n".join(story.tell(recordings[-1])), flush=True)
+    return recordings, "".join(texts)
+
+
+def write(options, recordings, text):
+    """Write the files that were asked for."""
+    if options.raw:
+        pathlib.Path(options.raw).write_text(text)
+    if options.json:
+        pathlib.Path(options.json).write_text(events.dump(recordings))
+    if options.svg:
+        import svg
+        pathlib.Path(options.svg).write_text(svg.draw(recordings), encoding="utf-8")
+    if options.html:
+        import page
+        pathlib.Path(options.html).write_text(page.build(recordings), encoding="utf-8")
+
+
+def main(arguments):
+    options = parse(arguments)
+    try:
+        write(options, *tell(options))
+    except understand.NotUnderstood as reason:
+        if options.file is None:
+            raise lab.Failed(f"nothing can be told of this recording: {reason}")
+        print(f"{lab.tool()}: --from {options.file}: {reason}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    lab.run(main)

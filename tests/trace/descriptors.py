@@ -1,0 +1,181 @@
+"""Follow a server's descriptors through a log: which one is the listener, which one is which client's."""
+import re
+from dataclasses import dataclass, field
+from typing import Dict, List, Optional
+
+import strace_log
+
+ACCEPT = {"accept", "accept4"}
+RECEIVE = {"recv", "recvfrom", "recvmsg", "read", "readv"}
+SEND = {"send", "sendto", "sendmsg", "write", "writev", "sendfile"}
+LOOP = {"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6"}
+
+_FD = re.compile(r"(\d+)(?:<(.*?)>(?=[,)\s\]}]|$))?")
+_NOTE = re.compile(r"<[^<>]*(?:->[^<>]*)?>")
+_PEER = re.compile(r"->.*:(\d+)\]")
+_PORT_IN_ADDRESS = re.compile(r"sin6?_port=htons\((\d+)\)")
+_TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_REQUEST = re.compile(r"(?:GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (\S+) HTTP/1")
+
+
+@dataclass
+class Connection:
+    """What the server did with one client."""
+    pid: int
+    fd: int
+    accepted: Optional[strace_log.SystemCall]
+    port: Optional[int]
+    path: Optional[str] = None
+    received: Optional[strace_log.SystemCall] = None  # the last part of the request
+    answered: Optional[strace_log.SystemCall] = None  # the last part of the response
+
+    @property
+    def begun(self):
+        """When the server first saw the client."""
+        call = self.accepted or self.received
+        return call.start if call.end is None else call.end
+
+
+@dataclass
+class Process:
+    pid: int
+    parent: int = 0
+    files: Dict[int, object] = field(default_factory=dict)  # fd -> Connection or a few words
+    epolls: Dict[int, Dict[str, int]] = field(default_factory=dict)  # epoll fd -> {event data: fd}
+
+
+class Descriptors:
+    """Goes through the calls of a log, in the order in which they took effect."""
+
+    def __init__(self, log):
+        self.connections: List[Connection] = []
+        self.of_call: Dict[int, Connection] = {}  # id(call) -> the connection it is about
+        self.watched: Dict[int, List[object]] = {}   # id(call that waits) -> Connections and words
+        self.reported: Dict[int, List[object]] = {}
+        self.processes: Dict[int, Process] = {}
+        self.pid_of: Dict[int, int] = {}
+        self._find_processes(log)
+        for call in sorted(log.calls, key=_takes_effect):
+            self._follow(call, self.processes[self.pid_of[call.tid]])
+
+    def _find_processes(self, log):
+        for line in log.header.get("thread", []):  # "12 of 10": recorded by ourselves, at the start
+            tid, pid = (int(word) for word in line.split(" of "))
+            self.pid_of[tid] = pid
+        for tid, call in sorted(log.started().items(), key=lambda item: item[1].start):
+            owner = self.pid_of.setdefault(call.tid, call.tid)
+            thread = "CLONE_THREAD" in call.arguments
+            self.pid_of[tid] = owner if thread else tid
+            if not thread:
+                self.processes[tid] = Process(tid, owner)
+        for call in log.calls:
+            pid = self.pid_of.setdefault(call.tid, call.tid)
+            self.processes.setdefault(pid, Process(pid))
+        for line in log.header.get("listener", []):
+            fd, pid = (int(word) for word in line.split(" of "))
+            self.processes.setdefault(pid, Process(pid)).files[fd] = "listener"
+        for line in log.header.get("epoll", []):  # "4 of 10 watches 3 5"
+            epoll, pid, fds = re.fullmatch(r"(\d+) of (\d+) watches ([\d ]*)", line).groups()
+            watched = self.processes.setdefault(int(pid), Process(int(pid))).epolls.setdefault(int(epoll), {})
+            watched.update({fd: int(fd) for fd in fds.split()})
+
+    def _follow(self, call, process):
+        fd, note = first_fd(call)
+        if call.name in ACCEPT:
+            self._accept(call, process, fd)
+        elif call.name == "listen" and call.value == 0:
+            process.files[fd] = "listener"
+        elif call.name == "close":
+            self.of_call[id(call)] = process.files.pop(fd, None)
+        elif call.name in RECEIVE | SEND:
+            self._transfer(call, process, fd)
+        elif call.name == "epoll_ctl":
+            self._watch(call, process)
+        elif call.name == "shutdown":
+            self.of_call[id(call)] = process.files.get(fd)
+        elif call.name in LOOP:
+            self._wait(call, process, fd)
+        elif strace_log.child(call) in self.processes:  # a copy of the table
+            started = self.processes[strace_log.child(call)]
+            started.files = {**process.files, **started.files}
+            started.epolls = {epoll: dict(fds) for epoll, fds in process.epolls.items()}
+        if fd is not None and note and fd not in process.files and "eventfd" in note + call.name:
+            process.files[fd] = "a wake-up from another thread"
+
+    def _accept(self, call, process, listener):
+        process.files[listener] = "listener"
+        if (call.value or -1) < 0:
+            return
+        peer = _PEER.search(call.result) or _PORT_IN_ADDRESS.search(call.arguments)
+        connection = Connection(process.pid, call.value, call, int(peer[1]) if peer else None)
+        self.connections.append(connection)
+        process.files[call.value] = connection
+        self.of_call[id(call)] = connection
+
+    def _transfer(self, call, process, fd):
+        connection = process.files.get(fd)
+        text = _TEXT.search(call.arguments)
+        request = _REQUEST.match(text[1]) if text else None
+        receives = call.name in RECEIVE
+        if not isinstance(connection, Connection):
+            if not (receives and request and (call.value or 0) > 0):
+                return
+            connection = Connection(process.pid, fd, None, None)  # accepted before the log began
+            self.connections.append(connection)
+            process.files[fd] = connection
+        self.of_call[id(call)] = connection
+        if (call.value or 0) <= 0 or "MSG_PEEK" in call.arguments:
+            return
+        if receives:
+            connection.received = call
+            connection.path = connection.path or (request and request[1])
+        else:
+            connection.answered = call
+
+    def _watch(self, call, process):
+        change = re.match(r"(\d+)(?:<.*?>)?, EPOLL_CTL_(\w+), (\d+)", call.arguments)
+        if not change or call.value != 0:
+            return
+        watched = process.epolls.setdefault(int(change[1]), {})
+        fd = int(change[3])
+        for data in [data for data, other in watched.items() if other == fd]:
+            del watched[data]
+        data = re.search(r"u64=(\w+)", call.arguments)
+        if change[2] != "DEL":
+            watched[data[1] if data else str(fd)] = fd
+        if isinstance(process.files.get(fd), Connection):
+            self.of_call[id(call)] = process.files[fd]
+
+    def _wait(self, call, process, fd):
+        if call.name.startswith("epoll"):
+            events = process.epolls.get(fd, {})
+            watched = list(events.values())
+            reported = [events[data] for data in re.findall(r"u64=(\w+)", call.arguments) if data in events]
+        elif call.name in ("poll", "ppoll"):
+            watched = [int(other) for other in re.findall(r"\{fd=(\d+)", call.arguments)]
+            reported = [int(other) for other in re.findall(r"\{fd=(\d+)", call.result)]
+        else:
+            sets = re.match(r"\d+, (\[.*?\]|NULL), (\[.*?\]|NULL)", call.arguments)
+            watched = [fd for words in (sets.groups() if sets else ()) for fd in _set(words)]
+            ready = re.match(r"\d+ \((.*?)(?:, left|\)$)", call.result)
+            reported = _set(ready[1]) if ready else []
+        name = process.files.get
+        self.watched[id(call)] = [name(other) or f"fd {other}" for other in watched]
+        self.reported[id(call)] = [name(other) or f"fd {other}" for other in reported]
+
+
+def _set(words):
+    """The descriptors in what strace prints of a set: "[3<socket:[77]> 5]", "in [3], out [7]"."""
+    return [int(fd) for fd in re.findall(r"\d+", _NOTE.sub("", words))]
+
+
+def _takes_effect(call):
+    if call.name == "close" or call.end is None:
+        return call.start
+    return call.end
+
+
+def first_fd(call):
+    """The descriptor that a call is about, and strace's note about it: (5, "socket:[123]")."""
+    found = _FD.match(call.arguments)
+    return (int(found[1]), found[2] or "") if found else (None, "")

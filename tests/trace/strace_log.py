@@ -1,0 +1,174 @@
+"""Read what strace -f -ttt -T [-y] [-k] has written.
+
+A log may hold several recordings, one after the other. Each begins with lines of ours ("# key: value"),
+which say what strace cannot know; a log that a person has made has none of them.
+"""
+import re
+from dataclasses import dataclass, field
+from typing import Dict, List, Optional, Tuple
+
+FIRST_KEY = "recording"
+STOPPED = "stopped"  # not a call, but told as one
+
+_LINE = re.compile(r"(?:\[pid +(\d+)\] |(\d+) +)?(\d{9,}\.\d+) (.*)")
+_FINISHED = re.compile(r"(\w+)\((.*)\) += (.*?)(?: <(\d+\.\d+)>)?")
+_UNFINISHED = re.compile(r"(\w+)\((.*?),? *<(?:unfinished|detached) \.\.\.>")
+_RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
+_SIGNAL = re.compile(r"--- (SIG\w+|stopped by SIG\w+) (?:.* )?---")
+_END = re.compile(r"\+\+\+ (.*) \+\+\+")
+_FRAME = re.compile(r" > (.+?)\((.*)\) \[0x([0-9a-f]+)\].*")
+_CUT = re.compile(r"(\w+)\((.*)")
+_HEADER = re.compile(r"# (\w+): (.*)")
+_OTHER_NAMESPACE = re.compile(r"/\* (\d+) in strace's PID NS \*/")
+
+
+@dataclass
+class Frame:
+    """A line of a stack: the instruction at address in object, offset bytes after the start of function."""
+    object: str
+    function: str
+    address: int
+
+
+@dataclass
+class SystemCall:
+    tid: int
+    name: str
+    arguments: str
+    result: str
+    start: float
+    end: Optional[float]  # None: it has not returned
+    stack: List[Frame] = field(default_factory=list)  # the innermost first
+
+    @property
+    def value(self):
+        """The result as a number, or None."""
+        number = re.match(r"-?\d+", self.result)
+        return int(number[0]) if number else None
+
+    @property
+    def duration(self):
+        return 0.0 if self.end is None else self.end - self.start
+
+
+@dataclass
+class Log:
+    header: Dict[str, List[str]] = field(default_factory=dict)
+    calls: List[SystemCall] = field(default_factory=list)        # in the order in which they began
+    signals: List[Tuple[int, float, str]] = field(default_factory=list)  # thread, time, name
+    ends: Dict[int, Tuple[float, str]] = field(default_factory=dict)     # of threads: time, how
+    lines: int = 0
+    unread: int = 0        # lines that are none of strace's
+    end: float = 0.0       # the time of the last line
+    durations: bool = False
+
+    def first(self, key):
+        return self.header.get(key, [""])[0]
+
+    def started(self):
+        """Which thread or process was started by which call: {tid: call}."""
+        return {child(call): call for call in self.calls if child(call)}
+
+
+def child(call):
+    """The thread or process that this call has started, or None."""
+    if call.name not in ("clone", "clone3", "fork", "vfork"):
+        return None
+    elsewhere = _OTHER_NAMESPACE.search(call.result)
+    return int(elsewhere[1]) if elsewhere else call.value if (call.value or 0) > 0 else None
+
+
+class _Reader:
+    """Lines go in, a Log comes out."""
+
+    def __init__(self):
+        self.log = Log()
+        self.open: Dict[int, SystemCall] = {}  # of each thread, the call that has not returned
+        self.stopped: Dict[int, SystemCall] = {}  # the time that a thread is stopped, told as a call
+        self.last: Optional[SystemCall] = None  # whose stack may follow
+
+    def line(self, text, is_last):
+        header, frame, event = _HEADER.fullmatch(text), _FRAME.fullmatch(text), _LINE.fullmatch(text)
+        self.log.lines += 1
+        if header:
+            self.log.header.setdefault(header[1], []).append(header[2])
+        elif frame:
+            if self.last:
+                self.last.stack.append(Frame(frame[1], frame[2].rpartition("+")[0], int(frame[3], 16)))
+        elif event:
+            self.last = None
+            tid, time = int(event[1] or event[2] or 0), float(event[3])
+            self.log.end = max(self.log.end, time)
+            if not self.event(tid, time, event[4], is_last):
+                self.log.unread += 1
+        elif text.strip() and not text.startswith((" > ", "#", "strace: ")):
+            self.log.unread += 1
+
+    def event(self, tid, time, text, is_last):
+        """Understand what follows the time. Return False if it is none of strace's lines."""
+        unfinished, resumed = _UNFINISHED.fullmatch(text), _RESUMED.fullmatch(text)
+        finished, signal, end = _FINISHED.fullmatch(text), _SIGNAL.fullmatch(text), _END.fullmatch(text)
+        if tid in self.stopped:
+            self.stopped.pop(tid).end = time
+        if resumed:
+            return self.resume(tid, time, resumed)
+        if unfinished:
+            self.begin(tid, time, unfinished[1], unfinished[2])
+        elif finished:
+            self.finish(self.begin(tid, time, finished[1], finished[2]), time, finished[3], finished[4])
+        elif signal:
+            self.log.signals.append((tid, time, signal[1]))
+            if signal[1].startswith(STOPPED):
+                self.stopped[tid] = self.begin(tid, time, STOPPED, "")
+                self.open.pop(tid)
+        elif end:
+            self.log.ends[tid] = (time, end[1])
+            self.open.pop(tid, None)
+        elif is_last and _CUT.fullmatch(text):  # the log was cut here: the call has not returned
+            self.begin(tid, time, *_CUT.fullmatch(text).groups())
+        else:
+            return False
+        return True
+
+    def begin(self, tid, time, name, arguments):
+        call = SystemCall(tid, name, arguments, "", time, None)
+        self.log.calls.append(call)
+        self.open[tid] = call
+        return call
+
+    def finish(self, call, time, result, took):
+        self.open.pop(call.tid, None)
+        self.last = call
+        if result.startswith("?") and took is None:  # exit, or killed inside
+            return
+        call.result = result
+        self.log.durations |= took is not None
+        call.end = call.start + float(took) if took is not None else time
+
+    def resume(self, tid, time, resumed):
+        call = self.open.get(tid)
+        if call is None or call.name != resumed[1]:  # it began before the log
+            call = self.begin(tid, time, resumed[1], "")
+        finished = _FINISHED.fullmatch(f"x({resumed[2]}")
+        if finished:
+            arguments = finished[2].lstrip(", ")
+            call.arguments += ", " + arguments if call.arguments and arguments else arguments
+            if finished[4] and call.start == time:  # see above
+                call.start = time - float(finished[4])
+            self.finish(call, time, finished[3], finished[4])
+        return finished is not None or "<unfinished" in resumed[2]
+
+
+def read(text):
+    """Return a list of Logs, one for each recording in text."""
+    logs, reader = [], None
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        if reader is None or line.startswith(f"# {FIRST_KEY}: "):
+            reader = _Reader()
+            logs.append(reader.log)
+        rest_is_empty = number >= len(lines) - 2 and not any(lines[number + 1:])
+        reader.line(line, rest_is_empty)
+    for log in logs:
+        log.calls.sort(key=lambda call: call.start)
+    return logs
