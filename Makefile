@@ -44,9 +44,16 @@ $(PROGRAMS): %: $(BUILD)/%
 latency: all ## the experiment: which stage lets /fast wait behind /slow?
 	@BUILD=$(BUILD) tests/latency.py
 
+trace: all ## record with strace who waits for whom, and where: tells it, and writes build/trace.html
+	@BUILD=$(BUILD) tests/trace.py --html $(BUILD)/trace.html
+
 test: all $(CHECKS) ## run all tests
 	@BUILD=$(BUILD) tests/unit/check_lab.py
 	@tests/run.py $(CHECKS:%=$(BUILD)/%)
+
+trace-test: all ## test the recorder, and tests/where.py
+	@BUILD=$(BUILD) tests/trace/check_trace.py
+	@BUILD=$(BUILD) tests/trace/check_recorder.py
 
 faults: all ## errors from the kernel, injected into every system call with strace
 	@BUILD=$(BUILD) tests/stress/faults.sh
@@ -194,5 +201,5 @@ endif
 
 -include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d)
 
-.PHONY: all programs $(PROGRAMS) latency test faults bugs soak scale peers figures measure tables tutorial tutorial-test \
+.PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers figures measure tables tutorial tutorial-test \
         deps deps-tools deps-peers deps-tutorial format lint memcheck coverage clean help fuzz force need-ev.h need-check.h

@@ -190,7 +190,7 @@ def main(arguments):
         write(options, *tell(options))
     except understand.NotUnderstood as reason:
         if options.file is None:
-            raise lab.Failed(f"nothing can be told of this recording: {reason}")
+            raise lab.Failed(f"nothing can be told: {reason}")
         print(f"{lab.tool()}: --from {options.file}: {reason}", file=sys.stderr)
         return 2
     return 0

@@ -47,7 +47,8 @@ def sockets(side, port, *options):
     for block in re.sub(r"\n[ \t]+", " ", run.stdout).splitlines():  # a socket may take two lines
         words = block.split(None, 5) + [""]
         inode = re.search(r"\bino:(\d+)", words[5])
-        found.append(Socket(words[0], int(words[1]), int(words[2]), words[3], words[4],
+        unread = max(int(words[1]) - (words[0] == "CLOSE-WAIT"), 0)  # the kernel counts the end as a byte
+        found.append(Socket(words[0], unread, int(words[2]), words[3], words[4],
                             int(inode[1]) if inode else 0, words[5]))
     return found
 
@@ -77,12 +78,13 @@ def standing(s):
 
 
 def _accepted(s, arrived):
-    received, sent = s.number("bytes_received"), s.number("bytes_sent")
+    received = s.number("bytes_received") - (s.state == "CLOSE-WAIT")  # here, too, the end counts
+    sent = s.number("bytes_sent")
     if s.receive:
         return f"is accepted; {s.receive} bytes are unread, the last arrived {arrived}"
     if s.send:
         return f"is accepted; {s.send} bytes of the answer are sent, and its client has not confirmed them"
-    if not received:
+    if received <= 0:
         return "is accepted; nothing has arrived"
     if not sent:
         return f"is accepted; its {received} bytes are read, the last arrived {arrived}; not answered"

@@ -20,6 +20,7 @@ import story  # noqa: E402
 import strace_log  # noqa: E402
 import understand  # noqa: E402
 import words  # noqa: E402
+from recording import Client  # noqa: E402
 
 KEPT = sorted((HERE / "recordings").glob("*.strace"))
 
@@ -263,6 +264,32 @@ class Kept(unittest.TestCase):
             for client in recording(path.read_text()).clients:
                 moments = [getattr(client, key) for key in clients.KEYS]
                 self.assertEqual(moments, sorted(moments), f"{path.name} {client.path}")
+
+    def test_look_at_what_has_arrived_is_not_its_reading(self):
+        recorded = recording(
+            '7 1700000000.1 accept(3, NULL, NULL) = 4 <0.000001>\n'
+            '7 1700000000.2 recvfrom(4, "GET /a HTTP/1.1\\r\\n", 99, 0, NULL, NULL) = 17 <0.000001>\n'
+            '7 1700000000.3 write(4, "HTTP/1.1 200 OK", 15) = 15 <0.000001>\n'
+            '7 1700000000.4 recvfrom(4, "G", 1, MSG_PEEK|MSG_DONTWAIT, NULL, NULL) = 1 <0.000001>\n')
+        client, = recorded.clients
+        self.assertAlmostEqual(client.received - client.start, 0.1, places=3)
+        self.assertEqual(len(calls(recorded, "recvfrom")), 1)
+
+    def test_process_for_each_client_inherits_the_connection(self):
+        recorded = recording(
+            '7 1700000000.1 accept(3, NULL, NULL) = 4 <0.000001>\n'
+            '7 1700000000.2 fork() = 8 <0.000001>\n'
+            '7 1700000000.3 close(4) = 0 <0.000001>\n'
+            '8 1700000000.4 read(4, "GET /a HTTP/1.1\\r\\n", 99) = 17 <0.000001>\n'
+            '8 1700000000.5 write(4, "HTTP/1.1 200 OK", 15) = 15 <0.000001>\n')
+        client, = recorded.clients
+        self.assertEqual((client.accepted_by, client.answered_by), (7, 8))
+        self.assertEqual([thread.label for thread in recorded.threads], ["worker 1", "worker 2"])
+
+    def test_moments_that_were_noticed_late_are_put_in_order(self):
+        client = Client("/fast", start=10.0, connected=10.5, accepted=10.2, received=10.4, answered=11.1, done=11.0)
+        clients.count_from(client, 9.5)
+        self.assertEqual([getattr(client, key) for key in clients.KEYS], [0.5, 0.7, 0.7, 0.9, 1.5, 1.5])
 
     def test_source_that_has_changed_is_not_shown(self):
         text = kept("05-epoll")

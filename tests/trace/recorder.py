@@ -127,8 +127,6 @@ def process(url, pid, title, requests):
                    for fd, watched in processes.epolls(pid).items()]
     rows = _ask(url, requests, 30, log)
     lab.stop(strace)  # it detaches, and the process goes on
-    if not log.read_text(errors="replace").strip():
-        raise lab.Failed(f"process {pids[0]} made no system call meanwhile. Is it the one that serves {url}?")
     command = processes.command(pids[0])
     return _compose(log, requests, rows, title or command, command, url, header)
 

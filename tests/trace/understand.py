@@ -16,13 +16,15 @@ class NotUnderstood(Exception):
 
 def understand(log):
     """Return the Recording that a log tells of."""
-    if not log.calls:
+    if not log.calls and "probe" not in log.header:
         raise NotUnderstood("this is not a log of strace" if log.unread else "it contains no system call")
-    if not log.durations:
-        raise NotUnderstood("it does not tell how long the calls took; record with strace -f -ttt -T")
     experiment = clients.Experiment(log)
     if not experiment.clients:
         raise NotUnderstood("it contains no request of a client")
+    if any(client.done for client in experiment.clients) and not experiment.seen.connections:
+        raise NotUnderstood("the requests were answered, but not by this process")
+    if not log.durations:
+        raise NotUnderstood("it does not tell how long the calls took; record with strace -f -ttt -T")
     story = Story(experiment)
     for client in experiment.clients:
         clients.count_from(client, experiment.begin)
