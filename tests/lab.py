@@ -22,7 +22,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -109,8 +108,8 @@ def _interrupt(number, _frame):
 
 
 def clean_up(patience=1):
-    """End all processes that descend from this one, and remove the scratch folder. Kill processes that still
-    run after patience, in seconds."""
+    """End all processes that descend from this one, and remove the scratch folder. Kill processes that are
+    still running after patience, in seconds."""
     deadline = time.monotonic() + patience
     told = set()
     while True:
@@ -125,7 +124,7 @@ def clean_up(patience=1):
                 _kill(pid, signal.SIGTERM)
                 _kill(pid, signal.SIGCONT)  # a stopped process does not notice SIGTERM
                 told.add(pid)
-        time.sleep(0.005)
+        time.sleep(0.01)
     if _scratch:  # a thread of ours may still be writing there
         wait_until(lambda: shutil.rmtree(_scratch, ignore_errors=True) or not _scratch.exists(), patience=1)
 
@@ -149,8 +148,9 @@ def scratch():
     """Return a folder for temporary files."""
     global _scratch
     if _scratch is None:
-        # The name is known to clean_up before the folder exists.
-        _scratch = pathlib.Path(tempfile.gettempdir(), f"lab-{secrets.token_hex(8)}")
+        # The name is known to clean_up before the folder exists. (The module tempfile would try out the
+        # folder above with a file, and leave that if a signal arrives.)
+        _scratch = pathlib.Path(os.environ.get("TMPDIR", "/tmp"), f"lab-{secrets.token_hex(8)}")
         _scratch.mkdir(mode=0o700)
     return _scratch
 
@@ -165,7 +165,8 @@ def built(name):
     """Return the path of a program in the build folder. Fail if it is not there, and say how to build it."""
     program = BUILD / name
     if not os.access(program, os.X_OK):
-        folder = f"BUILD={os.environ['BUILD']} " if "BUILD" in os.environ else ""
+        build = os.environ.get("BUILD", "build")
+        folder = f"BUILD={build} " if build != "build" else ""
         packages = "deps " if name == "06-libev" else ""
         raise Failed(f"{name} is not built. To build it: make {folder}{packages}{name}")
     return program

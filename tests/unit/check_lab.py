@@ -29,9 +29,9 @@ BROKEN_PIPE = 128 + signal.SIGPIPE
 def restart():
     """Spend nearly all the time in starting and stopping a server."""
     while True:
+        print("up")
         with lab.Server("05-epoll", "--workers", "2"):
             (lab.scratch() / "file").write_text("text")
-            print("up")
 
 
 def stubborn():
@@ -309,6 +309,7 @@ class Lab(unittest.TestCase):
         program = lab.Program(["sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); echo $i; done"])
         while program.alive:
             program.output()
+            time.sleep(0.001)
         self.assertEqual(program.output().split(), [str(i + 1) for i in range(20000)])
 
     def test_wrong_command_line_is_a_line_that_names_the_option(self):
