@@ -56,7 +56,8 @@ def draw(out, script, **variables):
     head.write_text("".join(f"{name} = {value}\n" if isinstance(value, (int, float)) else
                             "{} = '{}'\n".format(name, str(value).replace("'", "''"))
                             for name, value in variables.items()))
-    gnuplot = lab.start(["gnuplot", head, f"{script}.gnuplot"], cwd=HERE, env=dict(os.environ, LC_ALL="C.UTF-8"))
+    environment = dict(os.environ, LC_ALL="C.UTF-8")
+    gnuplot = lab.start(["gnuplot", head, f"{script}.gnuplot"], cwd=HERE, env=environment)
     if gnuplot.wait() != 0:
         raise lab.Failed(f"gnuplot cannot draw {out} ({lab.ending(gnuplot.returncode)})")
     replace(lab.ROOT / out, svg.read_text(encoding="utf-8"))

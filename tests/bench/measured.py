@@ -17,9 +17,8 @@ median = statistics.median_low  # one of the measurements, not the mean of two
 
 def parser(description):
     """A command line with the docstring of a tool as its description."""
-    return argparse.ArgumentParser(
-        description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="BUILD in the environment names the folder of the built programs (build).")
+    return argparse.ArgumentParser(description=description, allow_abbrev=False,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 class Report:
@@ -37,6 +36,7 @@ class Report:
 
     def options(self, parser, quick):
         """Add the options that the measuring tools share."""
+        parser.epilog = "BUILD in the environment names the folder of the built programs (build)."
         parser.add_argument("--quick", action="store_true", help=quick)
         parser.add_argument("--tsv", metavar="FILE",
                             help=f"write the figures as tab-separated values: {', '.join(self.columns)}")

@@ -230,6 +230,7 @@ def measure(experiment, rounds, base, cores, threads):
                 loads[peer.name][number] = load(peer, cores, threads)
             except lab.Failed as failure:
                 report.fail(f"{peer.name} could not be measured in round {number}: {failure}")
+                report.begin("       ")
         report.end()
     show(experiment, loads, base)
     return loads
@@ -283,9 +284,9 @@ def main(arguments):
     if loop:
         print(f"(uvicorn: {loop})")
     print(f"\nCPU time of the server for one /fast: {CLIENTS} clients, {rounds} rounds of {SECONDS} s; the\n"
-          f"median, least to most. Server and client share core {max(CORES)}, and take turns there. The\n"
-          "clients keep their connections, except with 01-blocking and gunicorn, which close each: there\n"
-          "the cost includes that of a new connection.")
+          f"median, least to most. Server and client share core {max(CORES)}, and take turns there.\n"
+          "The clients keep their connections, except with 01-blocking and gunicorn, which close\n"
+          "each: there the cost includes that of a new connection.")
     loads = measure("cost", rounds, "floor", ONE_CORE, 1)
     if len(CORES) > 1:
         print("\nThe same on all cores, with a client of two threads:")

@@ -121,6 +121,7 @@ def idle(stages, size):
                 rounds[stage] += measured
             except lab.Failed as failure:
                 report.fail(f"{stage}: {failure}")
+                report.begin("       ")
         report.end()
     for stage in stages:
         show_idle(stage, rounds[stage], notes.get(stage, []))
