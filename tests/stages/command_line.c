@@ -2,7 +2,6 @@
 #include "tests/stages/subject.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -79,7 +78,9 @@ START_TEST(port_in_use_is_an_error)
     spawn(_i, (char *[]){"--port", port, NULL});
     expect_exit(1);
     EXPECT(strstr(written(server.log), port) != NULL, "does not name the port");
-    EXPECT(strstr(written(server.log), strerror(EADDRINUSE)) != NULL, "does not name the reason");
+    /* glibc says "Address already in use", musl "Address in use" */
+    EXPECT(strstr(written(server.log), ": Address ") && strstr(written(server.log), " in use\n"),
+           "does not name the reason");
 }
 END_TEST
 
