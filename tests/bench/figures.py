@@ -7,7 +7,7 @@ for a bad command line."""
 import os
 import sys
 
-from measured import HERE, RESULTS, lab, load, machine, parser, replace
+from measured import BUILD_NOTE, HERE, RESULTS, lab, load, machine, replace
 
 COLORS = {"01-blocking": "#d55e00", "02-threaded": "#e69f00", "03-select": "#56b4e9", "04-poll": "#0072b2",
           "05-epoll": "#009e73", "06-libev": "#cc79a7", "floor": "#222222"}
@@ -20,11 +20,9 @@ def measure(quick):
         program = (lab.ROOT / "tests" if name == "latency" else HERE) / f"{name}.py"
         figures = lab.scratch() / f"{name}.tsv"
         options = ["--quick"] if quick and name != "latency" else []
-        tool = lab.start([sys.executable, program, "--tsv", figures, *options])
-        try:
-            tool.wait()
-        finally:
-            status = lab.stop(tool, patience=30)  # it has processes of its own to stop
+        # Its temporary files are inside of ours: should it be killed, they go as well.
+        status = lab.start([sys.executable, program, "--tsv", figures, *options],
+                           env=dict(os.environ, TMPDIR=f"{lab.scratch()}")).wait()
         if status not in (0, 1) or not figures.exists():
             raise lab.Failed(f"{name}.py did not measure to its end: {lab.ending(status)}")
         replace(RESULTS / f"{name}.tsv", f"# {machine()}\n{figures.read_text()}")
@@ -149,11 +147,11 @@ def peers():
 
 
 def main(arguments):
-    command_line = parser(__doc__)
-    command_line.add_argument("--measure", action="store_true",
-                              help="first measure anew, some ten minutes, and replace tests/bench/results")
-    command_line.add_argument("--quick", action="store_true", help="with --measure: fewer clients and rounds")
-    options = command_line.parse_args(arguments)
+    parser = lab.Parser(description=__doc__, epilog=BUILD_NOTE)
+    parser.add_argument("--measure", action="store_true",
+                        help="first measure anew, some ten minutes, and replace tests/bench/results")
+    parser.add_argument("--quick", action="store_true", help="with --measure: fewer clients and rounds")
+    options = parser.parse_args(arguments)
     lab.need("gnuplot", "deps-tutorial")
     wrong = measure(options.quick) if options.measure else 0
     timelines()

@@ -1,8 +1,8 @@
 """Measurements: show them as they are taken, write them to a file, read them again."""
-import argparse
 import os
 import pathlib
 import platform
+import signal
 import statistics
 import sys
 import time
@@ -12,13 +12,8 @@ RESULTS = HERE / "results"
 sys.path.insert(0, str(HERE.parent))
 import lab
 
+BUILD_NOTE = "BUILD in the environment names the folder with the programs (build)."
 median = statistics.median_low  # one of the measurements, not the mean of two
-
-
-def parser(description):
-    """A command line with the docstring of a tool as its description."""
-    return argparse.ArgumentParser(description=description, allow_abbrev=False,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 class Report:
@@ -34,23 +29,23 @@ class Report:
         self._width = 0  # of the line that has begun
         self._next_dot = 0
 
-    def options(self, parser, quick):
-        """Add the options that the measuring tools share."""
-        parser.epilog = "BUILD in the environment names the folder of the built programs (build)."
+    def parser(self, description, quick):
+        """The command line that the measuring tools share."""
+        parser = lab.Parser(description=description, epilog=BUILD_NOTE)
         parser.add_argument("--quick", action="store_true", help=quick)
         parser.add_argument("--tsv", metavar="FILE",
                             help=f"write the figures as tab-separated values: {', '.join(self.columns)}")
+        return parser
 
     def start(self, parser, options, *programs):
         """Check that the programs are built, and begin the file of --tsv."""
         for program in programs:
-            if not os.access(lab.BUILD / program, os.X_OK):
-                raise lab.Failed(f"{program} is not built. To build it: make {program}")
+            lab.built(program)
         if options.tsv is not None:
             try:
                 self.file = open(options.tsv, "w")
             except OSError as error:
-                parser.error(f"--tsv {options.tsv!r}: cannot be written: {error.strerror}")
+                parser.error(f"--tsv {options.tsv}: cannot be written: {error.strerror}")
         self.figure(*self.columns)
 
     def figure(self, *values):
@@ -76,10 +71,11 @@ class Report:
     def say(self, text):
         print(f"    {text}", flush=True)
 
-    def fail(self, text):
+    def fail(self, text, details=()):
         if self._width:
             self.end()
-        self.say(lab.bad(f"FAILED: {text}"))
+        for line in lab.bad(f"FAILED: {text}"), *details:
+            self.say(line)
         self.failed += 1
 
     def verdict(self):
@@ -111,11 +107,12 @@ def load(name):
 
 
 def replace(path, text):
-    """Write a file as a whole: it is never seen half-written."""
+    """Write a file as a whole: nobody finds it half-written. A signal has to wait."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
     new = path.with_name(f"{path.name}.new")
     try:
         new.write_text(text, encoding="utf-8")
         os.replace(new, path)
     finally:
-        if new.exists():
-            new.unlink()
+        new.unlink(missing_ok=True)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -20,7 +20,7 @@ import subprocess
 import time
 from collections import namedtuple
 
-from measured import HERE, Report, lab, median, parser
+from measured import HERE, Report, lab, median
 
 DELAY, CLIENTS, SECONDS = 1, 64, 1
 APPS = HERE / "apps"
@@ -66,7 +66,7 @@ def short(name):
 
 def start_stage(name, stage, tests, promise=None, *options):
     report.begin(f" {short(name)}")
-    server = lab.Server(stage, "--delay", f"{DELAY}", "--timeout", "3600", *options)
+    server = lab.Server(stage, "--delay", f"{DELAY}", "--timeout", "3600", *options, watch=report.tick)
     peers.append(Peer(name, server.pid, server.url, tests, promise))
 
 
@@ -90,7 +90,7 @@ def start_other(name, tests, promise, command, url="", **environment):
     if isinstance(answers_at, str):
         peers.append(Peer(name, process.pid, answers_at, tests, promise))
     else:
-        report.fail(f"{name} does not answer: {' / '.join(log.read_text().splitlines()[:5])}")
+        report.fail(f"{name} does not answer", log.read_text().splitlines()[:5])
     return log.read_text()
 
 
@@ -211,8 +211,8 @@ def load(peer, cores, threads):
         raise lab.Failed(f"its CPU time cannot be read: {error.strerror}")
     lost = re.search(r"(Non-2xx|Socket errors).*", output)
     counted = re.search(r"([1-9]\d*) requests in ([\d.]+)(m?s),", output)
-    if lab.stop(wrk) != 0 or lost or not counted:
-        raise lab.Failed(lost[0] if lost else f"wrk ({lab.ending(wrk.returncode)}): {output}")
+    if wrk.returncode != 0 or lost or not counted:
+        raise lab.Failed(lost[0] if lost else f"wrk: {lab.ending(wrk.returncode)}", output)
     if not before.keys() <= after.keys():
         raise lab.Failed("one of its processes has ended, and its CPU time is lost")
     requests, took_s = int(counted[1]), float(counted[2]) / (1000 if counted[3] == "ms" else 1)
@@ -229,7 +229,7 @@ def measure(experiment, rounds, base, cores, threads):
             try:
                 loads[peer.name][number] = load(peer, cores, threads)
             except lab.Failed as failure:
-                report.fail(f"{peer.name} could not be measured in round {number}: {failure}")
+                report.fail(f"{peer.name} not measured in round {number}: {failure}", failure.details)
                 report.begin("       ")
         report.end()
     show(experiment, loads, base)
@@ -271,12 +271,11 @@ def check(loads, name, base, least, most, claim):
 
 
 def main(arguments):
-    command_line = parser(__doc__)
-    report.options(command_line, "fewer rounds")
-    options = command_line.parse_args(arguments)
+    parser = report.parser(__doc__, "fewer rounds")
+    options = parser.parse_args(arguments)
     rounds = 3 if options.quick else 21
     lab.need("wrk", "deps-peers")
-    report.start(command_line, options, "probe", "floor", *lab.STAGES)
+    report.start(parser, options, "probe", "floor", *lab.STAGES)
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # inherited by all that is started here
 
     loop = start_all()

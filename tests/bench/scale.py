@@ -14,7 +14,7 @@ import re
 import resource
 from collections import namedtuple
 
-from measured import Report, lab, median, parser
+from measured import Report, lab, median
 
 Size = namedtuple("Size", "delay passes rounds most beyond beyond_delay spread")
 FULL = Size(delay=5, passes=3, rounds=3, most=10000, beyond=100000, beyond_delay=20, spread=10)
@@ -65,7 +65,7 @@ def start_idle(stage, size, stack):
         if few:
             notes.append(f"{clients} idle: not measured, {few}")
         else:
-            servers[clients] = stack.enter_context(lab.Server(stage, "--timeout", "3600"))
+            servers[clients] = stack.enter_context(lab.Server(stage, "--timeout", "3600", watch=report.tick))
     return servers, notes
 
 
@@ -76,10 +76,10 @@ def measure_idle(stage, size):
         if not servers:
             return [], notes
         targets = [f"{server.port}:{server.pid}:{clients}" for clients, server in servers.items()]
-        hold = lab.start([lab.BUILD / "hold", "--rounds", size.rounds, *targets], **lab.PIPES)
+        hold = lab.start([lab.built("hold"), "--rounds", size.rounds, *targets], **lab.PIPES)
         out, err = lab.finish(hold, report.tick)
     if hold.returncode != 0:
-        raise lab.Failed(err.partition("\n")[0])
+        raise lab.Failed(f"hold did not measure ({lab.ending(hold.returncode)})", err)
     rounds = [{} for _ in range(size.rounds)]
     for line in out.splitlines()[1:]:
         number, clients, _, cpu_us, _ = line.split("\t")
@@ -120,7 +120,7 @@ def idle(stages, size):
                 measured, notes[stage] = measure_idle(stage, size)
                 rounds[stage] += measured
             except lab.Failed as failure:
-                report.fail(f"{stage}: {failure}")
+                report.fail(f"{stage}: {failure}", failure.details)
                 report.begin("       ")
         report.end()
     for stage in stages:
@@ -144,7 +144,7 @@ class Crowd:
 
     def __init__(self, server, shots, seconds, parts=1, sources=2):
         before, overflows_before = self.sample(server), overflows()
-        probe = [lab.BUILD / "probe", "--tsv", "--summary", "--sources", sources, "--timeout", "300"]
+        probe = [lab.built("probe"), "--tsv", "--summary", "--sources", sources, "--timeout", "300"]
         clients = [lab.start([*probe, server.url, *shots], **lab.PIPES) for _ in range(parts)]
         lab.wait_until(report.tick, seconds)
         during = self.sample(server)
@@ -155,7 +155,7 @@ class Crowd:
         self.errors = "".join(err for _, err in outputs)
         rows = [dict(zip(*[line.split("\t") for line in out.splitlines()])) for out, _ in outputs]
         if not all(rows):
-            raise lab.Failed(f"cannot ask: {self.errors.strip()}")
+            raise lab.Failed(f"cannot ask {server.url}", self.errors)
         self.ok = sum(int(row["ok"]) for row in rows)
         self.median_ms, self.p99_ms, self.last_ms = (
             max([float(row[key]) for row in rows if row[key] != "-"], default=0)
@@ -175,13 +175,12 @@ class Crowd:
             backlog = read("/proc/sys/net/core/somaxconn").strip()
             report.say(f"(the backlog, net.core.somaxconn = {backlog}, was full {self.overflows} times)")
         if self.ok != clients:
-            reason = self.errors.partition("\n")[0]
-            report.fail(f"{stage}: {clients - self.ok} of {clients} answers lost: {reason}")
+            report.fail(f"{stage}: {clients - self.ok} of {clients} answers lost", self.errors.splitlines())
 
 
 def measure_waits(stage, clients, delay):
     report.begin(f"{clients:10} simultaneous clients ")
-    with lab.Server(stage, "--delay", f"{delay}", "--timeout", "300") as server:
+    with lab.Server(stage, "--delay", f"{delay}", "--timeout", "300", watch=report.tick) as server:
         crowd = Crowd(server, [f"{clients}x0:/slow"], delay * 0.85)
     late_ms = crowd.last_ms - delay * 1000
     figures = {"late_ms": f"{late_ms:.1f}", "lost": clients - crowd.ok, "held": crowd.held,
@@ -218,7 +217,7 @@ def waits(stage, size):
         try:
             measure_waits(stage, clients, delay)
         except lab.Failed as failure:
-            report.fail(f"{stage}: {failure}")
+            report.fail(f"{stage}: {failure}", failure.details)
     if note:
         report.say(note)
 
@@ -244,7 +243,8 @@ def beyond(stage, size):
     delay = size.beyond_delay
     report.say(f"{clients} clients come within {size.spread} s, and each waits {delay} s. A process may have")
     report.begin(f"    {DESCRIPTORS} descriptors: {workers} workers, {parts} x probe, {sources} addresses ")
-    with lab.Server(stage, "--workers", f"{workers}", "--delay", f"{delay}", "--timeout", "300") as server:
+    options = "--workers", f"{workers}", "--delay", f"{delay}", "--timeout", "300"
+    with lab.Server(stage, *options, watch=report.tick) as server:
         lab.wait_until(report.tick, 0.5)
         crowd = Crowd(server, shots, (size.spread + delay) // 2, parts, sources)
     report.end()
@@ -264,15 +264,14 @@ def beyond(stage, size):
 
 
 def main(arguments):
-    command_line = parser(__doc__)
-    command_line.add_argument("stages", nargs="*", metavar="STAGE", help=f"one of {', '.join(lab.STAGES)}")
-    report.options(command_line, "fewer clients, shorter waits: a minute or two, for a first look or a test")
-    options = command_line.parse_args(arguments)
+    parser = report.parser(__doc__, "fewer clients, shorter waits: two minutes, for a first look or a test")
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"one of {' '.join(lab.STAGES)}")
+    options = parser.parse_args(arguments)
     for stage in options.stages:
         if stage not in lab.STAGES:
-            command_line.error(f"{stage}: no such stage; the stages are {', '.join(lab.STAGES)}")
+            parser.error(f"{stage}: no such stage; want one of {' '.join(lab.STAGES)}")
     stages, size = options.stages or lab.STAGES, QUICK if options.quick else FULL
-    report.start(command_line, options, "probe", "hold", *stages)
+    report.start(parser, options, "probe", "hold", *stages)
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))  # for all that is started here
 
     idle(stages, size)
@@ -286,7 +285,7 @@ def main(arguments):
         try:
             beyond(stage, size)
         except lab.Failed as failure:
-            report.fail(f"{stage}: {failure}")
+            report.fail(f"{stage}: {failure}", failure.details)
     print()
     if not report.failed:
         print("No answer was lost. With select and poll a request pays for the silent connections,\n"

@@ -6,7 +6,7 @@ import difflib
 import re
 import sys
 
-from measured import lab, load, parser, replace
+from measured import lab, load, replace
 
 TEXT = lab.ROOT / "tutorial.md"
 
@@ -52,9 +52,9 @@ def peers():
 
 
 def main(arguments):
-    command_line = parser(__doc__)
-    command_line.add_argument("--check", action="store_true", help="only tell whether they are up to date")
-    options = command_line.parse_args(arguments)
+    parser = lab.Parser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only tell whether they are up to date")
+    options = parser.parse_args(arguments)
     old = new = TEXT.read_text(encoding="utf-8")
     for make in idle, waits, peers:
         marks = rf"(<!-- table: {make.__name__} -->\n).*?(?=<!-- end -->\n)"
