@@ -26,9 +26,11 @@ USAGE = """\
        %(prog)s [OPTION]... URL -- COMMAND [ARGUMENT]...
        %(prog)s [OPTION]... URL [--pid PID]
        %(prog)s [OPTION]... --from FILE"""
-EPILOG = """\
-Each call takes longer when it is recorded, by up to a few milliseconds: look at the
-order of the calls and at what they wait for, not at microseconds.
+NOTE = """\
+A call takes longer while it is recorded, by up to a few milliseconds. Trust the order of
+the calls and what they wait for, not the milliseconds."""
+EPILOG = f"""\
+{NOTE}
 BUILD in the environment names the folder with the programs (build).
 Exit status: 0 if it was recorded; 1 if not; 2 for a bad command line."""
 SUBJECTS = [*lab.STAGES, "trap"]
@@ -167,6 +169,7 @@ def tell(options):
         for log in strace_log.read(text):
             recordings.append(understand.understand(log))
             print("\n" * (len(recordings) > 1) + "\n".join(story.tell(recordings[-1])), flush=True)
+    print(f"\n{NOTE}")
     return recordings, "".join(texts)
 
 

@@ -154,7 +154,7 @@ class Commands(unittest.TestCase):
             with self.subTest(way):
                 result = self.record(way, name=way)
                 self.assertEqual((result.returncode, result.stderr), (0, ""))
-                self.assertRegex(result.stdout, f"\n{live(expected)}\n$")
+                self.assertRegex(result.stdout, f"\n{live(expected)}\n")
                 self.assertIn(f"== {way}", result.stdout)
 
     def test_program_without_debug_information_names_functions(self):
@@ -336,6 +336,26 @@ class Forbidden(unittest.TestCase):
         result = run(TRACE, "05-epoll", env={**os.environ, "PATH": str(folder)})
         self.assertEqual(result.stderr, "trace.py: strace is missing. To install it: make deps-tools\n")
         self.assertEqual(result.returncode, 1)
+
+    def test_without_addr2line_it_names_functions(self):
+        folder = lab.scratch() / "without-addr2line"
+        folder.mkdir()
+        for command in ("strace", "true"):
+            (folder / command).symlink_to(shutil.which(command))
+        result = run(TRACE, "01-blocking", env={**os.environ, "PATH": str(folder)})
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("the only thread was in clock_nanosleep, called by clock_sleep_until.\n", result.stdout)
+
+    def test_strace_without_stacks_names_calls(self):
+        folder = lab.scratch() / "without-stacks"
+        folder.mkdir()
+        strace = folder / "strace"
+        strace.write_text("#!/bin/sh\ncase \"$*\" in *-k*) echo 'no -k in this build' >&2; exit 1 ;; esac\n"
+                          f"exec {shutil.which('strace')} \"$@\"\n")
+        strace.chmod(0o755)
+        result = run(TRACE, "01-blocking", env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"})
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertRegex(result.stdout, live("async-time.sleep"))
 
     def test_traced_program_may_not_trace(self):
         """Real, with no need of another kernel: a process has one tracer at most."""

@@ -92,7 +92,7 @@ def place(call, next_call, known):
     """Return (our lines, the innermost that says something, its function) of a call. next_call is the next
     one of its thread."""
     frames = call.stack
-    if strace_log.child(call) and next_call and any(f.function == "pthread_create" for f in next_call.stack):
+    if strace_log.child(call) and next_call and any("pthread_create" in f.function for f in next_call.stack):
         frames = next_call.stack  # of clone, strace finds no stack; but pthread_create makes this call, too
     ours = [line for frame in frames for line in known.get((frame.object, frame.address), [])]
     telling = [line for line in ours if _file(line) not in PLUMBING] or ours
