@@ -82,16 +82,14 @@ enum resource { DESCRIPTOR, THREAD }; /* memory runs out with either */
  * that has removed its client from the list still has its stack, so with threads wait longer.) */
 static bool wait_for(enum resource missing)
 {
-    static int64_t give_up_ns;
-    int64_t now_ns = clock_now_ns();
-
     if (stop_requested) {
+        static int64_t give_up_ns;
         if (give_up_ns == 0)
-            give_up_ns = now_ns + options.timeout_ns;
-        if ((!hang_up_idle() && missing == DESCRIPTOR) || now_ns >= give_up_ns)
+            give_up_ns = clock_now_ns() + options.timeout_ns;
+        if ((!hang_up_idle() && missing == DESCRIPTOR) || clock_now_ns() >= give_up_ns)
             return false;
     }
-    clock_sleep_until(now_ns + NET_RETRY_NS);
+    clock_sleep_until(clock_now_ns() + NET_RETRY_NS);
     return true;
 }
 
