@@ -69,7 +69,8 @@ START_TEST(job_queue_is_first_in_first_out)
         char wanted[64];
         snprintf(wanted, sizeof wanted, ":%d \"GET /slow", port_of(fds[i]));
         const char *found = strstr(at, wanted);
-        EXPECT(found != NULL, "response %zu was overtaken", i);
+        if (found == NULL)
+            ck_abort_msg("%s: response %zu was overtaken", stage, i);
         at = found;
     }
 }
