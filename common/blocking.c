@@ -20,7 +20,7 @@
 static int limit(int fd, int option, int64_t deadline_ns)
 {
     int64_t left_us = (deadline_ns - clock_now_ns() + 999) / 1000; /* up: 0 would mean no limit */
-    struct timeval left = {left_us / 1000000, left_us % 1000000};
+    struct timeval left = {(time_t)(left_us / 1000000), (suseconds_t)(left_us % 1000000)};
 
     return left_us > 0 && setsockopt(fd, SOL_SOCKET, option, &left, sizeof left) == 0
                ? 0

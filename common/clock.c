@@ -32,7 +32,7 @@ void clock_compute(int64_t duration_ns)
 
 void clock_sleep_until(int64_t moment_ns)
 {
-    struct timespec moment = {moment_ns / NS_PER_S, moment_ns % NS_PER_S};
+    struct timespec moment = {(time_t)(moment_ns / NS_PER_S), (long)(moment_ns % NS_PER_S)};
     int error;
 
     /* The time is absolute, so after a signal we go back to sleep and lose nothing. */
