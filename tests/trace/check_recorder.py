@@ -413,7 +413,8 @@ class Endings(unittest.TestCase):
         """Start the recorder, send it a signal when its processes are ready, and expect all to end."""
         mark = secrets.token_hex(8)
         tool = subprocess.Popen([sys.executable, str(TRACE), *map(str, arguments)], stdout=subprocess.DEVNULL,
-                                stderr=subprocess.DEVNULL, env={**os.environ, "TRACE_MARK": mark})
+                                stderr=subprocess.DEVNULL, env={**os.environ, "TRACE_MARK": mark,
+                                                             "TMPDIR": str(lab.scratch())})
         try:
             self.assertTrue(lab.wait_until(lambda: ready(marked(mark)), 20))
             tool.send_signal(number)
