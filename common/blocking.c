@@ -12,11 +12,11 @@
 #include <sys/time.h>
 #include <time.h>
 
-/* Let the next recv or send on fd give up at the deadline, with EAGAIN. SO_RCVTIMEO and SO_SNDTIMEO
- * count from the start of each call, so set them to the time that is left before every call;
- * otherwise each byte that drips in would renew it. Return the flag for that call: once the
- * deadline has passed, MSG_DONTWAIT. While this process was suspended or waited for a processor,
- * the client may have done its part, so look once more before giving up. */
+/* Make the next recv or send on fd give up at the deadline, with EAGAIN. SO_RCVTIMEO and
+ * SO_SNDTIMEO count from the start of each call, so before every call, set them to the time that
+ * is left; otherwise each byte that drips in would renew the deadline. Return the flag for that
+ * call: 0, or MSG_DONTWAIT once the deadline has passed. While this process was suspended or waited
+ * for a processor, the client may have done its part, so look once more before giving up. */
 static int limit(int fd, int option, int64_t deadline_ns)
 {
     int64_t left_us = (deadline_ns - clock_now_ns() + 999) / 1000; /* up: 0 would mean no limit */
@@ -39,6 +39,7 @@ static ssize_t receive(int fd, char *bytes, size_t room, int64_t deadline_ns)
     return n < 0 && errno != EAGAIN ? 0 : n;
 }
 
+/* Return false if the client has reset the connection, or the deadline has passed. */
 static bool send_all(int fd, const char *bytes, size_t length, int64_t deadline_ns)
 {
     while (length > 0) {
@@ -65,8 +66,8 @@ static void linger(int fd, const struct options *options)
         n = receive(fd, discarded, sizeof discarded, deadline_ns);
 }
 
-/* Read until the head is complete, or wrong. Return false if there is no request to answer. Set
- * *begun_ns to the time of the first byte: the deadline counts from there, and is never extended.
+/* Read until the head is complete or wrong. Return false if there is no request to answer. Set
+ * *begun_ns to the time of the first byte: the deadline counts from there, and nothing extends it.
  */
 static bool read_head(struct conversation *c, const struct options *options,
                       struct http_request *request, char input[HTTP_HEAD_MAX], size_t *length,
@@ -132,5 +133,5 @@ void blocking_converse(struct conversation *c, const struct options *options, bo
 void blocking_hang_up(struct conversation *c)
 {
     if (c->idle)
-        shutdown(c->fd, SHUT_RD); /* its recv, or the next one, returns 0 */
+        shutdown(c->fd, SHUT_RD); /* the current recv, or the next one, returns 0 */
 }

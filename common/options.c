@@ -20,10 +20,10 @@ static const char usage[] =
     "  --timeout SECONDS  how long to wait for a client to send or read (10)\n"
     "  --workers N        number of processes that share the port (1)\n"
     "  --block            let /slow sleep inside the event loop (03 to 06; 01 and 02 have no\n"
-    "                     loop, and always block)\n"
+    "                     loop and always block)\n"
     "  --compute          let /slow compute for the delay instead of waiting\n"
-    "  --threads N        let N threads serve clients (02), or run /slow --block or --compute\n"
-    "                     beside the event loop (03 to 06)\n"
+    "  --threads N        let N threads serve clients (02), or, with --block or --compute, run\n"
+    "                     /slow beside the event loop (03 to 06)\n"
     "  --verbose          log each response to stderr\n"
     "  --help             print this text\n"
     "  --version          print the version\n";
@@ -138,7 +138,7 @@ static void set(struct options *o, int option, const char *value)
     }
 }
 
-/* What --threads is for depends on the stage. */
+/* The meaning of --threads depends on the stage. */
 static void check_threads(const struct options *o)
 {
     char number[12];
@@ -147,7 +147,8 @@ static void check_threads(const struct options *o)
     if (strncmp(o->name, "01", 2) == 0)
         refuse("threads", number, "01 has one thread, which serves one client after the other");
     if (strncmp(o->name, "02", 2) != 0 && !o->block && !o->compute)
-        refuse("threads", number, "want --block or --compute too; a loop waits without threads");
+        refuse("threads", number,
+               "want --block or --compute too; without them, a loop needs no threads");
 }
 
 struct options options_parse(int argc, char **argv, const char *name)
@@ -160,7 +161,7 @@ struct options options_parse(int argc, char **argv, const char *name)
                         .workers = 1};
 
     /* "+" stops at the first argument that is not an option, so that argv[at] is always the option
-     * in question. ":" leaves the messages to us: each C library has its own. */
+     * in question. ":" leaves the messages to us: each C library words them differently. */
     for (int option, at = optind; (option = getopt_long(argc, argv, "+:", known, NULL)) != -1;
          at = optind) {
         if (option == '?' || option == ':')

@@ -25,7 +25,7 @@ static struct {
     size_t count, running;
     int listener, listener_flags;
     bool stopping;
-    int failures; /* workers that were told to stop, and ended in another way than exit(0) */
+    int failures; /* workers that were told to stop, but did not exit with 0 */
 } pool;
 
 static void report(pid_t pid, int status)
@@ -98,7 +98,7 @@ static void bury(pid_t pid, int status)
         }
 }
 
-/* Block the signals that the parent waits for. Return the mask of before, for the workers. */
+/* Block the signals that the parent waits for. Return the mask as it was, for the workers. */
 static sigset_t block_signals(sigset_t *signals)
 {
     sigset_t before;
@@ -109,7 +109,7 @@ static sigset_t block_signals(sigset_t *signals)
     sigaddset(signals, SIGCHLD);
     if (sigprocmask(SIG_BLOCK, signals, &before) < 0)
         die("sigprocmask:");
-    if (stop_requested) /* a signal arrived before they were blocked */
+    if (stop_requested) /* a signal arrived before we blocked it */
         exit(0);
     signal(SIGCHLD, SIG_DFL); /* if we inherited SIG_IGN, waitpid would find no children */
     return before;
@@ -134,7 +134,7 @@ void workers_fork(const struct options *options, int listener)
             free(pool.workers);
             return;
         }
-        /* While all are running, nothing happens until a signal arrives. */
+        /* While all are running, there is nothing to do until a signal arrives. */
         bool incomplete = pool.running < pool.count && !pool.stopping;
         struct timespec wait = {incomplete ? 0 : 3600, 100 * NS_PER_MS};
         int number = sigtimedwait(&signals, NULL, &wait), status;
