@@ -22,9 +22,9 @@ static int limit(int fd, int option, int64_t deadline_ns)
     int64_t left_us = (deadline_ns - clock_now_ns() + 999) / 1000; /* up: 0 would mean no limit */
     struct timeval left = {left_us / 1000000, left_us % 1000000};
 
-    return left_us > 0 && setsockopt(fd, SOL_SOCKET, option, &left, sizeof left) == 0
-               ? 0
-               : MSG_DONTWAIT;
+    if (left_us > 0 && setsockopt(fd, SOL_SOCKET, option, &left, sizeof left) == 0)
+        return 0;
+    return MSG_DONTWAIT;
 }
 
 /* Return the number of bytes; 0 if the client has closed or reset the connection; -1 if the
@@ -60,10 +60,15 @@ static void linger(int fd, const struct options *options)
 {
     int64_t deadline_ns = clock_now_ns() + net_linger_ns(options->timeout_ns);
     char discarded[HTTP_HEAD_MAX];
-    ssize_t n = shutdown(fd, SHUT_WR) == 0;
 
-    for (size_t total = 0; n > 0 && total < NET_LINGER_BYTES; total += (size_t)n)
-        n = receive(fd, discarded, sizeof discarded, deadline_ns);
+    if (shutdown(fd, SHUT_WR) < 0)
+        return;
+    for (size_t total = 0; total < NET_LINGER_BYTES;) {
+        ssize_t n = receive(fd, discarded, sizeof discarded, deadline_ns);
+        if (n <= 0)
+            return;
+        total += (size_t)n;
+    }
 }
 
 /* Read until the head is complete or wrong. Return false if there is no request to answer. Set
