@@ -115,9 +115,10 @@ static void pause_accepting(void)
 
 static void resume_accepting(void)
 {
-    all.acceptable = all.watch(all.listener, WANT_NOTHING, WANT_READ);
-    all.resume_ns = all.acceptable ? NEVER : all.now_ns + NET_PAUSE_NS;
-    all.acceptable |= all.draining; /* a drain accepts without waiting for an event */
+    bool watched = all.watch(all.listener, WANT_NOTHING, WANT_READ);
+
+    all.resume_ns = watched ? NEVER : all.now_ns + NET_PAUSE_NS;
+    all.acceptable = watched || all.draining; /* a drain accepts without waiting for an event */
 }
 
 static void stop_accepting(void)
@@ -195,10 +196,12 @@ static enum outcome respond(struct connection *c)
 {
     static char date[HTTP_DATE_SIZE];
     static time_t dated;
-    time_t today = time(NULL);
+    time_t now = time(NULL);
 
-    if (today != dated)
-        http_date(date, dated = today);
+    if (now != dated) { /* at most once a second */
+        http_date(date, now);
+        dated = now;
+    }
     c->close = all.draining || !c->request.keep_alive;
     c->size = http_respond(c->output, &c->request, all.options->name, date, !c->close);
     c->sent = 0;
@@ -227,12 +230,12 @@ static enum outcome answer(struct connection *c)
         pool_submit(&c->job); /* the connection stays open until the job is done */
         return WAIT;
     }
-    bool blocks = all.options->block || all.options->compute;
-    if (blocks)
+    if (all.options->block || all.options->compute) {
         block(NULL);
-    all.now_ns = all.clock_ns(); /* the turn's time is too old: the delay counts from here */
-    if (blocks)
+        all.now_ns = all.clock_ns();
         return respond(c);
+    }
+    all.now_ns = all.clock_ns(); /* the turn's time is too old: the delay counts from here */
     enter(c, SLEEPING);
     return WAIT;
 }
