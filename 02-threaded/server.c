@@ -126,9 +126,9 @@ int main(int argc, char **argv)
 
     options = options_parse(argc, argv, "02-threaded");
     if (pthread_attr_init(&detached) != 0 ||
-        pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED) != 0)
+        pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED) != 0 ||
+        sem_init(&slots, 0, options.threads > 0 ? (unsigned)options.threads : SEM_VALUE_MAX) < 0)
         die("cannot set up threads");
-    sem_init(&slots, 0, options.threads > 0 ? (unsigned)options.threads : SEM_VALUE_MAX);
     stop_catch(free_slot);
     int listener = net_listen(options.name, options.host, options.port, 0);
     workers_fork(&options, listener);
