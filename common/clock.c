@@ -35,7 +35,7 @@ void clock_sleep_until(int64_t moment_ns)
     struct timespec moment = {(time_t)(moment_ns / NS_PER_S), (long)(moment_ns % NS_PER_S)};
     int error;
 
-    /* The time is absolute, so after a signal we go back to sleep and lose nothing. */
+    /* The time is absolute: after a signal, we sleep on until the same moment. */
     do
         error = clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, NULL);
     while (error == EINTR);

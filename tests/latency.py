@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Ask servers for /slow, and shortly after, from another client, for /fast. Which
+"""Ask servers for /slow and, shortly after, from another client, for /fast. Which
 of them keep /fast waiting?
 
-A STAGE is started and stopped here. If nothing is named, all of them are asked,
-and trap, which is 06-libev with --block. A URL, such as http://127.0.0.1:8000, is
-a server of your own that is already running.
+latency.py starts and stops each STAGE that it asks. Without arguments, it asks all
+stages, and trap, which is 06-libev with --block. A URL, such as
+http://127.0.0.1:8000, is a server of your own that is already running.
 """
 import argparse
 import contextlib
@@ -324,7 +324,7 @@ def main(arguments):
         print(outcome.note)
     failed = sum(outcome.failed for outcome in outcomes)
     if failed:
-        print(f"{failed} of {len(outcomes)} servers did not come out as expected: see above.")
+        print(f"{failed} of {len(outcomes)} servers did not behave as expected: see above.")
     else:
         print(MORAL)
     return 1 if failed else 0
