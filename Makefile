@@ -56,13 +56,13 @@ trace-test: all ## test the recorder, and tests/where.py
 	@BUILD=$(BUILD) tests/trace/check_recorder.py
 
 faults: all ## errors from the kernel, injected into every system call with strace
-	@BUILD=$(BUILD) tests/stress/faults.sh
+	@BUILD=$(BUILD) tests/stress/faults.py
 
 bugs: ## plant each bug of tests/bugs: do the tests that it names catch it?
 	@tests/bugs/bugs.py
 
 soak: all hostile ## run honest and hostile clients against all six servers, for SECONDS (120)
-	@BUILD=$(BUILD) tests/stress/soak.sh $(SECONDS)
+	@BUILD=$(BUILD) tests/stress/soak.py $(SECONDS)
 
 scale: all hold ## measure what idle connections and waiting clients cost, and how that grows
 	@BUILD=$(BUILD) tests/bench/scale.py
@@ -116,7 +116,7 @@ lint: ## run clang-format, clang-tidy, gcc -fanalyzer, cppcheck, shellcheck and 
 
 memcheck: ## run the tests under memcheck and helgrind
 	$(MAKE) BUILD=build/valgrind CFLAGS='-O1 -g' programs
-	tests/stress/memcheck.sh build/valgrind
+	tests/stress/memcheck.py build/valgrind
 
 # Threads that still run while their process exits leave counters that do not add up: gcovr skips such a line, and says so.
 GCOVR := gcovr --root . --filter common/ --gcov-ignore-parse-errors
