@@ -10,7 +10,6 @@
 #include "common/workers.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -31,7 +30,8 @@ static sem_t slots; /* --threads: how many more clients may be served now */
 
 static void free_slot(void)
 {
-    sem_post(&slots);
+    if (options.threads > 0)
+        sem_post(&slots);
 }
 
 static void *serve(void *argument)
@@ -67,7 +67,7 @@ static bool hang_up_idle(void)
  * If the signal comes after that check, its handler frees a slot for us. */
 static void take_slot(void)
 {
-    if (sem_trywait(&slots) == 0)
+    if (options.threads == 0 || sem_trywait(&slots) == 0)
         return;
     if (stop_requested)
         hang_up_idle();
@@ -125,7 +125,7 @@ int main(int argc, char **argv)
     options = options_parse(argc, argv, "02-threaded");
     if (pthread_attr_init(&detached) != 0 ||
         pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED) != 0 ||
-        sem_init(&slots, 0, options.threads > 0 ? (unsigned)options.threads : SEM_VALUE_MAX) < 0)
+        sem_init(&slots, 0, (unsigned)options.threads) < 0)
         die("cannot set up threads");
     stop_catch(free_slot);
     int listener = net_listen(options.name, options.host, options.port, 0);
