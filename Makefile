@@ -49,6 +49,7 @@ trace: all ## record with strace who waits for whom, and where: tells it, and wr
 
 test: all $(CHECKS) ## run all tests
 	@BUILD=$(BUILD) tests/unit/check_lab.py
+	@BUILD=$(BUILD) tests/unit/check_latency.py
 	@tests/run.py $(CHECKS:%=$(BUILD)/%)
 
 trace-test: all ## test the recorder, and tests/where.py
