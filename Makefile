@@ -49,11 +49,13 @@ trace: all ## record with strace who waits for whom, and where: tells it, and wr
 
 test: all $(CHECKS) ## run all tests
 	@BUILD=$(BUILD) tests/unit/check_lab.py
+	@BUILD=$(BUILD) tests/unit/check_latency.py
 	@tests/run.py $(CHECKS:%=$(BUILD)/%)
 
-trace-test: all ## test the recorder, and tests/where.py
+trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 	@BUILD=$(BUILD) tests/trace/check_trace.py
 	@BUILD=$(BUILD) tests/trace/check_recorder.py
+	@tests/trace/check_page.py
 
 faults: all ## errors from the kernel, injected into every system call with strace
 	@BUILD=$(BUILD) tests/stress/faults.py

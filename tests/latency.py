@@ -2,23 +2,29 @@
 """Ask servers for /slow and, shortly after, from another client, for /fast. Which
 of them keep /fast waiting?
 
-latency.py starts and stops each STAGE that it asks. Without arguments, it asks all
+latency.py starts and stops each STAGE that it asks. A stage may have options, in
+quotation marks: "06-libev --block --threads 2". Without arguments, it asks all
 stages, and trap, which is 06-libev with --block. A URL, such as
 http://127.0.0.1:8000, is a server of your own that is already running.
 """
 import argparse
 import contextlib
 import os
+import pathlib
 import re
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import List, Optional
 
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent / "trace")]
+import blocked
 import lab
 
 TRIES = 3
 # In delays, until five clients have their /slow. One worker takes 5 (two workers 3), three or four take 2.
 ONE_AFTER_THE_OTHER, SIDE_BY_SIDE = 4, 1.75
+SHARES_CORES = "shares cores"  # a verdict, beside serializes, concurrent, unclear and "N at a time"
 WIDTH = 44  # of a bar, in characters
 COLUMNS = ["request", "path", "start_ms", "connected_ms", "sent_ms", "first_ms", "done_ms", "status", "body"]
 EPILOG = """\
@@ -29,6 +35,12 @@ MORAL = """\
 A server serializes requests if it can do nothing else while it waits for one
 client. Keeping /fast fast takes a thread for each client, or an event loop that
 never blocks."""
+WAY_OUT = """\
+A pool of threads beside an event loop takes the line that blocks: /fast does not
+wait, and of the /slow as many run simultaneously as the pool has threads. Where
+the threads accept the clients themselves, /fast waits too when all are busy. A
+computation also stops a loop, and threads share the cores of the machine."""
+STAGE_OPTIONS = r"(?:--block|--compute|--threads[= ]\d+)"
 
 
 @dataclass
@@ -39,13 +51,31 @@ class Subject:
     stage: Optional[str] = None
     options: List[str] = field(default_factory=list)
     promise: Optional[str] = "concurrent"  # the verdict that its model promises; None: any clear one
+    waits: Optional[bool] = None           # whether /fast waits, if the verdict does not tell
     remark: str = ""
+
+    @property
+    def threads(self):
+        """How many /slow keep all its threads busy, as far as its options tell."""
+        words = " ".join(self.options).replace("=", " ").split()
+        return int(words[words.index("--threads") + 1]) if "--threads" in words else 1
+
+
+def staged(command, promise, **more):
+    stage, *options = command.split()
+    return Subject(command, stage=stage, options=options, promise=promise, **more)
 
 
 SUBJECTS = {stage: Subject(stage, stage=stage) for stage in lab.STAGES}
 SUBJECTS["01-blocking"].promise = "serializes"
-SUBJECTS["trap"] = Subject("06-libev --block", stage="06-libev", options=["--block"], promise="serializes",
-                           remark=" (the trap: /slow sleeps inside the loop)")
+SUBJECTS["trap"] = staged("06-libev --block", "serializes",
+                          remark=" (the trap: /slow sleeps inside the loop)")
+POOLS = [
+    staged("06-libev --block --threads 2", "2 at a time", waits=False, remark=" (a pool beside the loop)"),
+    staged("02-threaded --threads 2", "2 at a time", waits=True, remark=" (the pool accepts the clients)"),
+    staged("02-threaded --compute", SHARES_CORES, remark=" (/slow computes)"),
+    staged("05-epoll --compute", "serializes", remark=" (/slow computes inside the loop)"),
+]
 
 
 # ---- the command line
@@ -67,6 +97,11 @@ def parse_subject(text):
             raise argparse.ArgumentTypeError(
                 f"{text}: want http://HOST[:PORT], without a path (--slow and --fast are the paths)")
         return Subject(text, url=text, promise=None)
+    stage, _, options = text.partition(" ")
+    if stage in lab.STAGES and options:
+        if not re.fullmatch(rf"{STAGE_OPTIONS}( {STAGE_OPTIONS})*", options):
+            raise argparse.ArgumentTypeError(f"{text}: want a stage with --block, --compute or --threads N")
+        return next((subject for subject in POOLS if subject.name == text), staged(text, None))
     raise argparse.ArgumentTypeError(
         f"{text}: no such stage, and no http:// URL; want one of: {' '.join(SUBJECTS)}")
 
@@ -85,6 +120,8 @@ def parse(arguments):
                         help="how long /slow waits in a stage (1); for a URL, this is measured")
     parser.add_argument("--workers", type=lab.whole_number(1, 999), metavar="N", default=1,
                         help="start each stage with N processes, and send N times as many /slow (1)")
+    parser.add_argument("--way-out", action="store_true",
+                        help="ask also: " + ", ".join(subject.name for subject in POOLS))
     parser.add_argument("--slow", type=parse_path, metavar="PATH", default="/slow",
                         help="the slow route (/slow)")
     parser.add_argument("--fast", type=parse_path, metavar="PATH", default="/fast",
@@ -93,6 +130,7 @@ def parse(arguments):
                         help="write a line for each request to FILE, as build/probe --tsv does")
     options = parser.parse_args(arguments)
     options.subjects = options.subjects or list(SUBJECTS.values())
+    options.subjects += POOLS if options.way_out else []
     lab.built("probe")
     if options.tsv:
         try:
@@ -124,18 +162,22 @@ class Outcome:
     threads: str = "-"
     failed: bool = False
     note: str = ""
+    places: str = ""     # where its threads were while /slow was pending
 
 
 class Watch:
-    """What can be seen of a server while it is asked. None of it, if server is None."""
+    """What can be seen of a server while it is asked: the number of its threads, unless server is None, and
+    where the threads of these processes are."""
 
-    def __init__(self, server):
+    def __init__(self, server, pids):
         self.server = server
         self.threads = 0
+        self.samples = blocked.Samples(pids)
 
     def look(self):
         if self.server and self.server.alive:
             self.threads = max(self.threads, self.server.threads)
+        self.samples.take()
 
 
 class Experiment:
@@ -145,18 +187,21 @@ class Experiment:
         self.subject, self.server, self.options = subject, server, options
         self.url = subject.url or server.url
         self.delay = options.delay
+        self.pids = blocked.serving(self.url)
         self.tries = 1
         self.watch = None
         self.waited = self.fast_ms = self.delays = self.verdict = None
+        self.places = []
 
     def ask(self, announcement, experiment, *shots, timeout=None):
         """Send requests; return a row of the probe for each. Fail if not all answers are right."""
-        self.watch = Watch(self.server if self.options.workers == 1 else None)
+        self.watch = Watch(self.server if self.options.workers == 1 else None, self.pids)
         with lab.Progress(f"    {announcement} ...") as progress:
             def look():
                 self.watch.look()
                 progress.tick()
-            rows = lab.probe(self.url, *shots, timeout=timeout or self.delay * 6 + 10, watch=look)
+            rows = lab.probe(self.url, *shots, timeout=timeout or self.delay * 6 + 10, watch=look,
+                             ports=True)
         if self.options.tsv:
             for row in rows:
                 values = [row[column] for column in COLUMNS]
@@ -196,23 +241,28 @@ class Experiment:
         self.delay = slow_ms / 1000
 
     def fast_after_slow(self):
-        slow, fast, count = self.options.slow, self.options.fast, self.options.workers
+        slow, fast, count = self.options.slow, self.options.fast, self.options.workers * self.subject.threads
         gap_ms = min(100, self.delay * 100)
         rows = self.ask(f"{clients(count)} for {slow}, and {gap_ms:.0f} ms later another for {fast}",
                         "fast-behind-slow", f"{count}x0:{slow}", f"{gap_ms:.3f}:{fast}")
         self.fast_ms = rows[-1]["took_ms"]
         slow_end_ms = float(rows[0]["start_ms"]) + self.delay * 1000
         self.waited = self.fast_ms > (slow_end_ms - float(rows[-1]["start_ms"])) / 2
+        self.places = self.watch.samples.between(float(rows[-1]["epoch"]), end_of(rows[0]))
         draw(rows, self.waited)
-        say(lab.bad(f"{fast} had to wait for {slow}") if self.waited else lab.good(f"{fast} did not wait"))
+        why = f": {blocked.sentence(self.places)}" if self.places else ""
+        how = lab.bad(f"{fast} had to wait for {slow}") if self.waited else lab.good(f"{fast} did not wait")
+        say(how + why)
 
     def five_slow(self):
         slow, count = self.options.slow, 5 * self.options.workers
         rows = self.ask(f"{clients(count)} for {slow} simultaneously", "five-slow", f"{count}x0:{slow}")
         last_ms = max(float(row["done_ms"]) for row in rows) - min(float(row["start_ms"]) for row in rows)
         self.delays = last_ms / 1000 / self.delay
-        how = (lab.bad("one after the other") if self.delays > ONE_AFTER_THE_OTHER else
+        how = ("as fast as the cores compute" if "--compute" in self.subject.options else
+               lab.bad("one after the other") if self.delays > ONE_AFTER_THE_OTHER else
                lab.good("side by side") if self.delays < SIDE_BY_SIDE else
+               f"{self.subject.threads} at a time" if self.in_turns() else
                "neither one after the other nor side by side")
         count = self.watch.threads
         threads = f", {count} thread{'s' * (count > 1)}" if count else ""
@@ -221,9 +271,29 @@ class Experiment:
     def run_once(self):
         self.fast_after_slow()
         self.five_slow()
-        self.verdict = ("serializes" if self.waited and self.delays > ONE_AFTER_THE_OTHER else
-                        "concurrent" if not self.waited and self.delays < SIDE_BY_SIDE else
-                        "unclear")
+        self.verdict = self.judge()
+
+    def judge(self):
+        if self.subject.promise == SHARES_CORES:  # at most as many can compute simultaneously as there are
+            least = max(1, 5 / len(os.sched_getaffinity(0)))
+            return SHARES_CORES if not self.waited and self.delays > 0.95 * least else "unclear"
+        if self.waited and self.delays > ONE_AFTER_THE_OTHER:
+            return "serializes"
+        if not self.waited and self.delays < SIDE_BY_SIDE:
+            return "concurrent"
+        return f"{self.subject.threads} at a time" if self.in_turns() else "unclear"
+
+    def in_turns(self):
+        """Return whether its threads took their /slow in as many turns as five of them need."""
+        turns = -(-5 // self.subject.threads)
+        return self.subject.threads > 1 and turns - 0.1 < self.delays < turns + 0.9
+
+    def kept(self):
+        """Return whether it behaves as its model promises."""
+        promise, waits = self.subject.promise, self.subject.waits
+        if promise is None:
+            return self.verdict != "unclear"
+        return self.verdict == promise and waits in (None, self.waited)
 
     def run(self):
         """Try until the verdict is as promised, for noise can only add time."""
@@ -231,24 +301,31 @@ class Experiment:
         if self.subject.url:
             self.measure_alone()
         self.run_once()
-        while promise and self.verdict != promise and self.tries < TRIES:
+        while promise and not self.kept() and self.tries < TRIES:
             self.tries += 1
-            say(f"again: {self.verdict}, but the model promises {promise} (try {self.tries} of {TRIES})")
+            say(f"again: {self.verdict}, but the model promises {self.promise()} "
+                f"(try {self.tries} of {TRIES})")
             self.run_once()
         return self.outcome()
 
+    def promise(self):
+        """Tell what its model promises."""
+        fast = {None: "", True: f", and that {self.options.fast} waits",
+                False: f", and that {self.options.fast} does not wait"}
+        return self.subject.promise + fast[self.subject.waits]
+
     def outcome(self):
-        name, promise, verdict = self.subject.name, self.subject.promise, self.verdict
-        kept = verdict == promise if promise else verdict != "unclear"
+        name, promise, verdict, kept = self.subject.name, self.subject.promise, self.verdict, self.kept()
         note = ""
         if promise and not kept:
-            note = f"{name}: the verdict was {verdict} in all {TRIES} tries, but the model promises {promise}"
+            note = (f"{name}: the verdict was {verdict} in all {TRIES} tries, "
+                    f"but the model promises {self.promise()}")
         elif not kept:
             note = f"{name}: unclear; it may serve a few clients side by side, with several workers"
         elif self.tries > 1:
             note = f"{name}: as its model promises, but only in try {self.tries}"
         return Outcome(name, verdict, lab.span(self.fast_ms), f"{self.delays:.1f} delays",
-                       str(self.watch.threads or "-"), not kept, note)
+                       str(self.watch.threads or "-"), not kept, note, blocked.summary(self.places))
 
 
 def judge(subject, options):
@@ -271,6 +348,11 @@ def judge(subject, options):
 
 
 # ---- what a person reads
+
+def end_of(row):
+    """Return the moment at which a response was complete, in seconds since 1970."""
+    return float(row["epoch"]) + row["took_ms"] / 1000
+
 
 def utf8():
     """Return whether the terminal can be expected to show a block."""
@@ -301,15 +383,16 @@ def print_table(outcomes, options):
     if len(slow + fast) > 10:
         slow, fast = "slow", "fast"
     count = "five" if options.workers == 1 else str(5 * options.workers)
-    print(f"{'server':<22}  {f'{fast} after {slow}':>18}  {f'{count} {slow}':>11}  {'verdict':<10}  threads")
+    width = min(max(len(outcome.name) for outcome in outcomes), 28)
+    print(f"{'server':<{width}}  {f'{fast} after {slow}':>17}  {f'{count} {slow}':>10}  threads  verdict")
     for outcome in outcomes:
-        name = f"{shorten(outcome.name, 22):<22}"
+        name = f"{shorten(outcome.name, width):<{width}}"
         if outcome.fast == "-":
             print(f"{name}  {lab.bad(shorten(outcome.verdict, 56))}")
             continue
         color = {"concurrent": lab.good, "serializes": lab.bad}.get(outcome.verdict, str)
-        verdict = color(f"{outcome.verdict:<10}")
-        print(f"{name}  {outcome.fast:>18}  {outcome.delays:>11}  {verdict}  {outcome.threads:>7}")
+        verdict = color(outcome.verdict) + (f": {outcome.places}" if outcome.places else "")
+        print(f"{name}  {outcome.fast:>17}  {outcome.delays:>10}  {outcome.threads:>7}  {verdict}")
     print()
 
 
@@ -327,6 +410,8 @@ def main(arguments):
         print(f"{failed} of {len(outcomes)} servers did not behave as expected: see above.")
     else:
         print(MORAL)
+        if options.way_out:
+            print(WAY_OUT)
     return 1 if failed else 0
 
 

@@ -6,6 +6,7 @@ import pathlib
 import re
 import shlex
 import subprocess
+import sys
 
 _LISTEN = "0A"  # TCP_LISTEN of <netinet/tcp.h>
 
@@ -74,8 +75,15 @@ def name(pid):
     return read(f"/proc/{pid}/comm").strip()
 
 
+def is_32_bit(pid):
+    """Return whether a process runs a 32-bit program, whose system calls have other numbers than ours."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/exe", "rb") as file:
+        return file.read(5) == b"\x7fELF\x01" and sys.maxsize > 1 << 32
+    return False
+
+
 @functools.lru_cache(maxsize=None)
-def _call_numbers():
+def call_names():
     """{number: name} of the system calls of this machine, from the headers of its C library."""
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         defines = subprocess.run(["cc", "-E", "-dM", "-include", "asm/unistd.h", "-x", "c", os.devnull],
@@ -85,4 +93,4 @@ def _call_numbers():
 
 
 def call_name(number):
-    return _call_numbers().get(number, f"system call {number}")
+    return call_names().get(number, f"system call {number}")
