@@ -25,7 +25,7 @@ void clock_compute(int64_t duration_ns)
     int64_t end_ns = read_clock(CLOCK_THREAD_CPUTIME_ID) + duration_ns;
     volatile unsigned result = 1;
 
-    while (read_clock(CLOCK_THREAD_CPUTIME_ID) < end_ns) /* a system call, unlike CLOCK_MONOTONIC */
+    while (read_clock(CLOCK_THREAD_CPUTIME_ID) < end_ns) /* a system call: make it rarely */
         for (int i = 0; i < 100000; i++)
             result = result * 1664525 + 1013904223;
 }

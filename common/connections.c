@@ -80,7 +80,7 @@ static struct {
 
     bool draining;
     int64_t give_up_ns; /* draining: when to stop accepting */
-    int backlog;        /* draining: how many clients may have connected before the signal */
+    int backlog;        /* draining: how many clients from before the signal may be left in it */
 } all;
 
 /* After a step: take the next one immediately, wait for the kernel or the clock, or close. */
@@ -471,7 +471,7 @@ void connections_drain(void)
     if (!all.draining) {
         all.draining = all.acceptable = true;
         all.give_up_ns = all.now_ns + all.options->timeout_ns;
-        all.backlog = SOMAXCONN + 1; /* it holds no more than that; first in, first out */
+        all.backlog = SOMAXCONN + 1; /* it holds no more, and is first in, first out */
     }
     /* A request may have arrived that no event has reported yet, so look once more. */
     while ((c = TAILQ_FIRST(&all.queues[IDLE])) != NULL) /* each is closed, or leaves the queue */

@@ -56,8 +56,8 @@ void connections_drain(void);
 bool connections_remain(void);
 
 /* With options->threads > 0, /slow runs in a pool of threads, and one more descriptor, which
- * connections_ready knows, tells the loop about the results. A library may have a way of its own to
- * wake its loop (libev's ev_async): before connections_start, pass a function that does so, and
+ * connections_ready recognizes, tells the loop about results. A library may have a way of its own
+ * to wake its loop (libev's ev_async): before connections_start, pass a function that does so, and
  * that any thread may call. Once woken, the loop calls connections_collect. */
 void connections_wake_with(void (*wake)(void));
 void connections_collect(void);

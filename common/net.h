@@ -21,13 +21,13 @@ int net_listen(const char *name, const char *host, const char *port, int flags);
 bool net_accept_again(int error);
 
 /* How long to wait for the next accept when the process has run out of something: an event loop
- * pauses (03 to 06), unless a connection closes sooner; a blocking server sleeps and retries (01,
- * 02). */
+ * (03 to 06) pauses, unless a connection closes sooner; a blocking server (01, 02) sleeps and
+ * retries. */
 #define NET_PAUSE_NS INT64_C(1000000000)
 #define NET_RETRY_NS INT64_C(10000000)
 
 /* Lingering: after an error, the client may still be sending. Before closing, discard its input: at
- * most NET_LINGER_BYTES, for at most timeout_ns, and for no longer than two seconds. */
+ * most NET_LINGER_BYTES, and for timeout_ns or two seconds, whichever is shorter. */
 #define NET_LINGER_BYTES ((size_t)4 << 20)
 int64_t net_linger_ns(int64_t timeout_ns);
 

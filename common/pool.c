@@ -31,7 +31,7 @@ static void wake_loop(void)
 {
     const uint64_t one = 1;
 
-    /* EAGAIN: the counter is full, so fd is readable. After any other error try again: if this
+    /* EAGAIN: the counter is full, so fd is readable. After any other error, try again: if this
      * wake-up were lost, clients would wait for ever. */
     while (write(pool.fd, &one, sizeof one) < 0 && errno != EAGAIN)
         clock_sleep_until(clock_now_ns() + NET_RETRY_NS);

@@ -18,7 +18,7 @@ struct pool_job {
 
 /* Start the threads, which end with the process; die if that fails. Return a descriptor for the
  * loop to watch: it is readable while there are results to collect. If wake is not NULL, return -1:
- * the threads then call wake, each from its own thread, to announce results. */
+ * the threads call wake instead, so it must be safe to call from any thread. */
 int pool_start(int threads, void (*wake)(void));
 
 /* Put a job at the end of the queue. */

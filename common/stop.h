@@ -28,8 +28,8 @@ void stop_unblocks(int fd);
  * stop_requested and the wait, and the loop would notice it too late. */
 sigset_t stop_block(void);
 
-/* Let pending signals in, every 50 ms; call this after each wait. A wait that finds something ready
- * returns without delivering signals, so a loop that is never idle would never see one. */
+/* Deliver pending signals, every 50 ms; call this after each wait. A wait that finds something
+ * ready returns without delivering signals, so a loop that is never idle would never see one. */
 void stop_poll(const sigset_t *unblocked);
 
 #endif

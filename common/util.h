@@ -1,4 +1,4 @@
-/* Giving up, and tables that grow. */
+/* Fatal errors, and tables that grow. */
 #ifndef COMMON_UTIL_H
 #define COMMON_UTIL_H
 

@@ -669,10 +669,10 @@ static void parse_url(const char *url)
 
 static const char usage[] =
     "usage: %s [OPTION]... URL\n"
-    "Abuse the server at URL, http://127.0.0.1:PORT, whose --timeout must be 1 s or more, and print\n"
-    "how many answers had each status. left: connections that the client ended before the server\n"
-    "did; cut: connections that the server ended, for a good reason, before it had answered\n"
-    "everything; wrong: answers that are wrong or missing.\n\n"
+    "Abuse the server at URL, http://127.0.0.1:PORT, whose --timeout must be 1 s or more. Print\n"
+    "how many connections there were, and how many answers had each status. left: connections\n"
+    "that the client ended before the server did; cut: connections that the server ended, for a\n"
+    "good reason, before it had answered everything; wrong: answers that are wrong or missing.\n\n"
     "  --seed N         seed that determines what the connections do (1)\n"
     "  --seconds S      how long to go on (10)\n"
     "  --connections K  how many connections to keep open (100)\n"
