@@ -121,6 +121,14 @@ static bool start_thread(int fd, const pthread_attr_t *detached)
     return error == 0;
 }
 
+static void wait_for_all_clients(void)
+{
+    pthread_mutex_lock(&lock);
+    while (!LIST_EMPTY(&clients))
+        pthread_cond_wait(&all_gone, &lock);
+    pthread_mutex_unlock(&lock);
+}
+
 int main(int argc, char **argv)
 {
     pthread_attr_t detached;
@@ -156,11 +164,7 @@ int main(int argc, char **argv)
     }
     close(listener);
     hang_up_idle();
-
-    pthread_mutex_lock(&lock);
-    while (!LIST_EMPTY(&clients))
-        pthread_cond_wait(&all_gone, &lock);
-    pthread_mutex_unlock(&lock);
+    wait_for_all_clients();
     pthread_attr_destroy(&detached);
     return 0;
 }
