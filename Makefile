@@ -72,7 +72,10 @@ scale: all hold ## measure what idle connections and waiting clients cost, and h
 peers: all floor ## compare the stages with gunicorn, uvicorn, Node and nginx
 	@BUILD=$(BUILD) tests/bench/peers.py
 
-figures: ## draw the pictures from tests/bench/results
+pictures: all ## record the servers again with strace, and draw where each thread waits
+	@BUILD=$(BUILD) tests/tutorial/pictures.py
+
+figures: ## draw the plots from tests/bench/results
 	@tests/bench/figures.py
 
 measure: all hold floor ## measure tests/bench/results again (about ten minutes), and draw the pictures
@@ -169,7 +172,7 @@ $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*.c tests/stages/*.c)): | need-c
 need-ev.h: ; @$(call need,ev.h,libev-dev)
 need-check.h: ; @$(call need,check.h,check)
 
-$(BUILD)/tutorial.html: tutorial.md tests/tutorial/tutorial.css $(wildcard 0*/*.svg tests/bench/*.svg)
+$(BUILD)/tutorial.html: tutorial.md tests/tutorial/tutorial.css $(wildcard 0*/*.svg tests/*/*.svg)
 	@mkdir -p $(@D)
 	@command -v pandoc >/dev/null || { echo "$@ is not built: pandoc is missing. To install it: make deps-tutorial" >&2; exit 1; }
 	pandoc --from gfm --to html5 --standalone --self-contained --css tests/tutorial/tutorial.css \
@@ -203,5 +206,5 @@ endif
 
 -include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d)
 
-.PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers figures measure tables tutorial tutorial-test \
+.PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers pictures figures measure tables tutorial tutorial-test \
         deps deps-tools deps-peers deps-tutorial format lint memcheck coverage clean help fuzz force need-ev.h need-check.h
