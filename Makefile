@@ -23,7 +23,7 @@ C_FILES   = $(wildcard common/*.c 0*/*.c tests/*.c tests/*/*.c)
 H_FILES   = $(wildcard common/*.h tests/*/*.h)
 PY_FILES  = $(wildcard tests/*.py tests/*/*.py)
 
-$(if $(filter-out 1,$(words $(BUILD))),$(error BUILD=$(BUILD): make wants a folder without a blank in its name))
+$(if $(filter-out 1,$(words $(BUILD))),$(error BUILD=$(BUILD): it has to be the name of one folder, without blanks))
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -41,7 +41,7 @@ programs: $(PROGRAMS) ## build these and all test programs
 05-epoll: ## build one program (any stage, probe, trigger, ...)
 $(PROGRAMS): %: $(BUILD)/%
 
-latency: all ## the experiment: which stage lets /fast wait behind /slow?
+latency: all ## the experiment: which stages keep /fast waiting during /slow?
 	@BUILD=$(BUILD) tests/latency.py
 
 trace: all ## record with strace who waits for whom, and where: tells it, and writes build/trace.html
@@ -52,37 +52,38 @@ test: all $(CHECKS) ## run all tests
 	@BUILD=$(BUILD) tests/unit/check_latency.py
 	@tests/run.py $(CHECKS:%=$(BUILD)/%)
 
-trace-test: all ## test the recorder, and tests/where.py
+trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 	@BUILD=$(BUILD) tests/trace/check_trace.py
 	@BUILD=$(BUILD) tests/trace/check_recorder.py
+	@tests/trace/check_page.py
 
 faults: all ## errors from the kernel, injected into every system call with strace
-	@BUILD=$(BUILD) tests/stress/faults.sh
+	@BUILD=$(BUILD) tests/stress/faults.py
 
-bugs: ## plant the bugs of tests/bugs one by one: does the test that is named catch each?
+bugs: ## plant each bug of tests/bugs: do the tests that it names catch it?
 	@tests/bugs/bugs.py
 
-soak: all hostile ## honest and hostile clients over all six simultaneously, for SECONDS (120)
-	@BUILD=$(BUILD) tests/stress/soak.sh $(SECONDS)
+soak: all hostile ## run honest and hostile clients against all six servers, for SECONDS (120)
+	@BUILD=$(BUILD) tests/stress/soak.py $(SECONDS)
 
-scale: all hold ## what idle connections and waiting clients cost, and how that grows
+scale: all hold ## measure what idle connections and waiting clients cost, and how that grows
 	@BUILD=$(BUILD) tests/bench/scale.py
 
-peers: all floor ## the same beside gunicorn, uvicorn, Node and nginx
+peers: all floor ## compare the stages with gunicorn, uvicorn, Node and nginx
 	@BUILD=$(BUILD) tests/bench/peers.py
 
 figures: ## draw the pictures from tests/bench/results
 	@tests/bench/figures.py
 
-measure: all hold floor ## measure tests/bench/results anew (some ten minutes), and draw
+measure: all hold floor ## measure tests/bench/results again (about ten minutes), and draw the pictures
 	@BUILD=$(BUILD) tests/bench/figures.py --measure
 
-tables: ## write the figures of tests/bench/results into the tables of the tutorial
+tables: ## write the numbers of tests/bench/results into the tables of the tutorial
 	@tests/bench/tables.py
 
-tutorial: $(BUILD)/tutorial.html ## the tutorial as one HTML page
+tutorial: $(BUILD)/tutorial.html ## turn the tutorial into one HTML page
 
-tutorial-test: all check_stages hold trigger early ## does the tutorial tell the truth?
+tutorial-test: all check_stages hold trigger early ## check that the tutorial tells the truth
 	@tests/tutorial/tutorial.sh
 	@BUILD=$(BUILD) tests/tutorial/proxy.sh
 
@@ -93,17 +94,17 @@ deps-tools: ## install what faults, bugs, fuzz, lint, coverage and memcheck need
 	@tests/deps.sh clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck pyflakes3 strace patch gcovr valgrind \
 	  chromium
 
-deps-peers: ## install what peers compares with
+deps-peers: ## install the servers that peers compares the stages with
 	@tests/deps.sh nginx-light gunicorn python3-flask uvicorn python3-fastapi nodejs wrk
 
-deps-tutorial: ## install what tutorial-test, tutorial and figures need
+deps-tutorial: ## install the packages that tutorial-test, tutorial and figures need
 	@tests/deps.sh clitest curl strace procps iproute2 nginx-light pandoc gnuplot-nox
 
 format: ## format the code as .clang-format says
 	clang-format -i $(C_FILES) $(H_FILES)
 
 LINT_FLAGS := -std=gnu11 -D_GNU_SOURCE -I.
-lint: ## clang-format, clang-tidy, gcc -fanalyzer, cppcheck, shellcheck and pyflakes over everything
+lint: ## run clang-format, clang-tidy, gcc -fanalyzer, cppcheck, shellcheck and pyflakes
 	clang-format --dry-run -Werror $(C_FILES) $(H_FILES)
 	@set -e; for file in $(C_FILES); do echo "  LINT $$file"; \
 	  cppcheck --quiet --std=c11 --enable=warning,style,performance,portability --inline-suppr \
@@ -115,13 +116,13 @@ lint: ## clang-format, clang-tidy, gcc -fanalyzer, cppcheck, shellcheck and pyfl
 	shellcheck $(wildcard tests/*.sh tests/*/*.sh) .ci/run
 	$(if $(PY_FILES),pyflakes3 $(PY_FILES))
 
-memcheck: ## memcheck and helgrind over the tests
+memcheck: ## run the tests under memcheck and helgrind
 	$(MAKE) BUILD=build/valgrind CFLAGS='-O1 -g' programs
-	tests/stress/memcheck.sh build/valgrind
+	tests/stress/memcheck.py build/valgrind
 
 # Threads that still run while their process exits leave counters that do not add up: gcovr skips such a line, and says so.
 GCOVR := gcovr --root . --filter common/ --gcov-ignore-parse-errors
-coverage: ## which lines and branches of common/ do the tests reach?
+coverage: ## list the lines and branches of common/ that the tests reach
 	$(MAKE) -s BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic' all $(CHECKS)
 	find build/coverage -name '*.gcda' -exec rm {} +
 	COVERAGE=1 tests/run.py $(CHECKS:%=build/coverage/%)
@@ -140,7 +141,7 @@ $(OBJ)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call quiet,CC $*.o)$(CC) $(FLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
-# When the compiler or a flag changes, everything is built again.
+# When the compiler or a flag changes, build everything again.
 built_with = { $(CC) --version | head -n 1; echo '$(CC) $(FLAGS) $(CFLAGS) $(LINK)'; }
 $(BUILD)/flags: force
 	@command -v $(firstword $(CC)) >/dev/null || \
@@ -174,7 +175,7 @@ $(BUILD)/tutorial.html: tutorial.md tests/tutorial/tutorial.css $(wildcard 0*/*.
 	pandoc --from gfm --to html5 --standalone --self-contained --css tests/tutorial/tutorial.css \
 	  --metadata pagetitle='What happens beneath async/await?' tutorial.md -o $@
 
-# Half of the time for each fuzzer. The inputs that they find stay under build/, not in tests/fuzz/corpus.
+# Half of the time for each fuzzer. The inputs that they find stay under build/, outside tests/fuzz/corpus.
 FUZZ_SECONDS = 60
 FUZZERS      = $(BUILD)/fuzz/http $(BUILD)/fuzz/connections
 
@@ -195,7 +196,7 @@ $(FUZZERS): $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard common/*.[ch])
 	$(call quiet,LINK $@)clang $(filter-out $(HARDENED),$(FLAGS)) -O1 -g -fsanitize=fuzzer,address,undefined \
 	  -fno-sanitize-recover=all $< $(filter-out common/connections.c,$(wildcard common/*.c)) -o $@
 
-# With make -j, too, packages are installed before anything is built.
+# Install packages before anything is built, even with make -j.
 ifneq ($(filter deps,$(MAKECMDGOALS)),)
 $(BUILD)/flags need-ev.h need-check.h: | deps
 endif

@@ -10,7 +10,6 @@
 #include "common/workers.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -31,7 +30,8 @@ static sem_t slots; /* --threads: how many more clients may be served now */
 
 static void free_slot(void)
 {
-    sem_post(&slots);
+    if (options.threads > 0)
+        sem_post(&slots);
 }
 
 static void *serve(void *argument)
@@ -41,8 +41,8 @@ static void *serve(void *argument)
     blocking_converse(&client->conversation, &options, true);
     pthread_mutex_lock(&lock);
     LIST_REMOVE(client, link);
-    /* Under the lock: accept may reuse the number immediately, and hang_up_idle must not shut down
-     * the client that gets it. */
+    /* Close under the lock: accept may reuse the number immediately, and hang_up_idle must not shut
+     * down the client that gets it. */
     close(client->conversation.fd);
     if (LIST_EMPTY(&clients))
         pthread_cond_signal(&all_gone);
@@ -63,11 +63,11 @@ static bool hang_up_idle(void)
     return any;
 }
 
-/* With --threads: wait until one of them is free. Idle clients must not hold up a server that is to
- * stop: if the signal comes after we have looked, its handler frees a slot for us. */
+/* With --threads: wait until a thread is free. Once told to stop, hang up on idle clients first.
+ * If the signal comes after that check, its handler frees a slot for us. */
 static void take_slot(void)
 {
-    if (sem_trywait(&slots) == 0)
+    if (options.threads == 0 || sem_trywait(&slots) == 0)
         return;
     if (stop_requested)
         hang_up_idle();
@@ -77,9 +77,9 @@ static void take_slot(void)
 
 enum resource { DESCRIPTOR, THREAD }; /* memory runs out with either */
 
-/* Out of a resource: sleep a little, so that a thread may end. Return false to give up: the server
- * is to stop, and this has lasted too long, or no client is left whose end could help. (A thread
- * that has removed its client from the list still has its stack, so with threads wait longer.) */
+/* Out of a resource: sleep a little, so that a thread may end. Return false to give up, once told
+ * to stop: this has lasted too long, or no client is left that could free a descriptor. (A thread
+ * that has removed its client from the list still has its stack, so keep waiting for a thread.) */
 static bool wait_for(enum resource missing)
 {
     if (stop_requested) {
@@ -105,7 +105,7 @@ static bool start_thread(int fd, const pthread_attr_t *detached)
     client->conversation = (struct conversation){.fd = fd};
     sigfillset(&all); /* for the thread: a signal must interrupt accept, in the main thread */
     pthread_sigmask(SIG_SETMASK, &all, &unblocked);
-    pthread_mutex_lock(&lock); /* the thread waits for it before it leaves the list */
+    pthread_mutex_lock(&lock); /* the thread must not leave the list before it is in it */
     /* pthread_create returns its error and does not set errno. The thread is given memory of its
      * own: a variable of ours would change while the thread still reads it. */
     int error = pthread_create(&thread, detached, serve, client);
@@ -124,9 +124,9 @@ int main(int argc, char **argv)
 
     options = options_parse(argc, argv, "02-threaded");
     if (pthread_attr_init(&detached) != 0 ||
-        pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED) != 0)
+        pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED) != 0 ||
+        sem_init(&slots, 0, (unsigned)options.threads) < 0)
         die("cannot set up threads");
-    sem_init(&slots, 0, options.threads > 0 ? (unsigned)options.threads : SEM_VALUE_MAX);
     stop_catch(free_slot);
     int listener = net_listen(options.name, options.host, options.port, 0);
     workers_fork(&options, listener);

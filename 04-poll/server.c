@@ -1,7 +1,7 @@
 /* 04: one thread, poll.
  * Model: one wait for all clients; poll reports the descriptors that would not block now.
  * Cost:  each turn copies the whole array in and out, and tests every element.
- * Limit: that cost, which grows with the number of idle clients. No number is fixed. */
+ * Limit: that cost, which grows with the number of idle clients. There is no fixed limit. */
 #include "common/clock.h"
 #include "common/connections.h"
 #include "common/net.h"

@@ -12,19 +12,19 @@
 #include <sys/time.h>
 #include <time.h>
 
-/* Let the next recv or send on fd give up at the deadline, with EAGAIN. SO_RCVTIMEO and SO_SNDTIMEO
- * count from the start of each call, so set them to the time that is left before every call;
- * otherwise each byte that drips in would renew it. Return the flag for that call: once the
- * deadline has passed, MSG_DONTWAIT. While this process was suspended or waited for a processor,
- * the client may have done its part, so look once more before giving up. */
+/* Make the next recv or send on fd give up at the deadline, with EAGAIN. SO_RCVTIMEO and
+ * SO_SNDTIMEO count from the start of each call, so before every call, set them to the time that
+ * is left; otherwise each byte that drips in would renew the deadline. Return the flag for that
+ * call: 0, or MSG_DONTWAIT once the deadline has passed. While this process was suspended or waited
+ * for a processor, the client may have done its part, so look once more before giving up. */
 static int limit(int fd, int option, int64_t deadline_ns)
 {
     int64_t left_us = (deadline_ns - clock_now_ns() + 999) / 1000; /* up: 0 would mean no limit */
-    struct timeval left = {left_us / 1000000, left_us % 1000000};
+    struct timeval left = {(time_t)(left_us / 1000000), (suseconds_t)(left_us % 1000000)};
 
-    return left_us > 0 && setsockopt(fd, SOL_SOCKET, option, &left, sizeof left) == 0
-               ? 0
-               : MSG_DONTWAIT;
+    if (left_us > 0 && setsockopt(fd, SOL_SOCKET, option, &left, sizeof left) == 0)
+        return 0;
+    return MSG_DONTWAIT;
 }
 
 /* Return the number of bytes; 0 if the client has closed or reset the connection; -1 if the
@@ -39,6 +39,7 @@ static ssize_t receive(int fd, char *bytes, size_t room, int64_t deadline_ns)
     return n < 0 && errno != EAGAIN ? 0 : n;
 }
 
+/* Return false if the client has reset the connection, or the deadline has passed. */
 static bool send_all(int fd, const char *bytes, size_t length, int64_t deadline_ns)
 {
     while (length > 0) {
@@ -59,14 +60,19 @@ static void linger(int fd, const struct options *options)
 {
     int64_t deadline_ns = clock_now_ns() + net_linger_ns(options->timeout_ns);
     char discarded[HTTP_HEAD_MAX];
-    ssize_t n = shutdown(fd, SHUT_WR) == 0;
 
-    for (size_t total = 0; n > 0 && total < NET_LINGER_BYTES; total += (size_t)n)
-        n = receive(fd, discarded, sizeof discarded, deadline_ns);
+    if (shutdown(fd, SHUT_WR) < 0)
+        return;
+    for (size_t total = 0; total < NET_LINGER_BYTES;) {
+        ssize_t n = receive(fd, discarded, sizeof discarded, deadline_ns);
+        if (n <= 0)
+            return;
+        total += (size_t)n;
+    }
 }
 
-/* Read until the head is complete, or wrong. Return false if there is no request to answer. Set
- * *begun_ns to the time of the first byte: the deadline counts from there, and is never extended.
+/* Read until the head is complete or wrong. Return false if there is no request to answer. Set
+ * *begun_ns to the time of the first byte: the deadline counts from there, and nothing extends it.
  */
 static bool read_head(struct conversation *c, const struct options *options,
                       struct http_request *request, char input[HTTP_HEAD_MAX], size_t *length,
@@ -132,5 +138,5 @@ void blocking_converse(struct conversation *c, const struct options *options, bo
 void blocking_hang_up(struct conversation *c)
 {
     if (c->idle)
-        shutdown(c->fd, SHUT_RD); /* its recv, or the next one, returns 0 */
+        shutdown(c->fd, SHUT_RD); /* the current recv, or the next one, returns 0 */
 }

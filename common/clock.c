@@ -25,17 +25,17 @@ void clock_compute(int64_t duration_ns)
     int64_t end_ns = read_clock(CLOCK_THREAD_CPUTIME_ID) + duration_ns;
     volatile unsigned result = 1;
 
-    while (read_clock(CLOCK_THREAD_CPUTIME_ID) < end_ns) /* a system call, unlike CLOCK_MONOTONIC */
+    while (read_clock(CLOCK_THREAD_CPUTIME_ID) < end_ns) /* a system call: make it rarely */
         for (int i = 0; i < 100000; i++)
             result = result * 1664525 + 1013904223;
 }
 
 void clock_sleep_until(int64_t moment_ns)
 {
-    struct timespec moment = {moment_ns / NS_PER_S, moment_ns % NS_PER_S};
+    struct timespec moment = {(time_t)(moment_ns / NS_PER_S), (long)(moment_ns % NS_PER_S)};
     int error;
 
-    /* The time is absolute, so after a signal we go back to sleep and lose nothing. */
+    /* The time is absolute: after a signal, we sleep on until the same moment. */
     do
         error = clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, NULL);
     while (error == EINTR);

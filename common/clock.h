@@ -7,14 +7,14 @@
 #define NS_PER_MS INT64_C(1000000)
 #define NS_PER_S  INT64_C(1000000000)
 
-/* The time now. Usually no system call: the kernel maps this clock into the process (vdso(7)). */
+/* Return the time. This is usually no system call: the kernel maps the clock into the process
+ * (vdso(7)). */
 int64_t clock_now_ns(void);
 
-/* Keep a processor busy for so long: return when the calling thread has used duration_ns of
- * processor time. */
+/* Keep a processor busy: return when the calling thread has used duration_ns of processor time. */
 void clock_compute(int64_t duration_ns);
 
-/* Sleep until that moment. A signal does not cut the sleep short. */
+/* Sleep until the clock shows moment_ns. A signal does not cut the sleep short. */
 void clock_sleep_until(int64_t moment_ns);
 
 #endif

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The state of a connection says what it is waiting for. How long it may wait is in limits_ns. */
+/* The state of a connection says what it waits for, and limits_ns says how long it may wait. */
 enum state {
     IDLE,      /* for the first byte of a request */
     READING,   /* for the rest of its head */
@@ -69,7 +69,7 @@ static struct {
     struct connection *spare; /* memory for the next client, allocated before it is accepted */
     size_t open;              /* connections */
 
-    int64_t now_ns; /* read once a turn, and again where that is too old; 0: not yet read */
+    int64_t now_ns; /* read once a turn, and again where that is too old; 0: not read yet */
 
     int listener;      /* -1: closed */
     bool acceptable;   /* clients may be waiting in the backlog */
@@ -80,13 +80,13 @@ static struct {
 
     bool draining;
     int64_t give_up_ns; /* draining: when to stop accepting */
-    int backlog;        /* draining: how many clients may have connected before the signal */
+    int backlog;        /* draining: how many clients from before the signal may be left in it */
 } all;
 
 /* After a step: take the next one immediately, wait for the kernel or the clock, or close. */
 enum outcome { GO_ON, WAIT, END };
 
-/* Move to another state, and so to the end of its queue: the new deadline counts from now. */
+/* Move a connection to another state, at the end of its queue: the new deadline counts from now. */
 static void enter(struct connection *c, enum state state)
 {
     TAILQ_REMOVE(&all.queues[c->state], c, link);
@@ -100,8 +100,9 @@ static bool is_overdue(const struct connection *c)
     return c->deadline_ns <= all.now_ns;
 }
 
-/* Out of something: leave the clients in the backlog until a connection closes, or for a while. If
- * the listener were still watched, each wait would report it, and the loop would spin. */
+/* The process has run out of something: leave the clients in the backlog until a connection closes,
+ * or for a while. If we still watched the listener, each wait would report it, and the loop would
+ * spin. */
 static void pause_accepting(void)
 {
     if (all.resume_ns == NEVER)
@@ -114,9 +115,10 @@ static void pause_accepting(void)
 
 static void resume_accepting(void)
 {
-    all.acceptable = all.watch(all.listener, WANT_NOTHING, WANT_READ);
-    all.resume_ns = all.acceptable ? NEVER : all.now_ns + NET_PAUSE_NS;
-    all.acceptable |= all.draining; /* a drain accepts without waiting for an event */
+    bool watched = all.watch(all.listener, WANT_NOTHING, WANT_READ);
+
+    all.resume_ns = watched ? NEVER : all.now_ns + NET_PAUSE_NS;
+    all.acceptable = watched || all.draining; /* a drain accepts without waiting for an event */
 }
 
 static void stop_accepting(void)
@@ -129,7 +131,7 @@ static void stop_accepting(void)
     all.resume_ns = NEVER;
 }
 
-/* Close a connection and forget it. If accept has run out of descriptors, here is one. */
+/* Close a connection and forget it. If accept had no descriptor left, it has one now. */
 static void end(struct connection *c)
 {
     if (c->watched != WANT_NOTHING)
@@ -143,13 +145,13 @@ static void end(struct connection *c)
         resume_accepting();
 }
 
-/* Has recv or send failed for good? EAGAIN means "not now", EINTR "ask again". */
+/* Return true if recv or send has failed for good. EAGAIN means "not now", EINTR "ask again". */
 static bool is_fatal(int error)
 {
     return error != EAGAIN && error != EINTR;
 }
 
-/* The response is sent: go on with the next request, or close. */
+/* The response has been sent: go on with the next request, or close. */
 static enum outcome answered(struct connection *c)
 {
     if (all.options->verbose)
@@ -194,18 +196,19 @@ static enum outcome respond(struct connection *c)
 {
     static char date[HTTP_DATE_SIZE];
     static time_t dated;
-    time_t today = time(NULL);
+    time_t now = time(NULL);
 
-    if (today != dated)
-        http_date(date, dated = today);
+    if (now != dated) { /* at most once a second */
+        http_date(date, now);
+        dated = now;
+    }
     c->close = all.draining || !c->request.keep_alive;
     c->size = http_respond(c->output, &c->request, all.options->name, date, !c->close);
     c->sent = 0;
     return write_response(c); /* usually the kernel has room for all of it */
 }
 
-/* Called in the loop, this is the trap: all clients wait. In a thread of the pool, it is the way
- * out. */
+/* In the loop, this is the trap: all clients wait. In a thread of the pool, it is the way out. */
 static void block(struct pool_job *unused)
 {
     (void)unused;
@@ -224,15 +227,15 @@ static enum outcome answer(struct connection *c)
         enter(c, WORKING);
         c->deadline_ns = NEVER;
         c->job.run = block;
-        pool_submit(&c->job); /* the connection stays open until the job is back */
+        pool_submit(&c->job); /* the connection stays open until the job is done */
         return WAIT;
     }
-    bool blocks = all.options->block || all.options->compute;
-    if (blocks)
+    if (all.options->block || all.options->compute) {
         block(NULL);
-    all.now_ns = all.clock_ns(); /* the turn's is too old: the delay counts from this request */
-    if (blocks)
+        all.now_ns = all.clock_ns();
         return respond(c);
+    }
+    all.now_ns = all.clock_ns(); /* the turn's time is too old: the delay counts from here */
     enter(c, SLEEPING);
     return WAIT;
 }
@@ -397,24 +400,24 @@ void connections_expire(void)
     all.now_ns = all.clock_ns();
     for (int state = 0; state < STATES; state++) {
         struct connection *c;
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): does not see that TAILQ_REMOVE removes */
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see that TAILQ_REMOVE removes */
         while ((c = TAILQ_FIRST(&all.queues[state])) != NULL && is_overdue(c))
-            /* The rest of the request may have arrived while we were busy, so look once more. Not
-             * after a delay: with --delay 0, a client that never stops sending would keep us in
-             * this loop. Its next request is read in the next turn. */
+            /* The rest of the request may have arrived while we were busy, so look once more. But
+             * not after a delay: with --delay 0, a client that never stops sending would keep us
+             * in this loop. We read its next request in the next turn. */
             advance(c, c->state != SLEEPING);
     }
     if (all.resume_ns <= all.now_ns)
         resume_accepting();
 }
 
-/* Return false, with fd closed, if there is no memory to keep track of it. */
+/* Return false, after closing fd, if there is no memory to keep track of it. */
 static bool open_connection(int fd)
 {
     struct connection **table = grow(all.table, &all.table_size, (size_t)fd, sizeof(*table));
     struct connection *c = all.spare;
 
-    if (table == NULL) { /* its number is known only now, so this one client is lost */
+    if (table == NULL) { /* accept had to tell us the number first, so this one client is lost */
         close(fd);
         return false;
     }
@@ -433,14 +436,14 @@ static bool open_connection(int fd)
 /* Return false if the process has run out of something. */
 static bool accept_one(void)
 {
-    /* Memory first: a client for which there is none is better off in the backlog. */
+    /* Memory first: if there is none, the client is better off in the backlog. */
     if (all.spare == NULL && (all.spare = malloc(sizeof *all.spare)) == NULL)
         return false;
     int fd = accept4(all.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0)
         return open_connection(fd);
     if (errno == EAGAIN)
-        all.backlog = 0; /* nobody is left in there */
+        all.backlog = 0; /* it is empty */
     return errno == EAGAIN || net_accept_again(errno);
 }
 
@@ -468,7 +471,7 @@ void connections_drain(void)
     if (!all.draining) {
         all.draining = all.acceptable = true;
         all.give_up_ns = all.now_ns + all.options->timeout_ns;
-        all.backlog = SOMAXCONN + 1; /* it holds no more than that; first in, first out */
+        all.backlog = SOMAXCONN + 1; /* it holds no more, and is first in, first out */
     }
     /* A request may have arrived that no event has reported yet, so look once more. */
     while ((c = TAILQ_FIRST(&all.queues[IDLE])) != NULL) /* each is closed, or leaves the queue */

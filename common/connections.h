@@ -1,6 +1,6 @@
-/* The conversation of blocking.h, cut at every place where it would block. What the blocking
- * version keeps in local variables and in the program counter is kept here in a struct for each
- * connection. Nothing in here waits: an event loop does that, and tells us what has happened. */
+/* The conversation of blocking.h, cut wherever it would block. The blocking version keeps its state
+ * in local variables and in the program counter; here, each connection has a struct for it. Nothing
+ * here waits: an event loop does that, and tells us which descriptors are ready. */
 #ifndef COMMON_CONNECTIONS_H
 #define COMMON_CONNECTIONS_H
 
@@ -12,57 +12,58 @@
 /* What we are waiting for on a descriptor: one thing at a time. */
 enum want { WANT_NOTHING, WANT_READ, WANT_WRITE };
 
-/* Each stage supplies this function: how it tells the kernel what to watch. Stop watching fd for
- * was, and watch it for want instead (the two differ). Level-triggered: as long as fd is ready,
- * each wait reports it. fd is still open, even if want is WANT_NOTHING because it is about to be
- * closed. Return false if the kernel has no room for another watch. */
+/* Each stage supplies this function, which tells the kernel what to watch: from now on, watch fd
+ * for want, and no longer for was (the two differ). Watching is level-triggered: as long as fd is
+ * ready, each wait reports it. fd is still open, even if want is WANT_NOTHING because it is about
+ * to be closed. Return false if there is no room to watch fd. */
 typedef bool watch_function(int fd, enum want was, enum want want);
 
 /* Start watching listener, a non-blocking listening socket, which from now on belongs to this
- * module; die if it cannot be watched. There is one set of connections in a process. options must
- * outlive it, and the clock must never go back. */
+ * module, and start the pool of threads if there is one; die if that fails. A process has one set
+ * of connections. options must outlive it, and the clock must never go back. */
 void connections_start(const struct options *options, int listener, watch_function *watch,
                        int64_t (*clock_ns)(void));
 
-/* Each turn of the loop calls these, in this order. The order matters: no step closes a descriptor
- * other than its own, and accept, which may be given the number of a descriptor that was just
- * closed, comes last. So a stale event (its descriptor was closed earlier in the same turn) finds
- * nobody, and never a stranger. */
+/* Each turn of the loop calls the next four functions, in this order. The order matters: a new
+ * client may get the number of a descriptor that was closed earlier in the same turn, and a stale
+ * event may still name that number. connections_accept comes last, so a stale event finds no
+ * connection, and never the new client. */
 
-/* How long the loop may wait: milliseconds to the nearest deadline, or -1 if there is none. Rounded
- * up: rounded down, the loop would wake too early and spin. */
+/* Return how long the loop may wait: the milliseconds to the nearest deadline, or -1 if there is
+ * none. They are rounded up: otherwise the loop would wake too early and spin. */
 int connections_wait_ms(void);
 
-/* fd is ready for what it was watched for, or has an error or a hang-up: take its connection as far
- * as it can go without blocking. */
+/* fd is ready, or has an error or a hang-up. Take its connection as far as it can go without
+ * blocking; if fd is the listener, let connections_accept accept a client. */
 void connections_ready(int fd);
-
-/* With options->threads > 0, /slow runs in a pool of threads, and connections_ready is told of the
- * results through one more descriptor. A loop that has a way of its own to be woken from another
- * thread (libev's ev_async) passes a function for that, before connections_start; it must be safe
- * to call from any thread. Once woken, the loop calls connections_collect. */
-void connections_wake_with(void (*wake)(void));
-void connections_collect(void);
 
 /* Deal with the connections whose deadline has passed. */
 void connections_expire(void);
 
 /* Accept a client, if the listener was ready. One in each turn: otherwise, with --workers, the
- * process that happens to be awake would take them all, and be busy while the others are idle. */
+ * process that happens to be awake would take all clients, and be busy while the others are idle.
+ */
 void connections_accept(void);
 
-/* Graceful shutdown. Once the server has been told to stop, call this after each wait and before
+/* Shut down gracefully. Once the server has been told to stop, call this after each wait and before
  * connections_ready. It closes idle connections; the others get their response, with Connection:
- * close. The clients that are in the backlog by now are still accepted, for options->timeout_ns at
- * most; then the listener is closed. So it is when accept fails while no connection is open, since
- * nothing would then free what accept lacks. */
+ * close. For at most options->timeout_ns, connections_accept still accepts the clients that are in
+ * the backlog by now, and then closes the listener. It also closes the listener if the process has
+ * run out of something while no connection is open, since no connection could then free it. */
 void connections_drain(void);
 
-/* False once everything is drained and closed, and the loop may end. */
+/* Return false once everything is drained and closed: the loop may end. */
 bool connections_remain(void);
 
-/* The kernel has stopped watching fd, though nobody asked it to. Close it if it is a connection;
- * try to watch it again after a pause if it is the listener. */
+/* With options->threads > 0, /slow runs in a pool of threads, and one more descriptor, which
+ * connections_ready recognizes, tells the loop about results. A library may have a way of its own
+ * to wake its loop (libev's ev_async): before connections_start, pass a function that does so, and
+ * that any thread may call. Once woken, the loop calls connections_collect. */
+void connections_wake_with(void (*wake)(void));
+void connections_collect(void);
+
+/* Watching fd has failed after watch returned true: libev tells the kernel later. Close fd if it is
+ * a connection; try to watch it again after a pause if it is the listener. */
 void connections_unwatched(int fd);
 
 #endif

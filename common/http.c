@@ -21,7 +21,7 @@ static const struct {
     [HTTP_SLOW] = {SPAN("/slow"), SPAN("That was slow!")},
 };
 
-/* Up to the colon, this is the status of the status line; the whole text is the content. */
+/* The text up to the colon goes into the status line; the whole text is the content. */
 static const struct {
     int status;
     struct span text;
@@ -60,9 +60,9 @@ static bool is(struct span s, struct span constant)
     return s.length == constant.length && memcmp(s.at, constant.at, s.length) == 0;
 }
 
-/* Is s, part of a line, this lower-case text? Lines have no control characters, so setting the bit
- * of the space changes nothing but the case of letters. (strncasecmp would ask the locale, which
- * takes longer than the comparison.) */
+/* Return true if s, part of a line, is this lower-case text, ignoring case. The bit of the space
+ * makes a letter lower-case. It would also turn CR into '-', but a line has no control characters.
+ * (strncasecmp would ask the locale, which takes longer than the comparison.) */
 static bool is_ignoring_case(struct span s, const char *lower)
 {
     size_t i = 0;

@@ -36,11 +36,11 @@ struct http_request {
     enum http_method method; /* HTTP_HEAD: respond without the content */
     enum http_route route;   /* HTTP_SLOW with status 200: wait before responding */
     bool keep_alive;         /* the client allows another request on this connection */
-    bool has_body;           /* a body follows the head; nobody here reads it */
+    bool has_body;           /* a body follows the head; we never read it */
     size_t start;            /* offset of the request line, after empty lines */
     size_t length;           /* of the head, in bytes; what follows is not part of it */
 
-    /* The parser's own: facts gathered line by line, judged at the end of the head. */
+    /* The parser's own: facts that it gathers line by line and judges at the end of the head. */
     size_t line;          /* offset of the line that is not complete yet */
     int lines;            /* complete lines, not counting empty ones before the request */
     int empty_lines;      /* before the request line */
@@ -51,25 +51,25 @@ struct http_request {
     bool close_listed, keep_alive_listed;    /* in Connection */
 };
 
-/* Parse bytes[0 .. length), all bytes of one head that have arrived so far. The first call sees
- * some prefix of the head, each later call a longer one; parsing resumes where the last call
- * stopped. The result does not depend on how the bytes were split, and no byte at or after length
- * is read. Return true as soon as the status is known: the head is complete, or malformed, or
- * longer than HTTP_HEAD_MAX. */
+/* Parse bytes[0 .. length), all bytes of one head that have arrived so far. Each call for a head
+ * sees more of it than the last one, and resumes where that one stopped. The result does not depend
+ * on how the bytes were split, and no byte at or after length is read. Return true as soon as the
+ * status is known: the head is complete, or malformed, or longer than HTTP_HEAD_MAX. */
 bool http_parse(struct http_request *request, const char *bytes, size_t length);
 
-/* Has the request begun? Empty lines before it do not count (RFC 9112 §2.2). */
+/* Return true if the request has begun. Empty lines before it do not count (RFC 9112 §2.2). */
 bool http_begun(const struct http_request *request);
 
-/* The head has not arrived in time: respond with 408. */
+/* Set the status to 408: the head has not arrived in time. */
 void http_time_out(struct http_request *request);
 
 /* Write date, from 1970 to 9999, as an IMF-fixdate with a terminating NUL (RFC 9110 §5.6.7). */
 void http_date(char out[HTTP_DATE_SIZE], time_t date);
 
 /* Write the response to a request whose status is known: the head, and the content unless the
- * method is HEAD. server (at most 64 bytes) and date are the values of those lines; keep_alive says
- * whether the connection stays open. Return the length in bytes; there is no terminating NUL. */
+ * method is HEAD. server (at most 64 bytes) and date are the values of the Server and Date lines;
+ * keep_alive says whether the connection stays open. Return the length in bytes; there is no
+ * terminating NUL. */
 size_t http_respond(char out[HTTP_RESPONSE_MAX], const struct http_request *request,
                     const char *server, const char *date, bool keep_alive);
 

@@ -6,35 +6,36 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Lower the soft limit RLIMIT_NOFILE to most, unless it is lower already: no descriptor opened from
- * now on gets the number most or a higher one (getrlimit(2)). */
+/* Lower the soft limit RLIMIT_NOFILE to most, unless it is lower already. From then on, no new
+ * descriptor gets the number most or a higher one (getrlimit(2)). */
 void net_limit_descriptors(unsigned most);
 
 /* Open a listening socket, and print "NAME: listening on URL" to stdout; die on failure. flags is
- * SOCK_NONBLOCK or 0. Accepted sockets inherit TCP_NODELAY: what is sent leaves immediately. */
+ * SOCK_NONBLOCK or 0. Accepted sockets inherit TCP_NODELAY: each response leaves immediately. */
 int net_listen(const char *name, const char *host, const char *port, int flags);
 
-/* accept has failed with this errno: may it be called again immediately? True if no client, or only
- * this one, is lost. False if the process has run out of something (EMFILE, ENFILE, ENOBUFS,
- * ENOMEM; accept(2)), or if the error is unknown: then pause first. Die if the descriptor is not a
- * listening socket. */
+/* accept has failed with this errno. Return true if the caller may call it again immediately: no
+ * client, or only this one, is lost. Return false if the caller has to pause first: the process has
+ * run out of something (EMFILE, ENFILE, ENOBUFS, ENOMEM; accept(2)), or the error is unknown. Die
+ * if the descriptor is not a listening socket. */
 bool net_accept_again(int error);
 
-/* Out of something: how long an event loop pauses, unless a connection closes sooner (03 to 06),
- * and how long a blocking server sleeps (01, 02), before the next accept. */
+/* How long to wait for the next accept when the process has run out of something: an event loop
+ * (03 to 06) pauses, unless a connection closes sooner; a blocking server (01, 02) sleeps and
+ * retries. */
 #define NET_PAUSE_NS INT64_C(1000000000)
 #define NET_RETRY_NS INT64_C(10000000)
 
-/* Lingering: after an error, the client may still be sending. Discard its input, at most so many
- * bytes and for at most so long, before closing. */
+/* Lingering: after an error, the client may still be sending. Before closing, discard its input: at
+ * most NET_LINGER_BYTES, and for timeout_ns or two seconds, whichever is shorter. */
 #define NET_LINGER_BYTES ((size_t)4 << 20)
 int64_t net_linger_ns(int64_t timeout_ns);
 
-/* Is there input that has not been read? close would then reset the connection. */
+/* Return true if fd has unread input: close would then reset the connection. */
 bool net_unread(int fd);
 
-/* The event loop's wait, call, has failed with errno. Ignore EINTR; pause for NET_RETRY_NS if the
- * kernel is out of memory; die of anything else. */
+/* The system call in which the event loop waits, named call, has failed with errno. Ignore EINTR;
+ * pause for NET_RETRY_NS if the kernel is out of memory; die of any other error. */
 void net_wait_failed(const char *call);
 
 #endif

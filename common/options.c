@@ -20,27 +20,27 @@ static const char usage[] =
     "  --timeout SECONDS  how long to wait for a client to send or read (10)\n"
     "  --workers N        number of processes that share the port (1)\n"
     "  --block            let /slow sleep inside the event loop (03 to 06; 01 and 02 have no\n"
-    "                     loop, and always block)\n"
+    "                     loop and always block)\n"
     "  --compute          let /slow compute for the delay instead of waiting\n"
-    "  --threads N        let N threads serve clients (02), or run /slow --block or --compute\n"
-    "                     beside the event loop (03 to 06)\n"
+    "  --threads N        let N threads serve clients (02), or, with --block or --compute, run\n"
+    "                     /slow beside the event loop (03 to 06)\n"
     "  --verbose          log each response to stderr\n"
     "  --help             print this text\n"
     "  --version          print the version\n";
 
-static _Noreturn void refuse(const char *option, const char *value, const char *reason)
+static _Noreturn void reject_value(const char *option, const char *value, const char *reason)
 {
     fprintf(stderr, "%s: --%s %s: %s\n", program_invocation_short_name, option, value, reason);
     exit(2);
 }
 
-static _Noreturn void reject(const char *argument, const char *reason)
+static _Noreturn void reject_argument(const char *argument, const char *reason)
 {
     fprintf(stderr, "%s: %s: %s (see --help)\n", program_invocation_short_name, argument, reason);
     exit(2);
 }
 
-/* strtod alone would accept "", " 1", "1x", "inf" and "0x10". */
+/* Return nanoseconds. strtod alone would accept "", " 1", "1x", "inf" and "0x10". */
 static int64_t parse_seconds(const char *option, const char *value, int64_t least_ns)
 {
     char *end = NULL;
@@ -48,9 +48,9 @@ static int64_t parse_seconds(const char *option, const char *value, int64_t leas
 
     if (end == NULL || end == value || *end != '\0' || seconds > 86400 ||
         seconds * (double)NS_PER_S < (double)least_ns)
-        refuse(option, value,
-               least_ns > 0 ? "want seconds, from 0.001 to 86400"
-                            : "want seconds, from 0 to 86400");
+        reject_value(option, value,
+                     least_ns > 0 ? "want seconds, from 0.001 to 86400"
+                                  : "want seconds, from 0 to 86400");
     return (int64_t)(seconds * (double)NS_PER_S);
 }
 
@@ -60,10 +60,11 @@ static int parse_number(const char *option, const char *value, int least, int mo
     long number = strtol(value, NULL, 10);
 
     if (length < 1 || length > 5 || strspn(value, "0123456789") < length || number < least ||
-        number > most)
-        refuse(option, value,
-               most == 65535 ? "want a port number, from 0 to 65535"
-                             : "want a number from 1 to 1000");
+        number > most) {
+        char wanted[48];
+        snprintf(wanted, sizeof wanted, "want a number from %d to %d", least, most);
+        reject_value(option, value, wanted);
+    }
     return (int)number;
 }
 
@@ -74,7 +75,7 @@ static const char *parse_host(const char *option, const char *value)
     if (strcmp(value, "localhost") == 0)
         return "127.0.0.1";
     if (getaddrinfo(value, NULL, &hints, &address) != 0)
-        refuse(option, value, "want an IP address, such as 127.0.0.1 or ::1");
+        reject_value(option, value, "want an IP address, such as 127.0.0.1 or ::1");
     freeaddrinfo(address);
     return value;
 }
@@ -138,16 +139,18 @@ static void set(struct options *o, int option, const char *value)
     }
 }
 
-/* What --threads is for depends on the stage. */
+/* The meaning of --threads depends on the stage. */
 static void check_threads(const struct options *o)
 {
     char number[12];
 
     snprintf(number, sizeof number, "%d", o->threads);
     if (strncmp(o->name, "01", 2) == 0)
-        refuse("threads", number, "01 has one thread, which serves one client after the other");
+        reject_value("threads", number,
+                     "01 has one thread, which serves one client after the other");
     if (strncmp(o->name, "02", 2) != 0 && !o->block && !o->compute)
-        refuse("threads", number, "want --block or --compute too; a loop waits without threads");
+        reject_value("threads", number,
+                     "want --block or --compute too; without them, a loop needs no threads");
 }
 
 struct options options_parse(int argc, char **argv, const char *name)
@@ -160,15 +163,15 @@ struct options options_parse(int argc, char **argv, const char *name)
                         .workers = 1};
 
     /* "+" stops at the first argument that is not an option, so that argv[at] is always the option
-     * in question. ":" leaves the messages to us: each C library has its own. */
+     * in question. ":" leaves the messages to us: each C library words them differently. */
     for (int option, at = optind; (option = getopt_long(argc, argv, "+:", known, NULL)) != -1;
          at = optind) {
         if (option == '?' || option == ':')
-            reject(argv[at], option == ':' ? "a value is missing" : "no such option");
+            reject_argument(argv[at], option == ':' ? "a value is missing" : "no such option");
         set(&o, option, optarg);
     }
     if (optind < argc)
-        reject(argv[optind], "unexpected argument");
+        reject_argument(argv[optind], "unexpected argument");
     if (o.threads > 0)
         check_threads(&o);
     return o;

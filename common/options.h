@@ -12,7 +12,7 @@ struct options {
     int64_t delay_ns;   /* how long /slow waits */
     int64_t timeout_ns; /* how long we wait for a client to send or read */
     int workers;        /* processes */
-    int threads;        /* of a pool; 0: no pool */
+    int threads;        /* of the pool, or of 02 at most; 0: no pool, no limit */
     bool block;         /* /slow sleeps in a call that blocks */
     bool compute;       /* /slow computes instead of waiting */
     bool verbose;

@@ -18,7 +18,7 @@ static struct {
     pthread_mutex_t lock; /* protects both queues */
     pthread_cond_t submitted;
     struct jobs queue, finished;
-    int fd; /* an eventfd (eventfd(2)); -1: wake is the stage's */
+    int fd; /* an eventfd (eventfd(2)), or -1 if the stage supplies wake */
     void (*wake)(void);
 } pool = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -31,8 +31,8 @@ static void wake_loop(void)
 {
     const uint64_t one = 1;
 
-    /* EAGAIN: the counter is full, so the loop is being woken. After any other error try again: if
-     * this wake-up were lost, clients would wait for ever. */
+    /* EAGAIN: the counter is full, so fd is readable. After any other error, try again: if this
+     * wake-up were lost, clients would wait for ever. */
     while (write(pool.fd, &one, sizeof one) < 0 && errno != EAGAIN)
         clock_sleep_until(clock_now_ns() + NET_RETRY_NS);
 }
@@ -55,7 +55,7 @@ static void *work(void *unused)
         bool first = STAILQ_EMPTY(&pool.finished);
         STAILQ_INSERT_TAIL(&pool.finished, job, link);
         pthread_mutex_unlock(&pool.lock);
-        if (first) /* otherwise the loop has been woken, and has not yet collected everything */
+        if (first) /* otherwise the loop has been woken, and has not collected everything yet */
             pool.wake();
     }
     return NULL;
@@ -70,7 +70,7 @@ static int start_threads(int threads)
 
     if (error == 0)
         error = pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all); /* for the threads: a signal must interrupt the loop's wait */
+    sigfillset(&all); /* for the threads: signals must interrupt the loop's wait instead */
     pthread_sigmask(SIG_SETMASK, &all, &unblocked);
     for (int i = 0; i < threads && error == 0; i++) {
         pthread_t thread;

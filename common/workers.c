@@ -16,17 +16,18 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What the parent supervises. */
+struct worker {
+    pid_t pid; /* 0: not running */
+    int64_t started_ns;
+};
+
 static struct {
-    struct worker {
-        pid_t pid; /* 0: not running */
-        int64_t started_ns;
-    } * workers;
+    struct worker *workers;
     size_t count, running;
     int listener, listener_flags;
     bool stopping;
-    int failures; /* workers that were told to stop, and ended in another way than exit(0) */
-} pool;
+    int failures; /* workers that were told to stop, but did not exit with 0 */
+} parent;
 
 static void report(pid_t pid, int status)
 {
@@ -41,14 +42,14 @@ static void report(pid_t pid, int status)
 /* Fork a worker. Return true in the new process. */
 static bool start(struct worker *worker, const sigset_t *mask)
 {
-    pid_t parent = getpid();
+    pid_t parent_pid = getpid();
 
     /* All processes share the socket's flags, and a worker of 01 or 02 may have changed them. */
-    fcntl(pool.listener, F_SETFL, pool.listener_flags);
+    fcntl(parent.listener, F_SETFL, parent.listener_flags);
     worker->started_ns = clock_now_ns();
     worker->pid = fork();
     if (worker->pid > 0) {
-        pool.running++;
+        parent.running++;
         return false;
     }
     if (worker->pid < 0) {
@@ -57,7 +58,7 @@ static bool start(struct worker *worker, const sigset_t *mask)
         return false;
     }
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* without a parent, nobody would tell us to stop */
-    if (getppid() != parent)
+    if (getppid() != parent_pid)
         exit(0);
     (void)setpgid(0, 0); /* let Ctrl-C reach the parent alone, which passes it on */
     if (sigprocmask(SIG_SETMASK, mask, NULL) < 0)
@@ -68,7 +69,7 @@ static bool start(struct worker *worker, const sigset_t *mask)
 /* Start the workers that are missing, each at most once a second. Return true in a new process. */
 static bool start_missing(const sigset_t *mask)
 {
-    for (struct worker *w = pool.workers; w < pool.workers + pool.count; w++)
+    for (struct worker *w = parent.workers; w < parent.workers + parent.count; w++)
         if (w->pid == 0 && (w->started_ns == 0 || clock_now_ns() - w->started_ns >= NET_PAUSE_NS) &&
             start(w, mask))
             return true;
@@ -77,28 +78,28 @@ static bool start_missing(const sigset_t *mask)
 
 static void pass_on(int signal_number)
 {
-    if (!pool.stopping)
-        close(pool.listener); /* the workers have it too, and close it when they have drained it */
-    pool.stopping = true;
-    for (size_t i = 0; i < pool.count; i++)
-        if (pool.workers[i].pid > 0)
-            kill(pool.workers[i].pid, signal_number);
+    if (!parent.stopping)
+        close(parent.listener); /* the workers have it, too, and close it once it is drained */
+    parent.stopping = true;
+    for (size_t i = 0; i < parent.count; i++)
+        if (parent.workers[i].pid > 0)
+            kill(parent.workers[i].pid, signal_number);
 }
 
 /* A worker has ended. */
 static void bury(pid_t pid, int status)
 {
-    for (size_t i = 0; i < pool.count; i++)
-        if (pool.workers[i].pid == pid) {
-            pool.workers[i].pid = 0;
-            pool.running--;
-            pool.failures += pool.stopping && status != 0;
-            if (!pool.stopping || status != 0)
+    for (size_t i = 0; i < parent.count; i++)
+        if (parent.workers[i].pid == pid) {
+            parent.workers[i].pid = 0;
+            parent.running--;
+            parent.failures += parent.stopping && status != 0;
+            if (!parent.stopping || status != 0)
                 report(pid, status);
         }
 }
 
-/* Block the signals that the parent waits for. Return the mask of before, for the workers. */
+/* Block the signals that the parent waits for. Return the mask as it was, for the workers. */
 static sigset_t block_signals(sigset_t *signals)
 {
     sigset_t before;
@@ -109,7 +110,7 @@ static sigset_t block_signals(sigset_t *signals)
     sigaddset(signals, SIGCHLD);
     if (sigprocmask(SIG_BLOCK, signals, &before) < 0)
         die("sigprocmask:");
-    if (stop_requested) /* a signal arrived before they were blocked */
+    if (stop_requested) /* a signal arrived before we blocked it */
         exit(0);
     signal(SIGCHLD, SIG_DFL); /* if we inherited SIG_IGN, waitpid would find no children */
     return before;
@@ -121,21 +122,21 @@ void workers_fork(const struct options *options, int listener)
 
     if (options->workers == 1)
         return;
-    pool.count = (size_t)options->workers;
-    pool.workers = calloc(pool.count, sizeof *pool.workers);
-    pool.listener = listener;
-    pool.listener_flags = fcntl(listener, F_GETFL);
-    if (pool.workers == NULL || pool.listener_flags < 0)
+    parent.count = (size_t)options->workers;
+    parent.workers = calloc(parent.count, sizeof *parent.workers);
+    parent.listener = listener;
+    parent.listener_flags = fcntl(listener, F_GETFL);
+    if (parent.workers == NULL || parent.listener_flags < 0)
         die("start workers:");
     before = block_signals(&signals);
 
-    while (!pool.stopping || pool.running > 0) {
-        if (!pool.stopping && start_missing(&before)) {
-            free(pool.workers);
+    while (!parent.stopping || parent.running > 0) {
+        if (!parent.stopping && start_missing(&before)) {
+            free(parent.workers);
             return;
         }
-        /* While all are running, nothing happens until a signal arrives. */
-        bool incomplete = pool.running < pool.count && !pool.stopping;
+        /* While all are running, there is nothing to do until a signal arrives. */
+        bool incomplete = parent.running < parent.count && !parent.stopping;
         struct timespec wait = {incomplete ? 0 : 3600, 100 * NS_PER_MS};
         int number = sigtimedwait(&signals, NULL, &wait), status;
         if (number == SIGTERM || number == SIGINT)
@@ -143,6 +144,6 @@ void workers_fork(const struct options *options, int listener)
         for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
             bury(pid, status);
     }
-    free(pool.workers);
-    exit(pool.failures == 0 ? 0 : 1);
+    free(parent.workers);
+    exit(parent.failures == 0 ? 0 : 1);
 }

@@ -3,7 +3,7 @@
 set -eu
 
 if ! command -v apt-get >/dev/null; then
-    echo "This system has no apt-get. Install with its own tools what Debian calls: $*" >&2
+    echo "This system has no apt-get. With its own tools, install the packages that Debian calls: $*" >&2
     exit 1
 fi
 missing=
@@ -18,7 +18,7 @@ done
 sudo=
 [ "$(id -u)" -eq 0 ] || sudo=sudo
 if [ -n "$sudo" ] && ! command -v sudo >/dev/null; then
-    echo "There is no sudo. As root: apt-get install$missing" >&2
+    echo "There is no sudo. Run as root: apt-get install$missing" >&2
     exit 1
 fi
 echo "Installing:$missing"

@@ -330,11 +330,11 @@ class Program:
 
     def output(self):
         """Return what it has written to stdout so far."""
-        return _contents(self._out)
+        return contents(self._out)
 
     def messages(self):
         """Return what it has written to stderr so far."""
-        return _contents(self._err)
+        return contents(self._err)
 
     def stop(self, patience=5):
         """Stop it, gracefully at first. Return its exit status."""
@@ -347,7 +347,7 @@ class Program:
         self.stop(patience=1)
 
 
-def _contents(file):
+def contents(file):
     """Read a file from its start, and leave its offset alone: the process that writes to it shares that."""
     return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Ask servers for /slow, and shortly after, from another client, for /fast. Which
+"""Ask servers for /slow and, shortly after, from another client, for /fast. Which
 of them keep /fast waiting?
 
-A STAGE is started and stopped here; it may have options, in quotation marks:
-"06-libev --block --threads 2". If nothing is named, all of them are asked, and
-trap, which is 06-libev with --block. A URL, such as http://127.0.0.1:8000, is a
-server of your own that is already running.
+latency.py starts and stops each STAGE that it asks. A stage may have options, in
+quotation marks: "06-libev --block --threads 2". Without arguments, it asks all
+stages, and trap, which is 06-libev with --block. A URL, such as
+http://127.0.0.1:8000, is a server of your own that is already running.
 """
 import argparse
 import contextlib
@@ -407,7 +407,7 @@ def main(arguments):
         print(outcome.note)
     failed = sum(outcome.failed for outcome in outcomes)
     if failed:
-        print(f"{failed} of {len(outcomes)} servers did not come out as expected: see above.")
+        print(f"{failed} of {len(outcomes)} servers did not behave as expected: see above.")
     else:
         print(MORAL)
         if options.way_out:

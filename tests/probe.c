@@ -829,9 +829,9 @@ static void want_descriptors(long count)
 
 static const char usage[] =
     "usage: %s [OPTION]... URL [COUNTx]MS:PATH...\n"
-    "Send GET requests, each at its moment and on a connection of its own, and report how\n"
-    "each one ended. Moments count from the start, in milliseconds.\n"
-    "URL is http://HOST[:PORT]; 5x100:/fast asks for /fast five times, 100 ms after the start.\n\n"
+    "Send GET requests, each on a connection of its own, and report how each one ended.\n"
+    "URL is http://HOST[:PORT]. MS is when to send, in milliseconds from the start:\n"
+    "5x100:/fast asks for /fast five times, 100 ms after the start.\n\n"
     "  --timeout SECONDS  how long a request may take, such as 0.5 (30)\n"
     "  --sources N        connect from 127.0.0.1 to 127.0.0.N in turn, since an address has\n"
     "                     about 28000 ports; for a URL in 127.0.0.0/8\n"

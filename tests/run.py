@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""run.py PROGRAM...: run the Check programs one after another, and sum up."""
+"""run.py PROGRAM...: run these Check programs one after another, and sum up their results."""
 import os
 import pathlib
 import re
@@ -15,7 +15,7 @@ SILENCE_S = 4  # after which a reader wonders whether anything still happens
 SUMMARY = re.compile(r"(?:(\S+): )?\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)")
 # a test that failed or could not finish
 FAILURE = re.compile(r":\d+:[FE]:")
-# a stage whose tests did not come to their end
+# a stage whose tests did not finish
 KILLED = re.compile(r"\S+: killed by signal \d+$")
 
 
@@ -40,7 +40,7 @@ def run(program):
     if not os.access(program, os.X_OK):
         raise lab.Failed(f"{program} is not built: make {name}")
     print(f"== {name}", flush=True)
-    # In a group of its own: Check, when it is told to stop, may tell its whole group.
+    # In a group of its own: when Check is told to stop, it may signal its whole group.
     process = lab.start([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     checks = failed = died = 0
     stage, lines = None, []
@@ -54,7 +54,7 @@ def run(program):
             stage = summary[1]
             checks += int(summary[2])
             failed += int(summary[3]) + int(summary[4])
-        elif FAILURE.search(line):  # where Check found the problem, it does not know the stage
+        elif FAILURE.search(line):  # Check does not know the stage in which it found the problem
             lines.append(line if not stage or stage in line else f"{line} ({stage})")
         elif KILLED.match(line):
             died += 1
@@ -68,7 +68,7 @@ def run(program):
 
 def main(programs):
     if not programs:
-        print("run.py: which programs?", file=sys.stderr)
+        print("usage: run.py PROGRAM...", file=sys.stderr)
         return 2
     results = [run(program) for program in programs]
     passed, failed = (sum(result[column] for result in results) for column in (0, 1))

@@ -8,6 +8,7 @@ A STAGE is started here; if nothing is named, all of them, and trap, which is
 is already running on this machine.
 """
 import argparse
+import os
 import pathlib
 import re
 import sys
@@ -133,11 +134,15 @@ def closed_file(options):
     """Return which file cannot be read or written, before anything is started; or None."""
     for option in ["from", *OUTPUTS]:
         name = options.file if option == "from" else getattr(options, option)
-        try:
-            if name is not None:
-                open(name, "r" if option == "from" else "a").close()
-        except OSError as error:
-            return f"--{option} {name}: {error.strerror}"
+        if name is None:
+            continue
+        path = pathlib.Path(name)
+        if path.is_dir():
+            return f"--{option} {name}: this is a folder"
+        if option == "from" and not path.exists():
+            return f"--from {name}: no such file"
+        if not os.access(path if path.exists() else path.parent, os.R_OK if option == "from" else os.W_OK):
+            return f"--{option} {name}: cannot be {'read' if option == 'from' else 'written'}"
     return None
 
 

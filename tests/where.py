@@ -185,7 +185,7 @@ def tell(port):
     inodes = {s.inode for s in listeners}
     serving = [pid for pid in processes.all_pids() if processes.descriptors(pid, inodes)]
     if not serving:
-        yield "The process that listens belongs to somebody else: only its owner or root may see its threads."
+        yield "The process that listens belongs to another user: only its owner or root may see its threads."
     peer_of = {s.inode: s.peer for s in own if s.inode}
     for pid in serving:
         peers = {fd: peer_of[inode] for fd, inode in processes.descriptors(pid, peer_of).items()}

@@ -207,8 +207,8 @@ static const char usage[] =
     "round: the CPU time that a request cost the server, and how long the client waited for the\n"
     "answer. All connections stay open until the end.\n\n"
     "  --rounds N    how many rounds to measure (5)\n"
-    "  --requests N  end a round after so many requests (5000)\n"
-    "  --ms N        end a round after so many milliseconds (300)\n"
+    "  --requests N  end a round after N requests (5000)\n"
+    "  --ms N        end a round after N milliseconds (300)\n"
     "  --help        print this text\n";
 
 int main(int argc, char **argv)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Plant each bug of tests/bugs in a copy of the tree, and require that the tests which its patch
-names notice it. NAME is a patch without its ending; without names, all of them are planted.
+names notice it. NAME is a patch without its ending; without names, plant all of them.
 Exit status: 0 if every bug is caught, else 1.
 """
 import argparse
@@ -21,7 +21,7 @@ PATIENCE = 180  # seconds for one test program
 
 
 class Bug:
-    """A patch. Before the diff it says what it breaks, how that shows, and which tests must notice."""
+    """A patch. Lines before the diff say what it breaks, how that shows, and which tests must notice it."""
 
     def __init__(self, name):
         self.name = name
@@ -33,14 +33,14 @@ class Bug:
         self.catchers = [line.split() for line in re.findall(r"^Caught by: (.*)$", header, re.M)]
 
     def programs(self):
-        """What is to be run: {(program, stage): the tests that must fail}; the stage may be None."""
+        """Return what to run: {(program, stage): the tests that must fail}; the stage may be None."""
         wanted = {}
         for program, *stage, test in self.catchers:
             wanted.setdefault((program, stage[0] if stage else None), set()).add(test)
         return wanted
 
     def possible_programs(self):
-        """The same for a patch that names no tests yet."""
+        """Return the same for a patch that names no tests yet."""
         stages = [path.split("/")[0] for path in self.touched if path[0] == "0"]
         if not stages:
             blocking, events = "common/blocking.c" in self.touched, "common/connections.c" in self.touched
@@ -62,7 +62,7 @@ def failures(tree, program, stage, wanted, log):
     tests that have failed so far; "(died)" stands for a program that did not end well."""
     env = {**os.environ, "STAGE": stage or "all", "CK_LOG_FILE_NAME": str(log)}
     if stage and len(wanted) == 1:
-        env["TEST"], = wanted  # that one alone: the others take half a minute
+        env["TEST"], = wanted  # run that one alone: the others take half a minute
     process = lab.start([tree / "build" / program], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -105,7 +105,7 @@ def plant(name, clean, find):
 
 
 def prepare():
-    """Return a copy of the tree that is built, with nothing planted in it."""
+    """Copy the tree and build the copy, with nothing planted in it. Return its path."""
     clean = lab.scratch() / "clean"
     clean.mkdir()
     for path in ["Makefile", "common", "tests", *lab.STAGES]:

@@ -44,7 +44,7 @@ END_TEST
 
 static int port_of(int fd)
 {
-    struct sockaddr_in address;
+    struct sockaddr_in address = {0};
     socklen_t size = sizeof address;
 
     EXPECT(getsockname(fd, (struct sockaddr *)&address, &size) == 0, "getsockname: %m");

@@ -669,13 +669,14 @@ static void parse_url(const char *url)
 
 static const char usage[] =
     "usage: %s [OPTION]... URL\n"
-    "Abuses the server at URL, http://127.0.0.1:PORT, whose --timeout has to be 1 s or more, and\n"
-    "prints what it answered. left: connections that the client ended before the server did;\n"
-    "cut: that the server ended before it had answered everything, for a reason.\n\n"
-    "  --seed N         what the connections do follows from it (1)\n"
-    "  --seconds S      how long (10)\n"
-    "  --connections K  at a time (100)\n"
-    "  --help\n\n"
+    "Abuse the server at URL, http://127.0.0.1:PORT, whose --timeout must be 1 s or more. Print\n"
+    "how many connections there were, and how many answers had each status. left: connections\n"
+    "that the client ended before the server did; cut: connections that the server ended, for a\n"
+    "good reason, before it had answered everything; wrong: answers that are wrong or missing.\n\n"
+    "  --seed N         seed that determines what the connections do (1)\n"
+    "  --seconds S      how long to go on (10)\n"
+    "  --connections K  how many connections to keep open (100)\n"
+    "  --help           print this text\n\n"
     "Exit status: 0 if no answer was wrong or missing, 1 if one was, 2 for a bad command line.\n";
 
 int main(int argc, char **argv)

@@ -28,12 +28,24 @@ TRACE, WHERE = HERE.parent / "trace.py", HERE.parent / "where.py"
 SERVER = HERE / "asyncio_server.py"
 SUBJECTS = [*lab.STAGES, "trap"]
 PATIENCE = 90  # seconds: a tool that takes longer hangs
+TRIES = 3      # a machine that is busy for a second can make /fast wait anywhere
 
 
 def run(tool, *arguments, **more):
     """Run a tool; return its CompletedProcess."""
     return subprocess.run([sys.executable, str(tool), *map(str, arguments)], capture_output=True, text=True,
                           timeout=PATIENCE, stdin=subprocess.DEVNULL, **more)
+
+
+def expect(case, pattern, record):
+    """Record until the output has the pattern in it, TRIES times at most. Return the output."""
+    for _ in range(TRIES):
+        result = record()
+        case.assertEqual((result.returncode, result.stderr), (0, ""))
+        if re.search(pattern, result.stdout):
+            break
+    case.assertRegex(result.stdout, pattern)
+    return result.stdout
 
 
 def free_port():
@@ -61,13 +73,17 @@ class Live(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = lab.scratch()
-        cls.took = time.monotonic()
-        cls.result = run(TRACE, "--raw", cls.folder / "all.strace", "--json", cls.folder / "all.json")
-        cls.took = time.monotonic() - cls.took
-        if cls.result.returncode != 0:
-            raise AssertionError(cls.result.stderr)
-        logs = strace_log.read((cls.folder / "all.strace").read_text())
-        cls.recordings = dict(zip(SUBJECTS, map(understand.understand, logs)))
+        for _ in range(TRIES):
+            began = time.monotonic()
+            cls.result = run(TRACE, "--raw", cls.folder / "all.strace", "--json", cls.folder / "all.json")
+            cls.took = time.monotonic() - began
+            if cls.result.returncode != 0:
+                raise AssertionError(cls.result.stderr)
+            logs = strace_log.read((cls.folder / "all.strace").read_text())
+            cls.recordings = dict(zip(SUBJECTS, map(understand.understand, logs)))
+            if cls.took < 30 and all(re.fullmatch(live(name), recorded.sentence)
+                                     for name, recorded in cls.recordings.items()):
+                break
 
     def test_it_takes_less_than_half_a_minute(self):
         self.assertLess(self.took, 30)
@@ -102,21 +118,22 @@ class Live(unittest.TestCase):
         self.assertEqual(starts, ["starts thread 2", "starts thread 3"])
 
     def test_loops_wait_for_what_is_left_of_the_delay(self):
-        """Such as 1000 ms, and after /fast 899 ms."""
+        """Such as 1000 ms, and after /fast 899 ms. The bounds hold however slow the machine is: the deadline
+        was set after the request was read, and each wait began after its time-out was calculated."""
         for name in ("03-select", "04-poll", "05-epoll", "06-libev"):
             with self.subTest(name):
                 recorded = self.recordings[name]
                 slow, fast = recorded.clients
                 self.assertEqual(len(recorded.threads), 1)
                 self.assertLess(fast.done, slow.done)
-                second, third = [wait for wait in recorded.waits
-                                 if wait.start > slow.received and wait.end is not None][:2]
-                self.assertEqual(second.timeout_ms, 1000)
-                # from the moment when the delay began to the moment when the last wait began
-                between = (third.start - slow.received) * 1000
-                self.assertAlmostEqual(third.timeout_ms, 1000 - between, delta=25)
-                self.assertLess(third.timeout_ms, 1000 - (fast.start - slow.start) * 1000 + 25)
-                self.assertGreaterEqual((third.end - third.start) * 1000, third.timeout_ms - 1)
+                first, *others = [wait for wait in recorded.waits if wait.start > slow.received and wait.end]
+                last = next(wait for wait in others if wait.timeout_ms and not wait.reported)
+                self.assertEqual(first.reported, ["listener"])
+                self.assertTrue(900 <= first.timeout_ms <= 1000, first)
+                least = 1000 - (last.start - slow.received) * 1000
+                most = first.timeout_ms - (first.end - first.start) * 1000
+                self.assertTrue(least - 2 <= last.timeout_ms <= most + 2, f"{least} {last.timeout_ms} {most}")
+                self.assertGreaterEqual((last.end - last.start) * 1000, last.timeout_ms - 1)
 
     def test_source_lines_say_what_is_done_there(self):
         for name in SUBJECTS:
@@ -152,10 +169,9 @@ class Commands(unittest.TestCase):
         for way, expected in [("sleep", "asyncio"), ("block", "async-time.sleep"),
                               ("compute", "compute"), ("pool", "pool")]:
             with self.subTest(way):
-                result = self.record(way, name=way)
-                self.assertEqual((result.returncode, result.stderr), (0, ""))
-                self.assertRegex(result.stdout, f"\n{live(expected)}\n")
-                self.assertIn(f"== {way}", result.stdout)
+                output = expect(self, f"\n{live(expected)}\n",
+                                lambda: self.record(way, name=f"this is {way}"))
+                self.assertIn(f"== this is {way}", output)
 
     def test_program_without_debug_information_names_functions(self):
         source = lab.scratch() / "plain.c"
@@ -163,29 +179,24 @@ class Commands(unittest.TestCase):
         source.write_text(PLAIN)
         subprocess.run(["cc", "-O0", "-fno-inline", "-o", program, source], check=True)
         port = free_port()
-        result = run(TRACE, f"http://127.0.0.1:{port}", "--", program, port)
-        self.assertEqual((result.returncode, result.stderr), (0, ""))
-        self.assertRegex(result.stdout, r"sleep +sleeps 1000 ms, serving /slow +\d+ ms  take_a_nap\n")
-        self.assertRegex(result.stdout, r"the only thread was in clock_nanosleep, called by take_a_nap\.\n")
+        output = expect(self, r"the only thread was in clock_nanosleep, called by take_a_nap\.\n",
+                        lambda: run(TRACE, f"http://127.0.0.1:{port}", "--", program, port))
+        self.assertRegex(output, r"sleep +sleeps 1000 ms, serving /slow +\d+ ms  take_a_nap\n")
 
     @unittest.skipUnless(shutil.which("uvicorn"), "uvicorn is missing: make deps-peers")
     def test_fastapi_under_uvicorn(self):
         for environment, expected in [({}, "asyncio"), ({"MISTAKE": "1"}, "async-time.sleep")]:
             port = free_port()
-            result = run(TRACE, f"http://127.0.0.1:{port}",
-                         "--", "uvicorn", "--port", port, "fastapi_app:app",
-                         cwd=lab.ROOT / "tests/bench/apps", env={**os.environ, "DELAY": "1", **environment})
-            self.assertEqual((result.returncode, result.stderr), (0, ""))
-            self.assertRegex(result.stdout, live(expected))
+            expect(self, live(expected), lambda: run(
+                TRACE, f"http://127.0.0.1:{port}", "--", "uvicorn", "--port", port, "fastapi_app:app",
+                cwd=lab.ROOT / "tests/bench/apps", env={**os.environ, "DELAY": "1", **environment}))
 
     @unittest.skipUnless(shutil.which("gunicorn"), "gunicorn is missing: make deps-peers")
     def test_flask_under_gunicorn(self):
         port = free_port()
-        result = run(TRACE, f"http://127.0.0.1:{port}",
-                     "--", "gunicorn", "-b", f"127.0.0.1:{port}", "flask_app:app",
-                     cwd=lab.ROOT / "tests/bench/apps", env={**os.environ, "DELAY": "1"})
-        self.assertEqual((result.returncode, result.stderr), (0, ""))
-        self.assertRegex(result.stdout, live("gunicorn"))
+        expect(self, live("gunicorn"), lambda: run(
+            TRACE, f"http://127.0.0.1:{port}", "--", "gunicorn", "-b", f"127.0.0.1:{port}", "flask_app:app",
+            cwd=lab.ROOT / "tests/bench/apps", env={**os.environ, "DELAY": "1"}))
 
 
 PLAIN = r"""
@@ -225,23 +236,21 @@ class Running(unittest.TestCase):
         self.addCleanup(server.stop)
         return server
 
-    def check(self, server, result):
-        self.assertEqual((result.returncode, result.stderr), (0, ""))
-        self.assertRegex(result.stdout, r"\n/fast did not wait: .* in epoll_pwait, called from 05-epoll/server")
-        self.assertRegex(result.stdout, r"before .* waits for any client +\d")  # it knows what is watched
+    def record(self, server, *options):
+        output = expect(self, r"\n/fast did not wait: .* in epoll_pwait, called from 05-epoll/",
+                        lambda: run(TRACE, server.url, *options))
+        self.assertRegex(output, r"before .* waits for any client +\d")  # it knows what is watched
         self.assertEqual(processes.tracer(server.pid, server.pid), 0)
         row, = lab.probe(server.url, "0:/fast")
         self.assertEqual(row["status"], "200")  # it goes on
+        return output
 
     def test_process_is_found_by_its_port(self):
-        server = self.start()
-        self.check(server, run(TRACE, server.url))
+        self.record(self.start())
 
     def test_workers_are_found_by_their_parent(self):
         server = self.start("--workers", "2")
-        result = run(TRACE, server.url, "--pid", server.pid)
-        self.check(server, result)
-        self.assertIn("worker 2", result.stdout)
+        self.assertIn("worker 2", self.record(server, "--pid", server.pid))
 
     def test_interrupted_recorder_leaves_the_server_running(self):
         server = self.start()
@@ -281,7 +290,7 @@ class Refusals(unittest.TestCase):
                 ("http://127.0.0.1:1/x: want http://HOST", ["http://127.0.0.1:1/x"]),
                 ("http://127.0.0.1:99999: want http://HOST", ["http://127.0.0.1:99999"]),
                 ("http://192.0.2.1: this is not an address of this machine", ["http://192.0.2.1"]),
-                ("--raw /nonexistent/x: No such file", ["--raw", "/nonexistent/x"])]:
+                ("--raw /nonexistent/x: cannot be written", ["--raw", "/nonexistent/x"])]:
             with self.subTest(message):
                 self.refuse(2, message, *arguments)
 
@@ -294,7 +303,7 @@ class Refusals(unittest.TestCase):
         (folder / "no-durations").write_text(re.sub(r" <[\d.]+>$", "", kept("plain"), flags=re.M))
         for name, message in [("empty", "contains no system call"), ("prose", "is not a log of strace"),
                               ("header", "contains no system call"), ("no-requests", "contains no request"),
-                              ("no-durations", "does not tell how long"), ("missing", "No such file")]:
+                              ("no-durations", "does not tell how long"), ("missing", "no such file")]:
             with self.subTest(name):
                 self.refuse(2, rf"--from {folder / name}: .*{message}", "--from", folder / name)
         self.refuse(2, f"--from {sys.executable}: this is not a log", "--from", sys.executable)
@@ -368,6 +377,22 @@ class Forbidden(unittest.TestCase):
                                         r"This program is itself being traced")
         self.assertEqual(marked(mark), [])
 
+    @unittest.skipUnless(os.getuid() == 0 and os.access("/usr/bin/python3", os.X_OK),
+                         "only root can become another user")
+    def test_process_of_another_user(self):
+        nobody = ["setpriv", "--reuid", "65534", "--clear-groups", "/usr/bin/python3", "-B"]
+        with lab.Server("05-epoll") as server:
+            for tool, arguments, message in [
+                    (TRACE, [server.url], "the process that listens belongs to another user. Use sudo"),
+                    (TRACE, [server.url, "--pid", server.pid],
+                     "Operation not permitted). To trace a process of another user, use sudo."),
+                    (WHERE, [server.port], "only its owner or root may see its threads")]:
+                result = subprocess.run([*nobody, tool, *map(str, arguments)], capture_output=True, text=True,
+                                        timeout=PATIENCE, env={**os.environ, "TMPDIR": "/tmp"})
+                self.assertIn(message, result.stdout if tool == WHERE else result.stderr)
+                self.assertEqual(result.returncode, 0 if tool == WHERE else 1)
+                self.assertNotIn("Traceback", result.stderr)
+
     def test_advice(self):
         read = processes.read
         self.addCleanup(setattr, processes, "read", read)
@@ -388,7 +413,8 @@ class Endings(unittest.TestCase):
         """Start the recorder, send it a signal when its processes are ready, and expect all to end."""
         mark = secrets.token_hex(8)
         tool = subprocess.Popen([sys.executable, str(TRACE), *map(str, arguments)], stdout=subprocess.DEVNULL,
-                                stderr=subprocess.DEVNULL, env={**os.environ, "TRACE_MARK": mark})
+                                stderr=subprocess.DEVNULL, env={**os.environ, "TRACE_MARK": mark,
+                                                             "TMPDIR": str(lab.scratch())})
         try:
             self.assertTrue(lab.wait_until(lambda: ready(marked(mark)), 20))
             tool.send_signal(number)
@@ -425,10 +451,9 @@ class Endings(unittest.TestCase):
         """The command ends immediately, and leaves the server to nobody."""
         mark, port = secrets.token_hex(8), free_port()
         script = f"setsid {lab.built('05-epoll')} --port {port} --delay 1 >/dev/null &"
-        result = run(TRACE, f"http://127.0.0.1:{port}", "--", "sh", "-c", script,
-                     env={**os.environ, "TRACE_MARK": mark})
-        self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertRegex(result.stdout, r"/fast did not wait: .* in epoll_pwait")
+        expect(self, r"/fast did not wait: .* in epoll_pwait",
+               lambda: run(TRACE, f"http://127.0.0.1:{port}", "--", "sh", "-c", script,
+                           env={**os.environ, "TRACE_MARK": mark}))
         self.assertEqual(marked(mark), [])
 
 
@@ -476,8 +501,8 @@ class Where(unittest.TestCase):
             time.sleep(0.1)
             text = self.ask(server.port)
             self.assertRegex(text, name + r".* is accepted; 31 bytes are unread, the last arrived \d+ ms ago")
-            self.assertRegex(text, rf"127\.0\.0\.1:{gone.getsockname()[1]}, .* is accepted; nothing has arrived; "
-                                   r"its client has closed its side\.\n")
+            self.assertRegex(text, rf"127\.0\.0\.1:{gone.getsockname()[1]}, .* is accepted; "
+                                   r"nothing has arrived; its client has closed its side\.\n")
 
     def test_thread_that_waits_for_a_client_names_it(self):
         with lab.Server("02-threaded") as server:

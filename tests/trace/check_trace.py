@@ -287,7 +287,8 @@ class Kept(unittest.TestCase):
         self.assertEqual([thread.label for thread in recorded.threads], ["worker 1", "worker 2"])
 
     def test_moments_that_were_noticed_late_are_put_in_order(self):
-        client = Client("/fast", start=10.0, connected=10.5, accepted=10.2, received=10.4, answered=11.1, done=11.0)
+        client = Client("/fast", start=10.0, connected=10.5, accepted=10.2, received=10.4,
+                        answered=11.1, done=11.0)
         clients.count_from(client, 9.5)
         self.assertEqual([getattr(client, key) for key in clients.KEYS], [0.5, 0.7, 0.7, 0.9, 1.5, 1.5])
 

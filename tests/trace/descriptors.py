@@ -1,4 +1,4 @@
-"""Follow a server's descriptors through a log: which one is the listener, which one is which client's."""
+"""Follow a server's descriptors through a log: which is the listener, and which belongs to which client."""
 import re
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional
@@ -39,13 +39,12 @@ class Connection:
 @dataclass
 class Process:
     pid: int
-    parent: int = 0
     files: Dict[int, object] = field(default_factory=dict)  # fd -> Connection or a few words
     epolls: Dict[int, Dict[str, int]] = field(default_factory=dict)  # epoll fd -> {event data: fd}
 
 
 class Descriptors:
-    """Goes through the calls of a log, in the order in which they took effect."""
+    """What the calls of a log are about. They are followed in the order in which they took effect."""
 
     def __init__(self, log):
         self.connections: List[Connection] = []
@@ -59,25 +58,23 @@ class Descriptors:
             self._follow(call, self.processes[self.pid_of[call.tid]])
 
     def _find_processes(self, log):
-        for line in log.header.get("thread", []):  # "12 of 10": recorded by ourselves, at the start
-            tid, pid = (int(word) for word in line.split(" of "))
+        """Find out which thread belongs to which process. The header tells it of a process that was running
+        before, and which descriptors that had."""
+        for line in log.header.get("thread", []):  # "12 of 10"
+            tid, pid = map(int, line.split(" of "))
             self.pid_of[tid] = pid
         for tid, call in sorted(log.started().items(), key=lambda item: item[1].start):
-            owner = self.pid_of.setdefault(call.tid, call.tid)
-            thread = "CLONE_THREAD" in call.arguments
-            self.pid_of[tid] = owner if thread else tid
-            if not thread:
-                self.processes[tid] = Process(tid, owner)
-        for call in log.calls:
-            pid = self.pid_of.setdefault(call.tid, call.tid)
-            self.processes.setdefault(pid, Process(pid))
-        for line in log.header.get("listener", []):
-            fd, pid = (int(word) for word in line.split(" of "))
-            self.processes.setdefault(pid, Process(pid)).files[fd] = "listener"
+            parent = self.pid_of.setdefault(call.tid, call.tid)
+            self.pid_of[tid] = parent if "CLONE_THREAD" in call.arguments else tid
+        for tid in {call.tid for call in log.calls}:
+            self.pid_of.setdefault(tid, tid)
+        self.processes = {pid: Process(pid) for pid in self.pid_of.values()}
+        for line in log.header.get("listener", []):  # "3 of 10"
+            fd, pid = map(int, line.split(" of "))
+            self.processes[pid].files[fd] = "listener"
         for line in log.header.get("epoll", []):  # "4 of 10 watches 3 5"
-            epoll, pid, fds = re.fullmatch(r"(\d+) of (\d+) watches ([\d ]*)", line).groups()
-            watched = self.processes.setdefault(int(pid), Process(int(pid))).epolls.setdefault(int(epoll), {})
-            watched.update({fd: int(fd) for fd in fds.split()})
+            epoll, _, pid, _, *fds = line.split()
+            self.processes[int(pid)].epolls[int(epoll)] = {fd: int(fd) for fd in fds}
 
     def _follow(self, call, process):
         fd, note = first_fd(call)
@@ -95,16 +92,16 @@ class Descriptors:
             self.of_call[id(call)] = process.files.get(fd)
         elif call.name in LOOP:
             self._wait(call, process, fd)
-        elif strace_log.child(call) in self.processes:  # a copy of the table
+        elif strace_log.child(call) in self.processes:  # it inherits them
             started = self.processes[strace_log.child(call)]
             started.files = {**process.files, **started.files}
             started.epolls = {epoll: dict(fds) for epoll, fds in process.epolls.items()}
         if fd is not None and note and fd not in process.files and "eventfd" in note + call.name:
-            process.files[fd] = "a wake-up from another thread"
+            process.files[fd] = "its own wake-up"
 
     def _accept(self, call, process, listener):
         process.files[listener] = "listener"
-        if (call.value or -1) < 0:
+        if call.value is None or call.value < 0:
             return
         peer = _PEER.search(call.result) or _PORT_IN_ADDRESS.search(call.arguments)
         connection = Connection(process.pid, call.value, call, int(peer[1]) if peer else None)

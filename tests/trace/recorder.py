@@ -133,7 +133,7 @@ def process(url, pid, title, requests):
 
 def _attach(pids, log):
     """Attach strace to processes. Return it, and a list of (thread, process)."""
-    program = os.path.realpath(f"/proc/{pids[0]}/exe")
+    program = f"/proc/{pids[0]}/exe"
     words = [word for pid in pids for word in ("-p", pid)]
     strace = lab.start([*STRACE, "-q", *_stack_option(program), "-o", log, *words],
                        stderr=subprocess.PIPE, text=True)

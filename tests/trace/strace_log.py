@@ -1,7 +1,14 @@
 """Read what strace -f -ttt -T [-y] [-k] has written.
 
-A log may hold several recordings, one after the other. Each begins with lines of ours ("# key: value"),
-which say what strace cannot know; a log that a person has made has none of them.
+A log may contain several recordings, one after the other. Each begins with lines of ours, "# key: value", for
+what strace does not know; a log that a person has made has none:
+
+    recording, command, url   what it is called, what was recorded, and where it answered
+    slow, fast                the routes that the verdict is about
+    probe                     the columns of build/probe --tsv --ports, and then a row for each request
+    thread, listener, epoll   of a process that was running before: 12 of 10; 3 of 10; 4 of 10 watches 3 5
+    frame                     the place of an address in a stack: PROGRAM ADDRESS = FUNCTION FILE:LINE; ...
+    source                    a checksum of each file that is named there
 """
 import re
 from dataclasses import dataclass, field
@@ -24,7 +31,7 @@ _OTHER_NAMESPACE = re.compile(r"/\* (\d+) in strace's PID NS \*/")
 
 @dataclass
 class Frame:
-    """A line of a stack: the instruction at address in object, offset bytes after the start of function."""
+    """A line of a stack."""
     object: str
     function: str
     address: int
@@ -57,7 +64,6 @@ class Log:
     calls: List[SystemCall] = field(default_factory=list)        # in the order in which they began
     signals: List[Tuple[int, float, str]] = field(default_factory=list)  # thread, time, name
     ends: Dict[int, Tuple[float, str]] = field(default_factory=dict)     # of threads: time, how
-    lines: int = 0
     unread: int = 0        # lines that are none of strace's
     end: float = 0.0       # the time of the last line
     durations: bool = False
@@ -89,7 +95,6 @@ class _Reader:
 
     def line(self, text, is_last):
         header, frame, event = _HEADER.fullmatch(text), _FRAME.fullmatch(text), _LINE.fullmatch(text)
-        self.log.lines += 1
         if header:
             self.log.header.setdefault(header[1], []).append(header[2])
         elif frame:

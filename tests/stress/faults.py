@@ -1,0 +1,443 @@
+#!/usr/bin/env python3
+"""Errors from the kernel: does each server survive them?
+
+Lists the system calls that each STAGE makes while it listens, has strace(1) inject each error that their
+manual pages allow, and looks whether the server carries on or, where it cannot, ends with one clear line.
+
+  first  the error befalls the first call after strace has attached
+  later  the fifth call; or, if no thread makes so many (strace counts for each thread), the first call
+         after the same load has run without an error
+  every  every call for a second
+  stop   every call, and SIGTERM meanwhile
+
+Each fault has a server of its own. Afterwards, without strace, it must answer /fast and /slow, be quiet
+(less than a third of the CPU), have no descriptor and no thread more than before, and end with status 0 on
+SIGTERM. While the error comes every time, it must not try again immediately, unless the error asks for that.
+Not tried: a short send. strace can only pretend it, and bytes would be lost; a response of 300 bytes always
+fits into the buffer of an empty socket.
+
+ONLY='accept4[|]EMFILE' in the environment: only the faults that match, a regular expression for
+STAGE|CALL|ERROR|WHEN. LANES: how many servers at a time (20); most of the time they wait."""
+import argparse
+import os
+import pathlib
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from typing import NamedTuple
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import lab  # noqa: E402
+import lanes  # noqa: E402
+
+OPTIONS = "--delay 0.2 --timeout 1 --verbose".split()
+
+CLIENTS = {  # as shots of the probe
+    "good": "5x0:/fast 4x0:/slow 30:/slow 60:/fast 90:/fast 120:/fast 150:/fast".split(),
+    # After a 404 the server says that it closes, and lingers.
+    "mix": "5x0:/nowhere 4x0:/fast 4x0:/slow 40:/fast 80:/nowhere 120:/slow 160:/fast".split(),
+    "many": ["100x0:/slow"],  # more memory than there is at the start
+}
+MOMENTS = {"all": "first later every stop", "ends": "first later"}
+
+
+class Row(NamedTuple):
+    """Errors of a system call, and what they may do."""
+    stages: str  # their numbers
+    calls: str  # "a,b": a or b, as the C library has it; "!a" is made only when the error besides makes it
+    errors: str
+    moments: str
+    clients: str
+    # lossy: clients may be let down, but the server carries on
+    # retried: no client is let down, unless the error comes every time
+    # served: no client is let down
+    # ends: to carry on is impossible: one line on stderr, exit status 1
+    outcome: str
+    besides: str = ""  # injected all the time
+
+
+# EAGAIN from accept4 is not for 01 and 02: their listener blocks until they are told to stop. On SIGTERM, 06
+# writes to the eventfd of libev, which none of the errors of write can befall: no "stop" there. From openat
+# to lseek: the C library reads the time zone for the first line of the log.
+TABLE = """\
+123456|accept4|EMFILE ENFILE ENOBUFS ENOMEM ECONNABORTED EINTR EPROTO EPERM|all|good|served
+3456|accept4|EAGAIN|all|good|served
+123456|accept4|ENETDOWN ENOPROTOOPT EHOSTDOWN ENONET EHOSTUNREACH EOPNOTSUPP ENETUNREACH|all|good|served
+123456|accept4|EBADF EINVAL ENOTSOCK|ends|good|ends
+123456|recvfrom|EINTR|all|good|retried
+3456|recvfrom|EAGAIN|all|good|retried
+12|recvfrom|EAGAIN|all|mix|lossy
+123456|recvfrom|ECONNRESET ECONNREFUSED ENOMEM ETIMEDOUT ENOTCONN EHOSTUNREACH|all|mix|lossy
+123456|sendto|EINTR|all|good|retried
+3456|sendto|EAGAIN|all|good|retried
+12|sendto|EAGAIN|all|mix|lossy
+123456|sendto|EPIPE ECONNRESET ENOBUFS ENOMEM ENOTCONN ETIMEDOUT EHOSTUNREACH|all|mix|lossy
+3|pselect6|EINTR ENOMEM|all|good|served
+3|pselect6|EBADF EINVAL|ends|good|ends
+4|ppoll|EINTR ENOMEM|all|good|served
+4|ppoll|EFAULT EINVAL|ends|good|ends
+5|epoll_pwait|EINTR ENOMEM|all|good|served
+5|epoll_pwait|EBADF EFAULT EINVAL|ends|good|ends
+6|epoll_wait,epoll_pwait|EINTR ENOMEM|all|good|served
+6|epoll_wait,epoll_pwait|EBADF EFAULT EINVAL|ends|good|ends
+56|epoll_ctl|ENOMEM ENOSPC|all|mix|lossy
+2|clone3,clone|EAGAIN ENOMEM EPERM|all|good|served
+2|mmap|ENOMEM EAGAIN|all|good|served
+2|mprotect|ENOMEM|all|good|served
+2|madvise|EAGAIN ENOMEM|all|good|served
+123456|brk|retval=0|all|many|lossy|mmap:error=ENOMEM
+12|setsockopt|ENOMEM ENOBUFS EINVAL|all|mix|lossy
+12|clock_nanosleep|EINTR|all|good|retried
+12|!clock_nanosleep|EINTR|all|good|served|accept4:error=EMFILE
+2|!clock_nanosleep|EINTR|all|good|served|clone3,clone:error=EAGAIN
+3|!clock_nanosleep|EINTR|all|good|served|pselect6:error=ENOMEM
+4|!clock_nanosleep|EINTR|all|good|served|ppoll:error=ENOMEM
+5|!clock_nanosleep|EINTR|all|good|served|epoll_pwait:error=ENOMEM
+6|!clock_nanosleep|EINTR|all|good|served|epoll_wait,epoll_pwait:error=ENOMEM
+123456|shutdown|ENOTCONN ENOBUFS|all|mix|lossy
+123456|close|EINTR EIO ENOSPC EDQUOT|all|mix|lossy
+123456|getpeername|ENOTCONN ENOBUFS|all|good|served
+12345|write|EIO ENOSPC EPIPE EAGAIN EINTR EDQUOT EFBIG|all|good|served
+6|write|EIO ENOSPC EPIPE EAGAIN EINTR EDQUOT EFBIG|first later every|good|served
+123456|openat|EMFILE ENFILE ENOMEM EACCES EINTR ENOENT|first|good|served
+123456|newfstatat|EACCES ENOMEM|first|good|served
+123456|fstat|ENOMEM|first|good|served
+123456|read|EIO EINTR EISDIR|first|good|served
+123456|lseek|ESPIPE|first|good|served
+"""
+
+LEFT_OUT = {
+    "rt_sigaction": "EINVAL and EFAULT alone: a wrong argument",
+    "rt_sigprocmask": "EINVAL and EFAULT alone: a wrong argument",
+    "rt_sigreturn": "returns to where the signal came, never an error",
+    "restart_syscall": "the kernel resumes the call that strace interrupted when it attached",
+    "exit": "never returns",
+    "exit_group": "never returns",
+    "fcntl": "F_SETFL (the handler of SIGTERM): EPERM for append-only files alone, EBADF",
+    "set_robust_list": "EINVAL alone: a wrong argument",
+    "rseq": "EINVAL, EPERM: a wrong argument; the C library ends the process",
+    "futex": "locks, and conditions without a time limit: the C library tries again after EINTR or EAGAIN",
+    "sched_getaffinity": "the C library counts CPUs, to size its arenas, and makes do without",
+    "munmap": "ENOMEM where a mapping would be split: the C library unmaps whole ones, and aborts otherwise",
+}
+
+# Whether these are made at all is up to the C library. Any other call of the table must be made.
+LIBRARY = "mprotect madvise brk openat newfstatat fstat read lseek".split()
+
+
+# ---- what a server calls while it listens
+
+class Tracer(lab.Program):
+    """strace, attached to a server."""
+
+    def __init__(self, server, *options):
+        self.server, self.file = server, tempfile.TemporaryFile()
+        number = self.file.fileno()
+        super().__init__(["strace", "-f", "-p", server.pid, "-o", f"/dev/fd/{number}", *options],
+                         pass_fds=[number])
+
+    def log(self):
+        return lab.contents(self.file)
+
+    async def attach(self):
+        await lanes.until(lambda: "attached" in self.messages() or not self.alive, 5)
+        if "attached" not in self.messages():
+            raise lab.Failed(f"strace did not attach: {' '.join(self.messages().splitlines()[-1:])}")
+
+    async def detach(self):
+        """Leave the server to itself. If strace left between the start and the end of a call that it makes
+        fail, the call would fail with ENOSYS. So stop the server first: no thread of it is inside a call."""
+        server = self.server
+        server.process.send_signal(signal.SIGSTOP)
+        await lanes.until(
+            lambda: not server.alive or self.log().count("--- stopped by SIGSTOP") >= server.threads, 2)
+        # strace must not be sent away from a process that is ending: strace 6.1 then waits forever for a main
+        # thread that is gone before the others. It ends with the process.
+        if not server.alive:
+            await lanes.ended(self, 1)
+        self.process.terminate()
+        if not await lanes.ended(self, 2):
+            lanes.kill(self)
+        server.process.send_signal(signal.SIGCONT)
+
+
+async def list_calls(stage):
+    """Return a dictionary: the most calls that one thread made, by name. Print them."""
+    server = await lanes.start(stage, *OPTIONS)
+    tracer = Tracer(server)
+    try:
+        await tracer.attach()
+        for clients in ("mix", "many", "mix"):
+            if clients != "many" or stage != "01-blocking":  # where they would take 20 s
+                await lanes.Probe(server.url, *CLIENTS[clients]).rows()
+        client = lanes.Probe(server.url, "0:/slow")
+        await lanes.sleep(0.1)
+        server.process.terminate()
+        await lanes.must_end(server, 0)
+        await lanes.ended(client)
+        await tracer.detach()
+    finally:
+        lanes.kill(server)
+        lanes.kill(tracer)
+    calls, most = {}, {}
+    for (_, name), count in sorted(Counter(re.findall(r"^(\d+) +(\w+)\(", tracer.log(), re.M)).items()):
+        calls[name] = calls.get(name, 0) + count
+        most[name] = max(most.get(name, 0), count)
+    serving = re.findall(r"^\d+ +(\w+)\(", tracer.log().partition("--- SIGTERM")[0], re.M)
+    for name in sorted(calls):
+        lanes.say(f"{stage:12} {name:16} {calls[name]:6}, by one thread at most {most[name]} "
+                  f"{'-' if name in serving else 'stop'}")
+    return most
+
+
+# ---- the faults
+
+class Fault(NamedTuple):
+    stage: str
+    call: str
+    error: str
+    moment: str
+    row: Row
+    most: int  # calls by one thread
+
+    def __str__(self):
+        return f"{self.stage:12} {self.call:16} {self.error.split('=')[-1]:13} {self.moment:6}"
+
+
+def choose_faults(calls):
+    """Return the faults to inject, and what is wrong with the table."""
+    faults, wrong = [], []
+    table = [Row(*line.split("|")) for line in TABLE.splitlines()]
+    for stage, called in calls.items():
+        rows = [row for row in table if stage[1] in row.stages]
+        known = {name for row in rows for name in row.calls.split(",")} | set(LEFT_OUT)
+        wrong += [f"{stage:12} {call:16} is called, and not in the table" for call in called
+                  if call not in known]
+        for row in rows:
+            hidden = row.calls.startswith("!")
+            names = [name for name in row.calls.strip("!").split(",") if hidden or name in called]
+            if not names and row.calls not in LIBRARY:
+                wrong.append(f"{stage:12} {row.calls:16} is in the table, and never called")
+            faults += [Fault(stage, name, error, moment, row, 0 if hidden else called[name])
+                       for name in names for error in row.errors.split()
+                       for moment in MOMENTS.get(row.moments, row.moments).split()]
+    return faults, wrong
+
+
+class Attempt:
+    """One server, and one fault. Its methods fail if the server does not behave."""
+
+    def __init__(self, fault):
+        self.fault, self.row = fault, fault.row
+        self.server = self.client = self.tracer = None
+
+    async def run(self):
+        """Return the result."""
+        try:
+            await self.prepare()
+            return await self.inject()
+        finally:
+            for program in filter(None, (self.client, self.server, self.tracer)):
+                lanes.kill(program)
+
+    async def prepare(self):
+        fault, row = self.fault, self.row
+        self.server = await lanes.start(fault.stage, *OPTIONS)
+        self.descriptors = self.server.descriptors
+        start = {"first": "1", "later": "5", "every": "1+", "stop": "1+"}[fault.moment]
+        if fault.call == "close":  # let the C library close the file of the time zone
+            await lanes.Probe(self.server.url, "0:/fast").rows()
+        if fault.moment == "later" and row.calls.startswith("!"):
+            start = "2"
+        elif fault.moment == "later" and fault.most < 5:
+            start = "1"
+            await lanes.Probe(self.server.url, *CLIENTS[row.clients]).rows()
+            await self.settle(0)
+        error = fault.error if "=" in fault.error else f"error={fault.error}"
+        traced = ",".join(filter(None, [fault.call, "accept4", row.besides.split(":")[0]]))
+        self.tracer = Tracer(self.server, f"--trace={traced}", f"--inject={fault.call}:{error}:when={start}",
+                             *([f"--inject={row.besides}"] if row.besides else []))
+        await self.tracer.attach()
+
+    def injected(self):
+        """How many times?"""
+        return len(re.findall(rf"{self.fault.call}.*\(INJECTED\)", self.tracer.log()))
+
+    def happened(self):
+        if self.client is None or not self.client.alive:  # the same clients again, if they made too few calls
+            if self.client:
+                self.client.stop()
+            self.client = lanes.Probe(self.server.url, *CLIENTS[self.row.clients])
+        return self.injected() > 0 or not self.server.alive
+
+    async def inject(self):
+        """Let the fault happen, and judge the server. Return the result."""
+        server, outcome, moment = self.server, self.row.outcome, self.fault.moment
+        await lanes.until(self.happened, 5)
+        begun = time.monotonic()
+        if moment == "every":
+            await lanes.sleep(1)
+        elif moment == "stop":
+            await lanes.sleep(0.1)
+            server.process.terminate()
+            await lanes.ended(server, 1)
+        elif outcome == "ends":
+            await lanes.ended(server, 3)
+        await self.tracer.detach()
+        times, seconds = self.injected(), time.monotonic() - begun
+        if times == 0:
+            raise lab.Failed("was not injected")
+        if outcome == "ends":
+            await lanes.must_end(server, 1)
+            said = [line for line in server.messages().splitlines()
+                    if not re.match(r"[0-9-]*T[0-9:]*Z ", line)]  # of --verbose
+            if len(said) != 1 or not said[0].startswith(f"{self.fault.stage}: "):
+                raise lab.Failed(f"does not say so in one line: {'|'.join(said[:3])}")
+            return f"ends: {said[0]}"
+        if moment == "stop":
+            await lanes.must_end(server, 0)
+        else:
+            await self.survive(times, seconds)
+        return "ok"
+
+    async def survive(self, times, seconds):
+        fault, server = self.fault, self.server
+        if not server.alive:
+            await lanes.must_end(server, None)
+        if self.row.outcome == "served" or (self.row.outcome == "retried" and fault.moment != "every"):
+            for row in await self.client.rows():
+                if row["status"] != "200":
+                    raise lab.Failed(f"a client was let down: {row['path']} {row['status']}")
+        lanes.kill(self.client)
+        rows = await lanes.Probe(server.url, "0:/fast", "0:/slow").rows()
+        if len(rows) != 2 or not all(map(lanes.is_right, rows)):
+            raise lab.Failed(f"no right answer afterwards: {[(row['path'], row['status']) for row in rows]}")
+        if fault.call == "close" and closes_twice(self.tracer.log()):
+            raise lab.Failed("closes a number twice")
+        # strace makes a call fail by not making it: what was not closed stays open.
+        await self.settle(times if fault.call == "close" else 0)
+        if await lanes.cpu_share(server, 0.3) >= 100 / 3:
+            raise lab.Failed("spins afterwards")
+        if fault.moment == "every" and times > 250 * seconds and not may_try_again(fault):
+            raise lab.Failed(f"spins: {times} calls in {seconds:.1f} s")
+        server.process.terminate()
+        await lanes.must_end(server, 0)
+
+    async def settle(self, more):
+        """Wait until there are as few threads as at the start, and so many more descriptors."""
+        def held():
+            return self.server.descriptors, self.server.threads
+
+        if not await lanes.until(lambda: held() == (self.descriptors + more, 1)):
+            raise lab.Failed(f"leaks: (descriptors, threads) are {held()}, and {self.descriptors, 1} at the start")
+
+
+def closes_twice(log):
+    """After close has returned, with whatever error, another connection may have the number."""
+    closed = set()
+    for accepted, closing in re.findall(r"accept4.* = (\d+)$|close\((\d+)", log, re.M):
+        if closing in closed:
+            return True
+        closed = closed | {closing} if closing else closed - {accepted}
+    return False
+
+
+def may_try_again(fault):
+    """May the server try again immediately? Otherwise it must not, for as long as the error persists."""
+    if fault.error == "EAGAIN":  # unlike strace, the kernel says when
+        return fault.call in ("accept4", "recvfrom", "sendto")
+    return fault.error == "EINTR" or (fault.call == "accept4" and fault.error in ("ECONNABORTED", "EPROTO"))
+
+
+async def examine(fault):
+    """Return the result of a fault. A busy machine can spoil a try, but it cannot make good what is broken.
+    So try twice more, and say so."""
+    note = ""
+    for attempt in (1, 2, 3):
+        try:
+            return await Attempt(fault).run() + note
+        except (lab.Failed, OSError) as failure:
+            problem = str(failure)
+            note = f" (try {attempt + 1}; before: {problem})"
+    return f"FAILED: {problem}"
+
+
+def examine_all(faults, count):
+    """Return the results of all faults, count of them at a time. Print them in order, as they come."""
+    results, doing, numbers = {}, {}, iter(range(len(faults)))
+    printed = 0
+
+    async def lane():
+        nonlocal printed
+        for number in numbers:
+            doing[number] = faults[number]
+            results[number] = await examine(faults[number])
+            del doing[number]
+            while printed in results:
+                lanes.say(f"{faults[printed]} {results[printed]}")
+                printed += 1
+
+    lanes.together([lane() for _ in range(count)], lambda: f"waiting for {doing[min(doing)]}")
+    return [results[number] for number in range(len(faults))]
+
+
+# ---- all of it
+
+def parse(arguments):
+    def stage(text):
+        if text not in lab.STAGES:
+            raise argparse.ArgumentTypeError(f"{text}: want a stage, one of {' '.join(lab.STAGES)}")
+        return text
+
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--list", action="store_true", help="only list the system calls")
+    parser.add_argument("stages", nargs="*", metavar="STAGE", type=stage, help="all, if none is named")
+    options = parser.parse_args(arguments)
+    only, count = os.environ.get("ONLY", ""), os.environ.get("LANES", "20")
+    if not re.fullmatch("[1-9][0-9]?", count):
+        parser.error(f"LANES={count}: want a number from 1 to 99")
+    try:
+        options.only, options.lanes = re.compile(only), int(count)
+    except re.error as error:
+        parser.error(f"ONLY={only}: {error}")
+    return options
+
+
+def run(options):
+    calls = {}
+
+    async def list_all():
+        for stage in options.stages or lab.STAGES:
+            calls[stage] = await list_calls(stage)
+
+    lanes.say("Calls made while a stage listens (- while it serves, stop: after SIGTERM):")
+    lanes.together([list_all()], lambda: "listing")
+    if options.list:
+        return 0
+    faults, wrong = choose_faults(calls)
+    faults = [fault for fault in faults if options.only.search("|".join(fault[:4]))]
+    lanes.say(f"\n{'stage':12} {'call':16} {'error':13} {'when':6} outcome")
+    results = examine_all(faults, options.lanes)
+    failed = [f"{fault} {result}" for fault, result in zip(faults, results) if result.startswith("FAILED")]
+    ended = sum(result.startswith("ends") for result in results)
+    lanes.say("\n".join(["\nWhat failed:", *failed, *wrong] if failed or wrong else []))
+    lanes.say(f"{len(faults)} faults: {len(results) - ended - len(failed)} survived, "
+              f"{ended} ended with a message, {len(failed)} failed\n"
+              f"{len(faults) - len(failed)} passed, {len(failed + wrong)} failed")
+    return 1 if failed or wrong or not faults else 0
+
+
+def main(arguments):
+    options = parse(arguments)
+    lab.need("strace", "deps-tools")
+    for program in (*(options.stages or lab.STAGES), "probe"):
+        lab.built(program)
+    return run(options)
+
+
+if __name__ == "__main__":
+    lab.run(main)

@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""valgrind's memcheck over the unit tests of BUILD, and over the six servers while honest and hostile clients
+keep them busy; its helgrind over the threads of 02 and over a pool. All simultaneously: the servers mostly wait."""
+import argparse
+import functools
+import pathlib
+import re
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import lab  # noqa: E402
+import lanes  # noqa: E402
+
+MEMCHECK = ["--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]
+FOUND = 99  # the exit status of a program in which valgrind has found errors
+
+
+def valgrind(log, tool):
+    """The command that runs a program. Each process of it writes a log, which holds nothing but errors."""
+    return ["valgrind", "-q", f"--error-exitcode={FOUND}", "--child-silent-after-fork=no",
+            f"--log-file={log}.%p", *tool]
+
+
+async def check_tests(name, log):
+    with lab.Program([*valgrind(log, MEMCHECK), lab.BUILD / name]) as tests:
+        await lanes.ended(tests)
+        failures = [line for line in tests.output().splitlines() if re.search(":[FE]:", line)]
+        if not re.search("%: Checks: [1-9]", tests.output()):
+            raise lab.Failed(f"ended with {lab.ending(tests.process.returncode)}: {tests.messages()}")
+        if failures:
+            raise lab.Failed(failures[0])
+        if tests.process.returncode == FOUND:
+            raise lab.Failed("valgrind has found errors")
+
+
+async def check_server(stage, tool, log, options=()):
+    async def ask(shots):
+        for row in await lanes.Probe(server.url, *shots.split(), timeout=60).rows():
+            if not lanes.is_right(row):
+                raise lab.Failed(f"a client was let down: {row['path']} {row['status']}")
+
+    serial = stage == "01-blocking"  # it takes long
+    with await lanes.start(stage, "--delay", "0.3", "--timeout", "1.5", "--verbose", *options, patience=30,
+                           under=valgrind(log, tool)) as server:
+        await ask("5x0:/fast 2x0:/slow" if serial else "20x0:/fast 10x0:/slow 10x100:/fast")
+        with lab.Program([lab.BUILD / "hostile", "--seconds", 3 if serial else 5,
+                          "--connections", 2 if serial else 30, server.url]) as hostile:
+            await lanes.ended(hostile)
+            if hostile.process.returncode != 0:
+                raise lab.Failed(f"a wrong answer: {hostile.messages()}")
+        await ask("0:/fast 0:/slow" if serial else "20x0:/fast 10x0:/slow")
+        with lanes.Probe(server.url, "0:/slow", timeout=60) as client:
+            await lanes.sleep(0.2)
+            server.process.terminate()  # with a client to answer
+            await lanes.ended(client)
+        await lanes.must_end(server, 0, 30)
+
+
+def check_all(checks):
+    failed, waiting = [], list(checks)
+
+    async def lane(name, check):
+        log, problem = lab.scratch() / name, ""
+        try:
+            await check(log)
+        except lab.Failed as failure:
+            problem = str(failure)
+        logs = sorted(log.parent.glob(f"{name}.[0-9]*"))
+        errors = "".join(path.read_text(errors="replace") for path in logs)
+        if errors:
+            problem = "\n".join([problem or "valgrind has found errors", *errors.splitlines()[:40]])
+        lanes.say(f"{name}: FAILED: {problem}" if problem else f"{name}: ok")
+        waiting.remove(name)
+        failed.extend([name] if problem else [])
+
+    lanes.together([lane(name, check) for name, check in checks.items()],
+                   lambda: f"waiting for {' '.join(waiting)}")
+    lanes.say(f"{len(checks) - len(failed)} passed, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("build", nargs="?", metavar="BUILD", default="build/valgrind")
+    lab.BUILD = lab.ROOT / parser.parse_args(arguments).build
+    lab.need("valgrind", "deps-tools")
+    for program in ("check_http", "check_connections", *lab.STAGES, "probe", "hostile"):
+        lab.built(program)
+    checks = {name: functools.partial(check_tests, name) for name in ("check_http", "check_connections")}
+    checks.update({stage: functools.partial(check_server, stage, MEMCHECK) for stage in lab.STAGES})
+    checks["02-threaded-helgrind"] = functools.partial(check_server, "02-threaded", ["--tool=helgrind"])
+    checks["05-epoll-pool-helgrind"] = functools.partial(
+        check_server, "05-epoll", ["--tool=helgrind"], options=["--block", "--threads", "4"])
+    return check_all(checks)
+
+
+if __name__ == "__main__":
+    lab.run(main)
