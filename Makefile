@@ -15,7 +15,7 @@ CHECKED   = -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-poi
 LINK      = $(if $(SANITIZE),,-pie -Wl,-z,relro,-z,now)
 
 STAGES   := 01-blocking 02-threaded 03-select 04-poll 05-epoll 06-libev
-CHECKS   := check_http check_connections check_stages
+CHECKS   := check_http check_connections check_pool check_stages
 PROGRAMS := $(STAGES) $(CHECKS) probe hold floor hostile trigger early
 OBJ       = $(BUILD)/obj
 COMMON    = $(patsubst %.c,$(OBJ)/%.o,$(wildcard common/*.c))
@@ -159,6 +159,7 @@ $(BUILD)/hostile: $(OBJ)/tests/stress/hostile.o
 $(BUILD)/trigger $(BUILD)/early: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
 $(BUILD)/check_http: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*http*.c))
 $(BUILD)/check_connections: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*connections*.c) tests/unit/world.c)
+$(BUILD)/check_pool: $(OBJ)/tests/unit/check_pool.o
 $(BUILD)/check_stages: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/stages/*.c))
 
 $(BUILD)/06-libev $(BUILD)/early: LIBRARIES = -lev
