@@ -44,7 +44,7 @@ $(PROGRAMS): %: $(BUILD)/%
 latency: all ## the experiment: which stages keep /fast waiting during /slow?
 	@BUILD=$(BUILD) tests/latency.py
 
-trace: all ## record with strace who waits for whom, and where: tells it, and writes build/trace.html
+trace: all ## record with strace where each thread waits; write build/trace.html
 	@BUILD=$(BUILD) tests/trace.py --html $(BUILD)/trace.html
 
 test: all $(CHECKS) ## run all tests
@@ -57,7 +57,7 @@ trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 	@BUILD=$(BUILD) tests/trace/check_recorder.py
 	@tests/trace/check_page.py
 
-faults: all ## errors from the kernel, injected into every system call with strace
+faults: all ## inject errors of the kernel into every system call, with strace
 	@BUILD=$(BUILD) tests/stress/faults.py
 
 bugs: ## plant each bug of tests/bugs: do the tests that it names catch it?
@@ -93,7 +93,7 @@ tutorial-test: all check_stages hold trigger early ## check that the tutorial te
 deps: ## install the packages that the build needs
 	@tests/deps.sh gcc libc6-dev libev-dev check pkg-config python3
 
-deps-tools: ## install what faults, bugs, fuzz, lint, coverage and memcheck need
+deps-tools: ## install the packages that faults, bugs, fuzz, lint, coverage and memcheck need
 	@tests/deps.sh clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck pyflakes3 strace patch gcovr valgrind \
 	  chromium
 
