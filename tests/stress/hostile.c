@@ -26,8 +26,8 @@ enum {
     ASKED_MAX = 512,   /* requests on a connection */
     ANSWER_MAX = 2048, /* bytes, of which an answer of the servers takes a quarter */
     LIFE_MS = 4000,    /* of a connection, at most */
-    LATE_MS = 400, /* below the server's --timeout: it may cut off a client that takes longer */
-    SHOWN = 10,    /* wrong answers, in full */
+    LATE_MS = 400,     /* below the server's --timeout: it may cut off a client that takes longer */
+    SHOWN = 10,        /* wrong answers, in full */
 };
 
 /* What a request is entitled to, as a letter. */
