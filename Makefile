@@ -43,6 +43,19 @@ programs: $(PROGRAMS) ## build these and all test programs
 05-epoll: ## build one program (any stage, probe, trigger, ...)
 $(PROGRAMS) $(MINE): %: $(BUILD)/%
 
+start: ## begin a stage of your own: make start STAGE=07-mine LIKE=05-epoll
+	@tests/judge.py start $(STAGE) $(if $(LIKE),--like $(LIKE))
+
+judge = BUILD=$(BUILD) tests/judge.py $(1) $(STAGE) $(if $(LIKE),--like $(LIKE)) $(if $(PROGRAM),--program '$(PROGRAM)')
+check: probe ## judge it, rung by rung: STAGE=07-mine (PROGRAM=... judges another program, ALL=1 all rungs)
+	@$(call judge,check) $(if $(ALL),--all)
+
+hint: probe ## a hint for the rung that it is at: STAGE=07-mine
+	@$(call judge,hint)
+
+solution: probe ## how the toolkit's own file differs, once you are at the top: STAGE=07-mine
+	@$(call judge,solution)
+
 latency: all ## the experiment: which stages keep /fast waiting during /slow?
 	@BUILD=$(BUILD) tests/latency.py
 
@@ -208,4 +221,4 @@ endif
 
 .PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers figures measure tables tutorial tutorial-test \
         deps deps-tools deps-peers deps-tutorial format lint memcheck coverage clean help fuzz force need-ev.h need-check.h
-.PHONY: $(MINE)
+.PHONY: $(MINE) start check hint solution

@@ -19,7 +19,6 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "exercises"))
-import gallery  # noqa: E402
 import hints  # noqa: E402
 import lab  # noqa: E402
 import ladder  # noqa: E402
@@ -32,6 +31,7 @@ checked, too. PROGRAM is any other program that takes --port, --delay and
 --timeout, or the URL of a server that is running.
 BUILD in the environment names the folder with the programs (build).
 Exit status: 0 if all is well; 1 if not; 2 for a bad command line."""
+WIDTH = max(len(rung.title) for rung in ladder.LADDER)
 
 
 # ---- the command line
@@ -104,7 +104,7 @@ def start(options):
     (folder / "like").write_text(options.like + "\n")
     lines = ", ".join(map(str, skeleton.unwritten(text)))
     print(f"{name}/server.c: the model of {options.like} is yours to write (lines {lines}).\n"
-          f"Read:  {hints.chapter(options.like)}\n"
+          f"Read:  {hints.chapter(options.like[:2])}\n"
           f"Then:  make check STAGE={name}\n"
           f"Stuck: make hint STAGE={name}")
     return 0
@@ -115,43 +115,49 @@ def start(options):
 def climb(judged, every, quiet=False):
     """Climb the ladder. Return the rungs that are not passed, each with what happened; and how many are."""
     fallen, passed = [], 0
-    width = max(len(rung.title) for rung in ladder.LADDER)
     for rung in ladder.LADDER:
-        if ladder.reason_to_skip(rung, judged) is not None:
+        reason = ladder.reason_to_skip(rung, judged)
+        if reason:
+            say("--", rung, f"({reason})", quiet)
+        if reason is not None:
             continue
         began = time.monotonic()
-        if not quiet:
-            print(f"  ...   {rung.title}", end="", flush=True)
+        if not quiet and sys.stdout.isatty():
+            print(f"  ..    {rung.title}", end="\r", flush=True)
         result, reason = try_rung(rung, judged)
-        if not quiet:
-            mark = {"ok": lab.good("ok  "), "FAIL": lab.bad("FAIL"), "skip": "skip"}[result]
-            took = f"{time.monotonic() - began:5.1f} s" if result != "skip" else f"({reason})"
-            print(f"\r  {mark}  {rung.title:{width}}  {took}")
+        passed += result == "ok"
+        say(result, rung, reason if result == "--" else f"{time.monotonic() - began:5.1f} s", quiet)
         if result == "FAIL":
             fallen.append((rung, reason))
             if not quiet:
                 explain(rung, reason, judged)
             if not every:
                 break
-        passed += result == "ok"
     return fallen, passed
 
 
+def say(result, rung, text, quiet):
+    """Print a line about a rung."""
+    if not quiet:
+        color = {"ok": lab.good, "FAIL": lab.bad}.get(result, str)
+        print(f"  {color(f'{result:4}')}  {rung.title:{WIDTH}}  {text}")
+
+
 def try_rung(rung, judged):
-    """Return "ok", "FAIL" or "skip", and what happened."""
+    """Return "ok", "FAIL" or "--", and what happened."""
     try:
         rung.climb(judged)
         return "ok", None
     except Fell as fell:
         return "FAIL", fell
     except ladder.Skipped as skipped:
-        return "skip", skipped
+        return "--", f"({skipped})"
 
 
 def explain(rung, fell, judged):
     """Say what was done, what was expected, and what came; and where to read on."""
     rows = [("did", "\n".join(fell.did)), ("expected", fell.expected), ("got", fell.got),
-            ("read", hints.chapter(judged.like)), ("see it", trace(judged)),
+            ("read", hints.chapter(rung.chapter or judged.like[:2])), ("see it", trace(judged)),
             ("hint", f"make hint {words(judged)}")]
     for label, text in rows:
         lines = text.splitlines() or [""]
@@ -179,7 +185,7 @@ def run_check(options):
     print(f"{judged.name}{what}, by the model of {judged.like}")
     fallen, passed = climb(judged, options.all)
     remember(judged, fallen)
-    print(f"{passed} passed, {len(fallen)} failed" + (" (the rungs above it come next)" if fallen and not options.all else ""))
+    print(f"{passed} passed, {len(fallen)} failed")
     if not fallen and judged.in_tree and judged.name not in lab.STAGES:
         print(f"The top of the ladder. Compare: make solution STAGE={judged.name}")
     return 1 if fallen else 0

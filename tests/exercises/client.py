@@ -54,11 +54,11 @@ class Client:
     """One connection. wait(condition, sleeps) waits until condition() is true, and may fail; sleeps is how long
     the server may do nothing for good reason. steps is what has been done, as words of the command line."""
 
-    def __init__(self, host, port, wait, receive_buffer=0):
-        self.wait, self.steps, self.received = wait, [], b""
+    def __init__(self, host, port, wait, buffers=0):
+        self.wait, self.steps, self.received, self.over = wait, [], b"", False
         self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF) if buffers else ():
+            self.socket.setsockopt(socket.SOL_SOCKET, option, buffers)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(5)
         try:
@@ -117,6 +117,7 @@ class Client:
 
     def reset(self):
         self.steps.append("reset")
+        self.over = True
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -174,15 +175,16 @@ class Client:
     def end(self, sleeps=0):
         """Wait until the server closes the connection."""
         self.steps.append("end")
+        self.over = True
         self.wait(self._receive, sleeps)
         if self.received:
             raise Broken(f'more bytes than one response has: "{self.received[:60].decode(errors="replace")}"')
 
-    def shown(self, url):
-        """Return a command that does the same."""
-        if self.steps == ["/fast", "read"] or self.steps == ["/slow", "read"]:
+    def shown(self, url, stays):
+        """Return a command that does the same, and stays connected for a while if this client does."""
+        if self.steps in (["/fast", "read"], ["/slow", "read"]) and not stays:
             return f"curl -i {url}{self.steps[0]}"
-        return shlex.join([PROGRAM, url, *self.steps])
+        return shlex.join([PROGRAM, url, *self.steps, *(["wait:9"] if stays and not self.over else [])])
 
 
 def parse(data):

@@ -285,7 +285,8 @@ class Running:
 
     def probe(self, *shots, timeout):
         """Send requests, and expect the right responses. Return a row of the probe for each."""
-        self.did.append(shlex.join(["build/probe", self.url, *shots]))
+        command = shlex.join(["build/probe", self.url, *shots])
+        self.did += [command] if command not in self.did else []
         rows = lab.probe(self.url, *shots, timeout=timeout)
         if self.program and not self.program.alive:
             raise Trouble(self.ending())
@@ -317,6 +318,7 @@ class Running:
         manual = self.judged.url or f"http://127.0.0.1:{MANUAL_PORT}"
         for number, entry in enumerate(self.did):
             if isinstance(entry, Client):
-                entry = entry.shown(manual) + (" &" if number < len(self.did) - 1 else "")
+                last = number == len(self.did) - 1
+                entry = entry.shown(manual, stays=not last) + ("" if last else " &")
             fell.did.append(entry.replace(self.url or manual, manual))
         return fell
