@@ -16,6 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "exercises"))
@@ -157,7 +158,7 @@ def try_rung(rung, judged):
 def explain(rung, fell, judged):
     """Say what was done, what was expected, and what came; and where to read on."""
     rows = [("did", "\n".join(fell.did)), ("expected", fell.expected), ("got", fell.got),
-            ("read", hints.chapter(rung.chapter or judged.like[:2])), ("see it", trace(judged)),
+            ("read", hints.chapter(rung.chapter or judged.like[:2])), ("see it", "" if rung.key in ("build", "listen", "unit") else trace(judged)),
             ("hint", f"make hint {words(judged)}")]
     for label, text in rows:
         lines = text.splitlines() or [""]
@@ -241,11 +242,17 @@ def run_hint(options):
     found["step"] = min(found["step"] + 1, len(steps))
     print(f"{judged.name} is at: {rung.title}" + (f" ({', '.join(found['tests'][:3])})" if found["tests"] else ""))
     for number, text in enumerate(steps[:found["step"]], 1):
-        print(f"\n{number}. " + text.replace("\n", "\n   "))
+        print(f"\n{number}. " + "\n".join(map(wrap, text.splitlines()))[3:])
     left = len(steps) - found["step"]
     print(f"\nFor more, say it again: make hint {words(judged)}" if left else "\nThis is all there is.")
     note(judged).write_text(json.dumps(found))
     return 0
+
+
+def wrap(line):
+    """Indent a line of a hint, and wrap it unless it is a line of a patch."""
+    patch = re.match(r"[-+ ](?! [A-Z])", line) or not line
+    return "   " + line if patch else textwrap.fill(line, 100, initial_indent="   ", subsequent_indent="   ")
 
 
 def run_solution(options):

@@ -11,7 +11,10 @@ class Bug:
         self.mistake, self.symptom = header.splitlines()[:2]
         self.diff = "--- " + diff
         self.touched = re.findall(r"^\+\+\+ b/(\S+)", self.diff, re.M)
-        self.tests = {line.split()[-1] for line in re.findall(r"^Caught by: (.*)$", header, re.M)}
+        # such as: Caught by: check_stages 05-epoll fast_overtakes_slow
+        catchers = [line.split() for line in re.findall(r"^Caught by: (.*)$", header, re.M)]
+        self.tests = {words[-1] for words in catchers}
+        self.stages = {words[1] for words in catchers if len(words) == 3}
 
     def concerns(self, judged):
         """Is it a mistake that one can make in this model?"""

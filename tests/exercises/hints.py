@@ -33,6 +33,11 @@ QUESTIONS = {
                 "for reading, also after a time in which it was not watched at all (/slow)?"},
     "pipelining": "One piece may hold several requests, and a request may come in several pieces. Nothing more "
                   "may arrive that would tell of the rest. What is left to do when a response has been sent?",
+    "idle": {
+        "one": "Which call fails immediately, again and again?",
+        "threads": "Which call fails immediately, again and again?",
+        "loop": "Which descriptor is reported again and again? For what is it watched? And if it is closed by now, "
+                "was it forgotten before?"},
     "slow-reader": {
         "threads": "send blocks while the client does not read. Whom does that hold up?",
         "loop": "When the client does not read, send finds no room. What must the kernel watch then, and what not? "
@@ -96,6 +101,11 @@ CALLS = {
         "05-epoll": "epoll_ctl(2): ADD after WANT_NOTHING, MOD otherwise.",
         "06-libev": "ev(3): ev_io_stop, ev_io_init, ev_io_start."},
     "pipelining": "recv(2): it returns what there is, from one byte on, and fails with EAGAIN if there is nothing yet.",
+    "idle": {
+        "one": "accept(2): EAGAIN, EMFILE.", "threads": "accept(2): EAGAIN, EMFILE.",
+        "03-select": "select(2): FD_CLR.", "04-poll": "poll(2): POLLHUP, POLLNVAL; a negative fd is ignored.",
+        "05-epoll": "epoll_ctl(2): EPOLL_CTL_DEL. close(2) does it, too, if nobody else has the descriptor open.",
+        "06-libev": "ev(3): ev_io_stop, before the descriptor is closed."},
     "slow-reader": {
         "threads": "send(2), setsockopt(2) with SO_SNDTIMEO: each thread waits for itself.",
         "03-select": "select(2): the second set.", "04-poll": "poll(2): POLLOUT.",

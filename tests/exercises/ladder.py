@@ -177,6 +177,18 @@ def pipelining(judged):
         server.expect(client, "/fast")
 
 
+@rung("idle", "when it has nothing to do, it sleeps", needs="process",
+      tests="resets_cause_neither_exit_nor_busy_loop silent_client_delays_nobody_else")
+def idle(judged):
+    with judged.serve("--timeout", 20) as server:
+        server.expect_served("/fast")
+        if judged.kind != "one":
+            client = server.client()
+            client.get("/fast")
+            server.expect(client, "/fast")
+        server.expect_no_busy_loop(0.2)
+
+
 # ---- difficult clients
 
 @rung("slow-reader", "a client that does not read delays nobody, and loses nothing", kinds="threads loop", needs="",

@@ -85,11 +85,17 @@ async def main(port):
         await asyncio.sleep(0.01)
 
 
-parser = argparse.ArgumentParser()
-parser.add_argument("lie", nargs="?", choices=LIES)
-parser.add_argument("--port", type=int, required=True)
-parser.add_argument("--delay", type=float, default=10)
-parser.add_argument("--timeout", type=float, default=10)
-options = parser.parse_args()
-lie, delay, timeout = options.lie, options.delay, options.timeout
-asyncio.run(main(options.port))
+def run():
+    global lie, delay, timeout
+    parser = argparse.ArgumentParser()
+    parser.add_argument("lie", nargs="?", choices=LIES)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--delay", type=float, default=10)
+    parser.add_argument("--timeout", type=float, default=10)
+    options = parser.parse_args()
+    lie, delay, timeout = options.lie, options.delay, options.timeout
+    asyncio.run(main(options.port))
+
+
+if __name__ == "__main__":
+    run()
