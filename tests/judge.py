@@ -10,7 +10,6 @@
 import argparse
 import hashlib
 import json
-import os
 import pathlib
 import re
 import shlex
@@ -209,7 +208,7 @@ def state(judged):
 def remember(judged, fallen, step=0):
     """Write down how far the server has come, for hint and solution."""
     rung, fell = fallen[0] if fallen else (None, None)
-    found = {"state": state(judged), "rung": rung and rung.key, "tests": fell.tests if fell else [], "step": step}
+    found = {"state": state(judged), "rung": rung and rung.key, "names": fell.names if fell else [], "step": step}
     note(judged).parent.mkdir(parents=True, exist_ok=True)
     note(judged).write_text(json.dumps(found))
     return found
@@ -237,10 +236,9 @@ def run_hint(options):
         return 0
     rung = next(rung for rung in ladder.LADDER if rung.key == found["rung"] and
                 ladder.reason_to_skip(rung, judged) is None)
-    tests = found["tests"] or rung.tests.split()
-    steps = hints.steps(judged, rung, tests)
+    steps = hints.steps(judged, rung, found["names"] or rung.tests.split())
     found["step"] = min(found["step"] + 1, len(steps))
-    print(f"{judged.name} is at: {rung.title}" + (f" ({', '.join(found['tests'][:3])})" if found["tests"] else ""))
+    print(f"{judged.name} is at: {rung.title}" + (f" ({', '.join(found['names'][:3])})" if found["names"] else ""))
     for number, text in enumerate(steps[:found["step"]], 1):
         print(f"\n{number}. " + "\n".join(map(wrap, text.splitlines()))[3:])
     left = len(steps) - found["step"]

@@ -158,6 +158,13 @@ class Skeleton(unittest.TestCase):
             self.assertNotIn(call, re.sub(r"/\*.*?\*/", "", text, flags=re.S))
             self.assertEqual(len(skeleton.unwritten(text)), len(skeleton.CUTS[like]))
 
+    def test_what_a_comment_names_is_there(self):
+        headers = "".join(path.read_text() for path in (lab.ROOT / "common").glob("*.h"))
+        for like in STAGES:
+            for cut in skeleton.CUTS[like]:
+                for name in re.findall(r"\b[a-z]+_[a-z0-9_]+\b(?!\(\d\))", cut.task):  # no manual pages
+                    self.assertTrue(re.search(rf"\b{name}\b", skeleton.source(like) + headers), name)
+
     def test_start_leaves_a_file_alone(self):
         name = write_stage(clean_tree(), "04-poll", "mine\n")
         started = judge("start", name, "--like", "05-epoll")
@@ -301,8 +308,8 @@ class Liars(unittest.TestCase):
 
 class Hints(unittest.TestCase):
     def test_every_rung_of_every_stage_has_hints(self):
-        names = set(re.findall(r"add_test\((\w+)", "".join(
-            path.read_text() for path in (lab.ROOT / "tests/stages").glob("*.c"))))
+        names = set(re.findall(r"START_TEST\((\w+)\)", "".join(
+            path.read_text() for room in ("stages", "unit") for path in (lab.ROOT / "tests" / room).glob("*.c"))))
         for like in STAGES:
             judged = Judged(like, like, [], in_tree=True)
             for rung in ladder.LADDER:
@@ -316,6 +323,7 @@ class Hints(unittest.TestCase):
                   "fd-set-overflow", "hang-up-spin-poll", "lost-signal", "emfile-spin"]
         bugs = [gallery.Bug(path) for path in sorted((lab.ROOT / "tests/bugs").glob("*.patch"))
                 if options.gallery or path.stem in sample]
+        bugs = [bug for bug in bugs if not bug.race]  # only ThreadSanitizer sees it, and the judge builds without
         planted = [plant(bug) for bug in bugs]
         checks = together([lambda tree=tree, name=name: judge("check", name, tree=tree) for tree, name in planted])
         for bug, (tree, name), check in zip(bugs, planted, checks):
@@ -325,7 +333,7 @@ class Hints(unittest.TestCase):
                 while "This is all there is" not in out:
                     out = judge("hint", name, tree=tree).finish().out
                 print(f"    {bug.name:32} {check.fell()}")
-                self.assertIn(f"{bug.name}: {bug.mistake}", out)
+                self.assertIn(f"{bug.name}: {bug.mistake}", " ".join(out.split()))
 
 
 def plant(bug):
@@ -336,7 +344,6 @@ def plant(bug):
     target = [f"{name}/server.c"] if tree == clean_tree() else ["-p1"]
     with open(lab.ROOT / "tests/bugs" / f"{bug.name}.patch") as text:
         subprocess.run(["patch", "-s", *target], cwd=tree, stdin=text, check=True)
-    make(tree, name)  # some bugs cause a warning in common/, which would be all that the judge sees
     return tree, name
 
 

@@ -149,9 +149,9 @@ def chapter(begin):
     return f'tutorial.md, "{found[1] if found else begin}"'.replace("`", "")
 
 
-def steps(judged, rung, tests):
-    """Return the hints for a rung, one after the other. tests are those that fail, or that look for the same."""
-    bugs = gallery.related(judged, tests)
+def steps(judged, rung, names):
+    """Return the hints for a rung, one after the other. names are those of gallery.related."""
+    bugs = gallery.related(judged, names)
     first = find(QUESTIONS, rung.key, judged)
     left = skeleton.unwritten((lab.ROOT / judged.name / "server.c").read_text()) if judged.in_tree else []
     if left:

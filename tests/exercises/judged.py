@@ -24,10 +24,10 @@ MANUAL_PORT = 8000
 class Fell(Exception):
     """A rung is not passed: what was expected, and what came."""
 
-    def __init__(self, expected, got, tests=()):
+    def __init__(self, expected, got, names=()):
         super().__init__(got)
         self.expected, self.got = expected, got
-        self.tests = list(tests)  # that failed, if the rung is a set of tests
+        self.names = list(names)  # of tests that failed, or of functions that are not called
         self.did = []             # commands that show it
 
 

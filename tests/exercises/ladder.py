@@ -1,20 +1,19 @@
 """The ladder: what a server must do, in the order in which one writes it. Each rung is a function that fails
 (Fell), and says so in a way that the reader can repeat."""
 import concurrent.futures
-import contextlib
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import time
 from typing import Callable, NamedTuple
 
 import lab
-from judged import MANUAL_PORT, PATIENCE, Fell
+from judged import PATIENCE, Fell
 
 DELAY = 0.3
-CPUS = os.cpu_count() or 1
 
 
 class Rung(NamedTuple):
@@ -56,26 +55,26 @@ def reason_to_skip(rung_, judged):
 
 @rung("build", "it builds without warnings", needs="tree")
 def builds(judged):
+    """The file is compiled even if it has not changed, so that the warnings show every time."""
     path = f"{judged.name}/server.c"
-    command = ["make", "-s", f"BUILD={os.path.relpath(lab.BUILD, lab.ROOT)}", judged.name]
-    made = make(["-W", path, *command[1:]])
+    made = make(["-W", path, judged.name])
     if made.returncode != 0 or "warning:" in made.stderr:
-        fell = Fell("no error and no warning", "\n".join(made.stderr.strip().splitlines()[:12]))
-        fell.did = [shell(command[:1] + ["-W", path, judged.name])]
+        unused = re.findall(r"'(\w+)' defined but not used|unused function '(\w+)'", made.stderr)
+        fell = Fell("no error and no warning", "\n".join(made.stderr.strip().splitlines()[:12]),
+                    names=[first or second for first, second in unused])
+        fell.did = [f"make -W {path} {judged.name}"]
         raise fell
 
 
-def make(arguments):
-    """Run make, without the options of the make that has started us."""
-    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+def make(targets):
+    """Run make with the variables of the make that has started us, but not with its options."""
+    env = {name: value for name, value in os.environ.items() if name not in ("MFLAGS", "MAKELEVEL")}
+    env["MAKEFLAGS"] = "".join(os.environ.get("MAKEFLAGS", "").partition("-- ")[1:])
     env["LC_ALL"] = "C"
-    process = lab.start(["make", *arguments], cwd=lab.ROOT, env=env, **lab.PIPES)
+    process = lab.start(["make", "-s", f"BUILD={os.path.relpath(lab.BUILD, lab.ROOT)}", *targets], cwd=lab.ROOT,
+                        env=env, **lab.PIPES)
     out, err = lab.finish(process)
-    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
-
-
-def shell(words):
-    return " ".join(map(str, words))
+    return subprocess.CompletedProcess(targets, process.returncode, out, err)
 
 
 @rung("listen", "it says where it listens")
@@ -84,7 +83,8 @@ def listens(judged):
         pass
 
 
-@rung("fast", "it answers /fast", needs="", tests="both_routes_are_answered slow_is_never_early")
+@rung("fast", "it answers /fast", needs="",
+      tests="both_routes_are_answered slow_is_never_early request_may_arrive_in_pieces")
 def fast(judged):
     with judged.serve("--delay", DELAY) as server:
         for _ in range(2):
@@ -162,7 +162,7 @@ def no_keep_alive(judged):
 
 
 @rung("pipelining", "requests in one piece, and a request in two", needs="",
-      tests="pipelined_requests_are_answered_in_order request_may_arrive_in_pieces")
+      tests="pipelined_requests_are_answered_in_order request_may_arrive_in_pieces one_event_causes_one_recv")
 def pipelining(judged):
     with judged.serve("--delay", DELAY) as server:
         if judged.kind != "one":
@@ -181,18 +181,19 @@ def pipelining(judged):
       tests="resets_cause_neither_exit_nor_busy_loop silent_client_delays_nobody_else")
 def idle(judged):
     with judged.serve("--timeout", 20) as server:
-        server.expect_served("/fast")
         if judged.kind != "one":
             client = server.client()
             client.get("/fast")
             server.expect(client, "/fast")
+        server.expect_served("/fast")
         server.expect_no_busy_loop(0.2)
 
 
 # ---- difficult clients
 
 @rung("slow-reader", "a client that does not read delays nobody, and loses nothing", kinds="threads loop", needs="",
-      tests="client_that_does_not_read_costs_little", chapter="05")
+      tests="client_that_does_not_read_costs_little partial_sends_lose_and_repeat_nothing "
+            "silent_client_delays_nobody_else", chapter="05")
 def slow_reader(judged):
     with judged.serve("--timeout", 20) as server:
         client = server.client(buffers=65536)
@@ -368,7 +369,7 @@ def black_box_tests(judged):
 
 
 def build(*names):
-    made = make(["-s", f"BUILD={os.path.relpath(lab.BUILD, lab.ROOT)}", *names])
+    made = make(names)
     if made.returncode != 0:
         raise lab.Failed(f"{' '.join(names)}: not built", made.stderr)
 
@@ -388,10 +389,35 @@ def run_tests(commands, env, more):
         raise Fell("programs that end well", "\n".join(outputs[failed.index(True)].splitlines()[-3:]))
     shown = [f"{test}: {message[:200]}" for test, message in failures[:4]]
     fell = Fell("no test that fails", "\n".join(shown + ["..."] * (len(failures) > 4)),
-                tests=[test for test, _ in failures])
-    settings = shell([f"{name}={os.path.relpath(value, lab.ROOT) if value.startswith('/') else value}"
-                      for name, value in env.items() if value])
+                names=list(dict.fromkeys(test for test, _ in failures)))
+    settings = " ".join(f"{name}={os.path.relpath(value, lab.ROOT) if value.startswith('/') else value}"
+                        for name, value in env.items() if value)
     chosen = f"TEST={failures[0][0]} " if env else ""
     program = os.path.relpath(commands[failed.index(True)][0], lab.ROOT)
     fell.did = [f"{settings} {chosen}{program}".strip()]
+    raise fell
+
+
+# The errors of the calls that are the model; the others are common/'s, and make faults tries them all.
+FAULTS = (r"\|(accept4\|(EMFILE|ENOMEM|ECONNABORTED|EINTR|EAGAIN|EBADF)|"
+          r"(pselect6|ppoll|epoll_pwait|epoll_wait|epoll_ctl|clone3?|mmap)\|\w+)\|(first|every|stop)")
+
+
+@rung("faults", "errors of the kernel in the calls of its model", needs="tree")
+def faults(judged):
+    if shutil.which("strace") is None:
+        raise Skipped("strace is missing. To install it: make deps-tools")
+    env = {**os.environ, "LIKE": judged.like, "ONLY": FAULTS}
+    process = lab.start([lab.ROOT / "tests/stress/faults.py", judged.name], env=env, **lab.PIPES)
+    out, err = lab.finish(process)
+    if process.returncode == 0:
+        return
+    if "strace did not attach" in out + err:
+        raise Skipped("strace is not allowed here")
+    failed = re.findall(r"^(\S+) +(\S+) +(\S+) +(\S+) +FAILED: (.*)", out, re.M)
+    fell = Fell("a server that survives it, or says in one line why it ends", "\n".join(
+        f"{call} fails with {error} ({moment}): {problem}" for _, call, error, moment, problem in failed[:4]) or err)
+    if failed:
+        _, call, error, moment, _ = failed[0]
+        fell.did = [f"LIKE={judged.like} ONLY='{call}[|]{error}[|]{moment}' tests/stress/faults.py {judged.name}"]
     raise fell

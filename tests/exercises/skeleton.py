@@ -67,11 +67,13 @@ See pthread_create(3), pthread_sigmask(3) and list(3).""",
         Cut("loop", """\
 accept a client, and start its thread.
 1. take_slot.
-2. accept4. If that fails: free_slot. Leave the loop after EAGAIN, which says that the server is told to stop and \
-the backlog is empty; and when neither net_accept_again nor wait_for(DESCRIPTOR) allows another try.
-3. start_thread, until it succeeds. If wait_for(THREAD) does not allow another try: close, free_slot.
+2. accept4. If that fails: free_slot. EAGAIN says that the server is told to stop and the backlog is empty: leave \
+the loop. After another error, try again; unless net_accept_again allows that, wait_for_resources first, and leave \
+the loop if it returns false. It is hopeless if there was not any_client when you called accept4.
+3. start_thread, until it succeeds. After each failure wait_for_resources, which is not hopeless; if it returns \
+false: close, free_slot.
 See accept(2), and common/net.h.""",
-            UNTIL + "pause(), (void)take_slot, (void)wait_for, (void)start_thread;\nbreak;"),
+            UNTIL + "pause();\n(void)take_slot, (void)any_client, (void)wait_for_resources, (void)start_thread;\nbreak;"),
     ],
     "03-select": [
         Cut("watch", WATCH.format(whom="select", man="select(2)", how="\
