@@ -72,6 +72,9 @@ scale: all hold ## measure what idle connections and waiting clients cost, and h
 peers: all floor ## compare the stages with gunicorn, uvicorn, Node and nginx
 	@BUILD=$(BUILD) tests/bench/peers.py
 
+wayout: all ## a pool of threads: in the stages, FastAPI and Flask; its queue, and what a hand-over costs
+	@BUILD=$(BUILD) tests/bench/wayout.py
+
 figures: ## draw the pictures from tests/bench/results
 	@tests/bench/figures.py
 
@@ -204,5 +207,5 @@ endif
 
 -include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d)
 
-.PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers figures measure tables tutorial tutorial-test \
+.PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers wayout figures measure tables tutorial tutorial-test \
         deps deps-tools deps-peers deps-tutorial format lint memcheck coverage clean help fuzz force need-ev.h need-check.h

@@ -16,7 +16,7 @@ COLORS = {"01-blocking": "#d55e00", "02-threaded": "#e69f00", "03-select": "#56b
 def measure(quick):
     """Run the measuring tools, and keep their figures. Return how many of them found something wrong."""
     wrong = 0
-    for name in ("latency", "scale", "peers"):
+    for name in ("latency", "scale", "peers", "wayout"):
         program = (lab.ROOT / "tests" if name == "latency" else HERE) / f"{name}.py"
         figures = lab.scratch() / f"{name}.tsv"
         options = ["--quick"] if quick and name != "latency" else []
