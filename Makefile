@@ -90,6 +90,9 @@ peers: all floor ## compare the stages with gunicorn, uvicorn, Node and nginx
 pictures: all ## record the servers again with strace, and draw where each thread waits
 	@BUILD=$(BUILD) tests/tutorial/pictures.py
 
+wayout: all ## a pool of threads: in the stages, FastAPI and Flask; its queue, and what a hand-over costs
+	@BUILD=$(BUILD) tests/bench/wayout.py
+
 figures: ## draw the plots from tests/bench/results
 	@tests/bench/figures.py
 
@@ -223,6 +226,6 @@ endif
 
 -include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d)
 
-.PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers pictures figures measure tables tutorial tutorial-test \
+.PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers wayout pictures figures measure tables tutorial tutorial-test \
         deps deps-tools deps-peers deps-tutorial format lint memcheck coverage clean help fuzz force need-ev.h need-check.h
 .PHONY: $(MINE) start check hint solution
