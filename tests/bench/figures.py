@@ -15,7 +15,7 @@ COLORS = {"01-blocking": "#d55e00", "02-threaded": "#e69f00", "03-select": "#56b
 def measure(quick):
     """Run the measuring tools, and keep their figures. Return how many of them found something wrong."""
     wrong = 0
-    for name in ("scale", "peers"):
+    for name in ("scale", "peers", "wayout"):
         program = HERE / f"{name}.py"
         figures = lab.scratch() / f"{name}.tsv"
         options = ["--quick"] if quick else []

@@ -9,7 +9,7 @@ TOKEN = re.compile(r"""
   | \b(?P<id>pid|tid)\s\d+
   | (?P<decimal>\d+\.\d+)(?![.\d])
   | (?P<big>\d{5,})
-  | (?P<date>\d{4}-\d\d-\d\dT[\d:]+Z)
+  | (?P<date>\d{4}-\d\d-\d\dT[\d:]+Z|\w{3},\ \d\d\ \w{3}\ \d{4}\ [\d:]{8}\ GMT)
   | (?P<folder>(?<=[\s"'(])/[\w./+-]+(?=/[\w.-]+\.\w))
   | (?P<bar>█+)
 """, re.X)
