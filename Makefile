@@ -102,7 +102,8 @@ measure: all hold floor ## measure tests/bench/results again (about ten minutes)
 tables: ## write the numbers of tests/bench/results into the tables of the tutorial
 	@tests/bench/tables.py
 
-tutorial: $(BUILD)/tutorial.html ## turn the tutorial into one HTML page
+tutorial: ## turn the tutorial into one HTML page
+	@BUILD=$(BUILD) tests/tutorial/page.py
 
 tutorial-test: all check_stages hold trigger early ## check that the tutorial tells the truth
 	@tests/tutorial/check_tutorial.py
@@ -190,12 +191,6 @@ $(OBJ)/06-libev/server.o $(OBJ)/tests/tutorial/early.o: | need-ev.h
 $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*.c tests/stages/*.c)): | need-check.h
 need-ev.h: ; @$(call need,ev.h,libev-dev)
 need-check.h: ; @$(call need,check.h,check)
-
-$(BUILD)/tutorial.html: tutorial.md tests/tutorial/tutorial.css $(wildcard 0*/*.svg tests/*/*.svg)
-	@mkdir -p $(@D)
-	@command -v pandoc >/dev/null || { echo "$@ is not built: pandoc is missing. To install it: make deps-tutorial" >&2; exit 1; }
-	pandoc --from gfm --to html5 --standalone --self-contained --css tests/tutorial/tutorial.css \
-	  --metadata pagetitle='What happens beneath async/await?' tutorial.md -o $@
 
 # Half of the time for each fuzzer. The inputs that they find stay under build/, outside tests/fuzz/corpus.
 FUZZ_SECONDS = 60
