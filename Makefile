@@ -105,8 +105,7 @@ tables: ## write the numbers of tests/bench/results into the tables of the tutor
 tutorial: $(BUILD)/tutorial.html ## turn the tutorial into one HTML page
 
 tutorial-test: all check_stages hold trigger early ## check that the tutorial tells the truth
-	@tests/tutorial/tutorial.sh
-	@BUILD=$(BUILD) tests/tutorial/proxy.sh
+	@tests/tutorial/check_tutorial.py
 
 deps: ## install the packages that the build needs
 	@tests/deps.sh gcc libc6-dev libev-dev check pkg-config python3
@@ -119,7 +118,7 @@ deps-peers: ## install the servers that peers compares the stages with
 	@tests/deps.sh nginx-light gunicorn python3-flask uvicorn python3-fastapi nodejs wrk
 
 deps-tutorial: ## install the packages that tutorial-test, tutorial and figures need
-	@tests/deps.sh clitest curl strace procps iproute2 nginx-light pandoc gnuplot-nox
+	@tests/deps.sh curl strace procps iproute2 util-linux patch nginx-light uvicorn python3-fastapi pandoc gnuplot-nox
 
 format: ## format the code as .clang-format says
 	clang-format -i $(C_FILES) $(H_FILES)
