@@ -17,7 +17,8 @@ Not tried: a short send. strace can only pretend it, and bytes would be lost; a 
 fits into the buffer of an empty socket.
 
 ONLY='accept4[|]EMFILE' in the environment: only the faults that match, a regular expression for
-STAGE|CALL|ERROR|WHEN. LANES: how many servers at a time (20); most of the time they wait."""
+STAGE|CALL|ERROR|WHEN. LIKE=05-epoll: STAGE is a program that
+makes the calls of that stage. LANES: how many servers at a time (20); most of the time they wait."""
 import argparse
 import os
 import pathlib
@@ -212,7 +213,8 @@ def choose_faults(calls):
     faults, wrong = [], []
     table = [Row(*line.split("|")) for line in TABLE.splitlines()]
     for stage, called in calls.items():
-        rows = [row for row in table if stage[1] in row.stages]
+        number = stage if stage in lab.STAGES else os.environ["LIKE"]
+        rows = [row for row in table if number[1] in row.stages]
         known = {name for row in rows for name in row.calls.split(",")} | set(LEFT_OUT)
         wrong += [f"{stage:12} {call:16} is called, and not in the table" for call in called
                   if call not in known]
@@ -388,10 +390,11 @@ def examine_all(faults, count):
 
 def parse(arguments):
     def stage(text):
-        if text not in lab.STAGES:
+        if text not in lab.STAGES and like not in lab.STAGES:
             raise argparse.ArgumentTypeError(f"{text}: want a stage, one of {' '.join(lab.STAGES)}")
         return text
 
+    like = os.environ.get("LIKE")
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="only list the system calls")

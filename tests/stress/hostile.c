@@ -26,8 +26,8 @@ enum {
     ASKED_MAX = 512,   /* requests on a connection */
     ANSWER_MAX = 2048, /* bytes, of which an answer of the servers takes a quarter */
     LIFE_MS = 4000,    /* of a connection, at most */
-    LATE_MS = 400, /* less than the server's --timeout: who is slower than that may be cut off */
-    SHOWN = 10,    /* wrong answers, in full */
+    LATE_MS = 400,     /* below the server's --timeout: it may cut off a client that takes longer */
+    SHOWN = 10,        /* wrong answers, in full */
 };
 
 /* What a request is entitled to, as a letter. */
@@ -205,8 +205,8 @@ static void break_off(struct peer *p, size_t from)
         p->expected[p->must] = TIMED_OUT;
 }
 
-/* A 408 to HEAD has a body or not, according to what has come of the request. So who is not
- * prompt asks with GET. */
+/* A 408 to HEAD has a body or not, depending on how much of the request has arrived. So a client
+ * that is not prompt asks with GET. */
 static void ask_a_few(struct peer *p, bool prompt, bool whole)
 {
     bool final = below(p, 3) > 0;
@@ -353,7 +353,7 @@ static void wrong(struct peer *p, const char *what)
     shut(p);
 }
 
-/* Empty lines are no request yet: who drips no more than these is idle. */
+/* Empty lines are not yet a request: a client that sends only these is idle. */
 static bool has_begun(const struct peer *p)
 {
     for (size_t i = 0; i < p->sent && i < p->length; i++)
@@ -417,7 +417,7 @@ static const struct answer *find_known(const char *head)
     return NULL;
 }
 
-/* Takes one answer off the front, if it is there: then *taken is true. Returns what is wrong with
+/* Take one answer off the front, if it is there: then *taken is true. Return what is wrong with
  * it, or NULL. */
 static const char *take(struct peer *p, bool *taken)
 {
@@ -581,7 +581,7 @@ static void depart(struct peer *p)
     shut(p);
 }
 
-/* Does what the time has come for. Returns when there is more to do; events come before that. */
+/* Do what is due by now. Return when more will be due; events may come before that. */
 static int64_t act(struct peer *p, int64_t now_ns)
 {
     if (p->fd < 0 && p->send_at_ns <= now_ns)

@@ -73,5 +73,5 @@ kill "$second"
 wait "$second" || fail "05 ended with status $?"
 second=''
 ask
-[ "$one" -eq 20 ] || fail "who else has answered?"
+[ "$one" -eq 20 ] || fail "only $one of 20 answers came from 01"
 echo "all as it should be"
