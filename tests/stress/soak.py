@@ -189,15 +189,18 @@ def soak(seconds):
         for load in loads:
             checks.extend((load.name, *check) for check in await load.drain())
 
+    async def start_all():
+        for name in lab.STAGES:
+            server = await lanes.start(name, "--delay", "0.5", "--timeout", "1")
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+            loads.append(Load(server))
+
     loads, checks = [], []
-    for name in lab.STAGES:
-        server = await lanes.start(name, "--delay", "0.5", "--timeout", "1")
-        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-        loads.append(Load(server))
+    lanes.together([start_all()], lambda: "starting the servers")
     lanes.say(f"Six servers with {DESCRIPTORS} descriptors each, {seconds} s: memory in KiB, CPU in s")
     begun = time.monotonic()
     lanes.together([watch(loads, begun, seconds), *(load.run(begun + seconds) for load in loads)],
-                         totals)
+                   totals)
     lanes.together([judge_all()], lambda: "stopping the servers while clients wait")
     print_tables(loads, seconds)
     return conclude(loads, checks)
