@@ -33,79 +33,79 @@ quiet = $(if $(V),,@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,printf '  %
 need  = echo '\#include <$(1)>' | $(CC) -E -x c - >/dev/null 2>&1 || \
         { echo "$(2) is missing ($(1)). To install it: make deps" >&2; exit 1; }
 
-all: $(filter-out 06-libev,$(STAGES)) probe ## build the six servers and the measuring client
+all: $(filter-out 06-libev,$(STAGES)) probe ## run: build the six servers and the measuring client
 	@if echo 'int main(void) { return 0; }' | $(CC) -include ev.h -x c - -lev -o /dev/null 2>/dev/null; \
 	then $(MAKE) --no-print-directory 06-libev; \
 	else echo "06-libev is not built: libev-dev is missing. To install it: make deps" >&2; fi
 
-programs: $(PROGRAMS) ## build these and all test programs
+programs: $(PROGRAMS) ## run: build these and all test programs
 
-05-epoll: ## build one program (any stage, probe, trigger, ...)
+05-epoll: ## run: build one program (any stage, probe, trigger, ...)
 $(PROGRAMS) $(MINE): %: $(BUILD)/%
 
-start: ## begin a stage of your own: make start STAGE=07-mine LIKE=05-epoll
+start: ## write: begin a stage of your own: make start STAGE=07-mine LIKE=05-epoll
 	@tests/judge.py start $(STAGE) $(if $(LIKE),--like $(LIKE))
 
 judge = BUILD=$(BUILD) tests/judge.py $(1) $(STAGE) $(if $(LIKE),--like $(LIKE)) $(if $(PROGRAM),--program '$(PROGRAM)')
-check: probe ## judge it, rung by rung: STAGE=07-mine (PROGRAM=... judges another program, ALL=1 all rungs)
+check: probe ## write: judge it, rung by rung: STAGE=07-mine (PROGRAM=... judges another program, ALL=1 all rungs)
 	@$(call judge,check) $(if $(ALL),--all)
 
-hint: probe ## a hint for the rung that it is at: STAGE=07-mine
+hint: probe ## write: a hint for the rung that it is at: STAGE=07-mine
 	@$(call judge,hint)
 
-solution: probe ## how the toolkit's own file differs, once you are at the top: STAGE=07-mine
+solution: probe ## write: how the toolkit's own file differs, once you are at the top: STAGE=07-mine
 	@$(call judge,solution)
 
-latency: all ## the experiment: which stages keep /fast waiting during /slow?
+latency: all ## run: the experiment: which stages keep /fast waiting during /slow?
 	@BUILD=$(BUILD) tests/latency.py
 
-trace: all ## record with strace where each thread waits; write build/trace.html
+trace: all ## run: record with strace where each thread waits; write build/trace.html
 	@BUILD=$(BUILD) tests/trace.py --html $(BUILD)/trace.html
 
-test: all $(CHECKS) ## run all tests
+test: all $(CHECKS) ## prove: run all tests
 	@BUILD=$(BUILD) tests/unit/check_lab.py
 	@BUILD=$(BUILD) tests/unit/check_latency.py
 	@tests/run.py $(CHECKS:%=$(BUILD)/%)
 
-trace-test: all ## test the recorder, its page in a browser, and tests/where.py
+trace-test: all ## prove: test the recorder, its page in a browser, and tests/where.py
 	@BUILD=$(BUILD) tests/trace/check_trace.py
 	@BUILD=$(BUILD) tests/trace/check_recorder.py
 	@tests/trace/check_page.py
 
-faults: all ## inject errors of the kernel into every system call, with strace
+faults: all ## prove: inject errors of the kernel into every system call, with strace
 	@BUILD=$(BUILD) tests/stress/faults.py
 
-bugs: ## plant each bug of tests/bugs: do the tests that it names catch it?
+bugs: ## prove: plant each bug of tests/bugs: do the tests that it names catch it?
 	@tests/bugs/bugs.py
 
-soak: all hostile ## run honest and hostile clients against all six servers, for SECONDS (120)
+soak: all hostile ## prove: run honest and hostile clients against all six servers, for SECONDS (120)
 	@BUILD=$(BUILD) tests/stress/soak.py $(SECONDS)
 
-scale: all hold ## measure what idle connections and waiting clients cost, and how that grows
+scale: all hold ## understand: measure what idle connections and waiting clients cost, and how that grows
 	@BUILD=$(BUILD) tests/bench/scale.py
 
-peers: all floor ## compare the stages with gunicorn, uvicorn, Node and nginx
+peers: all floor ## understand: compare the stages with gunicorn, uvicorn, Node and nginx
 	@BUILD=$(BUILD) tests/bench/peers.py
 
-pictures: all ## record the servers again with strace, and draw where each thread waits
+pictures: all ## understand: record the servers again with strace, and draw where each thread waits
 	@BUILD=$(BUILD) tests/tutorial/pictures.py
 
-wayout: all ## a pool of threads: in the stages, FastAPI and Flask; its queue, and what a hand-over costs
+wayout: all ## understand: a pool of threads: in the stages, FastAPI and Flask; its queue, and what a hand-over costs
 	@BUILD=$(BUILD) tests/bench/wayout.py
 
-figures: ## draw the plots from tests/bench/results
+figures: ## understand: draw the plots from tests/bench/results
 	@tests/bench/figures.py
 
-measure: all hold floor ## measure tests/bench/results again (about ten minutes), and draw the pictures
+measure: all hold floor ## understand: measure tests/bench/results again (about ten minutes), and draw the pictures
 	@BUILD=$(BUILD) tests/bench/figures.py --measure
 
-tables: ## write the numbers of tests/bench/results into the tables of the tutorial
+tables: ## understand: write the numbers of tests/bench/results into the tables of the tutorial
 	@tests/bench/tables.py
 
-tutorial: ## turn the tutorial into one HTML page
+tutorial: ## understand: turn the tutorial into one HTML page
 	@BUILD=$(BUILD) tests/tutorial/page.py
 
-tutorial-test: all check_stages hold trigger early ## check that the tutorial tells the truth
+tutorial-test: all check_stages hold trigger early ## prove: check that the tutorial tells the truth
 	@tests/tutorial/check_tutorial.py
 
 deps: ## install the packages that the build needs
@@ -125,7 +125,7 @@ format: ## format the code as .clang-format says
 	clang-format -i $(C_FILES) $(H_FILES)
 
 LINT_FLAGS := -std=gnu11 -D_GNU_SOURCE -I.
-lint: ## run clang-format, clang-tidy, gcc -fanalyzer, cppcheck, shellcheck and pyflakes
+lint: ## prove: run clang-format, clang-tidy, gcc -fanalyzer, cppcheck, shellcheck and pyflakes
 	clang-format --dry-run -Werror $(C_FILES) $(H_FILES)
 	@set -e; for file in $(C_FILES); do echo "  LINT $$file"; \
 	  cppcheck --quiet --std=c11 --enable=warning,style,performance,portability --inline-suppr \
@@ -137,13 +137,13 @@ lint: ## run clang-format, clang-tidy, gcc -fanalyzer, cppcheck, shellcheck and 
 	shellcheck $(wildcard tests/*.sh tests/*/*.sh) .ci/run
 	$(if $(PY_FILES),pyflakes3 $(PY_FILES))
 
-memcheck: ## run the tests under memcheck and helgrind
+memcheck: ## prove: run the tests under memcheck and helgrind
 	$(MAKE) BUILD=build/valgrind CFLAGS='-O1 -g' programs
 	tests/stress/memcheck.py build/valgrind
 
 # Threads that still run while their process exits leave counters that do not add up: gcovr skips such a line, and says so.
 GCOVR := gcovr --root . --filter common/ --gcov-ignore-parse-errors
-coverage: ## list the lines and branches of common/ that the tests reach
+coverage: ## prove: list the lines and branches of common/ that the tests reach
 	$(MAKE) -s BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic' all $(CHECKS)
 	find build/coverage -name '*.gcda' -exec rm {} +
 	COVERAGE=1 tests/run.py $(CHECKS:%=build/coverage/%)
@@ -153,8 +153,14 @@ coverage: ## list the lines and branches of common/ that the tests reach
 clean: ## remove everything that was built
 	rm -rf $(BUILD)
 
+HELP := /^[0-9a-z-]+:.*## / { group = "install, tidy up"; text = $$2; \
+  if (match(text, /^[a-z]+: /)) { group = substr(text, 1, RLENGTH - 2); text = substr(text, RLENGTH + 1) } \
+  lines[group] = lines[group] sprintf("  make %-14s %s\n", $$1, text) } \
+  END { n = split("run;understand;write;prove;install, tidy up", order, ";"); title["write"] = "write your own"; \
+  for (i = 1; i <= n; i++) printf "%s%s\n%s", i > 1 ? "\n" : "", order[i] in title ? title[order[i]] : order[i], \
+  lines[order[i]] }
 help: ## list the targets
-	@awk -F ':.*## ' '/^[0-9a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '$(HELP)' Makefile
 
 # ---- how things are built
 
@@ -196,7 +202,7 @@ need-check.h: ; @$(call need,check.h,check)
 FUZZ_SECONDS = 60
 FUZZERS      = $(BUILD)/fuzz/http $(BUILD)/fuzz/connections
 
-fuzz: $(FUZZERS) ## let libFuzzer look for inputs that break a rule, for FUZZ_SECONDS (60)
+fuzz: $(FUZZERS) ## prove: let libFuzzer look for inputs that break a rule, for FUZZ_SECONDS (60)
 	@set -e; for fuzzer in $^; do \
 	  echo "== $$fuzzer, $$(($(FUZZ_SECONDS) / 2)) seconds"; mkdir -p $$fuzzer.new; \
 	  $$fuzzer -max_total_time=$$(($(FUZZ_SECONDS) / 2)) -dict=tests/fuzz/http.dict -verbosity=0 \
