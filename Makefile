@@ -107,6 +107,7 @@ tutorial: ## understand: turn the tutorial into one HTML page
 
 tutorial-test: all check_stages hold trigger early ## prove: check that the tutorial tells the truth
 	@tests/tutorial/check_tutorial.py
+	@BUILD=$(BUILD) tests/tutorial/check_web.py
 
 deps: ## install the packages that the build needs
 	@tests/deps.sh gcc libc6-dev libev-dev check pkg-config python3
@@ -153,14 +154,14 @@ coverage: ## prove: list the lines and branches of common/ that the tests reach
 clean: ## remove everything that was built
 	rm -rf $(BUILD)
 
-HELP := /^[0-9a-z-]+:.*## / { group = "install, tidy up"; text = $$2; \
-  if (match(text, /^[a-z]+: /)) { group = substr(text, 1, RLENGTH - 2); text = substr(text, RLENGTH + 1) } \
-  lines[group] = lines[group] sprintf("  make %-14s %s\n", $$1, text) } \
-  END { n = split("run;understand;write;prove;install, tidy up", order, ";"); title["write"] = "write your own"; \
-  for (i = 1; i <= n; i++) printf "%s%s\n%s", i > 1 ? "\n" : "", order[i] in title ? title[order[i]] : order[i], \
-  lines[order[i]] }
 help: ## list the targets
-	@awk -F ':.*## ' '$(HELP)' Makefile
+	@awk -F ':.*## ' 'BEGIN { n = split("run understand write prove other", groups, " "); \
+	  split("run;understand;write your own;prove;install and tidy up", titles, ";") } \
+	  /^[0-9a-z-]+:.*## / { group = "other"; text = $$2; \
+	  if (match(text, /^[a-z]+: /)) { group = substr(text, 1, RLENGTH - 2); text = substr(text, RLENGTH + 1) } \
+	  lines[group] = lines[group] sprintf("  make %-14s %s\n", $$1, text) } \
+	  END { for (i = 1; i <= n; i++) print (i > 1 ? "\n" : "") titles[i] "\n" substr(lines[groups[i]], 1, \
+	  length(lines[groups[i]]) - 1) }' Makefile
 
 # ---- how things are built
 
