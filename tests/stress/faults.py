@@ -212,7 +212,8 @@ class Fault(NamedTuple):
     most: int  # calls by one thread
 
     def __str__(self):
-        return f"{self.stage:12} {self.call:16} {self.error.split('=')[-1]:13} {self.moment:6}"
+        besides = f" ({self.row.besides})" if self.row.besides else ""
+        return f"{self.stage:12} {self.call:16} {self.error.split('=')[-1]:13} {self.moment:6}{besides}"
 
 
 def choose_faults(calls):
@@ -417,7 +418,10 @@ def run(options):
 
     async def list_all():
         for stage in options.stages or lab.STAGES:
-            calls[stage] = await list_calls(stage)
+            try:
+                calls[stage] = await list_calls(stage)
+            except lab.Failed as failure:
+                raise lab.Failed(f"{stage}, traced and without any fault: {failure}")
 
     lanes.say("Calls made while a stage listens (- while it serves, stop: after SIGTERM):")
     lanes.together([list_all()], lambda: "listing the calls")
@@ -429,7 +433,7 @@ def run(options):
     results = examine_all(faults, options.lanes)
     failed = [f"{fault} {result}" for fault, result in zip(faults, results) if result.startswith("FAILED")]
     ended = sum(result.startswith("ends") for result in results)
-    lanes.say("\n".join(["\nWhat failed:", *failed, *wrong] if failed or wrong else []))
+    lanes.say("\n".join(["\nWhat failed:", *failed, *wrong, ""] if failed or wrong else []))
     lanes.say(f"{len(faults)} faults: {len(results) - ended - len(failed)} survived, "
               f"{ended} ended with a message, {len(failed)} failed\n"
               f"{len(faults) - len(failed)} passed, {len(failed + wrong)} failed")

@@ -74,7 +74,7 @@ async def must_end(server, status, patience=5):
         raise lab.Failed("does not end")
     if server.process.returncode != status:
         last = server.messages().splitlines()[-1:]
-        raise lab.Failed(" ".join([f"ended with {lab.ending(server.process.returncode)}:", *last]))
+        raise lab.Failed(" ".join([f"ended ({lab.ending(server.process.returncode)})", *last]))
 
 
 async def cpu_share(server, seconds):

@@ -70,7 +70,8 @@ def check_all(checks):
         logs = sorted(log.parent.glob(f"{name}.[0-9]*"))
         errors = "".join(path.read_text(errors="replace") for path in logs)
         if errors:
-            problem = "\n".join([problem or "valgrind has found errors", *errors.splitlines()[:40]])
+            problem = "\n".join(["valgrind has found errors", *([problem] if problem else []),
+                                 *errors.splitlines()[:40]])
         lanes.say(f"{name}: FAILED: {problem}" if problem else f"{name}: ok")
         waiting.remove(name)
         failed.extend([name] if problem else [])

@@ -172,10 +172,11 @@ def print_tables(loads, seconds):
 def conclude(loads, checks):
     failures = [f"{name}: {check}: FAILED: {' '.join(details.split())}"
                 for name, check, passed, details in checks if not passed]
-    lanes.say()
-    lanes.say("\n".join(failures + [f"{load.name}: its clients say: {line}" for load in loads if failures
-                                    for line in load.complaints[:12]] +
-                        [f"{len(checks) - len(failures)} passed, {len(failures)} failed"]))
+    lanes.say("\n".join(["", *failures]))
+    for load in loads:
+        if failures and load.complaints:
+            lanes.say("\n".join([f"== clients of {load.name} said", *load.complaints[:12]]))
+    lanes.say(f"{len(checks) - len(failures)} passed, {len(failures)} failed")
     return 1 if failures else 0
 
 
