@@ -15,11 +15,13 @@ CHECKED   = -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-poi
 LINK      = $(if $(SANITIZE),,-pie -Wl,-z,relro,-z,now)
 
 STAGES   := 01-blocking 02-threaded 03-select 04-poll 05-epoll 06-libev
-CHECKS   := check_http check_connections check_stages
+# Stages that a reader has written, such as 07-mine
+MINE     := $(filter-out $(STAGES),$(patsubst %/server.c,%,$(wildcard [0-9][0-9]-*/server.c)))
+CHECKS   := check_http check_connections check_pool check_stages
 PROGRAMS := $(STAGES) $(CHECKS) probe hold floor hostile trigger early
 OBJ       = $(BUILD)/obj
 COMMON    = $(patsubst %.c,$(OBJ)/%.o,$(wildcard common/*.c))
-C_FILES   = $(wildcard common/*.c 0*/*.c tests/*.c tests/*/*.c)
+C_FILES   = $(wildcard common/*.c $(STAGES:%=%/*.c) tests/*.c tests/*/*.c)
 H_FILES   = $(wildcard common/*.h tests/*/*.h)
 PY_FILES  = $(wildcard tests/*.py tests/*/*.py)
 
@@ -39,12 +41,25 @@ all: $(filter-out 06-libev,$(STAGES)) probe ## build the six servers and the mea
 programs: $(PROGRAMS) ## build these and all test programs
 
 05-epoll: ## build one program (any stage, probe, trigger, ...)
-$(PROGRAMS): %: $(BUILD)/%
+$(PROGRAMS) $(MINE): %: $(BUILD)/%
+
+start: ## begin a stage of your own: make start STAGE=07-mine LIKE=05-epoll
+	@tests/judge.py start $(STAGE) $(if $(LIKE),--like $(LIKE))
+
+judge = BUILD=$(BUILD) tests/judge.py $(1) $(STAGE) $(if $(LIKE),--like $(LIKE)) $(if $(PROGRAM),--program '$(PROGRAM)')
+check: probe ## judge it, rung by rung: STAGE=07-mine (PROGRAM=... judges another program, ALL=1 all rungs)
+	@$(call judge,check) $(if $(ALL),--all)
+
+hint: probe ## a hint for the rung that it is at: STAGE=07-mine
+	@$(call judge,hint)
+
+solution: probe ## how the toolkit's own file differs, once you are at the top: STAGE=07-mine
+	@$(call judge,solution)
 
 latency: all ## the experiment: which stages keep /fast waiting during /slow?
 	@BUILD=$(BUILD) tests/latency.py
 
-trace: all ## record with strace who waits for whom, and where: tells it, and writes build/trace.html
+trace: all ## record with strace where each thread waits; write build/trace.html
 	@BUILD=$(BUILD) tests/trace.py --html $(BUILD)/trace.html
 
 test: all $(CHECKS) ## run all tests
@@ -57,7 +72,7 @@ trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 	@BUILD=$(BUILD) tests/trace/check_recorder.py
 	@tests/trace/check_page.py
 
-faults: all ## errors from the kernel, injected into every system call with strace
+faults: all ## inject errors of the kernel into every system call, with strace
 	@BUILD=$(BUILD) tests/stress/faults.py
 
 bugs: ## plant each bug of tests/bugs: do the tests that it names catch it?
@@ -72,7 +87,13 @@ scale: all hold ## measure what idle connections and waiting clients cost, and h
 peers: all floor ## compare the stages with gunicorn, uvicorn, Node and nginx
 	@BUILD=$(BUILD) tests/bench/peers.py
 
-figures: ## draw the pictures from tests/bench/results
+pictures: all ## record the servers again with strace, and draw where each thread waits
+	@BUILD=$(BUILD) tests/tutorial/pictures.py
+
+wayout: all ## a pool of threads: in the stages, FastAPI and Flask; its queue, and what a hand-over costs
+	@BUILD=$(BUILD) tests/bench/wayout.py
+
+figures: ## draw the plots from tests/bench/results
 	@tests/bench/figures.py
 
 measure: all hold floor ## measure tests/bench/results again (about ten minutes), and draw the pictures
@@ -84,13 +105,12 @@ tables: ## write the numbers of tests/bench/results into the tables of the tutor
 tutorial: $(BUILD)/tutorial.html ## turn the tutorial into one HTML page
 
 tutorial-test: all check_stages hold trigger early ## check that the tutorial tells the truth
-	@tests/tutorial/tutorial.sh
-	@BUILD=$(BUILD) tests/tutorial/proxy.sh
+	@tests/tutorial/check_tutorial.py
 
 deps: ## install the packages that the build needs
 	@tests/deps.sh gcc libc6-dev libev-dev check pkg-config python3
 
-deps-tools: ## install what faults, bugs, fuzz, lint, coverage and memcheck need
+deps-tools: ## install the packages that faults, bugs, fuzz, lint, coverage and memcheck need
 	@tests/deps.sh clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck pyflakes3 strace patch gcovr valgrind \
 	  chromium
 
@@ -98,7 +118,7 @@ deps-peers: ## install the servers that peers compares the stages with
 	@tests/deps.sh nginx-light gunicorn python3-flask uvicorn python3-fastapi nodejs wrk
 
 deps-tutorial: ## install the packages that tutorial-test, tutorial and figures need
-	@tests/deps.sh clitest curl strace procps iproute2 nginx-light pandoc gnuplot-nox
+	@tests/deps.sh curl strace procps iproute2 util-linux patch nginx-light uvicorn python3-fastapi pandoc gnuplot-nox
 
 format: ## format the code as .clang-format says
 	clang-format -i $(C_FILES) $(H_FILES)
@@ -149,19 +169,21 @@ $(BUILD)/flags: force
 	@mkdir -p $(BUILD)
 	@$(built_with) | cmp -s - $@ || $(built_with) >$@
 
-$(STAGES:%=$(BUILD)/%): $(BUILD)/%: $(OBJ)/%/server.o
+$(patsubst %,$(BUILD)/%,$(STAGES) $(MINE)): $(BUILD)/%: $(OBJ)/%/server.o
 $(BUILD)/probe: $(OBJ)/tests/probe.o
 $(BUILD)/hold $(BUILD)/floor: $(BUILD)/%: $(OBJ)/tests/bench/%.o
 $(BUILD)/hostile: $(OBJ)/tests/stress/hostile.o
 $(BUILD)/trigger $(BUILD)/early: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
 $(BUILD)/check_http: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*http*.c))
 $(BUILD)/check_connections: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*connections*.c) tests/unit/world.c)
+$(BUILD)/check_pool: $(OBJ)/tests/unit/check_pool.o
 $(BUILD)/check_stages: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/stages/*.c))
 
 $(BUILD)/06-libev $(BUILD)/early: LIBRARIES = -lev
+$(MINE:%=$(BUILD)/%): LIBRARIES = $(if $(shell grep -s '<ev.h>' $(@F)/server.c),-lev)
 $(CHECKS:%=$(BUILD)/%): LIBRARIES = $$(pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt -pthread)
 
-$(PROGRAMS:%=$(BUILD)/%): $(COMMON)
+$(patsubst %,$(BUILD)/%,$(PROGRAMS) $(MINE)): $(COMMON)
 	$(call quiet,LINK $(@F))$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(filter %.o,$^) -o $@ -pthread $(LIBRARIES)
 
 $(OBJ)/06-libev/server.o $(OBJ)/tests/tutorial/early.o: | need-ev.h
@@ -169,7 +191,7 @@ $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*.c tests/stages/*.c)): | need-c
 need-ev.h: ; @$(call need,ev.h,libev-dev)
 need-check.h: ; @$(call need,check.h,check)
 
-$(BUILD)/tutorial.html: tutorial.md tests/tutorial/tutorial.css $(wildcard 0*/*.svg tests/bench/*.svg)
+$(BUILD)/tutorial.html: tutorial.md tests/tutorial/tutorial.css $(wildcard 0*/*.svg tests/*/*.svg)
 	@mkdir -p $(@D)
 	@command -v pandoc >/dev/null || { echo "$@ is not built: pandoc is missing. To install it: make deps-tutorial" >&2; exit 1; }
 	pandoc --from gfm --to html5 --standalone --self-contained --css tests/tutorial/tutorial.css \
@@ -203,5 +225,6 @@ endif
 
 -include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d)
 
-.PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers figures measure tables tutorial tutorial-test \
+.PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers wayout pictures figures measure tables tutorial tutorial-test \
         deps deps-tools deps-peers deps-tutorial format lint memcheck coverage clean help fuzz force need-ev.h need-check.h
+.PHONY: $(MINE) start check hint solution

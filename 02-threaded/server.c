@@ -52,15 +52,20 @@ static void *serve(void *argument)
     return NULL;
 }
 
-/* Return true if any client is left. */
-static bool hang_up_idle(void)
+static bool any_client(void)
 {
     pthread_mutex_lock(&lock);
     bool any = !LIST_EMPTY(&clients);
+    pthread_mutex_unlock(&lock);
+    return any;
+}
+
+static void hang_up_idle(void)
+{
+    pthread_mutex_lock(&lock);
     for (struct client *c = LIST_FIRST(&clients); c != NULL; c = LIST_NEXT(c, link))
         blocking_hang_up(&c->conversation);
     pthread_mutex_unlock(&lock);
-    return any;
 }
 
 /* With --threads: wait until a thread is free. Once told to stop, hang up on idle clients first.
@@ -75,19 +80,17 @@ static void take_slot(void)
         ;
 }
 
-enum resource { DESCRIPTOR, THREAD }; /* memory runs out with either */
-
-/* Out of a resource: sleep a little, so that a thread may end. Return false to give up, once told
- * to stop: this has lasted too long, or no client is left that could free a descriptor. (A thread
- * that has removed its client from the list still has its stack, so keep waiting for a thread.) */
-static bool wait_for(enum resource missing)
+/* Out of descriptors, threads or memory: sleep a little, so that a thread may end. Return false to
+ * give up, once told to stop: it is hopeless, or has lasted too long. */
+static bool wait_for_resources(bool hopeless)
 {
     if (stop_requested) {
         static int64_t give_up_ns;
         if (give_up_ns == 0)
             give_up_ns = clock_now_ns() + options.timeout_ns;
-        if ((!hang_up_idle() && missing == DESCRIPTOR) || clock_now_ns() >= give_up_ns)
+        if (hopeless || clock_now_ns() >= give_up_ns)
             return false;
+        hang_up_idle();
     }
     clock_sleep_until(clock_now_ns() + NET_RETRY_NS);
     return true;
@@ -118,6 +121,14 @@ static bool start_thread(int fd, const pthread_attr_t *detached)
     return error == 0;
 }
 
+static void wait_for_all_clients(void)
+{
+    pthread_mutex_lock(&lock);
+    while (!LIST_EMPTY(&clients))
+        pthread_cond_wait(&all_gone, &lock);
+    pthread_mutex_unlock(&lock);
+}
+
 int main(int argc, char **argv)
 {
     pthread_attr_t detached;
@@ -134,17 +145,18 @@ int main(int argc, char **argv)
     int backlog = SOMAXCONN + 1; /* as many clients may have connected before the signal to stop */
     while (!stop_requested || backlog-- > 0) {
         take_slot();
+        bool alone = !any_client(); /* if accept fails now, no client can free a descriptor */
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd < 0) {
             free_slot();
             if (errno == EAGAIN) /* told to stop, and the backlog is empty */
                 break;
-            if (!net_accept_again(errno) && !wait_for(DESCRIPTOR))
+            if (!net_accept_again(errno) && !wait_for_resources(alone))
                 break;
             continue;
         }
-        while (!start_thread(fd, &detached))
-            if (!wait_for(THREAD)) {
+        while (!start_thread(fd, &detached)) /* a thread frees its stack after it has closed fd */
+            if (!wait_for_resources(false)) {
                 close(fd);
                 free_slot();
                 break;
@@ -152,11 +164,7 @@ int main(int argc, char **argv)
     }
     close(listener);
     hang_up_idle();
-
-    pthread_mutex_lock(&lock);
-    while (!LIST_EMPTY(&clients))
-        pthread_cond_wait(&all_gone, &lock);
-    pthread_mutex_unlock(&lock);
+    wait_for_all_clients();
     pthread_attr_destroy(&detached);
     return 0;
 }

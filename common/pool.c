@@ -68,8 +68,9 @@ static int start_threads(int threads)
     sigset_t all, unblocked;
     int error = pthread_attr_init(&detached);
 
-    if (error == 0)
-        error = pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    if (error != 0)
+        return error;
+    error = pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     sigfillset(&all); /* for the threads: signals must interrupt the loop's wait instead */
     pthread_sigmask(SIG_SETMASK, &all, &unblocked);
     for (int i = 0; i < threads && error == 0; i++) {

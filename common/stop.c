@@ -48,7 +48,7 @@ void stop_catch(void (*on_stop)(void))
     /* Unblock them as well: a mask is inherited, and our parent may have blocked them. */
     if (sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0 ||
         sigprocmask(SIG_UNBLOCK, &action.sa_mask, NULL) < 0)
-        die("sigaction:");
+        die("catch SIGINT and SIGTERM:");
 }
 
 void stop_unblocks(int fd)

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the pictures of the tutorial from the figures in tests/bench/results: NN/timeline.svg of each
-stage, 06-libev/trap.svg, and scale-idle.svg, scale-waits.svg and peers.svg in tests/bench.
+"""Draw scale-idle.svg, scale-waits.svg and peers.svg in tests/bench from the figures in tests/bench/results.
 
 Exit status: 0 if all is drawn, and nothing that was measured is other than it should be; 1 if not, 2
 for a bad command line."""
@@ -16,10 +15,10 @@ COLORS = {"01-blocking": "#d55e00", "02-threaded": "#e69f00", "03-select": "#56b
 def measure(quick):
     """Run the measuring tools, and keep their figures. Return how many of them found something wrong."""
     wrong = 0
-    for name in ("latency", "scale", "peers"):
-        program = (lab.ROOT / "tests" if name == "latency" else HERE) / f"{name}.py"
+    for name in ("scale", "peers", "wayout"):
+        program = HERE / f"{name}.py"
         figures = lab.scratch() / f"{name}.tsv"
-        options = ["--quick"] if quick and name != "latency" else []
+        options = ["--quick"] if quick else []
         # Its temporary files are inside of ours: should it be killed, they go as well.
         status = lab.start([sys.executable, program, "--tsv", figures, *options],
                            env=dict(os.environ, TMPDIR=f"{lab.scratch()}")).wait()
@@ -60,36 +59,6 @@ def draw(out, script, **variables):
         raise lab.Failed(f"gnuplot cannot draw {out} ({lab.ending(gnuplot.returncode)})")
     replace(lab.ROOT / out, svg.read_text(encoding="utf-8"))
     print(out, flush=True)
-
-
-def timelines():
-    measured_on, rows = load("latency")
-    for row in rows:
-        row["from"], row["to"] = float(row["start_ms"]) / 1000, float(row["done_ms"]) / 1000
-        row["took"] = row["to"] - row["from"]
-    longest = round(max(row["to"] for row in rows) * 1.1, 1)  # with room for the text after the last bar
-    for name in [*lab.STAGES, "06-libev --block"]:
-        own = [row for row in rows if row["stage"] == name]
-        own = [row for row in own if row["try"] == own[-1]["try"]]  # the last try is the one that counted
-        if not own:
-            continue
-        # /slow takes a delay of its own, the shortest seen: the rest of its time it waited for its turn,
-        # and /fast all of its time.
-        delay = min(row["took"] for row in own if row["path"] == "/slow")
-        waited = max(row["took"] for row in own if row["path"] == "/fast") > delay / 2
-        pair = [row for row in own if row["experiment"] != "five-slow"]
-        five = sorted((row for row in own if row["experiment"] == "five-slow"), key=lambda row: row["to"])
-        lines = []
-        for y, row in zip([8.3, 7.5, 5.7, 4.9, 4.1, 3.3, 2.5], pair + five):
-            served = row["to"] - delay if row["path"] == "/slow" else row["to"] if waited else row["from"]
-            took = f"{row['took'] * 1000:.1f} ms" if row["took"] < 0.1 else f"{row['took']:.2f} s"
-            lines.append((y, row["from"], served, row["to"], f'"{took}"', f'"{row["path"]}"'))
-        write("rows", lines)
-        title, out = name, f"{name}/timeline.svg"
-        if name not in lab.STAGES:
-            title, out = f"The trap, {name}", "06-libev/trap.svg"
-        draw(out, "timeline", machine=measured_on, longest=longest, color=color(name.split()[0]),
-             heading=f"{title}: {'/fast waits for /slow' if waited else 'nobody waits'}")
 
 
 def labels(name, ends, factor):
@@ -154,7 +123,6 @@ def main(arguments):
     options = parser.parse_args(arguments)
     lab.need("gnuplot", "deps-tutorial")
     wrong = measure(options.quick) if options.measure else 0
-    timelines()
     scale()
     peers()
     if wrong:

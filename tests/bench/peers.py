@@ -198,9 +198,10 @@ def cpu_ns(pid):
             for member in lab.family(pid)}
 
 
-def load(peer, cores, threads):
+def load(peer, cores, threads, path):
     """Load a server for one round."""
-    command = ["wrk", f"-t{threads}", f"-c{CLIENTS}", f"-d{SECONDS}s", "--timeout", "10s", f"{peer.url}/fast"]
+    command = ["wrk", f"-t{threads}", f"-c{CLIENTS}", f"-d{SECONDS}s", "--timeout", "10s",
+               f"{peer.url}{path}"]
     try:
         before = cpu_ns(peer.pid)
         with started_on(cores):
@@ -219,7 +220,7 @@ def load(peer, cores, threads):
     return Load((sum(after.values()) - sum(before.values())) / 1000 / requests, round(requests / took_s))
 
 
-def measure(experiment, rounds, base, cores, threads):
+def measure(experiment, rounds, base, cores, threads, path="/fast"):
     """Return {server: {round: Load}}. Each round measures all servers in turn."""
     loads = {peer.name: {} for peer in peers if experiment in peer.tests}
     for number in range(1, rounds + 1):
@@ -227,12 +228,12 @@ def measure(experiment, rounds, base, cores, threads):
         for peer in [peer for peer in peers if peer.name in loads]:
             report.begin(f" {short(peer.name)}")
             try:
-                loads[peer.name][number] = load(peer, cores, threads)
+                loads[peer.name][number] = load(peer, cores, threads, path)
             except lab.Failed as failure:
                 report.fail(f"{peer.name} not measured in round {number}: {failure}", failure.details)
                 report.begin("       ")
         report.end()
-    show(experiment, loads, base)
+    show(experiment, loads, base, path)
     return loads
 
 
@@ -242,7 +243,7 @@ def ratios(loads, name, base):
     return [own[number].cpu_us / other[number].cpu_us for number in own if number in other]
 
 
-def show(experiment, loads, base):
+def show(experiment, loads, base, path):
     rows = []
     for name, rounds in loads.items():
         columns = {"us": [load.cpu_us for load in rounds.values()], "ratio": ratios(loads, name, base),
@@ -250,7 +251,7 @@ def show(experiment, loads, base):
         if all(columns.values()):
             rows.append((name, {key: (median(of), min(of), max(of)) for key, of in columns.items()}))
     times = "times " + base.replace("05-epoll--", "")
-    print(f"{'server':<22} {'CPU us per /fast':>26} {times:>24} /fast per second")
+    print(f"{'server':<22} {f'CPU us per {path}':>26} {times:>24} {path} per second")
     for name, row in sorted(rows, key=lambda row: row[1]["us"]):
         for key, values in row.items():
             report.figure(name, f"{experiment}_{key}", *[f"{value:.3f}" for value in values])

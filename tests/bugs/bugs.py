@@ -122,14 +122,18 @@ def prepare():
 
 def plant_all(names, find):
     """Plant the bugs, as many at a time as there are processors. Return how many are caught."""
-    clean, waiting, running, caught = prepare(), list(names), [], 0
+    clean, waiting, running, caught = prepare(), list(names), {}, 0
+    told = time.monotonic()
     while waiting or running:
         while waiting and len(running) < os.cpu_count():
-            command = [sys.executable, __file__, "--plant", clean, *(["--find"] if find else []), waiting.pop(0)]
-            running.append(lab.start(command))
+            command = [sys.executable, __file__, "--plant", clean, *(["--find"] if find else []), waiting[0]]
+            running[lab.start(command)] = waiting.pop(0)
         for process in [process for process in running if process.poll() is not None]:
-            running.remove(process)
+            del running[process]
             caught += lab.stop(process) == 0
+        if time.monotonic() - told > 4:
+            told = time.monotonic()
+            print(f"    ... {', '.join(running.values())}", flush=True)
         time.sleep(0.1)
     return caught
 

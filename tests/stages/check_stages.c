@@ -5,6 +5,8 @@
  *     STAGE=05-epoll build/check_stages             one stage
  *     CK_RUN_CASE=signals build/check_stages        one subject: the tests of signals.c
  *     TEST=fast_overtakes_slow build/check_stages   one test
+ *     STAGE=05-epoll PROGRAM=build/07-mine build/check_stages
+ *                                                   another program, by the tests for that stage
  *
  * However it ends, by itself or by a signal, it first ends every process that it has started.
  *
@@ -156,6 +158,17 @@ static const char *environment(const char *name)
     return value != NULL && *value != '\0' ? value : NULL;
 }
 
+/* Test one stage, or another program by the tests for that stage. Return the exit status. */
+static int run_one(int index)
+{
+    program = environment("PROGRAM");
+    if (program != NULL) {
+        const char *slash = strrchr(program, '/');
+        stages[index] = slash != NULL ? slash + 1 : program;
+    }
+    return run_stages(index, index);
+}
+
 int main(void)
 {
     const char *wanted = environment("STAGE");
@@ -166,11 +179,16 @@ int main(void)
         fprintf(stderr, "check_stages: TEST=%s: no such test\n", building.only);
         return 2;
     }
+    if (wanted == NULL && environment("PROGRAM") != NULL) {
+        fprintf(stderr, "check_stages: PROGRAM=%s: of which STAGE are the tests?\n",
+                getenv("PROGRAM"));
+        return 2;
+    }
     if (wanted == NULL)
         return run_stages(BLOCKING, LIBEV);
     for (int i = BLOCKING; i <= LIBEV; i++)
         if (strcmp(wanted, stages[i]) == 0)
-            return run_stages(i, i);
+            return run_one(i);
     fprintf(stderr, "check_stages: STAGE=%s: no such stage\n", wanted);
     return 2;
 }

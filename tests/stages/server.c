@@ -16,9 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
-const char *const stages[] = {"01-blocking", "02-threaded", "03-select",
-                              "04-poll",     "05-epoll",    "06-libev"};
-const char *stage;
+const char *stages[] = {"01-blocking", "02-threaded", "03-select",
+                        "04-poll",     "05-epoll",    "06-libev"};
+const char *stage, *program;
 struct server server;
 
 double now(void)
@@ -47,16 +47,28 @@ static void announce(void)
     done = true;
 }
 
+/* Write the path of the server to path, an array of PATH_MAX bytes. */
+static void find_program(char *path)
+{
+    if (program != NULL) {
+        snprintf(path, PATH_MAX, "%s", program);
+        return;
+    }
+    ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - 32);
+    EXPECT(length > 0, "/proc/self/exe: %m");
+    path[length] = '\0';
+    char *name = strrchr(path, '/') + 1;
+    snprintf(name, (size_t)(path + PATH_MAX - name), "%s", stage);
+}
+
 void spawn(int index, char *const options[])
 {
-    char path[PATH_MAX] = "", *argv[24] = {path};
+    char path[PATH_MAX], *argv[24] = {path};
     pid_t parent = getpid();
 
     stage = stages[index];
     announce();
-    EXPECT(readlink("/proc/self/exe", path, sizeof path - 32) > 0, "/proc/self/exe: %m");
-    char *name = strrchr(path, '/') + 1;
-    snprintf(name, sizeof path - (size_t)(name - path), "%s", stage);
+    find_program(path);
     for (int i = 0; options[i] != NULL; i++)
         argv[i + 1] = options[i];
     EXPECT(access(path, X_OK) == 0, "%s is not built", path);

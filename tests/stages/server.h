@@ -14,8 +14,9 @@
 
 enum { BLOCKING, THREADED, SELECT, POLL, EPOLL, LIBEV };
 
-extern const char *const stages[]; /* their names */
-extern const char *stage;          /* the one under test */
+extern const char *stages[]; /* their names */
+extern const char *stage;    /* the one under test */
+extern const char *program;  /* its path; NULL: the file of its name beside this program */
 
 extern struct server {
     pid_t pid; /* 0: not running */

@@ -37,6 +37,7 @@ EPILOG = """\
 environment:
   ONLY   inject only the faults that match this regular expression, which sees
          STAGE|CALL|ERROR|MOMENT: ONLY='accept4[|]EMFILE'
+  LIKE   a stage: any program may be named as STAGE, if it makes the same calls
   LANES  how many servers run simultaneously (20): most of the time, they wait
   BUILD  the folder with the programs (build)"""
 OPTIONS = "--delay 0.2 --timeout 1 --verbose".split()
@@ -212,8 +213,7 @@ class Fault(NamedTuple):
     most: int  # calls by one thread
 
     def __str__(self):
-        besides = f" ({self.row.besides})" if self.row.besides else ""
-        return f"{self.stage:12} {self.call:16} {self.error.split('=')[-1]:13} {self.moment:6}{besides}"
+        return f"{self.stage:12} {self.call:16} {self.error.split('=')[-1]:13} {self.moment:6}"
 
 
 def choose_faults(calls):
@@ -221,7 +221,8 @@ def choose_faults(calls):
     faults, wrong = [], []
     table = [Row(*line.split("|")) for line in TABLE.splitlines()]
     for stage, called in calls.items():
-        rows = [row for row in table if stage[1] in row.stages]
+        model = stage if stage in lab.STAGES else os.environ["LIKE"]
+        rows = [row for row in table if model[1] in row.stages]
         known = {name for row in rows for name in row.calls.split(",")} | set(LEFT_OUT)
         wrong += [f"{stage:12} {call:16} is called, but not in the table" for call in called
                   if call not in known]
@@ -364,14 +365,15 @@ def may_try_again(fault):
 async def examine(fault):
     """Return the result of a fault. A busy machine can spoil an attempt, but it cannot make a broken server
     pass. So try twice more, and say so."""
-    note = ""
+    besides = f" (besides {fault.row.besides})" if fault.row.besides else ""
+    note = besides
     for attempt in (1, 2, 3):
         try:
             return await Attempt(fault).run() + note
         except (lab.Failed, OSError) as failure:
             problem = str(failure)
-            note = f" (try {attempt + 1}; before: {problem})"
-    return f"FAILED: {problem}"
+            note = f"{besides} (try {attempt + 1}; before: {problem})"
+    return f"FAILED: {problem}{besides}"
 
 
 def examine_all(faults, count):
@@ -395,7 +397,7 @@ def examine_all(faults, count):
 
 def parse(arguments):
     def stage(text):
-        if text not in lab.STAGES:
+        if text not in lab.STAGES and os.environ.get("LIKE") not in lab.STAGES:
             raise argparse.ArgumentTypeError(f"{text}: want a stage, one of {' '.join(lab.STAGES)}")
         return text
 
@@ -428,7 +430,9 @@ def run(options):
     if options.list:
         return 0
     faults, wrong = choose_faults(calls)
-    faults = [fault for fault in faults if options.only.search("|".join(fault[:4]))]
+    if options.only.pattern:
+        faults = [fault for fault in faults if options.only.search("|".join(fault[:4]))]
+        wrong = []
     lanes.say(f"\n{'stage':12} {'call':16} {'error':13} {'when':6} outcome")
     results = examine_all(faults, options.lanes)
     failed = [f"{fault} {result}" for fault, result in zip(faults, results) if result.startswith("FAILED")]

@@ -17,8 +17,8 @@ LANE, BAR = 32, 24             # the height of a lane, and of the bar in it
 SIZE, LINE = 12, 15            # of text
 COLUMNS = 7                    # calls in the magnified strip, at most, if some can be left out
 KINDS = ("clients", "delay", "lock", "thread", "other")
-FOOTNOTE = ("Where the lane of a thread is solid, the thread works. Recorded with strace, which makes each "
-            "call slower by up to a few milliseconds.")
+FOOTNOTES = ("Black: the thread works. A wait of some ms at most ends when the next response is due.",
+             "Recorded with strace, which adds up to a few ms to each call: trust the order, not the microseconds.")
 
 STYLE = """
 .waits { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif }
@@ -499,8 +499,10 @@ def draw(recordings, prefix="waits-", headings=True):
             drawn, y = piece(Sheet(recording, axis, prefix), y)
             parts += drawn
         y += 8
-    parts.append(text(MARGIN, y + 10, FOOTNOTE, "quiet"))
-    height = round(y + 24)
+    for note in FOOTNOTES:
+        parts.append(text(MARGIN, y + 10, note, "quiet"))
+        y += 16
+    height = round(y + 8)
     patterns = "".join(f'<pattern id="{prefix}{kind}" width="8" height="8" patternUnits="userSpaceOnUse">'
                        f'<path class="hatch-{kind}" d="{path}" stroke-width="1.5"/></pattern>'
                        for kind, path in HATCHES.items())

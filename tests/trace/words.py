@@ -10,6 +10,8 @@ WAITED = 0.001  # seconds: a call that took less came back immediately, as far a
 LONG = 0.01     # seconds: a call that waited for so long belongs to the story, whatever it waited for
 HELD_UP = 0.05  # seconds: so does any call that took so long; less may be the fault of a busy machine
 
+_LIBEV_IDLE_MS = 59743  # without a timer, libev's wait ends after that (MAX_BLOCKTIME in its ev.c): nothing is due
+
 _TIME = re.compile(r"\{tv_sec=(\d+), tv_([nu])sec=(\d+)\}")
 _SLEEP = {"nanosleep", "clock_nanosleep"}
 _OTHER = {"wait4": "waits for a child process", "waitid": "waits for a child process",
@@ -86,7 +88,7 @@ class Words:
 
     def _loop(self, call):
         limit = timeout_ms(call)
-        most = "" if limit is None else f", {limit:g} ms at most"
+        most = "" if limit in (None, _LIBEV_IDLE_MS) else f", {limit:g} ms at most"
         watched, reported = self.seen.watched[id(call)], self.seen.reported[id(call)]
         rank = Rank.STORY if call.end is None or call.duration >= LONG else Rank.NOISE
         if limit == 0:

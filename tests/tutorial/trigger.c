@@ -1,7 +1,7 @@
-/* What the kernel says of a descriptor: three small experiments for the tutorial.
- * Level or edge: two bytes come, one is read; is the other reported?
- * A file: can it be waited for?
- * A peer that leaves: how often is one woken by it who asked for no event? */
+/* What the kernel reports about a descriptor: three small experiments for the tutorial.
+ * Level or edge: two bytes arrive and one is read. Is the other one reported?
+ * A file: can a loop wait for it?
+ * A peer that leaves: how often does it wake a loop that has asked for no event? */
 #include "common/clock.h"
 #include "common/util.h"
 

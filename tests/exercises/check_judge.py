@@ -1,0 +1,373 @@
+#!/usr/bin/env python3
+"""Is the judge fair? It must praise what is right, name what is wrong, and see through a server that lies.
+
+Everything happens in a copy of the tree. --gallery plants each bug of tests/bugs in a solution, not just a
+few of them: some minutes.
+"""
+import argparse
+import itertools
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+import gallery  # noqa: E402
+import hints  # noqa: E402
+import lab  # noqa: E402
+import ladder  # noqa: E402
+import skeleton  # noqa: E402
+from judged import Judged  # noqa: E402
+from liar import LIES  # noqa: E402
+
+STAGES = list(skeleton.CUTS)
+LANES = 3  # judges that work simultaneously: they mostly wait
+numbers = itertools.count(10)
+options = argparse.Namespace(gallery=False)
+
+
+# ---- a copy of the tree
+
+def copy_tree(source, name):
+    """Return a copy of a tree, with what is built in it."""
+    tree = lab.scratch() / name
+    skip = shutil.ignore_patterns("__pycache__", "corpus", "recordings", "judge")
+    tree.mkdir()
+    for path in ["Makefile", "tutorial.md", "common", "tests", *lab.STAGES]:
+        if (source / path).is_dir():
+            shutil.copytree(source / path, tree / path, ignore=skip)
+        else:
+            shutil.copy2(source / path, tree)
+    (tree / "build").mkdir()
+    for name in ("obj", "flags", "probe", "check_http", "check_connections", "check_stages"):
+        path = (lab.BUILD if source == lab.ROOT else source / "build") / name
+        if path.is_dir():
+            shutil.copytree(path, tree / "build" / name, symlinks=True)
+        elif path.exists():
+            shutil.copy2(path, tree / "build")
+    return tree
+
+
+def make(tree, *words):
+    process = lab.start(["make", "-s", f"-j{os.cpu_count()}", *words], cwd=tree, env=environment(), **lab.PIPES)
+    out, err = lab.finish(process)
+    if process.returncode != 0:
+        raise lab.Failed(f"make {' '.join(words)} failed: {err}")
+
+
+def environment():
+    """Return an environment without the options of a make that has started us."""
+    return {name: value for name, value in os.environ.items()
+            if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "BUILD", "STAGE", "LIKE", "PROGRAM")}
+
+
+_tree = None
+
+
+def clean_tree():
+    """Return the copy that all tests share that do not touch common/."""
+    global _tree
+    if _tree is None:
+        _tree = copy_tree(lab.ROOT, "tree")
+        make(_tree, "probe", "check_http", "check_connections", "check_stages")
+    return _tree
+
+
+def write_stage(tree, like, text=None):
+    """Make a stage of a new number; by default, its text is what the skeleton leaves out, put back. Return its
+    name."""
+    name = f"{next(numbers)}-{like[3:]}"
+    (tree / name).mkdir()
+    (tree / name / "server.c").write_text((text or skeleton.whole(name, like)).replace("NAME", name))
+    (tree / name / "like").write_text(like + "\n")
+    return name
+
+
+class Command:
+    """A command that runs in a tree. out is what it has printed, to stderr, too."""
+
+    def __init__(self, tree, *words):
+        self.words, self.out = words, None
+        self.process = lab.start([str(tree / words[0]), *words[1:]], cwd=tree, env=environment(), text=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def finish(self):
+        if self.out is None:
+            self.out, _ = lab.finish(self.process)
+        return self
+
+    @property
+    def status(self):
+        return self.finish().process.returncode
+
+    def rungs(self):
+        """Return the titles of the rungs, each with its result."""
+        return {title: result for result, title in re.findall(r"^  (ok|FAIL|--) +(.*?)  +", self.finish().out, re.M)}
+
+    def fell(self):
+        """Return the title of the rung that failed, or None."""
+        return next((title for title, result in self.rungs().items() if result == "FAIL"), None)
+
+
+def judge(*words, tree=None):
+    return Command(tree or clean_tree(), "tests/judge.py", *words)
+
+
+def together(commands):
+    """Run commands, given as functions that start them, a few at a time. Return them when they have ended."""
+    waiting, started = list(commands), []
+    while waiting or any(command.process.poll() is None for command in started if command.out is None):
+        running = [command for command in started if command.out is None]
+        for command in running:
+            if command.process.poll() is not None:
+                command.finish()
+        while waiting and len([command for command in started if command.out is None]) < LANES:
+            started.append(waiting.pop(0)())
+        time.sleep(0.05)
+    return [command.finish() for command in started]
+
+
+def title(key, kind="loop"):
+    return next(rung.title for rung in ladder.LADDER if rung.key == key and kind in rung.kinds)
+
+
+# ---- tests
+
+class Skeleton(unittest.TestCase):
+    def test_skeleton_compiles_and_answers_nobody(self):
+        names = [f"{next(numbers)}-{like[3:]}" for like in STAGES]
+        for name, like in zip(names, STAGES):
+            started = judge("start", name, "--like", like)
+            self.assertEqual(started.status, 0, started.out)
+        checks = together([lambda name=name: judge("check", name) for name in names])
+        for check in checks:
+            self.assertEqual((check.status, check.fell()), (1, title("fast")), check.out)
+            self.assertEqual(check.rungs()[title("build")], "ok")
+        out = judge("hint", names[0]).finish().out
+        self.assertIn("still to be written", out)
+
+    def test_what_is_cut_out_is_not_in_the_skeleton(self):
+        for like, call in zip(STAGES, ["accept4(", "pthread_create(", "pselect(", "ppoll(", "epoll_pwait(", "ev_io_init("]):
+            text = skeleton.skeleton("07-x", like)
+            self.assertIn(call, skeleton.whole("07-x", like))
+            self.assertNotIn(call, re.sub(r"/\*.*?\*/", "", text, flags=re.S))
+            self.assertEqual(len(skeleton.unwritten(text)), len(skeleton.CUTS[like]))
+
+    def test_what_a_comment_names_is_there(self):
+        headers = "".join(path.read_text() for path in (lab.ROOT / "common").glob("*.h"))
+        for like in STAGES:
+            for cut in skeleton.CUTS[like]:
+                for name in re.findall(r"\b[a-z]+_[a-z0-9_]+\b(?!\(\d\))", cut.task):  # no manual pages
+                    self.assertTrue(re.search(rf"\b{name}\b", skeleton.source(like) + headers), name)
+
+    def test_start_leaves_a_file_alone(self):
+        name = write_stage(clean_tree(), "04-poll", "mine\n")
+        started = judge("start", name, "--like", "05-epoll")
+        self.assertEqual((started.status, (clean_tree() / name / "server.c").read_text()), (1, "mine\n"))
+        self.assertIn("left as it is", started.out)
+
+    def test_a_place_that_is_gone_is_named(self):
+        tree = copy_tree(lab.ROOT, "renamed")
+        for like, old, new, said in [("05-epoll", "bool watch(", "bool look(", "watch is not found"),
+                                     ("03-select", "while (connections_remain()) {", "do {", "loop is not found"),
+                                     ("01-blocking", '"01-blocking"', "NAME", "want the name of the stage")]:
+            path = tree / like / "server.c"
+            path.write_text(path.read_text().replace(old, new))
+            started = judge("start", f"{next(numbers)}-x", "--like", like, tree=tree)
+            self.assertEqual(started.status, 1)
+            self.assertIn(said, started.out)
+
+    def test_wrong_command_line_is_a_line_that_says_why(self):
+        for words, said in [(["start", "07-x"], "start: --like which stage? such as --like 05-epoll"),
+                            (["start", "05-x", "--like", "05-epoll"], "05-x: 00 to 06 belong to the toolkit; "
+                             "want 07 or more"),
+                            (["start", "7-x", "--like", "05-epoll"], "7-x: want two digits and a word, such as 07-mine"),
+                            (["start", "../07-x", "--like", "05-epoll"], "../07-x: want two digits and a word, such as "
+                             "07-mine"),
+                            (["check"], "check: which stage? such as 07-mine"),
+                            (["check", "07-x", "--like", "x"], "--like x: want one of " +
+                             ", ".join(f"'{stage}'" for stage in STAGES)),
+                            (["climb", "07-x"], "climb: want one of " + ", ".join(
+                                f"'{word}'" for word in ["start", "check", "hint", "solution"]))]:
+            command = judge(*words)
+            self.assertEqual((command.status, command.out), (2, f"judge.py: {said}\n"))
+
+
+class Ladder(unittest.TestCase):
+    def test_what_is_cut_out_put_back_passes_all(self):
+        tree = clean_tree()
+        names = [write_stage(tree, like) for like in STAGES]
+        for check in together([lambda name=name: judge("check", name) for name in names]):
+            self.assertEqual((check.status, set(check.rungs().values())), (0, {"ok"}), check.out)
+        for name in names:
+            solution = judge("solution", name)
+            self.assertEqual((solution.status, solution.out), (0, ""))
+
+    def test_solution_is_not_told_before_the_top(self):
+        name = f"{next(numbers)}-x"
+        self.assertEqual(judge("start", name, "--like", "05-epoll").status, 0)
+        solution = judge("solution", name)
+        self.assertEqual(solution.status, 1)
+        self.assertIn("has not climbed the whole ladder", solution.out)
+        self.assertNotIn("epoll_pwait(", solution.out)
+
+    def test_a_warning_fails_every_time(self):
+        text = skeleton.whole("NAME", "05-epoll").replace("stop_catch(NULL);", "int unused;\n    stop_catch(NULL);")
+        name = write_stage(clean_tree(), "05-epoll", text)
+        for _ in range(2):
+            check = judge("check", name).finish()
+            self.assertEqual(check.fell(), title("build"), check.out)
+            self.assertIn("unused", check.out)
+
+    def test_what_was_done_can_be_repeated(self):
+        """The commands that a failure shows make the same server fail."""
+        text = skeleton.whole("NAME", "05-epoll").replace("op = EPOLL_CTL_DEL;", "abort();")
+        name = write_stage(clean_tree(), "05-epoll", text.replace("#include <sys/epoll.h>", "#include <stdlib.h>\n"
+                                                                  "#include <sys/epoll.h>"))
+        check = judge("check", name).finish()
+        self.assertEqual(check.fell(), title("slow"), check.out)
+        did = re.search(r"did: +(.*?)\n +expected:", check.out, re.S)[1].splitlines()
+        script = "\n".join(line.strip() for line in did).replace("8000", "$port").replace("& server", "--port $port & server")
+        script = f"ulimit -c 0; port=$((20000 + $$ % 10000)); {script.replace('curl', 'sleep 0.5; curl -s')}\nwait $server; echo $?"
+        repeated = lab.start(["bash", "-c", script], cwd=clean_tree(), **lab.PIPES)
+        out, err = lab.finish(repeated)
+        self.assertIn("134", out, err)  # 128 + SIGABRT
+
+    def test_crash_and_endless_loop_are_reported_with_the_last_words(self):
+        loop = "for (int i = 0; i < ready; i++)"
+        cases = [
+            (f'if (ready > 0) {{ fprintf(stderr, "I am lost\\n"); raise(SIGSEGV); }}\n        {loop}',
+             ['the server has ended: killed by SIGSEGV', '"I am lost"']),
+            (f"while (ready > 0) ready += !ready;\n        {loop}", ["a busy loop"]),
+            (f'while (ready > 0) puts("{"spam" * 100}");\n        {loop}', ["killed by SIGXFSZ", "more than 16 MiB"])]
+        names = []
+        for change, _ in cases:
+            text = skeleton.whole("NAME", "05-epoll").replace(loop, change)
+            names.append(write_stage(clean_tree(), "05-epoll", text.replace("#include <sys/epoll.h>", "#include <stdio.h>\n"
+                                                                            "#include <sys/epoll.h>")))
+        for check, (_, said) in zip(together([lambda name=name: judge("check", name) for name in names]), cases):
+            self.assertEqual(check.fell(), title("fast"), check.out)
+            for words in said:
+                self.assertIn(words, check.out)
+        self.assertEqual(processes_of(clean_tree()), [])
+
+    def test_interrupted_judge_leaves_no_process(self):
+        name = write_stage(clean_tree(), "05-epoll")
+        check = judge("check", name)
+        self.assertTrue(lab.wait_until(lambda: processes_of(clean_tree() / "build" / name)))
+        check.process.terminate()
+        self.assertEqual(check.status, 128 + 15)
+        self.assertEqual(processes_of(clean_tree() / "build" / name), [])
+
+
+def processes_of(path):
+    """Return the processes whose program is below a path."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*/exe"):
+        try:
+            program = os.readlink(entry)
+        except OSError:
+            continue
+        if program == str(path) or program.startswith(f"{path}/"):
+            found.append(program)
+    return found
+
+
+class Liars(unittest.TestCase):
+    """Another program, in another language."""
+    CAUGHT = {None: None, "body": "fast", "early": "slow", "fourth": "clients", "closes": "keep-alive",
+              "swallows": "pipelining", "reads-all": "slow-reader", "impatient": "silent", "spins": "leaving",
+              "dies": "leaving", "drain": "signals", "deaf": "signals"}
+
+    def test_honest_program_passes_and_each_liar_is_caught(self):
+        self.assertEqual(set(LIES), set(self.CAUGHT) - {None})
+        programs = [f"{sys.executable} tests/exercises/liar.py {lie or ''}" for lie in self.CAUGHT]
+        checks = together([lambda program=program: judge("check", "05-epoll", "--program", program)
+                           for program in programs])
+        for check, key in zip(checks, self.CAUGHT.values()):
+            self.assertEqual(check.fell(), key and title(key), check.out)
+            self.assertEqual(check.status, 1 if key else 0)
+
+    def test_server_at_a_url(self):
+        make(clean_tree(), "05-epoll", "01-blocking")
+        for like, model, status in [("05-epoll", "05-epoll", 0), ("01-blocking", "05-epoll", 1)]:
+            with lab.Server(like, "--delay", "0.4", program=clean_tree() / "build" / like) as server:
+                check = judge("check", model, "--program", server.url)
+                self.assertEqual(check.status, status, check.out)
+
+    def test_program_that_is_not_there(self):
+        check = judge("check", "05-epoll", "--program", "/nowhere/server")
+        self.assertEqual((check.status, check.out.splitlines()[-1]), (1, "judge.py: cannot start /nowhere/server: "
+                                                                         "No such file or directory"))
+
+
+class Hints(unittest.TestCase):
+    def test_every_rung_of_every_stage_has_hints(self):
+        names = set(re.findall(r"START_TEST\((\w+)\)", "".join(
+            path.read_text() for room in ("stages", "unit") for path in (lab.ROOT / "tests" / room).glob("*.c"))))
+        for like in STAGES:
+            judged = Judged(like, like, [], in_tree=True)
+            for rung in ladder.LADDER:
+                if ladder.reason_to_skip(rung, judged) is None:
+                    self.assertGreaterEqual(len(hints.steps(judged, rung, rung.tests.split())), 2)
+                    self.assertLessEqual(set(rung.tests.split()), names)
+                    self.assertIn(":" if rung.chapter != "Between" else "Between", hints.chapter(rung.chapter or like[:2]))
+
+    def test_planted_bug_is_named(self):
+        sample = ["keep-alive-in-01", "sigpipe-blocking", "address-of-a-loop-variable", "select-and-one",
+                  "fd-set-overflow", "hang-up-spin-poll", "lost-signal", "emfile-spin"]
+        bugs = [gallery.Bug(path) for path in sorted((lab.ROOT / "tests/bugs").glob("*.patch"))
+                if options.gallery or path.stem in sample]
+        bugs = [bug for bug in bugs if not bug.race]  # only ThreadSanitizer sees it, and the judge builds without
+        planted = [plant(bug) for bug in bugs]
+        checks = together([lambda tree=tree, name=name: judge("check", name, tree=tree) for tree, name in planted])
+        for bug, (tree, name), check in zip(bugs, planted, checks):
+            with self.subTest(bug=bug.name):
+                self.assertEqual(check.status, 1, check.out)
+                out = ""
+                while "This is all there is" not in out:
+                    out = judge("hint", name, tree=tree).finish().out
+                print(f"    {bug.name:32} {check.fell()}")
+                self.assertIn(f"{bug.name}: {bug.mistake}", " ".join(out.split()))
+
+
+def plant(bug):
+    """Put a bug into a solution. Return the tree and the name of the stage."""
+    stages = [path.split("/")[0] for path in bug.touched if path[0] == "0"] + sorted(bug.stages) + ["05-epoll"]
+    tree = clean_tree() if bug.touched == [f"{stages[0]}/server.c"] else copy_tree(clean_tree(), bug.name)
+    name = write_stage(tree, stages[0])
+    target = [f"{name}/server.c"] if tree == clean_tree() else ["-p1"]
+    with open(lab.ROOT / "tests/bugs" / f"{bug.name}.patch") as text:
+        subprocess.run(["patch", "-s", *target], cwd=tree, stdin=text, check=True)
+    return tree, name
+
+
+class Result(unittest.TextTestResult):
+    """Counts a test that fails in several subtests once."""
+
+    def bad(self):
+        return len({test.id().partition(" ")[0] for test, _ in self.failures + self.errors})
+
+
+def main(arguments):
+    parser = lab.Parser(description=__doc__, usage="%(prog)s [OPTION]... [TEST]...")
+    parser.add_argument("tests", nargs="*", metavar="TEST", help="Class.test, or a class")
+    parser.add_argument("--gallery", action="store_true", help="plant each bug of tests/bugs")
+    parser.parse_args(arguments, options)
+    lab.need("patch", "deps-tools")
+    lab.need("curl", "deps-tutorial")
+    loader = unittest.defaultTestLoader
+    module = sys.modules[__name__]
+    suite = loader.loadTestsFromNames(options.tests, module) if options.tests else loader.loadTestsFromModule(module)
+    result = unittest.TextTestRunner(sys.stdout, verbosity=2, resultclass=Result).run(suite)
+    print(f"{result.testsRun - result.bad()} passed, {result.bad()} failed")
+    return 0 if result.wasSuccessful() else 1
+
+
+if __name__ == "__main__":
+    lab.run(main)

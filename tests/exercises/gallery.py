@@ -1,0 +1,39 @@
+"""The gallery of bugs, tests/bugs: which of them show themselves at a rung of the ladder."""
+import re
+
+import lab
+
+
+class Bug:
+    def __init__(self, path):
+        header, _, diff = path.read_text().partition("\n--- ")
+        self.name = path.stem
+        self.mistake, self.symptom = header.splitlines()[:2]
+        self.diff = "--- " + diff
+        self.touched = re.findall(r"^\+\+\+ b/(\S+)", self.diff, re.M)
+        self.race = "Sanitizer: thread" in header.splitlines()
+        # such as: Caught by: check_stages 05-epoll fast_overtakes_slow
+        catchers = [line.split() for line in re.findall(r"^Caught by: (.*)$", header, re.M)]
+        self.tests = {words[-1] for words in catchers}
+        self.stages = {words[1] for words in catchers if len(words) == 3}
+
+    def concerns(self, judged):
+        """Is it a mistake that one can make in this model?"""
+        other = {"one": "common/connections.c", "threads": "common/connections.c", "loop": "common/blocking.c"}
+        return all(path == f"{judged.like}/server.c" or path.startswith("common/") and path != other[judged.kind]
+                   for path in self.touched)
+
+    def leaves_out(self, names):
+        return any(line.startswith("-") and f"{name}(" in line for name in names for line in self.lines())
+
+    def lines(self):
+        """Return the lines that it changes: - right, + wrong."""
+        return [line for line in self.diff.splitlines() if not re.match(r"(---|\+\+\+|@@) ", line)]
+
+
+def related(judged, names):
+    """Return the bugs that tests with these names notice, or that do not call a function with such a name; those
+    of the stage itself first."""
+    bugs = [Bug(path) for path in sorted((lab.ROOT / "tests/bugs").glob("*.patch"))]
+    found = [bug for bug in bugs if bug.concerns(judged) and (bug.tests & set(names) or bug.leaves_out(names))]
+    return sorted(found, key=lambda bug: f"{judged.like}/server.c" not in bug.touched)

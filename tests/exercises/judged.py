@@ -1,0 +1,326 @@
+"""The server that is judged: start it, watch it, limit it. What a rung of the ladder does is written down as
+commands that the reader can repeat."""
+import contextlib
+import os
+import pathlib
+import re
+import resource
+import shlex
+import signal
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import List, Optional
+
+import lab
+from client import Broken, Client
+
+PATIENCE = 5      # seconds for a step that takes no time, on a busy machine
+ASLEEP = 1        # seconds without any activity, after which a server has forgotten its client
+MOST_OUTPUT = 16  # MiB that a server may print
+MANUAL_PORT = 8000
+
+
+class Fell(Exception):
+    """A rung is not passed: what was expected, and what came."""
+
+    def __init__(self, expected, got, names=()):
+        super().__init__(got)
+        self.expected, self.got = expected, got
+        self.names = list(names)  # of tests that failed, or of functions that are not called
+        self.did = []             # commands that show it
+
+
+class Trouble(Exception):
+    """There was no answer, and why."""
+
+
+@dataclass
+class Judged:
+    """What is to be judged."""
+    name: str
+    like: str                     # the stage whose model it has
+    command: Optional[List[str]]  # None: a server that is already running
+    url: Optional[str] = None
+    in_tree: bool = False         # a stage in a folder of its own, beside common/
+    delay: Optional[float] = None  # of /slow, if the server is already running
+
+    @property
+    def kind(self):
+        """How it serves its clients: one after the other, with threads, or in a loop."""
+        return {"01-blocking": "one", "02-threaded": "threads"}.get(self.like, "loop")
+
+    def shown(self):
+        """Return the command as the reader types it."""
+        return shlex.join(os.path.relpath(word, lab.ROOT) if word.startswith(str(lab.ROOT)) else word
+                          for word in self.command)
+
+    @contextlib.contextmanager
+    def serve(self, *options):
+        """Start it. If the caller's rung is not passed, say what has been done."""
+        running = Running(self, [str(option) for option in options])
+        try:
+            running.start()
+            yield running
+            if running.program and not running.program.alive and not running.may_end:
+                raise Fell("a server that carries on", running.ending())
+        except (Trouble, Broken) as trouble:
+            raise running.explain(Fell(running.expected, running.reason(trouble))) from None
+        except Fell as fell:
+            raise running.explain(fell)
+        finally:
+            running.stop()
+
+
+class Activity:
+    """Has a process, or a child of it, done anything lately?"""
+
+    def __init__(self, pid):
+        self.pid, self.seen, self.since = pid, None, time.monotonic()
+
+    def look(self):
+        """Return for how many seconds it has neither run nor wanted to run."""
+        seen = [self._of(pid) for pid in lab.family(self.pid)]
+        if seen != self.seen or any(re.search("[RD]", states) for states, _ in seen):
+            self.seen, self.since = seen, time.monotonic()
+        return time.monotonic() - self.since
+
+    @staticmethod
+    def _of(pid):
+        """Return the states of the threads of a process, and something that changes whenever one has run."""
+        states, ran = "", []
+        for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                fields = lab.stat(f"{pid}/task/{task.name}")
+                states += fields[0]
+                ran += fields[11:13]
+                ran += (task / "schedstat").read_text().split()[:1]
+        return states, ran
+
+
+@dataclass
+class Running:
+    """A server that runs, or the one at a URL."""
+    judged: Judged
+    options: List[str]
+    program: Optional[lab.Program] = None
+    url: Optional[str] = None
+    expected: str = "an answer"
+    may_end: bool = False
+    did: list = field(default_factory=list)  # commands, and clients
+
+    # ---- start and stop
+
+    def start(self):
+        if self.judged.command is None:
+            self.url = self.judged.url
+            return
+        options = ["--port", MANUAL_PORT, *self.options] if not self.judged.in_tree else self.options
+        self.did.append(f"{self.judged.shown()} {shlex.join(map(str, options))} & server=$!")
+        if self.judged.in_tree:
+            self._start_stage()
+        else:
+            self._start_stranger()
+        resource.prlimit(self.program.pid, resource.RLIMIT_FSIZE, (MOST_OUTPUT << 20,) * 2)
+
+    def _start_stage(self):
+        """A stage says where it listens."""
+        name = self.judged.name
+        self.expected = f'the line "{name}: listening on http://127.0.0.1:PORT"'
+        self.program = lab.Server(name, *self.options, wait=False)
+        try:
+            self.wait_for(self.program.listening)
+        except lab.Failed:
+            raise Trouble(self.ending()) from None
+        except Trouble as trouble:
+            raise Trouble(f'"{self.program.output().strip()[:200]}"; {trouble}') from None
+        said = re.match(r"(\S+): listening on http://127\.0\.0\.1:\d+\n", self.program.output())
+        if not said or said[1] != name:
+            raise Fell(self.expected, f'"{self.program.output().strip()[:200]}"')
+        self.url = self.program.url
+
+    def _start_stranger(self):
+        """Another program listens where it is told to."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.expected = f"a server that listens on port {MANUAL_PORT}"
+        self.program = lab.Program([*self.judged.command, "--port", port, *self.options])
+
+        def accepts():
+            with socket.socket() as client:
+                return client.connect_ex(("127.0.0.1", port)) == 0
+
+        self.wait_for(accepts)
+
+    def stop(self):
+        for client in self.clients():
+            client.close()
+        if self.program:
+            self.program.stop(patience=0)
+
+    # ---- watch
+
+    def wait_for(self, condition, sleeps=0, patience=PATIENCE):
+        """Wait until condition() is true. sleeps is how long the server may do nothing for good reason."""
+        start, activity = time.monotonic(), None
+        ticks = self.cpu_seconds()
+        while not condition():
+            waited = time.monotonic() - start
+            if self.program and not self.program.alive:
+                raise Trouble(self.ending())
+            if self.program and waited > sleeps:
+                activity = activity or Activity(self.program.pid)
+                if activity.look() > ASLEEP:
+                    raise Trouble("nothing: the server sleeps as if there were nothing to do")
+            if waited > patience + sleeps:
+                used = self.cpu_seconds() - ticks
+                raise Trouble(f"nothing within {waited:.0f} s" + (
+                    f", while the server used {used:.1f} s of processor time: a busy loop" if used > waited / 2 else ""))
+            time.sleep(0.005 if waited < 0.1 else 0.03)
+
+    def cpu_seconds(self):
+        """Return the processor time that the server and its children have used."""
+        total = 0
+        for pid in lab.family(self.program.pid) if self.program else []:
+            with contextlib.suppress(OSError):  # it has ended
+                total += sum(map(int, lab.stat(pid)[11:13])) / os.sysconf("SC_CLK_TCK")
+        return total
+
+    def expect_no_busy_loop(self, seconds):
+        """It may still be finishing something, so look several times. A busy loop never ends."""
+        if self.program is None:
+            time.sleep(seconds)
+            return
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            before, start = self.cpu_seconds(), time.monotonic()
+            self.pause(seconds)
+            used, took = self.cpu_seconds() - before, time.monotonic() - start
+            if used <= took / 5:
+                return
+        raise Fell("a server that sleeps, since it has nothing to do",
+                   f"a busy loop: {used:.2f} s of processor time in {took:.2f} s")
+
+    def reason(self, trouble):
+        """Return in words why there was no answer. A server that breaks off may be about to die."""
+        if isinstance(trouble, Broken) and self.program:
+            lab.wait_until(lambda: not self.program.alive, patience=0.2)
+            if not self.program.alive:
+                return f"{trouble}\n{self.ending()}"
+        return str(trouble)
+
+    def pause(self, seconds):
+        time.sleep(seconds)
+        if self.program and not self.program.alive:
+            time.sleep(0.05)
+            raise Trouble(self.ending())
+
+    def ending(self):
+        """Return in words how the server has ended, and its last words."""
+        status = self.program.process.returncode
+        text = f"the server has ended: {lab.ending(status)}"
+        if status == -signal.SIGXFSZ:
+            text += f" (it printed more than {MOST_OUTPUT} MiB)"
+        last = (self.program.messages() or self.program.output()).strip().splitlines()[-3:]
+        return text + "".join(f'\n"{line[:200]}"' for line in last)
+
+    # ---- limit
+
+    def limit(self, what, number, most):
+        """Set a resource limit, soft and hard."""
+        resource.prlimit(self.program.pid, number, (most, resource.prlimit(self.program.pid, number)[1]))
+        self.did.append(f"prlimit --pid $server --{what}={most}:")
+
+    def memory(self):
+        """Return the size of its address space, in bytes (proc(5), statm)."""
+        pages = int(pathlib.Path(f"/proc/{self.program.pid}/statm").read_text().split()[0])
+        return pages * resource.getpagesize()
+
+    def lowest_free_descriptor(self):
+        used = set(os.listdir(f"/proc/{self.program.pid}/fd"))
+        return next(number for number in range(len(used) + 1) if str(number) not in used)
+
+    def signal(self, number):
+        self.program.process.send_signal(number)
+        self.did.append(f"kill -{signal.Signals(number).name[3:]} $server")
+
+    def expect_exit(self, patience=PATIENCE):
+        """Expect that it ends with status 0."""
+        self.may_end, self.expected = True, "the end of the server, with exit status 0"
+        deadline = time.monotonic() + patience
+        while self.program.alive:
+            if time.monotonic() > deadline:
+                raise Trouble(f"it still runs after {patience} s")
+            time.sleep(0.01)
+        if self.program.process.returncode != 0:
+            raise Trouble(self.ending())
+
+    # ---- ask
+
+    def client(self, **arguments):
+        """Return a new client."""
+        host, _, port = self.url.rstrip("/").partition("://")[2].rpartition(":")
+        client = Client(host.strip("[]"), int(port), self.wait_for, **arguments)
+        self.did.append(client)
+        return client
+
+    def clients(self):
+        return [entry for entry in self.did if isinstance(entry, Client)]
+
+    def expect(self, client, path, sleeps=0):
+        """Expect the right response on a connection. Return it."""
+        self.expected = f'status 200 and "That was {path[1:]}!" for {path}'
+        response = client.read(sleeps)
+        if response.status != 200 or response.body != f"That was {path[1:]}!":
+            raise Fell(self.expected, str(response))
+        return response
+
+    def expect_served(self, path="/fast", sleeps=0):
+        """Expect that a new client is served."""
+        self.expected = f"a response to {path}"
+        client = self.client()
+        client.get(path)
+        self.expect(client, path, sleeps)
+        client.close()
+
+    def probe(self, *shots, timeout):
+        """Send requests, and expect the right responses. Return a row of the probe for each."""
+        command = shlex.join(["build/probe", self.url, *shots])
+        self.did += [command] if command not in self.did else []
+        rows = lab.probe(self.url, *shots, timeout=timeout)
+        if self.program and not self.program.alive:
+            raise Trouble(self.ending())
+        for row in rows:
+            right = f"That was {row['path'][1:]}!"
+            if row["status"] != "200" or row["body"] != right:
+                raise Fell(f'status 200 and "{right}" for each {row["path"]}',
+                           f'{row["status"]} {row["body"]}'.rstrip(" -"))
+        return rows
+
+    def expect_all(self, shot, expected):
+        """Expect that all are answered."""
+        self.expected = expected
+        self.probe(shot, timeout=PATIENCE * 2)
+
+    def delay(self, delay):
+        """Return how long /slow takes. At a URL, that is measured once."""
+        if self.judged.command is None and self.judged.delay is None:
+            start = time.monotonic()
+            self.expect_served("/slow", sleeps=60)
+            self.judged.delay = time.monotonic() - start
+            self.did.pop()
+        return delay if self.judged.command else self.judged.delay
+
+    # ---- what has been done
+
+    def explain(self, fell):
+        """Add to a failure the commands that show it, with the port of a server that is started by hand."""
+        manual = self.judged.url or f"http://127.0.0.1:{MANUAL_PORT}"
+        for number, entry in enumerate(self.did):
+            if isinstance(entry, Client):
+                last = number == len(self.did) - 1
+                entry = entry.shown(manual, stays=not last) + ("" if last else " &")
+            fell.did.append(entry.replace(self.url or manual, manual))
+        return fell

@@ -1,0 +1,423 @@
+"""The ladder: what a server must do, in the order in which one writes it. Each rung is a function that fails
+(Fell), and says so in a way that the reader can repeat."""
+import concurrent.futures
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from typing import Callable, NamedTuple
+
+import lab
+from judged import PATIENCE, Fell
+
+DELAY = 0.3
+
+
+class Rung(NamedTuple):
+    key: str
+    title: str
+    climb: Callable
+    kinds: str    # those for which it is
+    needs: str    # "": also for a URL; "process": for a server that we start; "tree": for a stage
+    tests: str    # tests of check_stages that look for the same; the gallery names them
+    chapter: str  # of the tutorial: how its title begins; "": that of the stage
+
+
+class Skipped(Exception):
+    """A rung cannot be tried here, and why."""
+
+
+LADDER = []
+
+
+def rung(key, title, kinds="one threads loop", needs="process", tests="", chapter=""):
+    def add(function):
+        LADDER.append(Rung(key, title, function, kinds, needs, tests, chapter))
+        return function
+    return add
+
+
+def reason_to_skip(rung_, judged):
+    """Return why a rung is not for this server, or None. "": its model has no such rung."""
+    if not {judged.kind, judged.like} & set(rung_.kinds.split()):
+        return ""
+    if rung_.needs and judged.command is None:
+        return "for a server that is started here, not for a URL"
+    if rung_.needs == "tree" and not judged.in_tree:
+        return "for a stage in this tree"
+    return None
+
+
+# ---- first steps
+
+@rung("build", "it builds without warnings", needs="tree")
+def builds(judged):
+    """The file is compiled even if it has not changed, so that the warnings show every time."""
+    path = f"{judged.name}/server.c"
+    made = make(["-W", path, judged.name])
+    if made.returncode != 0 or "warning:" in made.stderr:
+        unused = re.findall(r"'(\w+)' defined but not used|unused function '(\w+)'", made.stderr)
+        fell = Fell("no error and no warning", "\n".join(made.stderr.strip().splitlines()[:12]),
+                    names=[first or second for first, second in unused])
+        fell.did = [f"make -W {path} {judged.name}"]
+        raise fell
+
+
+def make(targets):
+    """Run make with the variables of the make that has started us, but not with its options."""
+    env = {name: value for name, value in os.environ.items() if name not in ("MFLAGS", "MAKELEVEL")}
+    env["MAKEFLAGS"] = "".join(os.environ.get("MAKEFLAGS", "").partition("-- ")[1:])
+    env["LC_ALL"] = "C"
+    process = lab.start(["make", "-s", f"BUILD={os.path.relpath(lab.BUILD, lab.ROOT)}", *targets], cwd=lab.ROOT,
+                        env=env, **lab.PIPES)
+    out, err = lab.finish(process)
+    return subprocess.CompletedProcess(targets, process.returncode, out, err)
+
+
+@rung("listen", "it says where it listens")
+def listens(judged):
+    with judged.serve("--delay", DELAY):
+        pass
+
+
+@rung("fast", "it answers /fast", needs="",
+      tests="both_routes_are_answered slow_is_never_early request_may_arrive_in_pieces")
+def fast(judged):
+    with judged.serve("--delay", DELAY) as server:
+        for _ in range(2):
+            server.expect_served("/fast")
+
+
+@rung("slow", "it answers /slow after its delay", needs="", tests="both_routes_are_answered slow_is_never_early")
+def slow(judged):
+    with judged.serve("--delay", DELAY) as server:
+        delay = server.delay(DELAY)
+        start = time.monotonic()
+        server.expect_served("/slow", sleeps=delay)
+        took = time.monotonic() - start
+        if judged.command and took < delay:
+            raise Fell(f"a response after {delay} s, and not before", f"the response after {took:.3f} s")
+        server.expect_served("/fast")
+
+
+# ---- two clients
+
+@rung("clients", "a client does not wait for others", kinds="threads loop", needs="",
+      tests="fast_overtakes_slow slow_requests_wait_simultaneously")
+def concurrent_clients(judged):
+    """Noise can only add time, so try again before you judge."""
+    with judged.serve("--delay", DELAY, "--timeout", 10) as server:
+        delay = server.delay(DELAY)
+        shots = ["12x0:/slow", f"{delay / 3 * 1000:.0f}:/fast"]
+        server.expected = "/fast before any /slow, and 12 /slow side by side, the last after one delay"
+        for _ in range(3):
+            *slow_rows, fast_row = server.probe(*shots, timeout=delay * 13 + PATIENCE)
+            left_ms = float(slow_rows[0]["start_ms"]) + delay * 1000 - float(fast_row["start_ms"])
+            last_ms = max(float(row["done_ms"]) for row in slow_rows)
+            if fast_row["took_ms"] < left_ms / 2 and last_ms < 1.75 * delay * 1000:
+                return
+            if last_ms > (delay + 2) * 1000:  # more than noise
+                break
+        raise Fell(server.expected, f"/fast after {lab.span(fast_row['took_ms'])}, the last of 12 /slow after "
+                   f"{last_ms / 1000:.1f} s, which is {last_ms / delay / 1000:.1f} delays")
+
+
+@rung("clients", "a client waits for the one before it", kinds="one", needs="", tests="fast_waits_for_slow")
+def serial_clients(judged):
+    with judged.serve("--delay", DELAY) as server:
+        delay = server.delay(DELAY)
+        shots = ["2x0:/slow", f"{delay / 3 * 1000:.0f}:/fast"]
+        server.expected = "/fast after both /slow, which is what the model of 01 costs"
+        rows = server.probe(*shots, timeout=delay * 3 + PATIENCE)
+        fast_ms = float(rows[-1]["done_ms"])
+        if fast_ms < 1.9 * delay * 1000:
+            raise Fell(server.expected, f"/fast {fast_ms / 1000:.1f} s after the start: this is not the model of 01")
+
+
+# ---- one connection
+
+@rung("keep-alive", "a connection serves one request after another", kinds="threads loop", needs="",
+      tests="connection_is_kept_alive", chapter="01")
+def keep_alive(judged):
+    with judged.serve("--delay", DELAY) as server:
+        client, delay = server.client(), server.delay(DELAY)
+        for path in ("/fast", "/slow", "/fast"):
+            client.get(path)
+            server.expect(client, path, sleeps=delay)
+
+
+@rung("keep-alive", "every connection ends after its response", kinds="one", needs="",
+      tests="blocking_server_closes_every_connection", chapter="01")
+def no_keep_alive(judged):
+    with judged.serve("--delay", DELAY) as server:
+        client = server.client()
+        client.get("/fast")
+        server.expected = 'a response that says "Connection: close", and then the end: who stays would own the server'
+        if not server.expect(client, "/fast").closes:
+            raise Fell(server.expected, "a response that does not say so")
+        client.end()
+
+
+@rung("pipelining", "requests in one piece, and a request in two", needs="",
+      tests="pipelined_requests_are_answered_in_order request_may_arrive_in_pieces one_event_causes_one_recv")
+def pipelining(judged):
+    with judged.serve("--delay", DELAY) as server:
+        if judged.kind != "one":
+            client = server.client()
+            client.get("/fast", times=3)
+            for _ in range(3):
+                server.expect(client, "/fast")
+        client = server.client()
+        client.first_half("/fast")
+        client.pause(0.05)
+        client.rest("/fast")
+        server.expect(client, "/fast")
+
+
+@rung("idle", "when it has nothing to do, it sleeps", needs="process",
+      tests="resets_cause_neither_exit_nor_busy_loop silent_client_delays_nobody_else")
+def idle(judged):
+    with judged.serve("--timeout", 20) as server:
+        if judged.kind != "one":
+            client = server.client()
+            client.get("/fast")
+            server.expect(client, "/fast")
+        server.expect_served("/fast")
+        server.expect_no_busy_loop(0.2)
+
+
+# ---- difficult clients
+
+@rung("slow-reader", "a client that does not read delays nobody, and loses nothing", kinds="threads loop", needs="",
+      tests="client_that_does_not_read_costs_little partial_sends_lose_and_repeat_nothing "
+            "silent_client_delays_nobody_else", chapter="05")
+def slow_reader(judged):
+    with judged.serve("--timeout", 20) as server:
+        client = server.client(buffers=65536)
+        server.expected = "a server that stops reading requests when nobody reads its responses"
+        sent = client.fill()
+        server.expect_served("/fast")
+        server.expect_no_busy_loop(0.2)
+        server.expected = f"{sent} responses, once they are read"
+        got = client.count(sent)
+        if got != sent:
+            raise Fell(server.expected, f"{got} responses, then the end of the connection")
+
+
+@rung("silent", "a silent client delays nobody, and is closed after --timeout", kinds="threads loop",
+      tests="silent_client_delays_nobody_else silent_client_is_closed_without_a_response", chapter="01")
+def silent_client(judged):
+    with judged.serve("--timeout", 0.7) as server:
+        client, half = server.client(), server.client()
+        start = time.monotonic()
+        half.first_half("/fast")
+        server.expect_served("/fast")
+        server.expect_no_busy_loop(0.2)
+        server.expected = "the end of the silent connection, 0.7 s after it began"
+        if client.silent():
+            client.end(sleeps=0.7)
+        took = time.monotonic() - start
+        if took < 0.65:
+            raise Fell(server.expected, f"the end after {took:.2f} s")
+
+
+@rung("silent", "a silent client delays the next one, until --timeout", kinds="one",
+      tests="silent_client_delays_the_next_client silent_client_is_closed_without_a_response", chapter="01")
+def silent_client_alone(judged):
+    with judged.serve("--timeout", 0.5) as server:
+        client = server.client()
+        server.expect_served("/fast", sleeps=0.5)
+        server.expected = "the end of the silent connection"
+        client.end()
+
+
+@rung("leaving", "a client that leaves during /slow harms nobody",
+      tests="resets_cause_neither_exit_nor_busy_loop writing_to_a_closed_connection_raises_no_sigpipe "
+            "half_closed_client_is_answered", chapter="04")
+def leaving_clients(judged):
+    with judged.serve("--delay", DELAY) as server:
+        client = server.client()
+        client.get("/slow")
+        client.half_close()
+        server.expect(client, "/slow", sleeps=DELAY)
+    if judged.kind != "one":  # which sleeps, and sees nothing
+        with judged.serve("--delay", 30) as server:
+            leave_during_slow(server)
+            server.expect_no_busy_loop(0.3)
+            server.expect_served("/fast")
+    with judged.serve("--delay", DELAY) as server:
+        leave_during_slow(server)
+        server.pause(DELAY)  # until the server wants to send the responses
+        server.expect_served("/fast", sleeps=DELAY)
+
+
+def leave_during_slow(server):
+    """One client has said before that it sends no more: send then fails with EPIPE, and raises SIGPIPE unless
+    told not to."""
+    one = server.judged.kind == "one"
+    clients = [server.client()] if one else [server.client(), server.client()]
+    for client in clients:
+        if not one:  # let the server watch the socket, before it stops doing so for /slow
+            client.get("/fast")
+            server.expect(client, "/fast")
+        client.get("/slow")
+        client.pause(0.1)
+    clients[0].half_close()
+    for client in clients:
+        client.reset()
+
+
+# ---- running out
+
+@rung("descriptors", "out of descriptors, it waits", tests="clients_wait_for_descriptors", chapter="03")
+def out_of_descriptors(judged):
+    with judged.serve("--timeout", 20) as server:
+        holder = server.client()  # of the highest descriptor so far
+        holder.get("/fast")
+        server.expect(holder, "/fast")
+        server.pause(0.1)
+        most = resource.prlimit(server.program.pid, resource.RLIMIT_NOFILE)[0]
+        server.limit("nofile", resource.RLIMIT_NOFILE, server.lowest_free_descriptor())
+        clients = [server.client() for _ in range(3)]
+        for client in clients:
+            client.get("/fast")
+        server.expect_no_busy_loop(0.3)
+        server.limit("nofile", resource.RLIMIT_NOFILE, most)
+        for client in clients:
+            server.expect(client, "/fast", sleeps=1)  # it may pause for so long
+
+
+@rung("threads", "out of threads, clients wait", kinds="threads", needs="tree", tests="clients_wait_for_threads")
+def out_of_threads(judged):
+    with judged.serve("--delay", 0.1) as server:
+        server.expect_served("/fast")
+        server.limit("as", resource.RLIMIT_AS, server.memory() + (100 << 20))
+        server.expect_all("60x0:/slow", "a response to each of 60 clients, though there is no room for 60 stacks")
+
+
+@rung("numbers", "more clients than a set has bits", kinds="03-select", needs="tree",
+      tests="more_clients_than_an_fd_set_holds")
+def more_than_a_set_holds(judged):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        with judged.serve("--delay", DELAY) as server:
+            server.expect_all("1100x0:/slow", "a response to each of 1,100 clients")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# ---- signals
+
+@rung("signals", "SIGTERM: it finishes the requests in flight, and ends",
+      tests="server_without_clients_exits_immediately requests_in_flight_are_answered_before_exit "
+            "idle_connections_are_closed_immediately signal_while_the_loop_is_busy_is_not_lost", chapter="Between")
+def signals(judged):
+    with judged.serve() as server:
+        server.pause(0.1)
+        server.signal(signal.SIGTERM)
+        server.expect_exit()
+    with judged.serve("--delay", 0.6, "--timeout", 20) as server:
+        idle = None
+        if judged.kind != "one":
+            idle = server.client()
+            idle.get("/fast")
+            server.expect(idle, "/fast")
+        expect_drained(server, 0.6, idle)
+    if judged.kind == "loop" and judged.in_tree:
+        with judged.serve("--delay", 0.5, "--timeout", 20, "--block") as server:
+            expect_drained(server, 0.5, None)
+
+
+def expect_drained(server, delay, idle):
+    """Expect that /slow is answered and idle is closed, and that the server then ends."""
+    slow_client = server.client()
+    slow_client.get("/slow")
+    slow_client.pause(0.2)
+    server.signal(signal.SIGTERM)
+    server.may_end = True
+    server.expect(slow_client, "/slow", sleeps=delay)
+    if idle:
+        server.expected = "the end of the idle connection"
+        idle.end()
+    server.expect_exit()
+
+
+# ---- the tests of the toolkit
+
+FAILURE = re.compile(r"^[^:\n]*:\d+:[FE]:[^:\n]*:(\w+):\d+: (.*)", re.M)
+
+
+@rung("unit", "the unit tests of common/", needs="tree", tests="")
+def unit_tests(judged):
+    build("check_http", "check_connections")
+    run_tests([[lab.BUILD / name] for name in ("check_http", "check_connections")], {}, {})
+
+
+@rung("tests", "the black-box tests of its model", needs="tree")
+def black_box_tests(judged):
+    """All subjects simultaneously: they mostly wait."""
+    build("check_stages")
+    subjects = re.findall(r'begin_subject\("(\w+)"\)', "".join(
+        path.read_text() for path in sorted((lab.ROOT / "tests/stages").glob("*.c"))))
+    env = {"STAGE": judged.like, "PROGRAM": str(lab.BUILD / judged.name), "TEST": ""}
+    run_tests([[lab.BUILD / "check_stages"]] * len(subjects), env,
+              dict(enumerate({"CK_RUN_CASE": subject} for subject in subjects)))
+
+
+def build(*names):
+    made = make(names)
+    if made.returncode != 0:
+        raise lab.Failed(f"{' '.join(names)}: not built", made.stderr)
+
+
+def run_tests(commands, env, more):
+    """Run programs simultaneously. Fail if a test of theirs does; more is a further environment for each."""
+    ours = {name: value for name, value in os.environ.items() if name not in ("STAGE", "PROGRAM", "TEST", "CK_RUN_CASE")}
+    processes = [lab.start(command, env={**ours, **env, **more.get(number, {})}, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True) for number, command in enumerate(commands)]
+    with concurrent.futures.ThreadPoolExecutor(len(processes)) as pool:
+        outputs = [out for out, _ in pool.map(lab.finish, processes)]
+    failures = [failure for out in outputs for failure in FAILURE.findall(out)]
+    failed = [process.returncode != 0 for process in processes]
+    if not any(failed):
+        return
+    if not failures:
+        raise Fell("programs that end well", "\n".join(outputs[failed.index(True)].splitlines()[-3:]))
+    shown = [f"{test}: {message[:200]}" for test, message in failures[:4]]
+    fell = Fell("no test that fails", "\n".join(shown + ["..."] * (len(failures) > 4)),
+                names=list(dict.fromkeys(test for test, _ in failures)))
+    settings = " ".join(f"{name}={os.path.relpath(value, lab.ROOT) if value.startswith('/') else value}"
+                        for name, value in env.items() if value)
+    chosen = f"TEST={failures[0][0]} " if env else ""
+    program = os.path.relpath(commands[failed.index(True)][0], lab.ROOT)
+    fell.did = [f"{settings} {chosen}{program}".strip()]
+    raise fell
+
+
+# The errors of the calls that are the model; the others are common/'s, and make faults tries them all.
+FAULTS = (r"\|(accept4\|(EMFILE|ENOMEM|ECONNABORTED|EINTR|EAGAIN|EBADF)|"
+          r"(pselect6|ppoll|epoll_pwait|epoll_wait|epoll_ctl|clone3?|mmap)\|\w+)\|(first|every|stop)")
+
+
+@rung("faults", "errors of the kernel in the calls of its model", needs="tree")
+def faults(judged):
+    if shutil.which("strace") is None:
+        raise Skipped("strace is missing. To install it: make deps-tools")
+    env = {**os.environ, "LIKE": judged.like, "ONLY": FAULTS}
+    process = lab.start([lab.ROOT / "tests/stress/faults.py", judged.name], env=env, **lab.PIPES)
+    out, err = lab.finish(process)
+    if process.returncode == 0:
+        return
+    if "strace did not attach" in out + err:
+        raise Skipped("strace is not allowed here")
+    failed = re.findall(r"^(\S+) +(\S+) +(\S+) +(\S+) +FAILED: (.*)", out, re.M)
+    fell = Fell("a server that survives it, or says in one line why it ends", "\n".join(
+        f"{call} fails with {error} ({moment}): {problem}" for _, call, error, moment, problem in failed[:4]) or err)
+    if failed:
+        _, call, error, moment, _ = failed[0]
+        fell.did = [f"LIKE={judged.like} ONLY='{call}[|]{error}[|]{moment}' tests/stress/faults.py {judged.name}"]
+    raise fell

@@ -1,0 +1,278 @@
+#!/usr/bin/env python3
+"""Write a stage yourself, and be judged.
+
+  start NAME --like STAGE   make NAME/server.c, which is STAGE with its model cut out
+  check NAME                climb the ladder: one line for each rung, up to the first that fails
+  hint NAME                 for the rung that fails: a question; again, for more
+  solution NAME             what is different in the toolkit's own file, once the ladder is climbed
+  exercise [NAME]           check an exercise of the tutorial; without NAME, list them
+"""
+import argparse
+import hashlib
+import json
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "exercises"))
+import hints  # noqa: E402
+import lab  # noqa: E402
+import ladder  # noqa: E402
+import skeleton  # noqa: E402
+from judged import MANUAL_PORT, Fell, Judged  # noqa: E402
+
+EPILOG = """\
+NAME is two digits and a word, such as 07-mine; the stages of the toolkit can be
+checked, too. PROGRAM is any other program that takes --port, --delay and
+--timeout, or the URL of a server that is running.
+BUILD in the environment names the folder with the programs (build).
+Exit status: 0 if all is well; 1 if not; 2 for a bad command line."""
+WIDTH = max(len(rung.title) for rung in ladder.LADDER)
+
+
+# ---- the command line
+
+def parse(arguments):
+    parser = lab.Parser(description=__doc__, epilog=EPILOG, usage="%(prog)s COMMAND [NAME] [OPTION]...")
+    parser.add_argument("command", metavar="COMMAND", choices=list(COMMANDS))
+    parser.add_argument("name", metavar="NAME", nargs="?")
+    parser.add_argument("--like", metavar="STAGE", choices=list(skeleton.CUTS),
+                        help="the stage whose model it has (check remembers what start was told)")
+    parser.add_argument("--program", metavar="PROGRAM", help="judge this program")
+    parser.add_argument("--all", action="store_true", help="go on after a rung that fails")
+    options = parser.parse_args(arguments)
+    try:
+        check(options)
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
+    return options
+
+
+def check(options):
+    """Refuse a command line that makes no sense."""
+    command, name = options.command, options.name
+    if command == "exercise":
+        return
+    if name is None:
+        raise argparse.ArgumentTypeError(f"{command}: which stage? such as 07-mine")
+    if not re.fullmatch(r"\d\d-[a-z0-9][a-z0-9-]*", name):
+        raise argparse.ArgumentTypeError(f"{name}: want two digits and a word, such as 07-mine")
+    if command == "start":
+        if options.like is None:
+            raise argparse.ArgumentTypeError("start: --like which stage? such as --like 05-epoll")
+        if name < "07":
+            raise argparse.ArgumentTypeError(f"{name}: 00 to 06 belong to the toolkit; want 07 or more")
+
+
+def get_judged(options):
+    """Return what is to be judged."""
+    name = options.name
+    like = options.like or (name if name in lab.STAGES else remembered(name))
+    if like is None:
+        raise lab.Failed(f"{name}: which model does it have? Begin with: make start STAGE={name} LIKE=05-epoll")
+    if options.program and "://" in options.program:
+        return Judged(name, like, None, url=options.program.rstrip("/"))
+    if options.program:
+        return Judged(name, like, shlex.split(options.program))
+    if not (lab.ROOT / name / "server.c").exists():
+        raise lab.Failed(f"{name}/server.c: no such file. To make it: make start STAGE={name} LIKE={like}")
+    return Judged(name, like, [str(lab.BUILD / name)], in_tree=True)
+
+
+def remembered(name):
+    """Return the stage that start was told, or None."""
+    note = lab.ROOT / name / "like"
+    like = note.read_text().strip() if note.exists() else None
+    if like is not None and like not in skeleton.CUTS:
+        raise lab.Failed(f"{name}/like: {like}: want one of {' '.join(skeleton.CUTS)}")
+    return like
+
+
+# ---- start
+
+def start(options):
+    name, folder = options.name, lab.ROOT / options.name
+    text = skeleton.skeleton(name, options.like)
+    if (folder / "server.c").exists():
+        raise lab.Failed(f"{name}/server.c is there already, and is left as it is")
+    folder.mkdir(exist_ok=True)
+    (folder / "server.c").write_text(text)
+    (folder / "like").write_text(options.like + "\n")
+    lines = ", ".join(map(str, skeleton.unwritten(text)))
+    print(f"{name}/server.c: the model of {options.like} is yours to write (lines {lines}).\n"
+          f"Read:  {hints.chapter(options.like[:2])}\n"
+          f"Then:  make check STAGE={name}\n"
+          f"Stuck: make hint STAGE={name}")
+    return 0
+
+
+# ---- check
+
+def climb(judged, every, quiet=False):
+    """Climb the ladder. Return the rungs that are not passed, each with what happened; and how many are."""
+    fallen, passed = [], 0
+    for rung in ladder.LADDER:
+        reason = ladder.reason_to_skip(rung, judged)
+        if reason:
+            say("--", rung, f"({reason})", quiet)
+        if reason is not None:
+            continue
+        began = time.monotonic()
+        if not quiet and sys.stdout.isatty():
+            print(f"  ..    {rung.title}", end="\r", flush=True)
+        result, reason = try_rung(rung, judged)
+        passed += result == "ok"
+        say(result, rung, reason if result == "--" else f"{time.monotonic() - began:5.1f} s", quiet)
+        if result == "FAIL":
+            fallen.append((rung, reason))
+            if not quiet:
+                explain(rung, reason, judged)
+            if not every:
+                break
+    return fallen, passed
+
+
+def say(result, rung, text, quiet):
+    """Print a line about a rung."""
+    if not quiet:
+        color = {"ok": lab.good, "FAIL": lab.bad}.get(result, str)
+        print(f"  {color(f'{result:4}')}  {rung.title:{WIDTH}}  {text}")
+
+
+def try_rung(rung, judged):
+    """Return "ok", "FAIL" or "--", and what happened."""
+    try:
+        rung.climb(judged)
+        return "ok", None
+    except Fell as fell:
+        return "FAIL", fell
+    except ladder.Skipped as skipped:
+        return "--", f"({skipped})"
+
+
+def explain(rung, fell, judged):
+    """Say what was done, what was expected, and what came; and where to read on."""
+    rows = [("did", "\n".join(fell.did)), ("expected", fell.expected), ("got", fell.got),
+            ("read", hints.chapter(rung.chapter or judged.like[:2])), ("see it", "" if rung.key in ("build", "listen", "unit") else trace(judged)),
+            ("hint", f"make hint {words(judged)}")]
+    for label, text in rows:
+        lines = text.splitlines() or [""]
+        if text:
+            print(f"        {label + ':':9} {lines[0]}", *(f"                  {line}" for line in lines[1:]), sep="\n")
+
+
+def words(judged):
+    """Return the arguments of make that name this server."""
+    program = judged.url or (None if judged.in_tree else judged.shown())
+    return f"STAGE={judged.name}" + (f" PROGRAM={shlex.quote(program)}" if program else "")
+
+
+def trace(judged):
+    """Return the command that records this server."""
+    if judged.url:
+        return f"tests/trace.py {judged.url}"
+    port = "" if judged.in_tree else f"--port {MANUAL_PORT} "
+    return f"tests/trace.py http://127.0.0.1:{MANUAL_PORT} -- {judged.shown()} {port}--delay 1"
+
+
+def run_check(options):
+    judged = get_judged(options)
+    what = "" if judged.in_tree else f": {judged.url or judged.shown()}"
+    print(f"{judged.name}{what}, by the model of {judged.like}")
+    fallen, passed = climb(judged, options.all)
+    remember(judged, fallen)
+    print(f"{passed} passed, {len(fallen)} failed")
+    if not fallen and judged.in_tree and judged.name not in lab.STAGES:
+        print(f"The top of the ladder. Compare: make solution STAGE={judged.name}")
+    return 1 if fallen else 0
+
+
+# ---- what was last found
+
+def note(judged):
+    return lab.BUILD / "judge" / f"{judged.name}.json"
+
+
+def state(judged):
+    """Return something that changes when the reader has changed the server."""
+    parts = [judged.like, judged.url or judged.shown()]
+    if judged.in_tree:
+        parts.append((lab.ROOT / judged.name / "server.c").read_text(errors="replace"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def remember(judged, fallen, step=0):
+    """Write down how far the server has come, for hint and solution."""
+    rung, fell = fallen[0] if fallen else (None, None)
+    found = {"state": state(judged), "rung": rung and rung.key, "names": fell.names if fell else [], "step": step}
+    note(judged).parent.mkdir(parents=True, exist_ok=True)
+    note(judged).write_text(json.dumps(found))
+    return found
+
+
+def recall(judged):
+    """Return how far the server has come. Judge it if it has changed since."""
+    found = json.loads(note(judged).read_text()) if note(judged).exists() else None
+    if found and found["state"] == state(judged):
+        return found
+    if found is None or judged.in_tree:
+        print(f"{judged.name} has not been checked as it is now. Checking ...")
+    fallen, _ = climb(judged, False, quiet=True)
+    same = found and fallen and fallen[0][0].key == found["rung"]
+    return remember(judged, fallen, found["step"] if same else 0)
+
+
+# ---- hint, solution
+
+def run_hint(options):
+    judged = get_judged(options)
+    found = recall(judged)
+    if found["rung"] is None:
+        print(f"{judged.name} is at the top of the ladder: there is nothing to hint at.")
+        return 0
+    rung = next(rung for rung in ladder.LADDER if rung.key == found["rung"] and
+                ladder.reason_to_skip(rung, judged) is None)
+    steps = hints.steps(judged, rung, found["names"] or rung.tests.split())
+    found["step"] = min(found["step"] + 1, len(steps))
+    print(f"{judged.name} is at: {rung.title}" + (f" ({', '.join(found['names'][:3])})" if found["names"] else ""))
+    for number, text in enumerate(steps[:found["step"]], 1):
+        print(f"\n{number}. " + "\n".join(map(wrap, text.splitlines()))[3:])
+    left = len(steps) - found["step"]
+    print(f"\nFor more, say it again: make hint {words(judged)}" if left else "\nThis is all there is.")
+    note(judged).write_text(json.dumps(found))
+    return 0
+
+
+def wrap(line):
+    """Indent a line of a hint, and wrap it unless it is a line of a patch."""
+    patch = re.match(r"[-+ ](?! [A-Z])", line) or not line
+    return "   " + line if patch else textwrap.fill(line, 100, initial_indent="   ", subsequent_indent="   ")
+
+
+def run_solution(options):
+    judged = get_judged(options)
+    if not judged.in_tree or judged.name in lab.STAGES:
+        raise lab.Failed(f"{judged.name}: the solution is for a stage that make start has begun")
+    if recall(judged)["rung"] is not None:
+        raise lab.Failed(f"{judged.name} has not climbed the whole ladder yet: make check STAGE={judged.name}")
+    ours = lab.scratch() / "server.c"
+    ours.write_text(skeleton.whole(judged.name, judged.like))
+    subprocess.run(["diff", "-u", "--label", f"{judged.name}/server.c", "--label", f"{judged.like}/server.c",
+                    lab.ROOT / judged.name / "server.c", ours], check=False)
+    return 0
+
+
+COMMANDS = {"start": start, "check": run_check, "hint": run_hint, "solution": run_solution}
+
+
+def main(arguments):
+    options = parse(arguments)
+    return COMMANDS[options.command](options)
+
+
+if __name__ == "__main__":
+    lab.run(main)

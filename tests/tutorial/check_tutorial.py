@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Does what tutorial.md says hold? Its code stands in the files that it names, its diffs are what diff prints, its
+tables are the measured ones, its links lead somewhere, its pictures name lines that exist, and its commands print
+what it shows. The commands of a chapter are typed into one shell.
+
+TUTORIAL in the environment names another text. Exit status: 0 if all holds; 1 if not; 2 for a bad command line."""
+import difflib
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent)]
+import lab  # noqa: E402
+import markdown  # noqa: E402
+import output  # noqa: E402
+import session  # noqa: E402
+
+TEXT = lab.ROOT / os.environ.get("TUTORIAL", "tutorial.md")
+TRIES = 3
+PROGRAMS = ["all", "build/check_stages", "build/hold", "trigger", "early"]
+WAITS = r"clock_sleep_until|->run\(|p(select|poll)\(|epoll_pwait\(|ev_run|accept4\(|clock_compute|block\("
+
+
+class Count:
+    passed = failed = 0
+
+
+def say(holds, words):
+    if holds:
+        Count.passed += 1
+    else:
+        Count.failed += 1
+        print(f"FAILED: {words}", flush=True)
+    return holds
+
+
+# ---- without running anything
+
+def stands_in(lines, source):
+    return any(source[i:i + len(lines)] == lines for i in range(len(source) - len(lines) + 1))
+
+
+def diff_of(one, other):
+    before, after = ((lab.ROOT / name).read_text().splitlines() for name in (one, other))
+    return list(difflib.unified_diff(before, after, n=1, lineterm=""))[2:]
+
+
+def quoted(block):
+    """Return whether a block with a file in its fence is what stands there."""
+    try:
+        source = (diff_of(*block.words) if block.kind == "diff" else
+                  (lab.ROOT / block.words[0]).read_text().splitlines())
+    except (OSError, TypeError):
+        return False
+    indent = min((len(line) - len(line.lstrip()) for line in block.lines if line), default=0)
+    plain = [line[indent:] for line in source] if block.words[0].endswith(".py") else source
+    return bool(block.lines) and (stands_in(block.lines, source) or stands_in(block.lines, plain))
+
+
+def quotations(chapters, lines):
+    blocks = [block for chapter in chapters for block in chapter.blocks
+              if block.words and block.kind not in ("expect", "not run")]
+    say(len(blocks) >= 15, f"only {len(blocks)} quotations were found: does this test still see them?")
+    for block in blocks:
+        say(quoted(block), f"line {block.line}: this is not what stands in {' '.join(block.words)}")
+        above = next(filter(str.strip, reversed(lines[:block.line - 1])), "")
+        say(all(word in above for word in block.words), f"line {block.line}: the line above does not name the file")
+        spoiled = markdown.Block(0, block.kind, block.words, [*block.lines[:-1], block.lines[-1] + "x"])
+        if quoted(spoiled):
+            say(False, f"line {block.line}: a wrong quotation would not be noticed")
+
+
+def links(text):
+    prose = re.sub(r"(?ms)^ *```.*?^ *```$", "", text)
+    anchors = {markdown.slug(heading) for heading in re.findall(r"(?m)^#+ (.*)", prose)}
+    for link in sorted(set(re.findall(r"\]\(([^)]+)\)", prose))):
+        if link.startswith("#"):
+            say(link[1:] in anchors, f"{TEXT.name} has a link to {link}, and no such heading")
+        elif not link.startswith("http"):
+            say((lab.ROOT / link).exists(), f"{TEXT.name} has a link to {link}, which is not there")
+    prose += (lab.ROOT / "README.md").read_text()
+    for path in sorted(set(re.findall(r"`([a-z0-9.-]+/[a-zA-Z0-9_./-]*)`", prose))):
+        if not path.startswith(("build/", "Lib/")):
+            say((lab.ROOT / path).exists(), f"{path} is named, but not there")
+
+
+def pictures(text):
+    """The verdict of a recording is the one that its text alternative tells, and it names lines that wait."""
+    for alternative, name in re.findall(r"!\[([^\]]*)\]\(([\w/-]+\.svg)\)", text):
+        told = (re.search(r"<desc[^>]*>(.*?)</desc>", (lab.ROOT / name).read_text(), re.S) or ["", ""])[1]
+        verdicts = re.findall(r"/fast (waited|did not wait)", told)
+        for verdict in verdicts:
+            say(verdict in alternative, f"{name}: recorded is that /fast {verdict}; its text alternative differs")
+        for file, line in re.findall(r"called from (\S+?):(\d+)", told):
+            source = (lab.ROOT / file).read_text().splitlines()
+            code = source[int(line) - 1] if int(line) <= len(source) else ""
+            say(re.search(WAITS, code), f"{name} names {file}:{line}, and nothing waits there: make pictures")
+
+
+def static(text):
+    chapters = markdown.read(text)
+    quotations(chapters, text.splitlines())
+    links(text)
+    pictures(text)
+    tables = subprocess.run([sys.executable, "tests/bench/tables.py", "--check"], cwd=lab.ROOT)
+    say(tables.returncode == 0, "the tables")
+    return chapters
+
+
+# ---- commands
+
+def wrong(commands, shown):
+    """Return what is wrong with the output of a block of commands, or None."""
+    lines = shown.splitlines()
+    for block in commands.outputs:
+        found = output.difference(block.lines, lines)
+        if found:
+            return f"line {block.line}: {found}"
+        spoiled = [*block.lines[:-1], block.lines[-1] + " x"]
+        if block.lines[-1].strip() != output.ELISION and not output.difference(spoiled, lines):
+            return f"line {block.line}: wrong output would not be noticed"
+    for pattern in commands.expectations:
+        if not re.search(pattern, shown, re.M):
+            return f"line {commands.block.line}: the output does not match: {pattern}"
+    if re.search(r"command not found|No such file or directory|Address already in use", shown) and not (
+            commands.outputs or commands.expectations):
+        return f"line {commands.block.line}: a command failed"
+    return None
+
+
+def try_chapter(chapter, blocks):
+    """Type the commands of a chapter. Return (how many blocks hold, what is wrong)."""
+    shell, number = session.Session(), 0
+    try:
+        shell.type("port=0; url=http://127.0.0.1:$port")
+        for number, commands in enumerate(blocks):
+            shown = "".join(map(shell.type, commands.block.lines))
+            problem = wrong(commands, shown)
+            if problem:
+                return number, f"{problem}\n    {shown.strip()}".replace("\n", "\n    ")
+        number, left = len(blocks), shell.jobs()
+        return number, f"it leaves this running: {left}" if left else None
+    except lab.Failed as failure:
+        return number, str(failure)
+    finally:
+        shell.close()
+
+
+def run_chapter(chapter):
+    blocks = markdown.commands(chapter)
+    if not blocks:
+        return
+    # A machine that stops for a second can spoil what is said of who waits, but cannot make a wrong text right.
+    for number in range(1, TRIES + 1):
+        began = time.monotonic()
+        held, problem = try_chapter(chapter, blocks)
+        if not problem:
+            break
+        if number < TRIES:
+            print(f"again: {chapter.title}, try {number + 1} of {TRIES}: {problem.splitlines()[0]}", flush=True)
+            time.sleep(2)
+    Count.passed += held
+    say(not problem, f"{chapter.title}: {problem}")
+    print(f"  {chapter.title}: {len(blocks)} blocks of commands, {time.monotonic() - began:.0f} s", flush=True)
+
+
+def main(arguments):
+    parser = lab.Parser(description=__doc__, usage="%(prog)s [--static] [CHAPTER]...")
+    parser.add_argument("--static", action="store_true", help="run no commands")
+    parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help="run only chapters whose title begins so")
+    options = parser.parse_args(arguments)
+    chapters = static(TEXT.read_text(encoding="utf-8"))
+    if not options.static:
+        build = subprocess.run(["make", "-s", "BUILD=build", *PROGRAMS], cwd=lab.ROOT)
+        if build.returncode != 0:
+            raise lab.Failed("the programs cannot be built")
+        for chapter in chapters:
+            if not options.chapters or chapter.title.startswith(tuple(options.chapters)):
+                run_chapter(chapter)
+    print(f"{Count.passed} passed, {Count.failed} failed")
+    return 1 if Count.failed else 0
+
+
+if __name__ == "__main__":
+    lab.run(main)

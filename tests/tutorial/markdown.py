@@ -1,0 +1,74 @@
+"""The tutorial as its tests read it: chapters of blocks, with what Markdown does not show.
+
+    ```c FILE          these lines stand in FILE, one after the other (also python, nginx)
+    ```diff FILE FILE  these lines are printed by diff
+    ```sh              commands, one on each line, as a reader types them
+    ```output          what the commands above print
+    <!-- expect: RE -->      the output of the commands above also matches this
+    <!-- not run: REASON --> the commands below are not run by the tests
+"""
+import re
+from dataclasses import dataclass, field
+from typing import List
+
+
+@dataclass
+class Block:
+    line: int  # of the text, where its fence or comment stands
+    kind: str  # the language of the fence; expect; not run
+    words: List[str]
+    lines: List[str] = field(default_factory=list)
+
+
+@dataclass
+class Chapter:
+    title: str
+    blocks: List[Block] = field(default_factory=list)
+
+
+@dataclass
+class Commands:
+    """A block of commands, and all that is said of their output."""
+    block: Block
+    outputs: List[Block] = field(default_factory=list)
+    expectations: List[str] = field(default_factory=list)
+
+
+def read(text):
+    """Return the chapters of a text."""
+    chapters, fence, indent = [Chapter("(the beginning)")], None, 0
+    for number, line in enumerate(text.splitlines(), 1):
+        comment = re.match(r"\s*<!-- (expect|not run): (.*) -->$", line)
+        begin = re.match(r"( *)```(\S+) ?(.*)", line)
+        if fence:
+            if line.strip() == "```":
+                fence = None
+            else:
+                fence.lines.append(line[indent:] if line[:indent].isspace() else line)
+        elif begin:
+            fence, indent = Block(number, begin[2], begin[3].split()), len(begin[1])
+            chapters[-1].blocks.append(fence)
+        elif comment:
+            chapters[-1].blocks.append(Block(number, comment[1], [comment[2]]))
+        elif line.startswith("## "):
+            chapters.append(Chapter(line[3:]))
+    return chapters
+
+
+def commands(chapter):
+    """Return the commands of a chapter that are to be run, each with what is said of its output."""
+    found, skip = [], False
+    for block in chapter.blocks:
+        if block.kind == "sh":
+            found.append(None if skip else Commands(block))
+        elif block.kind == "output" and found and found[-1]:
+            found[-1].outputs.append(block)
+        elif block.kind == "expect" and found and found[-1]:
+            found[-1].expectations.append(block.words[0])
+        skip = block.kind == "not run"
+    return [one for one in found if one]
+
+
+def slug(heading):
+    """Return the anchor that a heading gets."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

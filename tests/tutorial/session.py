@@ -1,0 +1,68 @@
+"""A shell into which the commands of one chapter are typed, one after the other."""
+import os
+import re
+import secrets
+import socket
+import subprocess
+
+import lab
+
+PATIENCE = 60  # seconds for one command
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def listens(port):
+    """Return whether anything listens on a port of this machine (proc(5), net/tcp)."""
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        return any(re.match(rf"\s*\d+: [0-9A-F]+:{port:04X} \S+ 0A ", line) for line in table)
+
+
+class Session:
+    """bash with job control, in the folder of the toolkit. $port and $url name a port of our own."""
+
+    def __init__(self):
+        self.port = free_port()
+        self.path = lab.scratch() / f"session-{secrets.token_hex(4)}"
+        self.file = open(self.path, "wb")
+        environment = dict(os.environ, LC_ALL="C.UTF-8", TERM="dumb", PYTHONUNBUFFERED="1")
+        environment.pop("BUILD", None)  # the text says build/
+        self.shell = lab.start(["bash", "--noprofile", "--norc", "-m"], cwd=lab.ROOT, env=environment,
+                               stdin=subprocess.PIPE, stdout=self.file, stderr=subprocess.STDOUT)
+        self.type("")
+
+    def type(self, command):
+        """Type a line; return what the terminal shows until the shell is ready for the next one."""
+        command = re.sub(r"^port=\d+;", f"port={self.port};", command)
+        mark, before = f"ready-{secrets.token_hex(8)}", self.path.stat().st_size
+        self.shell.stdin.write(f"{command}\necho {mark}\n".encode())
+        self.shell.stdin.flush()
+        if not lab.wait_until(lambda: mark in self._since(before) or self.shell.poll() is not None, PATIENCE):
+            raise lab.Failed(f"after {PATIENCE} s this is still running: {command}")
+        starts_server = command.rstrip().endswith("&") and "$port" in command and "$url" not in command
+        if starts_server:
+            lab.wait_until(lambda: listens(self.port) or "Address already in use" in self._since(before), 20)
+        if command.startswith("kill %"):
+            lab.wait_until(lambda: not listens(self.port), 20)
+        return self._since(before).replace(f"{mark}\n", "")
+
+    def _since(self, offset):
+        return self.path.read_bytes()[offset:].decode(errors="replace")
+
+    def jobs(self):
+        """Return the commands that are still running."""
+        lab.wait_until(lambda: not self.type("jobs -r"), 5, step=0.3)
+        return self.type("jobs -r").strip()
+
+    def close(self):
+        self.shell.stdin.close()
+        try:
+            self.shell.wait(5)
+        except subprocess.TimeoutExpired:
+            pass
+        lab.stop(self.shell, patience=1)
+        self.file.close()
