@@ -1,24 +1,23 @@
 #!/usr/bin/env python3
-"""Errors from the kernel: does each server survive them?
+"""Make system calls of the servers fail. List the calls that each STAGE makes while it
+listens, and inject each error that their manual pages allow, with strace(1). The
+server must carry on or, where it cannot, end with one clear line.
 
-Lists the system calls that each STAGE makes while it listens, has strace(1) inject each error that their
-manual pages allow, and looks whether the server carries on or, where it cannot, ends with one clear line.
+An error is injected at these moments:
+  first  into the first call after strace has attached
+  later  into the fifth call; or, if no thread makes so many (strace counts for each
+         thread), into the first call after the same clients were served without errors
+  every  into every call for a second
+  stop   into every call, and the server is told to stop meanwhile
 
-  first  the error befalls the first call after strace has attached
-  later  the fifth call; or, if no thread makes so many (strace counts for each thread), the first call
-         after the same load has run without an error
-  every  every call for a second
-  stop   every call, and SIGTERM meanwhile
+A new server is started for each fault. After the fault, without strace, it must answer
+/fast and /slow, use less than a third of a CPU, have no more descriptors and threads
+than before, and end with status 0 on SIGTERM. While every call fails, it must not try
+again immediately, unless the error asks for that.
 
-Each fault has a server of its own. Afterwards, without strace, it must answer /fast and /slow, be quiet
-(less than a third of the CPU), have no descriptor and no thread more than before, and end with status 0 on
-SIGTERM. While the error comes every time, it must not try again immediately, unless the error asks for that.
-Not tried: a short send. strace can only pretend it, and bytes would be lost; a response of 300 bytes always
-fits into the buffer of an empty socket.
-
-ONLY='accept4[|]EMFILE' in the environment: only the faults that match, a regular expression for
-STAGE|CALL|ERROR|WHEN. LIKE=05-epoll: STAGE is a program that
-makes the calls of that stage. LANES: how many servers at a time (20); most of the time they wait."""
+Short sends are not tried: strace can only pretend them, and bytes would be lost. A
+response of 300 bytes always fits into the buffer of an empty socket.
+"""
 import argparse
 import os
 import pathlib
@@ -31,14 +30,21 @@ from collections import Counter
 from typing import NamedTuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-import lab  # noqa: E402
-import lanes  # noqa: E402
+import lab
+import lanes
 
+EPILOG = """\
+environment:
+  ONLY   inject only the faults that match this regular expression, which sees
+         STAGE|CALL|ERROR|MOMENT: ONLY='accept4[|]EMFILE'
+  LIKE   a stage: any program may be named as STAGE, if it makes the same calls
+  LANES  how many servers run simultaneously (20): most of the time, they wait
+  BUILD  the folder with the programs (build)"""
 OPTIONS = "--delay 0.2 --timeout 1 --verbose".split()
 
 CLIENTS = {  # as shots of the probe
     "good": "5x0:/fast 4x0:/slow 30:/slow 60:/fast 90:/fast 120:/fast 150:/fast".split(),
-    # After a 404 the server says that it closes, and lingers.
+    # After a 404, the server closes the connection and lingers.
     "mix": "5x0:/nowhere 4x0:/fast 4x0:/slow 40:/fast 80:/nowhere 120:/slow 160:/fast".split(),
     "many": ["100x0:/slow"],  # more memory than there is at the start
 }
@@ -46,23 +52,24 @@ MOMENTS = {"all": "first later every stop", "ends": "first later"}
 
 
 class Row(NamedTuple):
-    """Errors of a system call, and what they may do."""
-    stages: str  # their numbers
-    calls: str  # "a,b": a or b, as the C library has it; "!a" is made only when the error besides makes it
+    """Errors of a system call, and what they may cause."""
+    stages: str   # their numbers
+    calls: str    # "a,b": a or b, whichever the C library uses; "!a": made only because of the error besides
     errors: str
     moments: str
     clients: str
-    # lossy: clients may be let down, but the server carries on
-    # retried: no client is let down, unless the error comes every time
-    # served: no client is let down
-    # ends: to carry on is impossible: one line on stderr, exit status 1
-    outcome: str
-    besides: str = ""  # injected all the time
+    outcome: str  # see below
+    besides: str = ""  # an error that is injected all the time
+
+    # lossy    clients may get no answer, but the server carries on
+    # retried  all clients are served, unless every call fails
+    # served   all clients are served
+    # ends     the server cannot carry on: one line on stderr, exit status 1
 
 
-# EAGAIN from accept4 is not for 01 and 02: their listener blocks until they are told to stop. On SIGTERM, 06
-# writes to the eventfd of libev, which none of the errors of write can befall: no "stop" there. From openat
-# to lseek: the C library reads the time zone for the first line of the log.
+# The listener of 01 and 02 blocks until they are told to stop, so its accept4 does not return EAGAIN. On
+# SIGTERM, 06 writes to the eventfd of libev, which cannot fail in these ways, so "stop" is left out there.
+# From openat to lseek: the C library reads the time zone for the first line of the log.
 TABLE = """\
 123456|accept4|EMFILE ENFILE ENOBUFS ENOMEM ECONNABORTED EINTR EPROTO EPERM|all|good|served
 3456|accept4|EAGAIN|all|good|served
@@ -110,22 +117,23 @@ TABLE = """\
 123456|lseek|ESPIPE|first|good|served
 """
 
+# These calls are left out, for these reasons.
 LEFT_OUT = {
-    "rt_sigaction": "EINVAL and EFAULT alone: a wrong argument",
-    "rt_sigprocmask": "EINVAL and EFAULT alone: a wrong argument",
-    "rt_sigreturn": "returns to where the signal came, never an error",
+    "rt_sigaction": "only EINVAL and EFAULT: a wrong argument",
+    "rt_sigprocmask": "only EINVAL and EFAULT: a wrong argument",
+    "rt_sigreturn": "returns to where the signal arrived, never an error",
     "restart_syscall": "the kernel resumes the call that strace interrupted when it attached",
     "exit": "never returns",
     "exit_group": "never returns",
-    "fcntl": "F_SETFL (the handler of SIGTERM): EPERM for append-only files alone, EBADF",
-    "set_robust_list": "EINVAL alone: a wrong argument",
+    "fcntl": "F_SETFL, in the handler of SIGTERM: only EPERM, for append-only files, and EBADF",
+    "set_robust_list": "only EINVAL: a wrong argument",
     "rseq": "EINVAL, EPERM: a wrong argument; the C library ends the process",
-    "futex": "locks, and conditions without a time limit: the C library tries again after EINTR or EAGAIN",
-    "sched_getaffinity": "the C library counts CPUs, to size its arenas, and makes do without",
-    "munmap": "ENOMEM where a mapping would be split: the C library unmaps whole ones, and aborts otherwise",
+    "futex": "locks, and conditions without a time limit: the C library tries again after EINTR and EAGAIN",
+    "sched_getaffinity": "the C library counts CPUs to size its arenas, and does without if that fails",
+    "munmap": "only ENOMEM, where a mapping would be split: the C library unmaps whole mappings",
 }
 
-# Whether these are made at all is up to the C library. Any other call of the table must be made.
+# The C library decides whether it makes these calls at all. All others in the table must be made.
 LIBRARY = "mprotect madvise brk openat newfstatat fstat read lseek".split()
 
 
@@ -150,13 +158,13 @@ class Tracer(lab.Program):
 
     async def detach(self):
         """Leave the server to itself. If strace left between the start and the end of a call that it makes
-        fail, the call would fail with ENOSYS. So stop the server first: no thread of it is inside a call."""
+        fail, the call would fail with ENOSYS. So suspend the server first: then no thread is in a call."""
         server = self.server
         server.process.send_signal(signal.SIGSTOP)
         await lanes.until(
             lambda: not server.alive or self.log().count("--- stopped by SIGSTOP") >= server.threads, 2)
-        # strace must not be sent away from a process that is ending: strace 6.1 then waits forever for a main
-        # thread that is gone before the others. It ends with the process.
+        # Do not stop strace while the server is ending: strace 6.1 would wait forever for a main thread that
+        # has ended before the others. It ends with the server.
         if not server.alive:
             await lanes.ended(self, 1)
         self.process.terminate()
@@ -166,13 +174,13 @@ class Tracer(lab.Program):
 
 
 async def list_calls(stage):
-    """Return a dictionary: the most calls that one thread made, by name. Print them."""
+    """Print the calls that a stage makes. Return a dictionary: how often one thread made each, at most."""
     server = await lanes.start(stage, *OPTIONS)
     tracer = Tracer(server)
     try:
         await tracer.attach()
         for clients in ("mix", "many", "mix"):
-            if clients != "many" or stage != "01-blocking":  # where they would take 20 s
+            if clients != "many" or stage != "01-blocking":  # there, they would take 20 s
                 await lanes.Probe(server.url, *CLIENTS[clients]).rows()
         client = lanes.Probe(server.url, "0:/slow")
         await lanes.sleep(0.1)
@@ -209,20 +217,20 @@ class Fault(NamedTuple):
 
 
 def choose_faults(calls):
-    """Return the faults to inject, and what is wrong with the table."""
+    """Return the faults to inject, and lines that say what is wrong with the table."""
     faults, wrong = [], []
     table = [Row(*line.split("|")) for line in TABLE.splitlines()]
     for stage, called in calls.items():
-        number = stage if stage in lab.STAGES else os.environ["LIKE"]
-        rows = [row for row in table if number[1] in row.stages]
+        model = stage if stage in lab.STAGES else os.environ["LIKE"]
+        rows = [row for row in table if model[1] in row.stages]
         known = {name for row in rows for name in row.calls.split(",")} | set(LEFT_OUT)
-        wrong += [f"{stage:12} {call:16} is called, and not in the table" for call in called
+        wrong += [f"{stage:12} {call:16} is called, but not in the table" for call in called
                   if call not in known]
         for row in rows:
             hidden = row.calls.startswith("!")
             names = [name for name in row.calls.strip("!").split(",") if hidden or name in called]
             if not names and row.calls not in LIBRARY:
-                wrong.append(f"{stage:12} {row.calls:16} is in the table, and never called")
+                wrong.append(f"{stage:12} {row.calls:16} is in the table, but never called")
             faults += [Fault(stage, name, error, moment, row, 0 if hidden else called[name])
                        for name in names for error in row.errors.split()
                        for moment in MOMENTS.get(row.moments, row.moments).split()]
@@ -230,7 +238,7 @@ def choose_faults(calls):
 
 
 class Attempt:
-    """One server, and one fault. Its methods fail if the server does not behave."""
+    """One fault in one server. The methods fail if the server does not behave."""
 
     def __init__(self, fault):
         self.fault, self.row = fault, fault.row
@@ -250,7 +258,7 @@ class Attempt:
         self.server = await lanes.start(fault.stage, *OPTIONS)
         self.descriptors = self.server.descriptors
         start = {"first": "1", "later": "5", "every": "1+", "stop": "1+"}[fault.moment]
-        if fault.call == "close":  # let the C library close the file of the time zone
+        if fault.call == "close":  # let the C library read and close the file of the time zone
             await lanes.Probe(self.server.url, "0:/fast").rows()
         if fault.moment == "later" and row.calls.startswith("!"):
             start = "2"
@@ -265,13 +273,12 @@ class Attempt:
         await self.tracer.attach()
 
     def injected(self):
-        """How many times?"""
+        """Return how many times."""
         return len(re.findall(rf"{self.fault.call}.*\(INJECTED\)", self.tracer.log()))
 
     def happened(self):
-        if self.client is None or not self.client.alive:  # the same clients again, if they made too few calls
-            if self.client:
-                self.client.stop()
+        # Start the same clients again if they did not cause enough calls.
+        if self.client is None or not self.client.alive:
             self.client = lanes.Probe(self.server.url, *CLIENTS[self.row.clients])
         return self.injected() > 0 or not self.server.alive
 
@@ -329,16 +336,17 @@ class Attempt:
         await lanes.must_end(server, 0)
 
     async def settle(self, more):
-        """Wait until there are as few threads as at the start, and so many more descriptors."""
+        """Wait until only the main thread is left, and as many descriptors as at the start, plus more."""
         def held():
-            return self.server.descriptors, self.server.threads
+            return f"{self.server.descriptors} descriptors and {self.server.threads} threads"
 
-        if not await lanes.until(lambda: held() == (self.descriptors + more, 1)):
-            raise lab.Failed(f"leaks: (descriptors, threads) are {held()}, and {self.descriptors, 1} at the start")
+        wanted = f"{self.descriptors + more} descriptors and 1 threads"
+        if not await lanes.until(lambda: held() == wanted):
+            raise lab.Failed(f"leaks: {held()} instead of {wanted}")
 
 
 def closes_twice(log):
-    """After close has returned, with whatever error, another connection may have the number."""
+    """After close has failed, with whatever error, the number may already belong to another connection."""
     closed = set()
     for accepted, closing in re.findall(r"accept4.* = (\d+)$|close\((\d+)", log, re.M):
         if closing in closed:
@@ -348,41 +356,40 @@ def closes_twice(log):
 
 
 def may_try_again(fault):
-    """May the server try again immediately? Otherwise it must not, for as long as the error persists."""
-    if fault.error == "EAGAIN":  # unlike strace, the kernel says when
+    """Return whether the server may try again immediately, for as long as the error persists."""
+    if fault.error == "EAGAIN":  # unlike strace, the kernel reports when it makes sense
         return fault.call in ("accept4", "recvfrom", "sendto")
     return fault.error == "EINTR" or (fault.call == "accept4" and fault.error in ("ECONNABORTED", "EPROTO"))
 
 
 async def examine(fault):
-    """Return the result of a fault. A busy machine can spoil a try, but it cannot make good what is broken.
-    So try twice more, and say so."""
-    note = ""
+    """Return the result of a fault. A busy machine can spoil an attempt, but it cannot make a broken server
+    pass. So try twice more, and say so."""
+    besides = f" (besides {fault.row.besides})" if fault.row.besides else ""
+    note = besides
     for attempt in (1, 2, 3):
         try:
             return await Attempt(fault).run() + note
         except (lab.Failed, OSError) as failure:
             problem = str(failure)
-            note = f" (try {attempt + 1}; before: {problem})"
-    return f"FAILED: {problem}"
+            note = f"{besides} (try {attempt + 1}; before: {problem})"
+    return f"FAILED: {problem}{besides}"
 
 
 def examine_all(faults, count):
-    """Return the results of all faults, count of them at a time. Print them in order, as they come."""
-    results, doing, numbers = {}, {}, iter(range(len(faults)))
-    printed = 0
+    """Return the results of all faults, count of them at a time. Print each as soon as those before it are
+    there, too."""
+    results, numbers, following = {}, iter(range(len(faults))), 0
 
     async def lane():
-        nonlocal printed
+        nonlocal following
         for number in numbers:
-            doing[number] = faults[number]
             results[number] = await examine(faults[number])
-            del doing[number]
-            while printed in results:
-                lanes.say(f"{faults[printed]} {results[printed]}")
-                printed += 1
+            while following in results:
+                lanes.say(f"{faults[following]} {results[following]}")
+                following += 1
 
-    lanes.together([lane() for _ in range(count)], lambda: f"waiting for {doing[min(doing)]}")
+    lanes.together([lane() for _ in range(count)], lambda: f"waiting for {faults[following]}".strip())
     return [results[number] for number in range(len(faults))]
 
 
@@ -390,15 +397,13 @@ def examine_all(faults, count):
 
 def parse(arguments):
     def stage(text):
-        if text not in lab.STAGES and like not in lab.STAGES:
+        if text not in lab.STAGES and os.environ.get("LIKE") not in lab.STAGES:
             raise argparse.ArgumentTypeError(f"{text}: want a stage, one of {' '.join(lab.STAGES)}")
         return text
 
-    like = os.environ.get("LIKE")
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = lab.Parser(description=__doc__, epilog=EPILOG)
+    parser.add_argument("stages", nargs="*", metavar="STAGE", type=stage, help="default: all of them")
     parser.add_argument("--list", action="store_true", help="only list the system calls")
-    parser.add_argument("stages", nargs="*", metavar="STAGE", type=stage, help="all, if none is named")
     options = parser.parse_args(arguments)
     only, count = os.environ.get("ONLY", ""), os.environ.get("LANES", "20")
     if not re.fullmatch("[1-9][0-9]?", count):
@@ -415,19 +420,24 @@ def run(options):
 
     async def list_all():
         for stage in options.stages or lab.STAGES:
-            calls[stage] = await list_calls(stage)
+            try:
+                calls[stage] = await list_calls(stage)
+            except lab.Failed as failure:
+                raise lab.Failed(f"{stage}, traced and without any fault: {failure}")
 
     lanes.say("Calls made while a stage listens (- while it serves, stop: after SIGTERM):")
-    lanes.together([list_all()], lambda: "listing")
+    lanes.together([list_all()], lambda: "listing the calls")
     if options.list:
         return 0
     faults, wrong = choose_faults(calls)
-    faults = [fault for fault in faults if options.only.search("|".join(fault[:4]))]
+    if options.only.pattern:
+        faults = [fault for fault in faults if options.only.search("|".join(fault[:4]))]
+        wrong = []
     lanes.say(f"\n{'stage':12} {'call':16} {'error':13} {'when':6} outcome")
     results = examine_all(faults, options.lanes)
     failed = [f"{fault} {result}" for fault, result in zip(faults, results) if result.startswith("FAILED")]
     ended = sum(result.startswith("ends") for result in results)
-    lanes.say("\n".join(["\nWhat failed:", *failed, *wrong] if failed or wrong else []))
+    lanes.say("\n".join(["\nWhat failed:", *failed, *wrong, ""] if failed or wrong else []))
     lanes.say(f"{len(faults)} faults: {len(results) - ended - len(failed)} survived, "
               f"{ended} ended with a message, {len(failed)} failed\n"
               f"{len(faults) - len(failed)} passed, {len(failed + wrong)} failed")

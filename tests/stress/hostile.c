@@ -1,8 +1,8 @@
-/* The hostile client: keeps many connections busy, each of which plays a part against the server.
- * It says nothing, drips, breaks off, floods, smuggles, speaks another protocol, or asks and does
- * not read. Whatever comes back has to be well-formed, to fit what was sent, and to be all that it
- * was entitled to. Seed and number of a connection decide its part. One thread and one epoll loop.
- */
+/* The hostile client. It keeps many connections open, and on each it plays a role against the
+ * server: it is silent, sends byte by byte, breaks off, floods, smuggles, speaks another protocol,
+ * or asks and does not read. Each answer must be well-formed and fit the request, and no answer
+ * that the client is entitled to may be missing. The seed and the number of a connection determine
+ * its role. One thread and one epoll loop serve all connections. */
 #include "common/clock.h"
 #include "common/net.h"
 #include "common/util.h"
@@ -21,30 +21,30 @@
 
 enum {
     BATCH = 64,
-    MOST = 1000,       /* connections at a time */
-    TEXT_MAX = 32768,  /* bytes of requests */
-    ASKED_MAX = 512,   /* requests on a connection */
-    ANSWER_MAX = 2048, /* bytes, of which an answer of the servers takes a quarter */
-    LIFE_MS = 4000,    /* of a connection, at most */
-    LATE_MS = 400,     /* below the server's --timeout: it may cut off a client that takes longer */
-    SHOWN = 10,        /* wrong answers, in full */
+    CONNECTIONS_MAX = 1000, /* simultaneous connections */
+    TEXT_MAX = 32768,       /* bytes of requests */
+    ASKED_MAX = 512,        /* requests on a connection */
+    ANSWER_MAX = 2048,      /* bytes; a whole answer takes a quarter of that */
+    LIFE_MS = 4000,         /* of a connection, at most */
+    LATE_MS = 400,          /* if we are delayed for so long, the server may time out */
+    SHOWN = 10,             /* wrong answers that are printed */
 };
 
-/* What a request is entitled to, as a letter. */
+/* A letter for the answer that a request is entitled to. */
 enum {
     FAST = 'f',
     SLOW = 's',
     HEAD_FAST = 'F',
     HEAD_SLOW = 'S',
     TIMED_OUT = 't',
-    REFUSED = 'e',  /* an error that bytes without meaning can earn */
-    WHATEVER = '?', /* that is well-formed */
+    REFUSED = 'e',  /* any error that suits garbage */
+    WHATEVER = '?', /* any well-formed answer */
 };
 
 static const struct answer {
     char letter;
     int status;
-    const char *text; /* the status line's, with which a body that tells of an error begins */
+    const char *text; /* in the status line, and at the start of an error's body */
 } known[] = {
     {FAST, 200, "200 OK"},
     {'b', 400, "400 Bad Request"},
@@ -70,7 +70,7 @@ struct piece {
     }
 #define HOST "Host: localhost\r\n"
 
-/* Requests after which the connection stays. The first GETS do not ask for HEAD. */
+/* Requests that leave the connection open. The first GETS of them are not HEAD. */
 static const struct piece good[] = {
     PIECE("GET /fast HTTP/1.1\r\n" HOST "\r\n", FAST),
     PIECE("GET /slow HTTP/1.1\r\n" HOST "\r\n", SLOW),
@@ -88,7 +88,7 @@ static const struct piece good[] = {
 };
 enum { GOOD = sizeof good / sizeof *good, GETS = GOOD - 2 };
 
-/* Requests after which no byte is a request any more. */
+/* Requests that end the connection: the server must not parse what follows. */
 static const struct piece last[] = {
     PIECE("GET /fast HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", FAST),
     PIECE("GET /slow HTTP/1.0\r\n\r\n", SLOW),
@@ -121,7 +121,7 @@ static const struct piece last[] = {
 };
 enum { LAST = sizeof last / sizeof *last };
 
-/* Up to 1 MiB of the letter a comes behind these. */
+/* Requests to be followed by up to 1 MiB of the letter a. */
 static const struct piece floods[] = {
     PIECE("GET /", 'u'),
     PIECE("GET /fast HTTP/1.1\r\n" HOST "X: ", 'h'),
@@ -135,20 +135,20 @@ enum leave { STAY, HALF_CLOSE, CLOSE, RESET };
 struct peer {
     long number;
     uint64_t random;
-    int fd;                  /* -1: between two connections */
-    bool readable, writable; /* until the kernel says EAGAIN */
-    bool dawdles;            /* 408 is right for whatever it asks */
-    bool hard_of_hearing;    /* goes on after the server has closed its side */
-    bool firehose;           /* floods with requests */
-    bool late;
-    bool closed;      /* an answer said that it is the last */
-    enum leave leave; /* when all is sent */
-    int64_t leave_ns; /* after that */
+    int fd;                  /* -1: not connected at the moment */
+    bool readable, writable; /* until the kernel returns EAGAIN */
+    bool dawdles;            /* so slow that 408 is a right answer to all requests */
+    bool ignores_close;      /* goes on sending after the server has closed its half */
+    bool firehose;           /* sends requests without end, and does not read */
+    bool late;               /* we were delayed, so 408 is a right answer */
+    bool closed;             /* the last answer says that the server closes */
+    enum leave leave;        /* what to do when everything is sent */
+    int64_t leave_ns;        /* and how much later */
     size_t length, sent, flood;
-    size_t bite, sip; /* bytes to send and to receive at a time; sip 0: does not read */
+    size_t bite, sip; /* most bytes for a send and for a recv; sip 0: do not read */
     int64_t bite_ns, sip_ns;
     size_t asked, answered, held;
-    size_t must; /* answers that nothing excuses to lose */
+    size_t owed; /* how many answers the server must give, whatever happens */
     int64_t send_at_ns, read_at_ns, end_at_ns;
     char expected[ASKED_MAX];
     char text[TEXT_MAX];
@@ -160,7 +160,7 @@ static struct sockaddr_in server = {.sin_family = AF_INET};
 static uint64_t seed = 1;
 static long connections, answers[KNOWN], left, cut, wrongs;
 
-static unsigned below(struct peer *p, unsigned n) /* splitmix64 */
+static unsigned random_below(struct peer *p, unsigned n) /* splitmix64 */
 {
     uint64_t z = p->random += UINT64_C(0x9e3779b97f4a7c15);
 
@@ -169,14 +169,14 @@ static unsigned below(struct peer *p, unsigned n) /* splitmix64 */
     return (unsigned)((z >> 33) % n);
 }
 
-static int64_t below_ms(struct peer *p, unsigned n)
+static int64_t random_ms(struct peer *p, unsigned n)
 {
-    return (int64_t)below(p, n) * NS_PER_MS;
+    return (int64_t)random_below(p, n) * NS_PER_MS;
 }
 
-/* ---- what it says */
+/* ---- requests */
 
-static void say(struct peer *p, const char *bytes, size_t length)
+static void add_text(struct peer *p, const char *bytes, size_t length)
 {
     if (length > sizeof p->text - p->length)
         length = sizeof p->text - p->length;
@@ -189,86 +189,86 @@ static void expect(struct peer *p, char letter)
     p->expected[p->asked++] = letter;
 }
 
-static void request(struct peer *p, const struct piece *piece)
+static void add_request(struct peer *p, const struct piece *piece)
 {
-    say(p, piece->text, piece->length);
+    add_text(p, piece->text, piece->length);
     expect(p, piece->letter);
 }
 
-/* Breaks off in the middle of its last request. */
+/* Cut off the last request, which starts at from, somewhere in the middle. */
 static void break_off(struct peer *p, size_t from)
 {
-    p->length = from + below(p, (unsigned)(p->length - from));
-    p->must = p->asked - 1;
+    p->length = from + random_below(p, (unsigned)(p->length - from));
+    p->owed = p->asked - 1;
     p->dawdles = true;
-    if (strchr("fsnmi", p->expected[p->must]) != NULL)
-        p->expected[p->must] = TIMED_OUT;
+    if (strchr("fsnmi", p->expected[p->owed]) != NULL)
+        p->expected[p->owed] = TIMED_OUT;
 }
 
-/* A 408 to HEAD has a body or not, depending on how much of the request has arrived. So a client
- * that is not prompt asks with GET. */
+/* Whether a 408 answers a HEAD, and so has no body, depends on how much of the request has arrived.
+ * So send HEAD only if prompt. */
 static void ask_a_few(struct peer *p, bool prompt, bool whole)
 {
-    bool final = below(p, 3) > 0;
+    bool final = random_below(p, 3) > 0;
     size_t from = 0;
 
-    for (unsigned n = below(p, 4) + !final; n > 0; n--) {
+    for (unsigned n = random_below(p, 4) + !final; n > 0; n--) {
         from = p->length;
-        request(p, &good[below(p, prompt ? GOOD : GETS)]);
+        add_request(p, &good[random_below(p, prompt ? GOOD : GETS)]);
     }
     if (final) {
         from = p->length;
-        request(p, &last[below(p, LAST)]);
+        add_request(p, &last[random_below(p, LAST)]);
     }
-    p->must = p->asked;
+    p->owed = p->asked;
     if (!whole) {
         break_off(p, from);
-    } else if (final) { /* smuggled: nobody is to answer these, nor to choke on what follows */
-        for (unsigned n = below(p, 5); n > 0; n--)
-            say(p, good[n].text, good[n].length);
-        p->flood = below(p, 3) == 0 ? below(p, 300000) : 0;
+    } else if (final) { /* smuggle requests, which the server must neither answer nor choke on */
+        for (unsigned n = random_below(p, 5); n > 0; n--)
+            add_text(p, good[n].text, good[n].length);
+        p->flood = random_below(p, 3) == 0 ? random_below(p, 300000) : 0;
     }
 }
 
-static void say_garbage(struct peer *p)
+static void ask_garbage(struct peer *p)
 {
-    for (size_t n = 1 + below(p, 5000); n > 0; n--)
-        say(p, &(char){(char)below(p, 256)}, 1);
+    for (size_t n = 1 + random_below(p, 5000); n > 0; n--)
+        add_text(p, &(char){(char)random_below(p, 256)}, 1);
     expect(p, REFUSED);
 }
 
 static void ask_hundreds(struct peer *p)
 {
-    while (p->asked < 100 || (p->asked < 400 && below(p, 200) > 0))
-        request(p, &good[0]);
-    p->must = p->asked;
-    if (below(p, 2) == 0) {
-        p->sip = below(p, 2) == 0 ? 0 : 1 + below(p, 500);
-        p->sip_ns = below_ms(p, 30);
-        p->must = 0;
+    while (p->asked < 100 || (p->asked < 400 && random_below(p, 200) > 0))
+        add_request(p, &good[0]);
+    p->owed = p->asked;
+    if (random_below(p, 2) == 0) {
+        p->sip = random_below(p, 2) == 0 ? 0 : 1 + random_below(p, 500);
+        p->sip_ns = random_ms(p, 30);
+        p->owed = 0;
         p->firehose = p->sip == 0;
-        p->flood = p->firehose ? 2 << 20 : 0; /* until the server has no room for answers */
+        p->flood = p->firehose ? 2 << 20 : 0; /* until the server cannot send its answers */
     }
 }
 
 static void ask_and_flood(struct peer *p)
 {
-    request(p, &floods[below(p, FLOODS)]);
+    add_request(p, &floods[random_below(p, FLOODS)]);
     p->flood = 1 << 20;
     p->dawdles = true;
 }
 
-/* A byte that is wrong, missing or too many, and any answer is right. */
+/* Change, remove or insert a byte: any answer is right. */
 static void garble(struct peer *p)
 {
-    for (unsigned n = 1 + below(p, 3); n > 0; n--)
-        say(p, good[n - 1].text, good[n - 1].length);
-    char *at = p->text + below(p, (unsigned)p->length);
+    for (unsigned n = 1 + random_below(p, 3); n > 0; n--)
+        add_text(p, good[n - 1].text, good[n - 1].length);
+    char *at = p->text + random_below(p, (unsigned)p->length);
     size_t behind = (size_t)(p->text + p->length - at);
 
-    switch (below(p, 3)) {
+    switch (random_below(p, 3)) {
     case 0:
-        *at = (char)below(p, 256);
+        *at = (char)random_below(p, 256);
         break;
     case 1:
         memmove(at, at + 1, behind - 1);
@@ -283,27 +283,27 @@ static void garble(struct peer *p)
         expect(p, WHATEVER);
 }
 
-static void choose_part(struct peer *p)
+static void choose_role(struct peer *p)
 {
-    bool prompt = below(p, 4) > 0, whole = below(p, 4) > 0;
+    bool prompt = random_below(p, 4) > 0, whole = random_below(p, 4) > 0;
 
     p->bite = p->sip = SIZE_MAX;
     if (!prompt) {
-        p->bite = below(p, 2) == 0 ? 1 : 1 + below(p, 100);
-        p->bite_ns = p->bite == 1 ? 5 * NS_PER_MS + below_ms(p, 100) : below_ms(p, 10);
+        p->bite = random_below(p, 2) == 0 ? 1 : 1 + random_below(p, 100);
+        p->bite_ns = p->bite == 1 ? 5 * NS_PER_MS + random_ms(p, 100) : random_ms(p, 10);
         p->dawdles = true;
     }
-    if (below(p, 3) == 0) {
-        p->leave = HALF_CLOSE + below(p, 3);
-        p->leave_ns = p->leave == HALF_CLOSE ? 0 : below(p, 2) * below_ms(p, 800);
+    if (random_below(p, 3) == 0) {
+        p->leave = HALF_CLOSE + random_below(p, 3);
+        p->leave_ns = p->leave == HALF_CLOSE ? 0 : random_below(p, 2) * random_ms(p, 800);
     }
-    p->hard_of_hearing = below(p, 4) == 0;
+    p->ignores_close = random_below(p, 4) == 0;
 
-    switch (below(p, 16)) {
-    case 0: /* says nothing */
+    switch (random_below(p, 16)) {
+    case 0: /* silent */
         break;
     case 1:
-        say_garbage(p);
+        ask_garbage(p);
         break;
     case 2:
         ask_hundreds(p);
@@ -321,13 +321,13 @@ static void choose_part(struct peer *p)
     }
 }
 
-/* ---- what it hears */
+/* ---- answers */
 
-static void shut(struct peer *p)
+static void hang_up(struct peer *p)
 {
     close(p->fd);
     p->fd = -1;
-    p->send_at_ns = clock_now_ns() + below_ms(p, 100); /* the next one */
+    p->send_at_ns = clock_now_ns() + random_ms(p, 100); /* connect again */
 }
 
 static void print_bytes(const char *name, const char *bytes, size_t length)
@@ -341,19 +341,19 @@ static void print_bytes(const char *name, const char *bytes, size_t length)
     fprintf(stderr, "%s\n", length > 400 ? " ..." : "");
 }
 
-static void wrong(struct peer *p, const char *what)
+static void report_wrong(struct peer *p, const char *what)
 {
     if (++wrongs <= SHOWN) {
         fprintf(stderr, "%s: connection %ld of seed %llu, answer %zu of %zu (%.*s): %s\n",
                 program_invocation_short_name, p->number, (unsigned long long)seed, p->answered + 1,
                 p->asked, (int)(p->asked < 20 ? p->asked : 20), p->expected, what);
         print_bytes("sent", p->text, p->sent < p->length ? p->sent : p->length);
-        print_bytes("came", p->answer, p->held);
+        print_bytes("received", p->answer, p->held);
     }
-    shut(p);
+    hang_up(p);
 }
 
-/* Empty lines are not yet a request: a client that sends only these is idle. */
+/* Return whether a part of a request is sent. A client that has sent only empty lines is idle. */
 static bool has_begun(const struct peer *p)
 {
     for (size_t i = 0; i < p->sent && i < p->length; i++)
@@ -362,15 +362,15 @@ static bool has_begun(const struct peer *p)
     return false;
 }
 
-/* The server has closed the connection. */
-static void hung_up(struct peer *p)
+/* The server has closed or reset the connection. */
+static void server_closed(struct peer *p)
 {
-    if (p->answered < p->must && !p->closed && !p->late && (has_begun(p) || !p->dawdles)) {
-        wrong(p, "the server closed instead");
+    if (p->answered < p->owed && !p->closed && !p->late && (has_begun(p) || !p->dawdles)) {
+        report_wrong(p, "the server closed the connection instead");
         return;
     }
     cut += p->answered < p->asked;
-    shut(p);
+    hang_up(p);
 }
 
 static bool fits(const struct peer *p, const struct answer *a)
@@ -398,7 +398,7 @@ static bool is_body(const struct answer *a, char letter, const char *body, size_
            memchr(body, '\n', length) == body + length - 1;
 }
 
-/* The value of a field, or NULL. */
+/* Return the value of a field, or NULL. */
 static const char *field(const char *head, const char *name)
 {
     const char *at = strstr(head, name);
@@ -417,9 +417,9 @@ static const struct answer *find_known(const char *head)
     return NULL;
 }
 
-/* Take one answer off the front, if it is there: then *taken is true. Return what is wrong with
- * it, or NULL. */
-static const char *take(struct peer *p, bool *taken)
+/* Remove the first answer from the input, if it is complete, and set *taken. Return what is wrong
+ * with it, or NULL. */
+static const char *take_answer(struct peer *p, bool *taken)
 {
     char head[512 + 1] = "", letter = p->expected[p->answered];
     const char *end = memmem(p->answer, p->held, "\r\n\r\n", 4);
@@ -427,9 +427,9 @@ static const char *take(struct peer *p, bool *taken)
 
     *taken = false;
     if (p->closed || p->answered == p->asked)
-        return p->closed ? "comes behind the last one" : "answers what nobody has asked";
+        return p->closed ? "follows the last one" : "answers no request";
     if (length > 512)
-        return "has no end";
+        return "has a head without an end";
     if (end == NULL)
         return NULL;
     memcpy(head, p->answer, length);
@@ -437,16 +437,16 @@ static const char *take(struct peer *p, bool *taken)
     const struct answer *a = find_known(head);
     const char *size = field(head, "\r\nContent-Length: "), *date = field(head, "\r\nDate: ");
     if (a == NULL)
-        return "has no status that is known";
+        return "has an unknown status";
     if (!fits(p, a))
-        return "does not fit";
+        return "does not fit the request";
     if (size == NULL || strspn(size, "0123456789") == 0 || strspn(size, "0123456789") > 2)
-        return "has no length";
+        return "has no valid Content-Length";
     if (date == NULL || strcspn(date, "\r") != 29 || field(head, "\r\nServer: ") == NULL ||
         field(head, "\r\nContent-Type: text/plain; charset=utf-8\r\n") == NULL)
-        return "lacks a field";
+        return "lacks a header field";
     if ((a->status == 405) != (field(head, "\r\nAllow: GET, HEAD\r\n") != NULL))
-        return "has Allow, or lacks it";
+        return "has Allow without status 405, or the reverse";
 
     size_t body = 0;
     if (letter != HEAD_FAST && letter != HEAD_SLOW) {
@@ -454,11 +454,11 @@ static const char *take(struct peer *p, bool *taken)
         if (p->held < length + body)
             return NULL;
         if (!is_body(a, letter, p->answer + length, body))
-            return "has another body";
+            return "has a wrong body";
     }
     p->closed = field(head, "\r\nConnection: close\r\n") != NULL;
     if (!p->closed && strchr("btuhv", a->letter) != NULL)
-        return "does not say that it closes";
+        return "lacks Connection: close";
     answers[a - known]++;
     p->answered++;
     p->held -= length + body;
@@ -478,31 +478,31 @@ static void receive(struct peer *p, int64_t now_ns)
     }
     if (n < 0 && errno == ECONNREFUSED)
         die("connect to port %d:", ntohs(server.sin_port));
-    if (n == 0 && p->hard_of_hearing && p->end_at_ns > now_ns && p->answered >= p->must) {
+    if (n == 0 && p->ignores_close && p->end_at_ns > now_ns && p->answered >= p->owed) {
         p->sip = 0;
         return;
     }
     if (n <= 0) {
-        hung_up(p);
+        server_closed(p);
         return;
     }
     p->held += (size_t)n;
     p->read_at_ns = now_ns + p->sip_ns;
     for (bool more = true; more && p->held > 0;) {
-        const char *complaint = take(p, &more);
+        const char *complaint = take_answer(p, &more);
         if (complaint != NULL) {
-            wrong(p, complaint);
+            report_wrong(p, complaint);
             return;
         }
     }
     if (p->answered == p->asked && !p->closed && p->length + p->flood == p->sent &&
-        below(p, 2) == 0 && p->end_at_ns > now_ns + 300 * NS_PER_MS)
-        p->end_at_ns = now_ns + 300 * NS_PER_MS; /* time enough for an answer too many */
+        random_below(p, 2) == 0 && p->end_at_ns > now_ns + 300 * NS_PER_MS)
+        p->end_at_ns = now_ns + 300 * NS_PER_MS; /* enough for an unexpected answer to arrive */
 }
 
-/* ---- and when */
+/* ---- time */
 
-static void begin(struct peer *p, int64_t now_ns)
+static void dial(struct peer *p, int64_t now_ns)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = p};
     struct sockaddr_in source = {.sin_family = AF_INET};
@@ -510,11 +510,11 @@ static void begin(struct peer *p, int64_t now_ns)
     memset(p, 0, offsetof(struct peer, expected));
     p->number = ++connections;
     p->random = seed << 32 ^ (uint64_t)p->number;
-    choose_part(p);
+    choose_role(p);
     p->send_at_ns = p->read_at_ns = now_ns;
     p->end_at_ns = now_ns + LIFE_MS * NS_PER_MS;
 
-    /* an address has about 28000 ports, and each is unusable for a minute */
+    /* An address has about 28000 ports, and each is unusable for a minute after its use. */
     source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (in_addr_t)(p->number % 250));
     p->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (p->fd < 0)
@@ -567,31 +567,31 @@ static void send_some(struct peer *p, int64_t now_ns)
     } else if (errno == EAGAIN || errno == EINTR) {
         p->writable = errno == EINTR;
     } else {
-        p->send_at_ns = INT64_MAX; /* what it has answered before may still be there to read */
+        p->send_at_ns = INT64_MAX; /* earlier answers may still be there to read */
     }
 }
 
-static void depart(struct peer *p)
+static void leave_server(struct peer *p)
 {
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
 
     if (p->leave == RESET)
         setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     left++;
-    shut(p);
+    hang_up(p);
 }
 
-/* Do what is due by now. Return when more will be due; events may come before that. */
+/* Do what is due. Return the time at which more is due, unless an event comes first. */
 static int64_t act(struct peer *p, int64_t now_ns)
 {
     if (p->fd < 0 && p->send_at_ns <= now_ns)
-        begin(p, now_ns);
+        dial(p, now_ns);
     if (p->fd >= 0 && p->writable && p->send_at_ns <= now_ns)
         send_some(p, now_ns);
     if (p->fd >= 0 && p->readable && p->sip > 0 && p->read_at_ns <= now_ns)
         receive(p, now_ns);
     if (p->fd >= 0 && p->end_at_ns <= now_ns)
-        depart(p);
+        leave_server(p);
 
     int64_t next_ns = p->fd < 0 ? p->send_at_ns : p->end_at_ns;
     if (p->fd >= 0 && p->writable && p->send_at_ns < next_ns)
@@ -618,7 +618,7 @@ static void run(struct peer *peers, long count, int64_t until_ns)
         }
         int64_t wait_ms = (next_ns - clock_now_ns() + NS_PER_MS - 1) / NS_PER_MS;
         if (wait_ms > 100)
-            wait_ms = 100; /* else a long wait would count as being late */
+            wait_ms = 100; /* or a long wait would count as a delay */
         int n = epoll_wait(epoll, events, BATCH, wait_ms < 0 ? 0 : (int)wait_ms);
         if (n < 0 && errno != EINTR)
             die("epoll_wait:");
@@ -630,8 +630,8 @@ static void run(struct peer *peers, long count, int64_t until_ns)
     }
     for (struct peer *p = peers; p < peers + count; p++)
         if (p->fd >= 0) {
-            p->leave = RESET; /* hangs up on whatever the server is at */
-            depart(p);
+            p->leave = RESET; /* whatever the server is doing */
+            leave_server(p);
         }
 }
 
@@ -663,7 +663,7 @@ static void parse_url(const char *url)
         memcpy(host, url + 7, length);
     if (inet_pton(AF_INET, host, &server.sin_addr) != 1 || url[7 + length] != ':' ||
         ntohl(server.sin_addr.s_addr) >> 24 != 127)
-        refuse("", url, "want http://127.0.0.1:PORT: this is for servers of one's own");
+        refuse("", url, "want http://127.0.0.1:PORT, a server on this machine");
     server.sin_port = htons((in_port_t)number("port", url + 8 + length, 65535));
 }
 
@@ -701,12 +701,12 @@ int main(int argc, char **argv)
             seconds = number("--seconds", optarg, 86400);
             break;
         case CONNECTIONS:
-            count = number("--connections", optarg, MOST);
+            count = number("--connections", optarg, CONNECTIONS_MAX);
             break;
         case HELP:
             printf(usage, program_invocation_short_name);
             exit(fflush(stdout) == 0 ? 0 : 1);
-        default: /* getopt_long has named it */
+        default: /* getopt_long has printed a message */
             exit(2);
         }
     if (argc - optind != 1)

@@ -1,5 +1,5 @@
 """Many servers and clients simultaneously, in one thread: each server has a lane, a coroutine that awaits
-what the functions of lab.py wait for. The loop that runs them looks at each every 20 ms."""
+whatever the functions of lab.py would block for. The loop that runs them looks at each every 20 ms."""
 import time
 import types
 
@@ -15,21 +15,17 @@ def say(line=""):
 
 
 def together(lanes, doing):
-    """Run lanes in turn until all have ended. After four seconds without a word, say what doing() returns."""
+    """Run lanes in turn until all have ended. After four seconds of silence, print what doing() returns."""
     lanes = list(lanes)
-    try:
-        while lanes:
-            for lane in lanes[:]:
-                try:
-                    lane.send(None)
-                except StopIteration:
-                    lanes.remove(lane)
-            if time.monotonic() - _spoke > 4:
-                say(f"       ... {doing()}")
-            time.sleep(0.02)
-    finally:
-        for lane in lanes:
-            lane.close()
+    while lanes:
+        for lane in lanes[:]:
+            try:
+                lane.send(None)
+            except StopIteration:
+                lanes.remove(lane)
+        if time.monotonic() - _spoke > 4:
+            say(f"       ... {doing()}")
+        time.sleep(0.02)
 
 
 @types.coroutine
@@ -54,26 +50,20 @@ async def sleep(seconds):
 
 async def ended(program, patience=float("inf")):
     """Wait until a program ends; return False if it takes longer than patience, in seconds."""
-    if not await until(lambda: not program.alive, patience):
-        return False
-    program.stop()  # lab.py need not remember it
-    return True
+    return await until(lambda: not program.alive, patience)
 
 
 def kill(program):
     program.process.kill()
-    program.stop()
+    program.process.wait()
 
 
 async def start(name, *options, patience=10, **arguments):
-    """Start a server. Return it when it waits for clients: then it has opened all its descriptors."""
-    def asleep():
-        return lab.stat(server.pid)[0] == "S"
-
+    """Start a server. Return it when it waits for clients: it has opened all its descriptors by then."""
     server = lab.Server(name, *options, wait=False, **arguments)
-    if not await until(lambda: server.listening() and asleep(), patience):
+    if not await until(lambda: server.listening() and lab.stat(server.pid)[0] == "S", patience):
         kill(server)
-        raise lab.Failed(f"did not say within {patience} s where it listens")
+        raise lab.Failed(f"does not listen after {patience} s")
     return server
 
 
@@ -83,12 +73,12 @@ async def must_end(server, status, patience=5):
         kill(server)
         raise lab.Failed("does not end")
     if server.process.returncode != status:
-        raise lab.Failed(" ".join([f"ended with {lab.ending(server.process.returncode)}:",
-                                   *server.messages().splitlines()[-1:]]))
+        last = server.messages().splitlines()[-1:]
+        raise lab.Failed(" ".join([f"ended ({lab.ending(server.process.returncode)})", *last]))
 
 
 async def cpu_share(server, seconds):
-    """Return what a server uses of a CPU from now on, in percent: 100 if it dies."""
+    """Return the share of a CPU that a server uses from now on, in percent: 100 if it dies."""
     try:
         begun, before = time.monotonic(), server.cpu_seconds
         await sleep(seconds)

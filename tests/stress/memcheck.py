@@ -1,22 +1,24 @@
 #!/usr/bin/env python3
-"""valgrind's memcheck over the unit tests of BUILD, and over the six servers while honest and hostile clients
-keep them busy; its helgrind over the threads of 02 and over a pool. All simultaneously: the servers mostly wait."""
-import argparse
+"""Run the unit tests under valgrind's memcheck, and the six servers, too, while honest and
+hostile clients keep them busy. Run 02 and a pool of threads under its helgrind. All run
+simultaneously: most of the time, the servers wait.
+"""
 import functools
+import os
 import pathlib
 import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-import lab  # noqa: E402
-import lanes  # noqa: E402
+import lab
+import lanes
 
 MEMCHECK = ["--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]
 FOUND = 99  # the exit status of a program in which valgrind has found errors
 
 
 def valgrind(log, tool):
-    """The command that runs a program. Each process of it writes a log, which holds nothing but errors."""
+    """Return the command that runs a program. Each of its processes writes a log, which holds only errors."""
     return ["valgrind", "-q", f"--error-exitcode={FOUND}", "--child-silent-after-fork=no",
             f"--log-file={log}.%p", *tool]
 
@@ -39,7 +41,7 @@ async def check_server(stage, tool, log, options=()):
             if not lanes.is_right(row):
                 raise lab.Failed(f"a client was let down: {row['path']} {row['status']}")
 
-    serial = stage == "01-blocking"  # it takes long
+    serial = stage == "01-blocking"  # its clients wait for each other, so it gets fewer
     with await lanes.start(stage, "--delay", "0.3", "--timeout", "1.5", "--verbose", *options, patience=30,
                            under=valgrind(log, tool)) as server:
         await ask("5x0:/fast 2x0:/slow" if serial else "20x0:/fast 10x0:/slow 10x100:/fast")
@@ -51,7 +53,7 @@ async def check_server(stage, tool, log, options=()):
         await ask("0:/fast 0:/slow" if serial else "20x0:/fast 10x0:/slow")
         with lanes.Probe(server.url, "0:/slow", timeout=60) as client:
             await lanes.sleep(0.2)
-            server.process.terminate()  # with a client to answer
+            server.process.terminate()  # while a client waits
             await lanes.ended(client)
         await lanes.must_end(server, 0, 30)
 
@@ -64,11 +66,12 @@ def check_all(checks):
         try:
             await check(log)
         except lab.Failed as failure:
-            problem = str(failure)
+            problem = "\n".join([str(failure), *failure.details])
         logs = sorted(log.parent.glob(f"{name}.[0-9]*"))
         errors = "".join(path.read_text(errors="replace") for path in logs)
         if errors:
-            problem = "\n".join([problem or "valgrind has found errors", *errors.splitlines()[:40]])
+            problem = "\n".join(["valgrind has found errors", *([problem] if problem else []),
+                                 *errors.splitlines()[:40]])
         lanes.say(f"{name}: FAILED: {problem}" if problem else f"{name}: ok")
         waiting.remove(name)
         failed.extend([name] if problem else [])
@@ -80,9 +83,11 @@ def check_all(checks):
 
 
 def main(arguments):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("build", nargs="?", metavar="BUILD", default="build/valgrind")
-    lab.BUILD = lab.ROOT / parser.parse_args(arguments).build
+    parser = lab.Parser(description=__doc__)
+    parser.add_argument("build", nargs="?", metavar="BUILD", default="build/valgrind",
+                        help="the folder with the programs (build/valgrind)")
+    os.environ["BUILD"] = parser.parse_args(arguments).build  # to be named in messages
+    lab.BUILD = lab.ROOT / os.environ["BUILD"]
     lab.need("valgrind", "deps-tools")
     for program in ("check_http", "check_connections", *lab.STAGES, "probe", "hostile"):
         lab.built(program)

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Honest and hostile clients over all six servers simultaneously, for SECONDS (120).
+"""Run honest and hostile clients against all six servers simultaneously, for SECONDS.
 
-No honest client may notice the hostile ones. No server may die, grow, keep a descriptor or a thread, or be
-busy when nobody wants anything. Each has so few descriptors that it runs out of them now and then. In the
-end, each is told to stop while clients wait, and must answer them."""
-import argparse
+No honest client may notice the hostile ones. No server may die, grow, keep descriptors or
+threads, or be busy when it has no clients. Each has so few descriptors that it runs out of
+them now and then. In the end, each is told to stop while clients wait, and must answer
+them.
+"""
 import collections
 import pathlib
 import re
@@ -13,30 +14,30 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-import lab  # noqa: E402
-import lanes  # noqa: E402
+import lab
+import lanes
 
 DESCRIPTORS = 64  # of a server, at most
-GROWTH_KB, GROWTH = 1024, 1.25  # memory may grow to 125 %, and by a MiB
+GROWTH, GROWTH_KB = 1.25, 1024  # memory may grow to 125 %, plus a MiB
 STATUSES = "200 400 404 405 408 414 431 501 505".split()
 
 Sample = collections.namedtuple("Sample", "second memory peak descriptors threads cpu")
 
 
 class Load:
-    """A server, and what it goes through."""
+    """A server and what it has to bear."""
 
     def __init__(self, server):
         self.server, self.name = server, server.name
-        self.serial = self.name == "01-blocking"  # a client waits for all that came before it
+        self.serial = self.name == "01-blocking"  # its clients wait for each other, so it gets fewer
         self.samples = []
         self.sample(-1)
         self.start = self.samples[0]
-        self.right, self.wrong = 0, []  # honest clients: how many got the right answer; what the others got
-        self.hostile = collections.Counter()  # connections, answers by status, wrong
+        self.right, self.wrong = 0, []  # honest clients: how many got the right answer; what others got
+        self.hostile = collections.Counter()  # its columns: connections, 200, ..., wrong
         self.seed = 0
-        self.complaints = []  # what the clients have said
-        self.busy = []  # what the server used of a CPU after all clients had hung up, in percent
+        self.complaints = []  # of the clients, on stderr
+        self.busy = []  # the shares of a CPU that the server used when all clients had gone, in percent
 
     def sample(self, second):
         try:
@@ -57,7 +58,7 @@ class Load:
         self.wrong += wrong if rows else ["no request was sent"]
 
     async def abuse(self, seconds, shots=None):
-        """Hostile clients for some seconds, with honest ones meanwhile."""
+        """Run hostile clients for some seconds, and honest clients meanwhile."""
         self.seed += 1
         client = lab.Program([lab.BUILD / "hostile", "--seed", self.seed, "--seconds", seconds,
                               "--connections", 3 if self.serial else 60, self.server.url])
@@ -77,14 +78,14 @@ class Load:
         while time.monotonic() < deadline and self.server.alive:
             await self.abuse(3, shots)
             await lanes.sleep(1 if self.serial else 0.1)
-        for _ in range(3):  # all hang up in the middle of whatever they do, which is no reason to be busy
+        for _ in range(3):  # all hang up in the middle of something, which is no reason to be busy
             await self.abuse(1)
             self.busy.append(await lanes.cpu_share(self.server, 1))
 
-    # ---- what came of it
+    # ---- the verdict
 
     def memory(self, begin, end):
-        """The most of a while: what a server holds at one moment depends on its clients."""
+        """Return the most memory in a period: what a server holds at one moment depends on its clients."""
         return max((sample.memory for sample in self.samples if begin <= sample.second <= end), default=0)
 
     def describe(self):
@@ -136,7 +137,7 @@ class Load:
 
 
 async def watch(loads, begun, seconds):
-    """Take samples, and print what they say six times."""
+    """Take samples, and print some of them, six times."""
     shown = second = 0
     while second < seconds:
         await lanes.sleep(0.5)
@@ -171,10 +172,11 @@ def print_tables(loads, seconds):
 def conclude(loads, checks):
     failures = [f"{name}: {check}: FAILED: {' '.join(details.split())}"
                 for name, check, passed, details in checks if not passed]
-    lanes.say()
-    lanes.say("\n".join(failures + [f"{load.name}: its clients say: {line}" for load in loads if failures
-                                    for line in load.complaints[:12]] +
-                        [f"{len(checks) - len(failures)} passed, {len(failures)} failed"]))
+    lanes.say("\n".join(["", *failures]))
+    for load in loads:
+        if failures and load.complaints:
+            lanes.say("\n".join([f"== clients of {load.name} said", *load.complaints[:12]]))
+    lanes.say(f"{len(checks) - len(failures)} passed, {len(failures)} failed")
     return 1 if failures else 0
 
 
@@ -183,38 +185,32 @@ def soak(seconds):
         return (f"{int(time.monotonic() - begun):4} s  honest {sum(load.right for load in loads)}, "
                 f"hostile {sum(load.hostile['connections'] for load in loads)}")
 
-    async def judge_all():
-        for load in loads:
-            checks.extend((load.name, *check) for check in await load.judge(seconds))
-        for load in loads:
-            checks.extend((load.name, *check) for check in await load.drain())
-
     async def start_all():
         for name in lab.STAGES:
             server = await lanes.start(name, "--delay", "0.5", "--timeout", "1")
             resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
             loads.append(Load(server))
 
+    async def judge_all():
+        for load in loads:
+            checks.extend((load.name, *check) for check in await load.judge(seconds))
+        for load in loads:
+            checks.extend((load.name, *check) for check in await load.drain())
+
     loads, checks = [], []
     lanes.together([start_all()], lambda: "starting the servers")
     lanes.say(f"Six servers with {DESCRIPTORS} descriptors each, {seconds} s: memory in KiB, CPU in s")
     begun = time.monotonic()
-    lanes.together([watch(loads, begun, seconds), *(load.run(begun + seconds) for load in loads)],
-                   totals)
+    lanes.together([watch(loads, begun, seconds), *(load.run(begun + seconds) for load in loads)], totals)
     lanes.together([judge_all()], lambda: "stopping the servers while clients wait")
     print_tables(loads, seconds)
     return conclude(loads, checks)
 
 
 def main(arguments):
-    def seconds(text):
-        if not re.fullmatch("[1-9][0-9]{1,3}", text):
-            raise argparse.ArgumentTypeError(f"{text}: want seconds, from 10 to 9999")
-        return int(text)
-
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("seconds", nargs="?", metavar="SECONDS", type=seconds, default=120)
+    parser = lab.Parser(description=__doc__)
+    parser.add_argument("seconds", nargs="?", metavar="SECONDS", type=lab.whole_number(10, 9999), default=120,
+                        help="how long (120)")
     options = parser.parse_args(arguments)
     for program in (*lab.STAGES, "probe", "hostile"):
         lab.built(program)
