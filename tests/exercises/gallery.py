@@ -24,7 +24,7 @@ class Bug:
                    for path in self.touched)
 
     def leaves_out(self, names):
-        return any(line.startswith("-") and f"{name}(" in line for name in names for line in self.lines())
+        return any(line.startswith("-") and re.search(rf"\b{name}\b", line) for name in names for line in self.lines())
 
     def lines(self):
         """Return the lines that it changes: - right, + wrong."""
@@ -32,8 +32,8 @@ class Bug:
 
 
 def related(judged, names):
-    """Return the bugs that tests with these names notice, or that do not call a function with such a name; those
-    of the stage itself first."""
+    """Return the bugs that tests with these names notice, or that do not use a function or variable with such a
+    name; those of the stage itself first."""
     bugs = [Bug(path) for path in sorted((lab.ROOT / "tests/bugs").glob("*.patch"))]
     found = [bug for bug in bugs if bug.concerns(judged) and (bug.tests & set(names) or bug.leaves_out(names))]
     return sorted(found, key=lambda bug: f"{judged.like}/server.c" not in bug.touched)

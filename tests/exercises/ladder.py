@@ -59,7 +59,7 @@ def builds(judged):
     path = f"{judged.name}/server.c"
     made = make(["-W", path, judged.name])
     if made.returncode != 0 or "warning:" in made.stderr:
-        unused = re.findall(r"'(\w+)' defined but not used|unused function '(\w+)'", made.stderr)
+        unused = re.findall(r"'(\w+)' defined but not used|unused \w+ '(\w+)'", made.stderr)
         fell = Fell("no error and no warning", "\n".join(made.stderr.strip().splitlines()[:12]),
                     names=[first or second for first, second in unused])
         fell.did = [f"make -W {path} {judged.name}"]
@@ -234,7 +234,7 @@ def silent_client_alone(judged):
         client.end()
 
 
-@rung("leaving", "a client that leaves during /slow harms nobody",
+@rung("leaving", "a client that breaks off harms nobody",
       tests="resets_cause_neither_exit_nor_busy_loop writing_to_a_closed_connection_raises_no_sigpipe "
             "half_closed_client_is_answered", chapter="04")
 def leaving_clients(judged):
@@ -244,8 +244,12 @@ def leaving_clients(judged):
         client.half_close()
         server.expect(client, "/slow", sleeps=DELAY)
     if judged.kind != "one":  # which sleeps, and sees nothing
-        with judged.serve("--delay", 30) as server:
+        with judged.serve("--delay", 30, "--timeout", 30) as server:
             leave_during_slow(server)
+            server.expect_no_busy_loop(0.3)
+            server.expect_served("/fast")
+        with judged.serve("--timeout", 30) as server:
+            leave_between_requests(server)
             server.expect_no_busy_loop(0.3)
             server.expect_served("/fast")
     with judged.serve("--delay", DELAY) as server:
@@ -267,6 +271,18 @@ def leave_during_slow(server):
         client.pause(0.1)
     clients[0].half_close()
     for client in clients:
+        client.reset()
+
+
+def leave_between_requests(server):
+    """The server waits for the next request of one client, and for the rest of a request of another."""
+    clients = [server.client(), server.client()]
+    for client in clients:
+        client.get("/fast")
+        server.expect(client, "/fast")
+    clients[1].first_half("/fast")
+    for client in clients:
+        client.pause(0.1)
         client.reset()
 
 
