@@ -46,12 +46,15 @@ $(PROGRAMS) $(MINE): %: $(BUILD)/%
 start: ## write: begin a stage of your own: make start STAGE=07-mine LIKE=05-epoll
 	@tests/judge.py start $(STAGE) $(if $(LIKE),--like $(LIKE))
 
-judge = BUILD=$(BUILD) tests/judge.py $(1) $(STAGE) $(if $(LIKE),--like $(LIKE)) $(if $(PROGRAM),--program '$(PROGRAM)')
+judge = BUILD=$(BUILD) tests/judge.py $(1) $(or $(NAME),$(STAGE)) $(if $(LIKE),--like $(LIKE)) $(if $(PROGRAM),--program '$(PROGRAM)')
 check: probe ## write: judge it, rung by rung: STAGE=07-mine (PROGRAM=... judges another program, ALL=1 all rungs)
 	@$(call judge,check) $(if $(ALL),--all)
 
 hint: probe ## write: a hint for the rung that it is at: STAGE=07-mine
 	@$(call judge,hint)
+
+exercise: probe ## write: the exercises of the tutorial: list them, or check one: NAME=medium
+	@$(call judge,exercise)
 
 solution: probe ## write: how the toolkit's own file differs, once you are at the top: STAGE=07-mine
 	@$(call judge,solution)
@@ -229,4 +232,4 @@ endif
 
 .PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers wayout pictures figures measure tables tutorial tutorial-test \
         deps deps-tools deps-peers deps-tutorial format lint memcheck coverage clean help fuzz force need-ev.h need-check.h
-.PHONY: $(MINE) start check hint solution
+.PHONY: $(MINE) start check hint solution exercise

@@ -5,7 +5,8 @@
   check NAME                climb the ladder: one line for each rung, up to the first that fails
   hint NAME                 for the rung that fails: a question; again, for more
   solution NAME             what is different in the toolkit's own file, once the ladder is climbed
-  exercise [NAME]           check an exercise of the tutorial; without NAME, list them
+  exercise [NAME]           check an exercise of the tutorial, such as medium; without NAME, list them
+                            (hint and solution take this NAME, too)
 """
 import argparse
 import hashlib
@@ -19,6 +20,7 @@ import textwrap
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "exercises"))
+import exercises  # noqa: E402
 import hints  # noqa: E402
 import lab  # noqa: E402
 import ladder  # noqa: E402
@@ -32,6 +34,7 @@ checked, too. PROGRAM is any other program that takes --port, --delay and
 BUILD in the environment names the folder with the programs (build).
 Exit status: 0 if all is well; 1 if not; 2 for a bad command line."""
 WIDTH = max(len(rung.title) for rung in ladder.LADDER)
+UNTRACED = ("build", "listen", "unit")  # the recorder has nothing to show for these rungs
 
 
 # ---- the command line
@@ -55,7 +58,9 @@ def parse(arguments):
 def check(options):
     """Refuse a command line that makes no sense."""
     command, name = options.command, options.name
-    if command == "exercise":
+    if command == "exercise" and name is not None and name not in NAMES:
+        raise argparse.ArgumentTypeError(f"{name}: no such exercise; want one of {' '.join(NAMES)}")
+    if command == "exercise" or command in ("hint", "solution") and name in NAMES:
         return
     if name is None:
         raise argparse.ArgumentTypeError(f"{command}: which stage? such as 07-mine")
@@ -71,6 +76,10 @@ def check(options):
 def get_judged(options):
     """Return what is to be judged."""
     name = options.name
+    if name in exercises.EXERCISES:
+        return exercises.EXERCISES[name].judged()
+    if name == "uring":
+        name = "07-uring"
     like = options.like or (name if name in lab.STAGES else remembered(name))
     if like is None:
         raise lab.Failed(f"{name}: which model does it have? Begin with: make start STAGE={name} LIKE=05-epoll")
@@ -112,10 +121,15 @@ def start(options):
 
 # ---- check
 
+def rungs(judged):
+    """Return the rungs of the ladder, or of an exercise."""
+    return exercises.EXERCISES[judged.exercise].rungs if judged.exercise else ladder.LADDER
+
+
 def climb(judged, every, quiet=False):
     """Climb the ladder. Return the rungs that are not passed, each with what happened; and how many are."""
     fallen, passed = [], 0
-    for rung in ladder.LADDER:
+    for rung in rungs(judged):
         reason = ladder.reason_to_skip(rung, judged)
         if reason:
             say("--", rung, f"({reason})", quiet)
@@ -157,7 +171,7 @@ def try_rung(rung, judged):
 def explain(rung, fell, judged):
     """Say what was done, what was expected, and what came; and where to read on."""
     rows = [("did", "\n".join(fell.did)), ("expected", fell.expected), ("got", fell.got),
-            ("read", hints.chapter(rung.chapter or judged.like[:2])), ("see it", "" if rung.key in ("build", "listen", "unit") else trace(judged)),
+            ("read", hints.chapter(rung.chapter or judged.like[:2])), ("see it", "" if rung.key in UNTRACED or judged.name == "early" else trace(judged)),
             ("hint", f"make hint {words(judged)}")]
     for label, text in rows:
         lines = text.splitlines() or [""]
@@ -167,6 +181,8 @@ def explain(rung, fell, judged):
 
 def words(judged):
     """Return the arguments of make that name this server."""
+    if judged.exercise:
+        return f"NAME={judged.exercise}"
     program = judged.url or (None if judged.in_tree else judged.shown())
     return f"STAGE={judged.name}" + (f" PROGRAM={shlex.quote(program)}" if program else "")
 
@@ -181,6 +197,10 @@ def trace(judged):
 
 def run_check(options):
     judged = get_judged(options)
+    reason = ladder.forbidden(judged)
+    if reason:
+        print(f"{judged.name} cannot be judged here, and is skipped: {reason}")
+        return 0
     what = "" if judged.in_tree else f": {judged.url or judged.shown()}"
     print(f"{judged.name}{what}, by the model of {judged.like}")
     fallen, passed = climb(judged, options.all)
@@ -194,14 +214,17 @@ def run_check(options):
 # ---- what was last found
 
 def note(judged):
-    return lab.BUILD / "judge" / f"{judged.name}.json"
+    return lab.BUILD / "judge" / f"{judged.exercise or judged.name}.json"
 
 
 def state(judged):
     """Return something that changes when the reader has changed the server."""
     parts = [judged.like, judged.url or judged.shown()]
-    if judged.in_tree:
-        parts.append((lab.ROOT / judged.name / "server.c").read_text(errors="replace"))
+    files = [lab.ROOT / judged.name / "server.c"] if judged.in_tree else []
+    if judged.exercise:
+        files = sorted([*lab.ROOT.glob("0?-*/server.c"), *lab.ROOT.glob("common/*.[ch]"),
+                        *lab.ROOT.glob("tests/tutorial/*.c")])
+    parts += [path.read_text(errors="replace") for path in files]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -229,22 +252,39 @@ def recall(judged):
 # ---- hint, solution
 
 def run_hint(options):
+    if options.name in exercises.EXERCISES:
+        return hint_at_exercise(exercises.EXERCISES[options.name])
     judged = get_judged(options)
     found = recall(judged)
     if found["rung"] is None:
         print(f"{judged.name} is at the top of the ladder: there is nothing to hint at.")
         return 0
-    rung = next(rung for rung in ladder.LADDER if rung.key == found["rung"] and
+    rung = next(rung for rung in rungs(judged) if rung.key == found["rung"] and
                 ladder.reason_to_skip(rung, judged) is None)
     steps = hints.steps(judged, rung, found["names"] or rung.tests.split())
     found["step"] = min(found["step"] + 1, len(steps))
     print(f"{judged.name} is at: {rung.title}" + (f" ({', '.join(found['names'][:3])})" if found["names"] else ""))
-    for number, text in enumerate(steps[:found["step"]], 1):
-        print(f"\n{number}. " + "\n".join(map(wrap, text.splitlines()))[3:])
-    left = len(steps) - found["step"]
-    print(f"\nFor more, say it again: make hint {words(judged)}" if left else "\nThis is all there is.")
+    show(steps, found["step"], judged)
     note(judged).write_text(json.dumps(found))
     return 0
+
+
+def hint_at_exercise(exercise):
+    judged = exercise.judged()
+    steps, taken = exercise.hints, lab.BUILD / "judge" / f"{exercise.name}.step"
+    step = min(int(taken.read_text()) + 1 if taken.exists() else 1, len(steps))
+    taken.parent.mkdir(parents=True, exist_ok=True)
+    taken.write_text(str(step))
+    show(steps, step, judged)
+    return 0
+
+
+def show(steps, count, judged):
+    """Print so many steps of a hint."""
+    for number, text in enumerate(steps[:count], 1):
+        print(f"\n{number}. " + "\n".join(map(wrap, text.splitlines()))[3:])
+    left = len(steps) - count
+    print(f"\nFor more, say it again: make hint {words(judged)}" if left else "\nThis is all there is.")
 
 
 def wrap(line):
@@ -255,18 +295,47 @@ def wrap(line):
 
 def run_solution(options):
     judged = get_judged(options)
+    if judged.exercise:
+        if recall(judged)["rung"] is not None:
+            raise lab.Failed(f"{judged.exercise} is not solved yet: make exercise NAME={judged.exercise}")
+        print(exercises.EXERCISES[judged.exercise].solution.read_text(), end="")
+        return 0
     if not judged.in_tree or judged.name in lab.STAGES:
         raise lab.Failed(f"{judged.name}: the solution is for a stage that make start has begun")
     if recall(judged)["rung"] is not None:
         raise lab.Failed(f"{judged.name} has not climbed the whole ladder yet: make check STAGE={judged.name}")
     ours = lab.scratch() / "server.c"
     ours.write_text(skeleton.whole(judged.name, judged.like))
-    subprocess.run(["diff", "-u", "--label", f"{judged.name}/server.c", "--label", f"{judged.like}/server.c",
+    subprocess.run(["diff", "-u", "--label", f"{judged.name}/server.c", "--label", f"{judged.like}, as it is here",
                     lab.ROOT / judged.name / "server.c", ours], check=False)
     return 0
 
 
-COMMANDS = {"start": start, "check": run_check, "hint": run_hint, "solution": run_solution}
+# ---- exercise
+
+def run_exercise(options):
+    if options.name is None:
+        for exercise in [*exercises.EXERCISES.values()]:
+            print(f"{exercise.name:14} {hints.chapter(exercise.chapter)}")
+        print(f"{'uring':14} {hints.chapter('06')}\nTo begin with one, or to check it: make exercise NAME=medium")
+        return 0
+    if options.name == "uring":
+        print(exercises.URING)
+        options.name = "07-uring"
+        return run_check(options) if (lab.ROOT / "07-uring").exists() else 1
+    exercise = exercises.EXERCISES[options.name]
+    judged = exercise.judged()
+    print(exercise.task)
+    fallen, passed = climb(judged, options.all)
+    remember(judged, fallen)
+    print(f"{passed} passed, {len(fallen)} failed")
+    if not fallen:
+        print(f"Compare: make solution NAME={exercise.name}. To take it back: {exercise.taken_back}")
+    return 1 if fallen else 0
+
+
+NAMES = [*exercises.EXERCISES, "uring"]
+COMMANDS = {"start": start, "check": run_check, "hint": run_hint, "solution": run_solution, "exercise": run_exercise}
 
 
 def main(arguments):

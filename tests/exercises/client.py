@@ -170,7 +170,7 @@ class Client:
             if self.ended:
                 break
             found += self.received.count(text)
-            self.received = self.received[1 - len(text):]
+            self.received = self.received.rpartition(text)[2]
         return found
 
     def end(self, sleeps=0):

@@ -17,6 +17,8 @@ QUESTIONS = {
         "loop": "Follow one event: the listener is ready. Who told the kernel to watch it, which call reports that, "
                 "and which functions of connections.h must hear of it? And after the first client, is everything "
                 "still watched?"},
+    "ring": "Which descriptors has the server open? io_uring_setup makes the one that it needs; see "
+            "tests/exercises/ring.h.",
     "slow": {
         "one": "Which function sleeps, and is the server back in accept after it?",
         "threads": "Who sleeps, and who accepts meanwhile?",
@@ -83,13 +85,17 @@ CALLS = {
         "03-select": "select(2): its first argument is the highest descriptor plus one, and it overwrites the sets.",
         "04-poll": "poll(2): it looks at as many elements as its second argument says, and tells in revents.",
         "05-epoll": "epoll_ctl(2) with EPOLL_CTL_ADD; epoll_wait(2) returns how many events it has filled in.",
-        "06-libev": "ev(3): ev_io_init, then ev_io_start; the callback is on_ready."},
+        "06-libev": "ev(3): ev_io_init, then ev_io_start; the callback is on_ready.",
+        "07-uring": "io_uring_enter(2): IORING_OP_ACCEPT, IORING_OP_RECV, IORING_OP_SEND. Each result leads to the "
+                    "next request; after an accept, two: to receive, and to accept again."},
+    "ring": "io_uring_setup(2), mmap(2), io_uring_enter(2).",
     "slow": {
         "one": "clock_nanosleep(2), in blocking_converse.", "threads": "clock_nanosleep(2), in blocking_converse.",
         "03-select": "select(2): the time-out, as struct timespec for pselect; connections_expire after it.",
         "04-poll": "ppoll in poll(2): the time-out; connections_expire after it.",
         "05-epoll": "epoll_wait(2): the time-out; connections_expire after it.",
-        "06-libev": "ev(3): ev_timer_set with seconds, ev_timer_start; connections_expire before each wait."},
+        "06-libev": "ev(3): ev_timer_set with seconds, ev_timer_start; connections_expire before each wait.",
+        "07-uring": "io_uring_enter(2): IORING_OP_TIMEOUT, whose result is -ETIME."},
     "clients": {
         "one": "accept(2): one in each turn, and nothing but the conversation in between.",
         "threads": "pthread_create(3): its last argument, and that nobody joins the thread.",
@@ -99,17 +105,20 @@ CALLS = {
         "threads": "blocking_converse(…, true).",
         "03-select": "FD_SET, select(2).", "04-poll": "poll(2): events.",
         "05-epoll": "epoll_ctl(2): ADD after WANT_NOTHING, MOD otherwise.",
-        "06-libev": "ev(3): ev_io_stop, ev_io_init, ev_io_start."},
+        "06-libev": "ev(3): ev_io_stop, ev_io_init, ev_io_start.",
+        "07-uring": "io_uring_enter(2): another IORING_OP_RECV after the IORING_OP_SEND."},
     "pipelining": "recv(2): it returns what there is, from one byte on, and fails with EAGAIN if there is nothing yet.",
     "idle": {
         "one": "accept(2): EAGAIN, EMFILE.", "threads": "accept(2): EAGAIN, EMFILE.",
         "03-select": "select(2): FD_CLR.", "04-poll": "poll(2): POLLHUP, POLLNVAL; a negative fd is ignored.",
         "05-epoll": "epoll_ctl(2): EPOLL_CTL_DEL. close(2) does it, too, if nobody else has the descriptor open.",
-        "06-libev": "ev(3): ev_io_stop, before the descriptor is closed."},
+        "06-libev": "ev(3): ev_io_stop, before the descriptor is closed.",
+        "07-uring": "io_uring_enter(2): a request that fails immediately, and is handed in again."},
     "slow-reader": {
         "threads": "send(2), setsockopt(2) with SO_SNDTIMEO: each thread waits for itself.",
         "03-select": "select(2): the second set.", "04-poll": "poll(2): POLLOUT.",
-        "05-epoll": "epoll_ctl(2): EPOLLOUT instead of EPOLLIN.", "06-libev": "ev(3): EV_WRITE instead of EV_READ."},
+        "05-epoll": "epoll_ctl(2): EPOLLOUT instead of EPOLLIN.", "06-libev": "ev(3): EV_WRITE instead of EV_READ.",
+        "07-uring": "io_uring_enter(2): IORING_OP_SEND may send a part, as send(2) may."},
     "silent": {
         "one": "SO_RCVTIMEO in socket(7).", "threads": "SO_RCVTIMEO in socket(7).",
         "loop": "accept(2): SOCK_NONBLOCK is not inherited from the listener. connections_wait_ms, and the time-out of "
@@ -119,7 +128,9 @@ CALLS = {
         "03-select": "select(2): a descriptor that is in no set is not looked at.",
         "04-poll": "poll(2): POLLHUP and POLLERR are reported even if events is 0; a negative fd is ignored.",
         "05-epoll": "epoll_ctl(2): EPOLLHUP and EPOLLERR are reported even if events is 0; EPOLL_CTL_DEL.",
-        "06-libev": "ev(3): ev_io_stop."},
+        "06-libev": "ev(3): ev_io_stop.",
+        "07-uring": "io_uring_enter(2): IORING_OP_SEND, msg_flags with MSG_NOSIGNAL. A connection may be freed only when "
+                    "nothing is in flight for it."},
     "descriptors": {
         "one": "accept(2): EMFILE. NET_RETRY_NS in common/net.h.", "threads": "accept(2): EMFILE, and wait_for.",
         "loop": "accept(2): EMFILE. pause_accepting in common/connections.c unwatches the listener."},
@@ -130,7 +141,8 @@ CALLS = {
         "threads": "pthread_sigmask(3): a signal goes to any thread that does not block it. accept(2): EINTR, EAGAIN.",
         "03-select": "pselect in select(2): its last argument; EINTR.", "04-poll": "ppoll in poll(2): its last argument; "
         "EINTR.", "05-epoll": "epoll_pwait in epoll_wait(2): its last argument; EINTR.",
-        "06-libev": "ev(3): ev_signal; ev_break."},
+        "06-libev": "ev(3): ev_signal; ev_break.",
+        "07-uring": "io_uring_enter(2): its sigset; EINTR. IORING_OP_ASYNC_CANCEL ends an accept that waits."},
     "unit": "tests/unit/ has the tests, with a kernel and a clock that they control.",
     "tests": "tests/trace.py shows the calls in their order.",
     "faults": "The ERRORS section of the manual page; common/net.h says what the errors of accept and of a wait mean.",
@@ -144,7 +156,8 @@ def find(table, key, judged):
 
 
 def chapter(begin):
-    """Return the chapter of the tutorial whose title begins so, such as 05."""
+    """Return the chapter of the tutorial whose title begins so, such as 05. 07-uring is an exercise of 06."""
+    begin = "06" if begin == "07" else begin
     found = re.search(rf"^## ({begin}.*)$", (lab.ROOT / "tutorial.md").read_text(), re.M)
     return f'tutorial.md, "{found[1] if found else begin}"'.replace("`", "")
 

@@ -44,6 +44,7 @@ class Judged:
     url: Optional[str] = None
     in_tree: bool = False         # a stage in a folder of its own, beside common/
     delay: Optional[float] = None  # of /slow, if the server is already running
+    exercise: str = ""            # its name, if this is a stage of the toolkit that the reader has changed
 
     @property
     def kind(self):
@@ -285,11 +286,11 @@ class Running:
         self.expect(client, path, sleeps)
         client.close()
 
-    def probe(self, *shots, timeout):
+    def probe(self, *shots, timeout, watch=None):
         """Send requests, and expect the right responses. Return a row of the probe for each."""
         command = shlex.join(["build/probe", self.url, *shots])
         self.did += [command] if command not in self.did else []
-        rows = lab.probe(self.url, *shots, timeout=timeout)
+        rows = lab.probe(self.url, *shots, timeout=timeout, watch=watch)
         if self.program and not self.program.alive:
             raise Trouble(self.ending())
         for row in rows:
@@ -298,6 +299,15 @@ class Running:
                 raise Fell(f'status 200 and "{right}" for each {row["path"]}',
                            f'{row["status"]} {row["body"]}'.rstrip(" -"))
         return rows
+
+    def burst(self, count):
+        """Let so many clients connect, and ask for /fast, while the server is suspended. Return them."""
+        self.signal(signal.SIGSTOP)
+        clients = [self.client() for _ in range(count)]
+        for client in clients:
+            client.get("/fast")
+        self.signal(signal.SIGCONT)
+        return clients
 
     def expect_all(self, shot, expected):
         """Expect that all are answered."""
@@ -323,4 +333,7 @@ class Running:
                 last = number == len(self.did) - 1
                 entry = entry.shown(manual, stays=not last) + ("" if last else " &")
             fell.did.append(entry.replace(self.url or manual, manual))
+        times = {line: fell.did.count(line) for line in fell.did}
+        fell.did = [line if count == 1 else f"for i in $(seq {count}); do {line} done" if line.endswith("&") else line
+                    for line, count in times.items()]
         return fell

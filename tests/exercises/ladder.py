@@ -1,7 +1,9 @@
 """The ladder: what a server must do, in the order in which one writes it. Each rung is a function that fails
 (Fell), and says so in a way that the reader can repeat."""
 import concurrent.futures
+import ctypes
 import os
+import pathlib
 import re
 import resource
 import shutil
@@ -14,6 +16,12 @@ import lab
 from judged import PATIENCE, Fell
 
 DELAY = 0.3
+# Tests of 05 that are not for 07-uring. It has no pool. Its sockets may block, since nobody calls recv or accept.
+# And a limit of descriptors does not befall an accept that is already in flight.
+NOT_FOR_URING = {"threads", "event_loop_sockets_are_nonblocking", "shutdown_without_descriptors_is_bounded"}
+
+
+SYS_IO_URING_SETUP = 425  # on every architecture but alpha
 
 
 class Rung(NamedTuple):
@@ -48,6 +56,18 @@ def reason_to_skip(rung_, judged):
         return "for a server that is started here, not for a URL"
     if rung_.needs == "tree" and not judged.in_tree:
         return "for a stage in this tree"
+    return None
+
+
+def forbidden(judged):
+    """Return why a server cannot be judged on this machine, or None."""
+    if judged.like != "07-uring":
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    ring = libc.syscall(SYS_IO_URING_SETUP, 1, ctypes.create_string_buffer(120))  # struct io_uring_params
+    if ring < 0:
+        return f"io_uring_setup: {os.strerror(ctypes.get_errno())}"
+    os.close(ring)
     return None
 
 
@@ -101,6 +121,15 @@ def slow(judged):
         if judged.command and took < delay:
             raise Fell(f"a response after {delay} s, and not before", f"the response after {took:.3f} s")
         server.expect_served("/fast")
+
+
+@rung("ring", "it works with a ring of io_uring", kinds="07-uring", needs="tree")
+def works_with_a_ring(judged):
+    with judged.serve() as server:
+        server.expect_served("/fast")
+        kinds = {os.readlink(path) for path in pathlib.Path(f"/proc/{server.program.pid}/fd").iterdir()}
+        if "anon_inode:[io_uring]" not in kinds or "anon_inode:[eventpoll]" in kinds:
+            raise Fell("a descriptor of a ring, and none of epoll (/proc/$server/fd)", " ".join(sorted(kinds)))
 
 
 # ---- two clients
@@ -370,18 +399,27 @@ FAILURE = re.compile(r"^[^:\n]*:\d+:[FE]:[^:\n]*:(\w+):\d+: (.*)", re.M)
 @rung("unit", "the unit tests of common/", needs="tree", tests="")
 def unit_tests(judged):
     build("check_http", "check_connections")
-    run_tests([[lab.BUILD / name] for name in ("check_http", "check_connections")], {}, {})
+    run_tests([[lab.BUILD / name] for name in ("check_http", "check_connections")], {}, [{}, {}])
 
 
 @rung("tests", "the black-box tests of its model", needs="tree")
 def black_box_tests(judged):
-    """All subjects simultaneously: they mostly wait."""
     build("check_stages")
-    subjects = re.findall(r'begin_subject\("(\w+)"\)', "".join(
+    uring = judged.like == "07-uring"
+    env = {"STAGE": "05-epoll" if uring else judged.like, "PROGRAM": str(lab.BUILD / judged.name)}
+    run_check_stages(env, subjects(), NOT_FOR_URING if uring else set())
+
+
+def subjects():
+    """Return the subjects of the black-box tests."""
+    return re.findall(r'begin_subject\("(\w+)"\)', "".join(
         path.read_text() for path in sorted((lab.ROOT / "tests/stages").glob("*.c"))))
-    env = {"STAGE": judged.like, "PROGRAM": str(lab.BUILD / judged.name), "TEST": ""}
-    run_tests([[lab.BUILD / "check_stages"]] * len(subjects), env,
-              dict(enumerate({"CK_RUN_CASE": subject} for subject in subjects)))
+
+
+def run_check_stages(env, chosen, exempt=frozenset()):
+    """Test all subjects simultaneously: they mostly wait. exempt are subjects and tests that may fail."""
+    more = [{"CK_RUN_CASE": subject} for subject in chosen if subject not in exempt]
+    run_tests([[lab.BUILD / "check_stages"]] * len(more), env, more, exempt)
 
 
 def build(*names):
@@ -390,27 +428,30 @@ def build(*names):
         raise lab.Failed(f"{' '.join(names)}: not built", made.stderr)
 
 
-def run_tests(commands, env, more):
-    """Run programs simultaneously. Fail if a test of theirs does; more is a further environment for each."""
-    ours = {name: value for name, value in os.environ.items() if name not in ("STAGE", "PROGRAM", "TEST", "CK_RUN_CASE")}
-    processes = [lab.start(command, env={**ours, **env, **more.get(number, {})}, stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, text=True) for number, command in enumerate(commands)]
+def run_tests(commands, env, more, exempt=frozenset()):
+    """Run programs simultaneously. Fail if a test of theirs does, unless it is exempt. more is a further environment
+    for each."""
+    ours = {name: value for name, value in os.environ.items()
+            if name not in ("STAGE", "PROGRAM", "TEST", "CK_RUN_CASE")}
+    processes = [lab.start(command, env={**ours, **env, **its_own}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           text=True) for command, its_own in zip(commands, more)]
     with concurrent.futures.ThreadPoolExecutor(len(processes)) as pool:
         outputs = [out for out, _ in pool.map(lab.finish, processes)]
-    failures = [failure for out in outputs for failure in FAILURE.findall(out)]
-    failed = [process.returncode != 0 for process in processes]
-    if not any(failed):
+    failures = [failure for out in outputs for failure in FAILURE.findall(out) if failure[0] not in exempt]
+    failed = [process.returncode != 0 and not exempt & {test for test, _ in FAILURE.findall(out)}
+              for process, out in zip(processes, outputs)]
+    if not any(failed) and not failures:
         return
     if not failures:
         raise Fell("programs that end well", "\n".join(outputs[failed.index(True)].splitlines()[-3:]))
     shown = [f"{test}: {message[:200]}" for test, message in failures[:4]]
     fell = Fell("no test that fails", "\n".join(shown + ["..."] * (len(failures) > 4)),
                 names=list(dict.fromkeys(test for test, _ in failures)))
-    settings = " ".join(f"{name}={os.path.relpath(value, lab.ROOT) if value.startswith('/') else value}"
-                        for name, value in env.items() if value)
-    chosen = f"TEST={failures[0][0]} " if env else ""
-    program = os.path.relpath(commands[failed.index(True)][0], lab.ROOT)
-    fell.did = [f"{settings} {chosen}{program}".strip()]
+    settings = [f"{name}={os.path.relpath(value, lab.ROOT) if value.startswith('/') else value}"
+                for name, value in env.items()]
+    chosen = [f"TEST={failures[0][0]}"] if env else []
+    program = commands[failed.index(True) if any(failed) else 0][0]
+    fell.did = [" ".join([*settings, *chosen, os.path.relpath(program, lab.ROOT)])]
     raise fell
 
 
@@ -421,6 +462,8 @@ FAULTS = (r"\|(accept4\|(EMFILE|ENOMEM|ECONNABORTED|EINTR|EAGAIN|EBADF)|"
 
 @rung("faults", "errors of the kernel in the calls of its model", needs="tree")
 def faults(judged):
+    if judged.like == "07-uring":
+        raise Skipped("its calls are made by the kernel")
     if shutil.which("strace") is None:
         raise Skipped("strace is missing. To install it: make deps-tools")
     env = {**os.environ, "LIKE": judged.like, "ONLY": FAULTS}

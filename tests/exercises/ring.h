@@ -47,6 +47,7 @@ static inline void ring_start(unsigned entries)
     if (ring.fd < 0)
         die("io_uring_setup:");
     char *sq = ring_map(p.sq_off.array + entries * sizeof(unsigned), IORING_OFF_SQ_RING);
+    unsigned *array = (void *)(sq + p.sq_off.array);
     char *cq =
         ring_map(p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe), IORING_OFF_CQ_RING);
     ring.sqes = ring_map(entries * sizeof(struct io_uring_sqe), IORING_OFF_SQES);
@@ -58,7 +59,7 @@ static inline void ring_start(unsigned entries)
     ring.cq_seen = (void *)(cq + p.cq_off.head);
     ring.cq_tail = (void *)(cq + p.cq_off.tail);
     for (unsigned i = 0; i < entries; i++)
-        ((unsigned *)(void *)(sq + p.sq_off.array))[i] = i;
+        array[i] = i;
 }
 
 static inline unsigned ring_waiting(void)

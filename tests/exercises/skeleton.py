@@ -109,19 +109,67 @@ Each descriptor has an ev_io of its own, to which watchers[fd] points. Let the t
 See ev(3), ev_prepare and ev_timer, and common/connections.h.""",
             UNTIL + "(void)loop, (void)watcher, (void)events;"),
     ],
+    "07-uring": [
+        Cut("start", """\
+hand in a request with this opcode for length bytes on the socket of c, and let then be called with the result.
+1. ring_make_room for two, then ring_request for the operation of c. Set addr and len, and msg_flags, so that a send \
+raises no SIGPIPE.
+2. Link (IOSQE_IO_LINK) a request IORING_OP_LINK_TIMEOUT to it, without an operation: set_moment, to the deadline \
+of c.
+See io_uring_enter(2), and tests/exercises/ring.h.""",
+            UNTIL + "(void)c, (void)opcode, (void)bytes, (void)length, (void)then;"),
+        Cut("on_sent", """\
+n bytes of the output of c have been sent, or n is an error as -errno. End the connection, send the rest, or go on: \
+answered.
+See IORING_OP_SEND in io_uring_enter(2).""", UNTIL + "(void)done, (void)n, (void)answered;"),
+        Cut("on_received", """\
+n bytes have come, to the end of the input of c; or the end of the connection (0), or an error as -errno.
+1. -ECANCELED: the deadline has passed. The rest may have arrived meanwhile, so look once more: recv(2) with \
+MSG_DONTWAIT. If nothing is there, and a request has begun: http_time_out, respond.
+2. With the first byte of a request, begun_ns and the deadline start anew.
+3. read_head.
+See IORING_OP_RECV and IORING_OP_LINK_TIMEOUT in io_uring_enter(2), and common/http.h.""",
+            UNTIL + "(void)done, (void)n;"),
+        Cut("on_accepted", """\
+fd is a new client, or an error as -errno: -ECANCELED, nobody is in the backlog; or one of accept(2).
+1. paused = true: no accept is in flight now. open_connection.
+2. Accept the next client. If the process is out of something (net_accept_again), pause for NET_PAUSE_NS first: \
+start_timer. The moment must still be there when the request is handed in.
+3. While draining, close the listener when the backlog is empty, give_up_ns has passed, or nothing is left that \
+could free what is missing; and set it to -1.
+See IORING_OP_ACCEPT in io_uring_enter(2), and common/net.h.""",
+            UNTIL + "(void)done, (void)fd, (void)open_connection, (void)pausing, (void)paused;"),
+        Cut("accept_next", """\
+unless that is done already (paused), or the listener is closed: hand in an accept, whose result on_accepted gets. \
+While draining, do not wait for a client: cancel the accept again, immediately. If a client is there, the kernel \
+has completed it by then.
+See IORING_OP_ACCEPT and IORING_OP_ASYNC_CANCEL in io_uring_enter(2).""",
+            UNTIL + "(void)unused, (void)result, (void)on_accepted;"),
+        Cut("loop", """\
+one turn.
+1. ring_enter: hand in all requests, and wait for a result. Pass it &unblocked, which lets SIGTERM in.
+2. stop_poll; and, once, if stop_requested: drain.
+3. ring_reap.
+See tests/exercises/ring.h and common/stop.h.""", UNTIL + "(void)drain;\n" + "sigsuspend(&unblocked);\nbreak;"),
+    ],
 }
 
 
 def source(model):
     """Return the text of a stage."""
-    return (lab.ROOT / model / "server.c").read_text()
+    return path(model).read_text()
+
+
+def path(model):
+    """Return the file of a stage. 07-uring is the reader's to write, so it is among the solutions."""
+    return lab.ROOT / ("tests/exercises/07-uring.c" if model == "07-uring" else f"{model}/server.c")
 
 
 def whole(name, model):
     """Return the stage as if it were called name."""
     text = source(model)
     if text.count(f'"{model}"') != 1:
-        raise lab.Failed(f'{model}/server.c: want the name of the stage, "{model}", once')
+        raise lab.Failed(f'{path(model).relative_to(lab.ROOT)}: want the name of the stage, "{model}", once')
     return text.replace(f'"{model}"', f'"{name}"')
 
 
@@ -129,7 +177,7 @@ def skeleton(name, model):
     """Return the stage as if it were called name, without its model."""
     text, found = re.subn(r"\A/\* \d\d: ", f"/* {name}, to be written after {model}: ", whole(name, model))
     if not found:
-        raise lab.Failed(f"{model}/server.c: want a comment at its head that begins with the number of the stage")
+        raise lab.Failed(f"{path(model).relative_to(lab.ROOT)}: want a comment at its head, with the number of the stage")
     for cut in CUTS[model]:
         text = apply(text, cut, model)
     return text
@@ -143,8 +191,8 @@ def apply(text, cut, model):
         pattern, indent = rf"(?sm)^static [^\n;]*\b{cut.place}\([^;{{]*\)\n\{{\n(.*?)^\}}$", 4
     found = re.search(pattern, text)
     if not found:
-        raise lab.Failed(f"{model}/server.c: {cut.place} is not found, so the skeleton cannot be made; "
-                         "see tests/exercises/skeleton.py")
+        raise lab.Failed(f"{path(model).relative_to(lab.ROOT)}: {cut.place} is not found, so the skeleton cannot be "
+                         "made; see tests/exercises/skeleton.py")
     body = comment(f"{MARK} {cut.task}", indent) + textwrap.indent(cut.stub, " " * indent) + "\n"
     return text[:found.start(1)] + body + text[found.end(1):]
 
