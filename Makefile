@@ -70,6 +70,9 @@ test: all $(CHECKS) ## prove: run all tests
 	@BUILD=$(BUILD) tests/unit/check_latency.py
 	@tests/run.py $(CHECKS:%=$(BUILD)/%)
 
+judge-test: all ## prove: test the judge, and the solutions of the exercises
+	@BUILD=$(BUILD) tests/exercises/check_judge.py
+
 trace-test: all ## prove: test the recorder, its page in a browser, and tests/where.py
 	@BUILD=$(BUILD) tests/trace/check_trace.py
 	@BUILD=$(BUILD) tests/trace/check_recorder.py
@@ -232,4 +235,4 @@ endif
 
 .PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers wayout pictures figures measure tables tutorial tutorial-test \
         deps deps-tools deps-peers deps-tutorial format lint memcheck coverage clean help fuzz force need-ev.h need-check.h
-.PHONY: $(MINE) start check hint solution exercise
+.PHONY: $(MINE) start check hint solution exercise judge-test

@@ -52,9 +52,11 @@ def request(path):
 
 class Client:
     """One connection. wait(condition, sleeps) waits until condition() is true, and may fail; sleeps is how long
-    the server may do nothing for good reason. steps is what has been done, as words of the command line."""
+    the server may do nothing for good reason. asleep() tells whether it has nothing to do. steps is what has been
+    done, as words of the command line."""
 
-    def __init__(self, host, port, wait, buffers=0):
+    def __init__(self, host, port, wait, asleep=lambda: True, buffers=0):
+        self.asleep = asleep
         self.wait, self.steps, self.received, self.over = wait, [], b"", False
         self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF) if buffers else ():
@@ -97,11 +99,13 @@ class Client:
         """Send requests without reading, until no more fits. Return how many have been sent as a whole."""
         self.steps.append("fill")
         data, sent, last = request(path) * 1000, 0, time.monotonic()
-        while time.monotonic() - last < 0.3:
+        while time.monotonic() - last < 0.3 or not self.asleep():
             try:
                 sent += self.socket.send(data[sent % len(data):])
                 last = time.monotonic()
             except BlockingIOError:
+                if time.monotonic() - last > 5:
+                    raise Broken("the server is busy for 5 s, and reads nothing") from None
                 time.sleep(0.005)
             except OSError as error:
                 raise Broken(f"send: {error.strerror}") from None
@@ -183,9 +187,10 @@ class Client:
 
     def shown(self, url, stays):
         """Return a command that does the same, and stays connected for a while if this client does."""
+        stays = stays and not self.over
         if self.steps in (["/fast", "read"], ["/slow", "read"]) and not stays:
             return f"curl -i {url}{self.steps[0]}"
-        return shlex.join([PROGRAM, url, *self.steps, *(["wait:9"] if stays and not self.over else [])])
+        return shlex.join([PROGRAM, url, *self.steps, *(["wait:9"] if stays else [])])
 
 
 def parse(data):

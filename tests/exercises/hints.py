@@ -166,7 +166,8 @@ def steps(judged, rung, names):
     """Return the hints for a rung, one after the other. names are those of gallery.related."""
     bugs = gallery.related(judged, names)
     first = find(QUESTIONS, rung.key, judged)
-    left = skeleton.unwritten((lab.ROOT / judged.name / "server.c").read_text()) if judged.in_tree else []
+    path = lab.ROOT / judged.name / "server.c"
+    left = skeleton.unwritten(path.read_text(errors="replace")) if judged.in_tree and path.exists() else []
     if left:
         places = ", ".join(map(str, left))
         first = f"{judged.name}/server.c has places that are still to be written: lines {places}.\n{first}"

@@ -181,6 +181,16 @@ class Running:
                     f", while the server used {used:.1f} s of processor time: a busy loop" if used > waited / 2 else ""))
             time.sleep(0.005 if waited < 0.1 else 0.03)
 
+    def asleep(self):
+        """Return whether it does nothing for a tenth of a second. A busy machine does not make it look so."""
+        activity = Activity(self.program.pid) if self.program else None
+        start = time.monotonic()
+        while activity and activity.look() < 0.1:
+            if time.monotonic() - start > 0.15:
+                return False
+            time.sleep(0.02)
+        return True
+
     def cpu_seconds(self):
         """Return the processor time that the server and its children have used."""
         total = 0
@@ -263,7 +273,7 @@ class Running:
     def client(self, **arguments):
         """Return a new client."""
         host, _, port = self.url.rstrip("/").partition("://")[2].rpartition(":")
-        client = Client(host.strip("[]"), int(port), self.wait_for, **arguments)
+        client = Client(host.strip("[]"), int(port), self.wait_for, self.asleep, **arguments)
         self.did.append(client)
         return client
 
