@@ -34,7 +34,7 @@ checked, too. PROGRAM is any other program that takes --port, --delay and
 BUILD in the environment names the folder with the programs (build).
 Exit status: 0 if all is well; 1 if not; 2 for a bad command line."""
 WIDTH = max(len(rung.title) for rung in ladder.LADDER)
-UNTRACED = ("build", "listen", "unit")  # the recorder has nothing to show for these rungs
+UNTRACED = ("build", "listen", "unit", "ev-now-update")  # the recorder has nothing to show for these rungs
 
 
 # ---- the command line
@@ -82,7 +82,7 @@ def get_judged(options):
         name = "07-uring"
     like = options.like or (name if name in lab.STAGES else remembered(name))
     if like is None:
-        raise lab.Failed(f"{name}: which model does it have? Begin with: make start STAGE={name} LIKE=05-epoll")
+        raise lab.Failed(f"{name}: which model is it? Begin with: make start STAGE={name} LIKE=05-epoll")
     if options.program and "://" in options.program:
         return Judged(name, like, None, url=options.program.rstrip("/"))
     if options.program:
@@ -171,12 +171,12 @@ def try_rung(rung, judged):
 def explain(rung, fell, judged):
     """Say what was done, what was expected, and what came; and where to read on."""
     rows = [("did", "\n".join(fell.did)), ("expected", fell.expected), ("got", fell.got),
-            ("read", hints.chapter(rung.chapter or judged.like[:2])), ("see it", "" if rung.key in UNTRACED or judged.name == "early" else trace(judged)),
-            ("hint", f"make hint {words(judged)}")]
+            ("read", hints.chapter(rung.chapter or judged.like[:2])),
+            ("see it", "" if rung.key in UNTRACED else trace(judged)), ("hint", f"make hint {words(judged)}")]
     for label, text in rows:
-        lines = text.splitlines() or [""]
+        head = f"        {label + ':':10}"
         if text:
-            print(f"        {label + ':':9} {lines[0]}", *(f"                  {line}" for line in lines[1:]), sep="\n")
+            print(head + text.strip().replace("\n", "\n" + " " * len(head)))
 
 
 def words(judged):
@@ -231,7 +231,8 @@ def state(judged):
 def remember(judged, fallen, step=0):
     """Write down how far the server has come, for hint and solution."""
     rung, fell = fallen[0] if fallen else (None, None)
-    found = {"state": state(judged), "rung": rung and rung.key, "names": fell.names if fell else [], "step": step}
+    found = {"state": state(judged), "rung": rung and rung.key, "names": fell.names if fell else [],
+             "step": step}
     note(judged).parent.mkdir(parents=True, exist_ok=True)
     note(judged).write_text(json.dumps(found))
     return found
@@ -263,7 +264,8 @@ def run_hint(options):
                 ladder.reason_to_skip(rung, judged) is None)
     steps = hints.steps(judged, rung, found["names"] or rung.tests.split())
     found["step"] = min(found["step"] + 1, len(steps))
-    print(f"{judged.name} is at: {rung.title}" + (f" ({', '.join(found['names'][:3])})" if found["names"] else ""))
+    names = f" ({', '.join(found['names'][:3])})" if found["names"] else ""
+    print(f"{judged.name} is at: {rung.title}{names}")
     show(steps, found["step"], judged)
     note(judged).write_text(json.dumps(found))
     return 0
@@ -303,11 +305,11 @@ def run_solution(options):
     if not judged.in_tree or judged.name in lab.STAGES:
         raise lab.Failed(f"{judged.name}: the solution is for a stage that make start has begun")
     if recall(judged)["rung"] is not None:
-        raise lab.Failed(f"{judged.name} has not climbed the whole ladder yet: make check STAGE={judged.name}")
+        raise lab.Failed(f"{judged.name} is not at the top of the ladder yet: make check STAGE={judged.name}")
     ours = lab.scratch() / "server.c"
     ours.write_text(skeleton.whole(judged.name, judged.like))
-    subprocess.run(["diff", "-u", "--label", f"{judged.name}/server.c", "--label", f"{judged.like}, as it is here",
-                    lab.ROOT / judged.name / "server.c", ours], check=False)
+    subprocess.run(["diff", "-u", "--label", f"{judged.name}/server.c", "--label",
+                    f"{judged.like}, as it is here", lab.ROOT / judged.name / "server.c", ours], check=False)
     return 0
 
 
@@ -315,12 +317,13 @@ def run_solution(options):
 
 def run_exercise(options):
     if options.name is None:
-        for exercise in [*exercises.EXERCISES.values()]:
-            print(f"{exercise.name:14} {hints.chapter(exercise.chapter)}")
-        print(f"{'uring':14} {hints.chapter('06')}\nTo begin with one, or to check it: make exercise NAME=medium")
+        for name in NAMES:
+            number = exercises.EXERCISES[name].chapter if name in exercises.EXERCISES else "06"
+            print(f"{name:14} {hints.chapter(number)}")
+        print("To begin with one, or to check it: make exercise NAME=medium")
         return 0
     if options.name == "uring":
-        print(exercises.URING)
+        print(exercises.read("uring")[0])
         options.name = "07-uring"
         return run_check(options) if (lab.ROOT / "07-uring").exists() else 1
     exercise = exercises.EXERCISES[options.name]
@@ -330,12 +333,13 @@ def run_exercise(options):
     remember(judged, fallen)
     print(f"{passed} passed, {len(fallen)} failed")
     if not fallen:
-        print(f"Compare: make solution NAME={exercise.name}. To take it back: {exercise.taken_back}")
+        print(f"Compare: make solution NAME={exercise.name}. To take it back: git checkout {exercise.files}")
     return 1 if fallen else 0
 
 
 NAMES = [*exercises.EXERCISES, "uring"]
-COMMANDS = {"start": start, "check": run_check, "hint": run_hint, "solution": run_solution, "exercise": run_exercise}
+COMMANDS = {"start": start, "check": run_check, "hint": run_hint, "solution": run_solution,
+            "exercise": run_exercise}
 
 
 def main(arguments):

@@ -51,9 +51,9 @@ def request(path):
 
 
 class Client:
-    """One connection. wait(condition, sleeps) waits until condition() is true, and may fail; sleeps is how long
-    the server may do nothing for good reason. asleep() tells whether it has nothing to do. steps is what has been
-    done, as words of the command line."""
+    """One connection. wait(condition, sleeps) waits until condition() is true, and may fail; sleeps is how
+    long the server may do nothing for good reason. asleep() tells whether it has nothing to do. steps is what
+    has been done, as words of the command line."""
 
     def __init__(self, host, port, wait, asleep=lambda: True, buffers=0):
         self.asleep = asleep
@@ -202,7 +202,10 @@ def parse(data):
     said = re.match(r"HTTP/1\.[01] (\d{3})( |$)", status)
     if not said:
         raise Broken(f'no status line: "{status[:60]}"')
-    fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    fields = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        fields[name.strip().lower()] = value.strip()
     if "chunked" in fields.get("transfer-encoding", "").lower():
         body, length = parse_chunks(rest)
     elif fields.get("content-length", "").isdigit():

@@ -16,12 +16,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 class Exercise(NamedTuple):
     name: str
     chapter: str
-    task: str
-    build: str        # the program
-    rungs: List[Rung]
-    hints: List[str]  # a question, a system call, nearly the answer
+    build: str          # the program
+    files: str          # what the reader changes
     solution: pathlib.Path
-    taken_back: str   # the command that removes what the reader has written; "": nothing needs to be removed
+    task: str
+    hints: List[str]    # a question, a system call, nearly the answer
+    rungs: List[Rung]
 
     def judged(self):
         stage = self.build if self.build in lab.STAGES else "06-libev"
@@ -31,8 +31,18 @@ class Exercise(NamedTuple):
 EXERCISES = {}
 
 
-def exercise(name, **fields):
-    EXERCISES[name] = Exercise(name, rungs=[], taken_back=f"git checkout {fields.pop('files')}", **fields)
+def read(name):
+    """Return the task of an exercise, and its hints, from exercises.txt."""
+    text = (HERE / "exercises.txt").read_text()
+    section = re.search(rf"^== {name}\n(.*?)(?=\n*^== |\n*\Z)", text, re.M | re.S)[1]
+    task, *hints = section.split("\nhint: ")
+    return task, [" ".join(hint.split()) for hint in hints]
+
+
+def exercise(name, chapter, build, files, solution=None):
+    task, hints = read(name)
+    solution = HERE / (solution or f"solutions/{name}.patch")
+    EXERCISES[name] = Exercise(name, chapter, build, files, solution, task, hints, [])
     step(name, "it builds")(builds)
 
 
@@ -59,12 +69,7 @@ def black_box(judged, *subjects):
 
 # ---- 01
 
-exercise("keep-alive", chapter="01", build="01-blocking", files="01-blocking", task="""\
-01 closes each connection after one response. Let it keep connections alive, as HTTP/1.1 clients expect. Then
-look at what this costs: why do servers that take one client after the other not do it?""", hints=[
-    "Who decides whether the conversation goes on after a response? Read the contract in common/blocking.h.",
-    "blocking_converse: its last argument.",
-    "In main, false becomes true."], solution=HERE.parent / "bugs" / "keep-alive-in-01.patch")
+exercise("keep-alive", "01", "01-blocking", "01-blocking", "../bugs/keep-alive-in-01.patch")
 
 
 @step("keep-alive", "a second request on the same connection is answered")
@@ -87,19 +92,13 @@ def price_of_keep_alive(judged):
         server.expect_served("/fast", sleeps=1)
         waited = time.monotonic() - start
         if waited < 0.5:
-            raise Fell("a client that waits for the idle one: 01 has one thread, and takes one client at a time",
+            raise Fell("a client that waits for the idle one, since 01 takes one client at a time",
                        f"its response after {waited:.3f} s")
 
 
 # ---- 02
 
-exercise("small-stacks", chapter="02", build="02-threaded", files="02-threaded", task="""\
-A thread gets a stack of 8 MiB of address space (ulimit -s), and uses a few KiB of it. Give the threads of 02
-stacks of 64 KiB, so that a hundred of them fit where five did.""", hints=[
-    "What does main hand to pthread_create besides the function and its argument?",
-    "pthread_attr_setstacksize(3)",
-    "Set the size in the attributes `detached`, where main sets them up, and check what it returns."],
-    solution=HERE / "solutions" / "small-stacks.patch")
+exercise("small-stacks", "02", "02-threaded", "02-threaded")
 
 
 @step("small-stacks", "a hundred threads in 40 MiB of address space")
@@ -121,15 +120,7 @@ def small_stacks_suffice(judged):
 
 # ---- 03
 
-exercise("medium", chapter="03", build="03-select", files="common", task="""\
-Add a route /medium to 03, which answers "That was medium!" after half of --delay. common/http.c has the routes,
-limits_ns in common/connections.c the delays. Why is one queue for all sleepers not enough any more?""", hints=[
-    "All connections in one queue may wait equally long: that keeps it in order. What happens to a /medium that "
-    "comes into the queue of the sleepers after a /slow?",
-    "Which states wait for WANT_NOTHING, and where are they named? enum state, wants, limits_ns, advance, "
-    "connections_expire. (http.h: enum http_route.)",
-    "Give /medium a state of its own, and with it a queue, whose limit is half the delay."],
-    solution=HERE / "solutions" / "medium.patch")
+exercise("medium", "03", "03-select", "common")
 
 
 @step("medium", "/medium is answered after half the delay")
@@ -164,17 +155,7 @@ def medium_changes_nothing_else(judged):
 
 # ---- 05
 
-exercise("edge", chapter="05", build="05-epoll", files="05-epoll common", task="""\
-Let 05 watch its clients with EPOLLET, and then its listener. An edge is reported once, so common/connections.c
-can no longer rely on being told again of what it has left unread. And a client that never stops sending must not
-keep it from the others.""", hints=[
-    "05 reads once for each event, and accepts once for each turn. Who brings it back to what is left? With EPOLLET, "
-    "who does?",
-    "epoll(7), question 9: until EAGAIN. recv(2), accept(2); epoll_ctl(2) with EPOLL_CTL_MOD asks for another event, if "
-    "the descriptor is ready now.",
-    "Read until EAGAIN, but at most some sixteen times, and then call watch for WANT_READ again, which makes it a MOD. "
-    "Stay acceptable until accept says EAGAIN. Do not forget drop_input."],
-    solution=HERE / "solutions" / "edge.patch")
+exercise("edge", "05", "05-epoll", "05-epoll common")
 
 
 def edges(server):
@@ -215,8 +196,8 @@ def edge_listener(judged):
         server.pause(0.1)
         found, watched = edges(server)
         if watched != 1 or found != 1:
-            raise Fell("EPOLLET in the events of the listener (/proc/$server/fdinfo), which is watched alone now",
-                       f"{found} of {watched} descriptors with it")
+            raise Fell("one descriptor that is watched, the listener, with EPOLLET (/proc/$server/fdinfo)",
+                       f"{watched}, of them {found} with EPOLLET")
         clients = server.burst(50)
         for client in clients:
             server.expect(client, "/fast")
@@ -229,13 +210,7 @@ def edge_changes_nothing_else(judged):
 
 # ---- 06
 
-exercise("ev-now-update", chapter="06", build="early", files="tests/tutorial/early.c", task="""\
-tests/tutorial/early.c computes for 0.3 s, and then starts a timer of 0.5 s, which fires after 0.2 s. Let it fire
-after 0.5 s, without a longer timer.""", hints=[
-    "From which moment does libev count? When did it last look at the clock?",
-    "ev(3): ev_now, ev_now_update, and the chapter about timeouts.",
-    "ev_now_update(loop), after the computing and before ev_timer_start."],
-    solution=HERE / "solutions" / "ev-now-update.patch")
+exercise("ev-now-update", "06", "early", "tests/tutorial/early.c")
 
 
 @step("ev-now-update", "the timer fires after 0.5 s")
@@ -247,9 +222,3 @@ def timer_is_not_early(judged):
         fell = Fell("a timer of 0.5 s, started after computing for 0.3 s, fired after 0.5 s", out.strip())
         fell.did = ["build/early"]
         raise fell
-
-
-# 07-uring has a folder of its own, and is judged by the ladder.
-URING = """\
-Write 07-uring: io_uring is completion, not readiness. You hand in a recv, and are told when it is done. Which of
-the files in common/ can you keep? To begin: make start STAGE=07-uring LIKE=07-uring"""

@@ -19,12 +19,14 @@ class Bug:
 
     def concerns(self, judged):
         """Is it a mistake that one can make in this model?"""
-        other = {"one": "common/connections.c", "threads": "common/connections.c", "loop": "common/blocking.c"}
-        return judged.like != "07-uring" and all(path == f"{judged.like}/server.c" or path.startswith("common/") and path != other[judged.kind]
-                   for path in self.touched)
+        other = "common/blocking.c" if judged.kind == "loop" else "common/connections.c"
+        return judged.like != "07-uring" and all(
+            path == f"{judged.like}/server.c" or (path.startswith("common/") and path != other)
+            for path in self.touched)
 
     def leaves_out(self, names):
-        return any(line.startswith("-") and re.search(rf"\b{name}\b", line) for name in names for line in self.lines())
+        right = "\n".join(line for line in self.lines() if line.startswith("-"))
+        return any(re.search(rf"\b{name}\b", right) for name in names)
 
     def lines(self):
         """Return the lines that it changes: - right, + wrong."""
@@ -32,8 +34,9 @@ class Bug:
 
 
 def related(judged, names):
-    """Return the bugs that tests with these names notice, or that do not use a function or variable with such a
-    name; those of the stage itself first."""
+    """Return the bugs that tests with these names notice, or that leave out a function or variable with such
+    a name; those of the stage itself first."""
     bugs = [Bug(path) for path in sorted((lab.ROOT / "tests/bugs").glob("*.patch"))]
-    found = [bug for bug in bugs if bug.concerns(judged) and (bug.tests & set(names) or bug.leaves_out(names))]
-    return sorted(found, key=lambda bug: f"{judged.like}/server.c" not in bug.touched)
+    found = [bug for bug in bugs if bug.tests & set(names) or bug.leaves_out(names)]
+    return sorted(filter(lambda bug: bug.concerns(judged), found),
+                  key=lambda bug: f"{judged.like}/server.c" not in bug.touched)

@@ -177,8 +177,8 @@ class Running:
                     raise Trouble("nothing: the server sleeps as if there were nothing to do")
             if waited > patience + sleeps:
                 used = self.cpu_seconds() - ticks
-                raise Trouble(f"nothing within {waited:.0f} s" + (
-                    f", while the server used {used:.1f} s of processor time: a busy loop" if used > waited / 2 else ""))
+                busy = f", while the server used {used:.1f} s of processor time: a busy loop"
+                raise Trouble(f"nothing within {waited:.0f} s" + (busy if used > waited / 2 else ""))
             time.sleep(0.005 if waited < 0.1 else 0.03)
 
     def asleep(self):
@@ -344,6 +344,6 @@ class Running:
                 entry = entry.shown(manual, stays=not last) + ("" if last else " &")
             fell.did.append(entry.replace(self.url or manual, manual))
         times = {line: fell.did.count(line) for line in fell.did}
-        fell.did = [line if count == 1 else f"for i in $(seq {count}); do {line} done" if line.endswith("&") else line
+        fell.did = [f"for i in $(seq {count}); do {line.rstrip(' &')} & done" if count > 1 else line
                     for line, count in times.items()]
         return fell

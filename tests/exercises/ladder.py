@@ -16,8 +16,8 @@ import lab
 from judged import PATIENCE, Fell
 
 DELAY = 0.3
-# Tests of 05 that are not for 07-uring. It has no pool. Its sockets may block, since nobody calls recv or accept.
-# And a limit of descriptors does not befall an accept that is already in flight.
+# Tests of 05 that are not for 07-uring: it has no pool; its sockets may block, since it never calls recv or
+# accept itself; and an accept that is in flight does not notice a lower limit of descriptors.
 NOT_FOR_URING = {"threads", "event_loop_sockets_are_nonblocking", "shutdown_without_descriptors_is_bounded"}
 
 
@@ -79,7 +79,7 @@ def builds(judged):
     path = f"{judged.name}/server.c"
     made = make(["-W", path, judged.name])
     if made.returncode != 0 or "warning:" in made.stderr:
-        unused = re.findall(r"'(\w+)' defined but not used|unused \w+ '(\w+)'", made.stderr)
+        unused = re.findall(r"'(\w+)' (?:defined|set) but not used|unused \w+ '(\w+)'", made.stderr)
         fell = Fell("no error and no warning", "\n".join(made.stderr.strip().splitlines()[:12]),
                     names=[first or second for first, second in unused])
         fell.did = [f"make -W {path} {judged.name}"]
@@ -91,8 +91,8 @@ def make(targets):
     env = {name: value for name, value in os.environ.items() if name not in ("MFLAGS", "MAKELEVEL")}
     env["MAKEFLAGS"] = "".join(os.environ.get("MAKEFLAGS", "").partition("-- ")[1:])
     env["LC_ALL"] = "C"
-    process = lab.start(["make", "-s", f"BUILD={os.path.relpath(lab.BUILD, lab.ROOT)}", *targets], cwd=lab.ROOT,
-                        env=env, **lab.PIPES)
+    folder = os.path.relpath(lab.BUILD, lab.ROOT)
+    process = lab.start(["make", "-s", f"BUILD={folder}", *targets], cwd=lab.ROOT, env=env, **lab.PIPES)
     out, err = lab.finish(process)
     return subprocess.CompletedProcess(targets, process.returncode, out, err)
 
@@ -111,7 +111,8 @@ def fast(judged):
             server.expect_served("/fast")
 
 
-@rung("slow", "it answers /slow after its delay", needs="", tests="both_routes_are_answered slow_is_never_early")
+@rung("slow", "it answers /slow after its delay", needs="",
+      tests="both_routes_are_answered slow_is_never_early request_may_arrive_in_pieces")
 def slow(judged):
     with judged.serve("--delay", DELAY) as server:
         delay = server.delay(DELAY)
@@ -129,7 +130,7 @@ def works_with_a_ring(judged):
         server.expect_served("/fast")
         kinds = {os.readlink(path) for path in pathlib.Path(f"/proc/{server.program.pid}/fd").iterdir()}
         if "anon_inode:[io_uring]" not in kinds or "anon_inode:[eventpoll]" in kinds:
-            raise Fell("a descriptor of a ring, and none of epoll (/proc/$server/fd)", " ".join(sorted(kinds)))
+            raise Fell("an io_uring and no eventpoll in /proc/$server/fd", " ".join(sorted(kinds)))
 
 
 # ---- two clients
@@ -150,8 +151,9 @@ def concurrent_clients(judged):
                 return
             if last_ms > (delay + 2) * 1000:  # more than noise
                 break
-        raise Fell(server.expected, f"/fast after {lab.span(fast_row['took_ms'])}, the last of 12 /slow after "
-                   f"{last_ms / 1000:.1f} s, which is {last_ms / delay / 1000:.1f} delays")
+        delays = last_ms / delay / 1000
+        raise Fell(server.expected, f"/fast after {lab.span(fast_row['took_ms'])}, and the last of 12 /slow "
+                   f"after {last_ms / 1000:.1f} s, which is {delays:.1f} delays")
 
 
 @rung("clients", "a client waits for the one before it", kinds="one", needs="", tests="fast_waits_for_slow")
@@ -163,7 +165,7 @@ def serial_clients(judged):
         rows = server.probe(*shots, timeout=delay * 3 + PATIENCE)
         fast_ms = float(rows[-1]["done_ms"])
         if fast_ms < 1.9 * delay * 1000:
-            raise Fell(server.expected, f"/fast {fast_ms / 1000:.1f} s after the start: this is not the model of 01")
+            raise Fell(server.expected, f"/fast {fast_ms / 1000:.1f} s after the start: not the model of 01")
 
 
 # ---- one connection
@@ -184,7 +186,7 @@ def no_keep_alive(judged):
     with judged.serve("--delay", DELAY) as server:
         client = server.client()
         client.get("/fast")
-        server.expected = 'a response that says "Connection: close", and then the end: who stays would own the server'
+        server.expected = 'a response that says "Connection: close", and then the end of the connection'
         if not server.expect(client, "/fast").closes:
             raise Fell(server.expected, "a response that does not say so")
         client.end()
@@ -220,8 +222,8 @@ def idle(judged):
 
 # ---- difficult clients
 
-@rung("slow-reader", "a client that does not read delays nobody, and loses nothing", kinds="threads loop", needs="",
-      tests="client_that_does_not_read_costs_little partial_sends_lose_and_repeat_nothing "
+@rung("slow-reader", "a client that does not read delays nobody, and loses nothing", kinds="threads loop",
+      needs="", tests="client_that_does_not_read_costs_little partial_sends_lose_and_repeat_nothing "
             "silent_client_delays_nobody_else", chapter="05")
 def slow_reader(judged):
     with judged.serve("--timeout", 20) as server:
@@ -335,12 +337,13 @@ def out_of_descriptors(judged):
             server.expect(client, "/fast", sleeps=1)  # it may pause for so long
 
 
-@rung("threads", "out of threads, clients wait", kinds="threads", needs="tree", tests="clients_wait_for_threads")
+@rung("threads", "out of threads, clients wait", kinds="threads", needs="tree",
+      tests="clients_wait_for_threads")
 def out_of_threads(judged):
     with judged.serve("--delay", 0.1) as server:
         server.expect_served("/fast")
         server.limit("as", resource.RLIMIT_AS, server.memory() + (100 << 20))
-        server.expect_all("60x0:/slow", "a response to each of 60 clients, though there is no room for 60 stacks")
+        server.expect_all("60x0:/slow", "a response to each of 60 clients, without room for 60 stacks")
 
 
 @rung("numbers", "more clients than a set has bits", kinds="03-select", needs="tree",
@@ -359,7 +362,8 @@ def more_than_a_set_holds(judged):
 
 @rung("signals", "SIGTERM: it finishes the requests in flight, and ends",
       tests="server_without_clients_exits_immediately requests_in_flight_are_answered_before_exit "
-            "idle_connections_are_closed_immediately signal_while_the_loop_is_busy_is_not_lost", chapter="Between")
+            "idle_connections_are_closed_immediately signal_while_the_loop_is_busy_is_not_lost",
+      chapter="Between")
 def signals(judged):
     with judged.serve() as server:
         server.pause(0.1)
@@ -429,12 +433,13 @@ def build(*names):
 
 
 def run_tests(commands, env, more, exempt=frozenset()):
-    """Run programs simultaneously. Fail if a test of theirs does, unless it is exempt. more is a further environment
-    for each."""
+    """Run programs simultaneously. Fail if a test of theirs does, unless it is exempt. more is a further
+    environment for each."""
     ours = {name: value for name, value in os.environ.items()
             if name not in ("STAGE", "PROGRAM", "TEST", "CK_RUN_CASE")}
-    processes = [lab.start(command, env={**ours, **env, **its_own}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                           text=True) for command, its_own in zip(commands, more)]
+    output = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    processes = [lab.start(command, env={**ours, **env, **its_own}, **output)
+                 for command, its_own in zip(commands, more)]
     with concurrent.futures.ThreadPoolExecutor(len(processes)) as pool:
         outputs = [out for out, _ in pool.map(lab.finish, processes)]
     failures = [failure for out in outputs for failure in FAILURE.findall(out) if failure[0] not in exempt]
@@ -473,10 +478,11 @@ def faults(judged):
         return
     if "strace did not attach" in out + err:
         raise Skipped("strace is not allowed here")
-    failed = re.findall(r"^(\S+) +(\S+) +(\S+) +(\S+) +FAILED: (.*)", out, re.M)
-    fell = Fell("a server that survives it, or says in one line why it ends", "\n".join(
-        f"{call} fails with {error} ({moment}): {problem}" for _, call, error, moment, problem in failed[:4]) or err)
+    failed = re.findall(r"^\S+ +(\S+) +(\S+) +(\S+) +FAILED: (.*)", out, re.M)
+    shown = [f"{call} fails with {error} ({moment}): {what}" for call, error, moment, what in failed[:4]]
+    fell = Fell("a server that survives it, or says in one line why it ends", "\n".join(shown) or err)
     if failed:
-        _, call, error, moment, _ = failed[0]
-        fell.did = [f"LIKE={judged.like} ONLY='{call}[|]{error}[|]{moment}' tests/stress/faults.py {judged.name}"]
+        call, error, moment, _ = failed[0]
+        only = f"{call}[|]{error}[|]{moment}"
+        fell.did = [f"LIKE={judged.like} ONLY='{only}' tests/stress/faults.py {judged.name}"]
     raise fell

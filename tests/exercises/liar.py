@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A server for check_judge.py, on asyncio. It does all that the ladder asks of a loop, unless it is told a LIE.
+"""A server for check_judge.py, on asyncio. It does all that the ladder asks of a loop, but for one LIE.
 
 usage: liar.py [LIE] --port PORT [--delay SECONDS] [--timeout SECONDS]
 """
@@ -9,7 +9,8 @@ import os
 import signal
 import time
 
-LIES = ["body", "early", "fourth", "closes", "swallows", "reads-all", "impatient", "spins", "dies", "drain", "deaf"]
+LIES = ["body", "early", "fourth", "closes", "swallows", "reads-all", "patient", "spins", "dies",
+        "drain", "deaf"]
 
 stopping = False
 idle, tasks, sleeping = set(), set(), 0
@@ -38,7 +39,8 @@ async def converse(reader, writer):
     while not stopping:
         idle.add(asyncio.current_task())
         try:
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), None if lie == "impatient" else timeout)
+            limit = None if lie == "patient" else timeout
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), limit)
         finally:
             idle.discard(asyncio.current_task())
         path = head.split()[1].decode()
