@@ -170,6 +170,11 @@ class Skeleton(unittest.TestCase):
                 for name in re.findall(r"\b[a-z]+_[a-z0-9_]+\b(?!\(\d\))", cut.task):  # no manual pages
                     self.assertTrue(re.search(rf"\b{name}\b", skeleton.source(like) + headers), name)
 
+    def test_written_is_what_has_no_stub_any_more(self):
+        text = skeleton.skeleton("07-x", "05-epoll")
+        written = text.replace("/* Until then: */\n    (void)fd", "(void)fd")
+        self.assertEqual(skeleton.unwritten(written), skeleton.unwritten(text)[1:])
+
     def test_start_leaves_a_file_alone(self):
         name = write_stage(clean_tree(), "04-poll", "mine\n")
         started = judge("start", name, "--like", "05-epoll")
@@ -308,6 +313,14 @@ class Liars(unittest.TestCase):
             with lab.Server(like, "--delay", "0.4", program=clean_tree() / "build" / like) as server:
                 check = judge("check", model, "--program", server.url)
                 self.assertEqual(check.status, status, check.out)
+
+    def test_io_uring_may_be_forbidden(self):
+        number, ladder.SYS_IO_URING_SETUP = ladder.SYS_IO_URING_SETUP, 9999
+        try:
+            self.assertEqual(ladder.forbidden(URING), "io_uring_setup: Function not implemented")
+            self.assertIsNone(ladder.forbidden(Judged("05-epoll", "05-epoll", [])))
+        finally:
+            ladder.SYS_IO_URING_SETUP = number
 
     def test_program_that_is_not_there(self):
         check = judge("check", "05-epoll", "--program", "/nowhere/server")

@@ -104,7 +104,7 @@ def listens(judged):
 
 
 @rung("fast", "it answers /fast", needs="",
-      tests="both_routes_are_answered slow_is_never_early request_may_arrive_in_pieces")
+      tests="both_routes_are_answered slow_is_never_early one_event_causes_one_recv")
 def fast(judged):
     with judged.serve("--delay", DELAY) as server:
         for _ in range(2):
@@ -112,7 +112,7 @@ def fast(judged):
 
 
 @rung("slow", "it answers /slow after its delay", needs="",
-      tests="both_routes_are_answered slow_is_never_early request_may_arrive_in_pieces")
+      tests="both_routes_are_answered slow_is_never_early one_event_causes_one_recv")
 def slow(judged):
     with judged.serve("--delay", DELAY) as server:
         delay = server.delay(DELAY)
@@ -363,7 +363,7 @@ def more_than_a_set_holds(judged):
 @rung("signals", "SIGTERM: it finishes the requests in flight, and ends",
       tests="server_without_clients_exits_immediately requests_in_flight_are_answered_before_exit "
             "idle_connections_are_closed_immediately signal_while_the_loop_is_busy_is_not_lost",
-      chapter="Between")
+      chapter="What")
 def signals(judged):
     with judged.serve() as server:
         server.pause(0.1)

@@ -87,5 +87,6 @@ def comment(text, indent):
 
 
 def unwritten(text):
-    """Return the numbers of the lines where something is still to be written."""
-    return [number for number, line in enumerate(text.splitlines(), 1) if "/* To write: " in line]
+    """Return the numbers of the lines where something is still to be written: the stub is still there."""
+    places = re.finditer(r"/\* To write: (?:(?!\*/).)*\*/\s*/\* Until then: \*/", text, re.S)
+    return [text.count("\n", 0, place.start()) + 1 for place in places]
