@@ -170,7 +170,9 @@ def try_rung(rung, judged):
 
 def explain(rung, fell, judged):
     """Say what was done, what was expected, and what came; and where to read on."""
+    crashed = judged.in_tree and re.search("killed by SIG(SEGV|ABRT|BUS|FPE|ILL)", fell.got)
     rows = [("did", "\n".join(fell.did)), ("expected", fell.expected), ("got", fell.got),
+            ("where", f"make check {words(judged)} BUILD=build/asan SANITIZE=address" if crashed else ""),
             ("read", hints.chapter(rung.chapter or judged.like[:2])),
             ("see it", "" if rung.key in UNTRACED else trace(judged)), ("hint", f"make hint {words(judged)}")]
     for label, text in rows:

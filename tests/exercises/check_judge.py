@@ -173,7 +173,7 @@ class Skeleton(unittest.TestCase):
     def test_written_is_what_has_no_stub_any_more(self):
         text = skeleton.skeleton("07-x", "05-epoll")
         written = text.replace("/* Until then: */\n    (void)fd", "(void)fd")
-        self.assertEqual(skeleton.unwritten(written), skeleton.unwritten(text)[1:])
+        self.assertEqual((len(skeleton.unwritten(text)), len(skeleton.unwritten(written))), (2, 1))
 
     def test_start_leaves_a_file_alone(self):
         name = write_stage(clean_tree(), "04-poll", "mine\n")
@@ -255,7 +255,7 @@ class Ladder(unittest.TestCase):
         loop = "for (int i = 0; i < ready; i++)"
         cases = [
             (f'if (ready > 0) {{ fprintf(stderr, "I am lost\\n"); raise(SIGSEGV); }}\n        {loop}',
-             ['the server has ended: killed by SIGSEGV', '"I am lost"']),
+             ['the server has ended: killed by SIGSEGV', '"I am lost"', "SANITIZE=address"]),
             (f"while (ready > 0) ready += !ready;\n        {loop}", ["a busy loop"]),
             (f'while (ready > 0) puts("{"spam" * 100}");\n        {loop}',
              ["killed by SIGXFSZ", "more than 16 MiB"])]

@@ -234,8 +234,9 @@ class Running:
         text = f"the server has ended: {lab.ending(status)}"
         if status == -signal.SIGXFSZ:
             text += f" (it printed more than {MOST_OUTPUT} MiB)"
-        last = (self.program.messages() or self.program.output()).strip().splitlines()[-3:]
-        return text + "".join(f'\n"{line[:200]}"' for line in last)
+        said = (self.program.messages() or self.program.output()).strip().splitlines()
+        last = [line[:200] for line in said if "listening on" not in line][-3:]
+        return text + "".join(f'\n"{line}"' for line in last)
 
     # ---- limit
 
