@@ -30,7 +30,8 @@ void connections_start(const struct options *options, int listener, watch_functi
  * connection, and never the new client. */
 
 /* Return how long the loop may wait: the milliseconds to the nearest deadline, or -1 if there is
- * none. They are rounded up: otherwise the loop would wake too early and spin. */
+ * none. They are rounded up: otherwise the loop would wake too early and spin. Call it before each
+ * wait: what happens after the wait then reads the clock again. */
 int connections_wait_ms(void);
 
 /* fd is ready, or has an error or a hang-up. Take its connection as far as it can go without

@@ -792,6 +792,7 @@ static void perform(unsigned command, struct client *c)
         kernel.stopping = true;
         break;
     case STEP:
+        connections_wait_ms(); /* an event is reported after a wait: the turn's time is forgotten */
         step((int)(next() % FDS));
         break;
     case UNWATCH:
