@@ -595,7 +595,8 @@ static bool turn(void)
     connections_accept();
     check_connections(false);
     check_accepting();
-    assert(kernel.accepts - accepts <= 1 && (!for_accept || kernel.accepts > accepts));
+    assert(kernel.accepts - accepts <= 1);
+    assert(!for_accept || kernel.accepts > accepts || kernel.watched[LISTENER] == WANT_NOTHING);
 
     bool idle = wait_ms == 0 && count == 0 && kernel.now_ns == woken_ns;
     assert(!idle || kernel.calls > calls);
