@@ -102,7 +102,7 @@ def pictures(text):
 
 def gallery(text):
     """The tests that the text says catch a planted bug are the ones that its patch names."""
-    for names, after in re.findall(r"^ *tests/bugs/bugs\.py (.+)\n *```\n(.*?)(?=^ *```|^## )", text, re.M | re.S):
+    for names, after in re.findall(r"^ *tests/bugs/bugs\.py ([^\n]+)\n *```\n(.*?)(?=^ *```|^## )", text, re.M | re.S):
         patches = [(lab.ROOT / "tests/bugs" / f"{name}.patch").read_text() for name in names.split()]
         catchers = {test for patch in patches for test in re.findall(r"(?m)^Caught by: .*?(\w+)$", patch)}
         for told in re.findall(r"caught by[^`]*`(\w+)`|`caught by (?:\S+ )*(\w+)`", after):
