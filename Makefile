@@ -119,7 +119,7 @@ deps: ## install the packages that the build needs
 	@tests/deps.sh gcc libc6-dev libev-dev check pkg-config python3
 
 deps-tools: ## install the packages that faults, bugs, fuzz, lint, coverage and memcheck need
-	@tests/deps.sh clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck pyflakes3 strace patch gcovr valgrind \
+	@tests/deps.sh clang 'libclang-rt-dev?' clang-format clang-tidy cppcheck shellcheck pyflakes3 strace patch gcovr valgrind \
 	  chromium
 
 deps-peers: ## install the servers that peers compares the stages with
