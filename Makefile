@@ -133,6 +133,8 @@ format: ## format the code as .clang-format says
 
 LINT_FLAGS := -std=gnu11 -D_GNU_SOURCE -I.
 lint: ## prove: run clang-format, clang-tidy, gcc -fanalyzer, cppcheck, shellcheck and pyflakes
+	@grep -qs '^VERSION_ID="12"' /etc/os-release || \
+	echo "Each version of these tools finds other things: the code is clean for those of Debian 12" >&2
 	clang-format --dry-run -Werror $(C_FILES) $(H_FILES)
 	@set -e; for file in $(C_FILES); do echo "  LINT $$file"; \
 	  cppcheck --quiet --std=c11 --enable=warning,style,performance,portability --inline-suppr \
