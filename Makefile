@@ -125,7 +125,7 @@ deps-tools: ## install the packages that faults, bugs, fuzz, lint, coverage and 
 deps-peers: ## install the servers that peers compares the stages with
 	@tests/deps.sh nginx-light gunicorn python3-flask uvicorn python3-fastapi nodejs wrk
 
-deps-tutorial: ## install the packages that tutorial-test, tutorial and figures need
+deps-tutorial: ## install the packages that tutorial, figures and (with deps-tools) tutorial-test need
 	@tests/deps.sh curl strace procps iproute2 util-linux patch nginx-light uvicorn python3-fastapi pandoc gnuplot-nox
 
 format: ## format the code as .clang-format says
