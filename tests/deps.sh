@@ -1,5 +1,6 @@
 #!/bin/sh
-# deps.sh PACKAGE...: install those of these Debian or Ubuntu packages that are missing.
+# deps.sh PACKAGE...: install those of these Debian or Ubuntu packages that are missing. A package that only some
+# releases have ends with a question mark.
 set -eu
 
 if ! command -v apt-get >/dev/null; then
@@ -8,7 +9,7 @@ if ! command -v apt-get >/dev/null; then
 fi
 missing=
 for package; do
-    case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true) in
+    case $(dpkg-query -W -f '${Status}' "${package%\?}" 2>/dev/null || true) in
     *' installed') ;;
     *) missing="$missing $package" ;;
     esac
@@ -24,5 +25,12 @@ fi
 echo "Installing:$missing"
 export DEBIAN_FRONTEND=noninteractive
 $sudo apt-get -q update
+known=
+for package in $missing; do
+    case $package in
+    *\?) apt-cache show "${package%\?}" >/dev/null 2>&1 || continue ;;
+    esac
+    known="$known ${package%\?}"
+done
 # shellcheck disable=SC2086 # a list of words
-$sudo apt-get -q install -y --no-install-recommends $missing
+$sudo apt-get -q install -y --no-install-recommends $known

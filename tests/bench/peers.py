@@ -102,7 +102,7 @@ def start_nginx():
         reserved.bind(("127.0.0.1", 0))
         port = f"{reserved.getsockname()[1]}"
         (folder / "nginx.conf").write_text((APPS / "nginx.conf").read_text().replace("PORT", port))
-        start_other("nginx", "cost", None, ["nginx", "-p", folder, "-c", "nginx.conf", "-e", "stderr"],
+        start_other("nginx", "cost", None, ["nginx", "-p", folder, "-c", "nginx.conf"],
                     url=f"http://127.0.0.1:{port}")
 
 

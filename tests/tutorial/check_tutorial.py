@@ -15,6 +15,7 @@ import time
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent)]
 import lab  # noqa: E402
 import markdown  # noqa: E402
+import older  # noqa: E402
 import output  # noqa: E402
 import session  # noqa: E402
 
@@ -62,7 +63,7 @@ def quoted(block):
 
 def quotations(chapters, lines):
     blocks = [block for chapter in chapters for block in chapter.blocks
-              if block.words and block.kind not in ("expect", "not run")]
+              if block.words and block.kind not in ("expect", "not run", "before")]
     say(len(blocks) >= 15, f"only {len(blocks)} quotations were found: does this test still see them?")
     for block in blocks:
         say(quoted(block), f"line {block.line}: this is not what stands in {' '.join(block.words)}")
@@ -125,16 +126,17 @@ def static(text):
 
 def wrong(commands, shown):
     """Return what is wrong with the output of a block of commands, or None."""
-    lines = shown.splitlines()
+    lines, words = shown.splitlines(), older.differences(commands.befores)[0]
     for block in commands.outputs:
-        found = output.difference(block.lines, lines)
+        expected = [older.translate(line, words) for line in block.lines]
+        found = output.difference(expected, lines)
         if found:
             return f"line {block.line}: {found}"
-        spoiled = [*block.lines[:-1], block.lines[-1] + " x"]
+        spoiled = [*expected[:-1], expected[-1] + " x"]
         if block.lines[-1].strip() != output.ELISION and not output.difference(spoiled, lines):
             return f"line {block.line}: wrong output would not be noticed"
     for pattern in commands.expectations:
-        if not re.search(pattern, shown, re.M):
+        if not re.search(older.translate(pattern, words), shown, re.M):
             return f"line {commands.block.line}: the output does not match: {pattern}"
     if re.search(r"command not found|No such file or directory|Address already in use", shown) and not (
             commands.outputs or commands.expectations):
@@ -161,7 +163,13 @@ def try_chapter(chapter, blocks):
 
 
 def run_chapter(chapter):
-    blocks = markdown.commands(chapter)
+    blocks = []
+    for commands in markdown.commands(chapter):
+        reason = older.differences(commands.befores)[1]
+        if reason:
+            print(f"not run: line {commands.block.line}, because {reason}", flush=True)
+        else:
+            blocks.append(commands)
     if not blocks:
         return
     # A machine that stops for a second can spoil what is said of who waits, but cannot make a wrong text right.

@@ -6,6 +6,8 @@
     ```output          what the commands above print
     <!-- expect: RE -->      the output of the commands above also matches this
     <!-- not run: REASON --> the commands below are not run by the tests
+    <!-- before PROGRAM VERSION: WORD is OTHER -->  on older systems, the output above has the other word
+    <!-- before PROGRAM VERSION: REASON -->         on older systems, the commands above are not run
 """
 import re
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from typing import List
 @dataclass
 class Block:
     line: int  # of the text, where its fence or comment stands
-    kind: str  # the language of the fence; expect; not run
+    kind: str  # the language of the fence; expect; not run; before
     words: List[str]
     lines: List[str] = field(default_factory=list)
 
@@ -32,13 +34,14 @@ class Commands:
     block: Block
     outputs: List[Block] = field(default_factory=list)
     expectations: List[str] = field(default_factory=list)
+    befores: List[str] = field(default_factory=list)  # each: PROGRAM VERSION: what differs there
 
 
 def read(text):
     """Return the chapters of a text."""
     chapters, fence, indent = [Chapter("(the beginning)")], None, 0
     for number, line in enumerate(text.splitlines(), 1):
-        comment = re.match(r"\s*<!-- (expect|not run): (.*) -->$", line)
+        comment = re.match(r"\s*<!-- (expect:|not run:|before) (.*) -->$", line)
         begin = re.match(r"( *)```(\S+) ?(.*)", line)
         if fence:
             if line.strip() == "```":
@@ -49,7 +52,7 @@ def read(text):
             fence, indent = Block(number, begin[2], begin[3].split()), len(begin[1])
             chapters[-1].blocks.append(fence)
         elif comment:
-            chapters[-1].blocks.append(Block(number, comment[1], [comment[2]]))
+            chapters[-1].blocks.append(Block(number, comment[1].rstrip(":"), [comment[2]]))
         elif line.startswith("## "):
             chapters.append(Chapter(line[3:]))
     return chapters
@@ -65,6 +68,8 @@ def commands(chapter):
             found[-1].outputs.append(block)
         elif block.kind == "expect" and found and found[-1]:
             found[-1].expectations.append(block.words[0])
+        elif block.kind == "before" and found and found[-1]:
+            found[-1].befores.append(block.words[0])
         skip = block.kind == "not run"
     return [one for one in found if one]
 

@@ -31,9 +31,9 @@ class Session:
         self.file = open(self.path, "wb")
         environment = dict(os.environ, LC_ALL="C.UTF-8", TERM="dumb", PYTHONUNBUFFERED="1")
         environment.pop("BUILD", None)  # the text says build/
-        self.shell = lab.start(["bash", "--noprofile", "--norc", "-m"], cwd=lab.ROOT, env=environment,
+        self.shell = lab.start(["bash", "--noprofile", "--norc"], cwd=lab.ROOT, env=environment,
                                stdin=subprocess.PIPE, stdout=self.file, stderr=subprocess.STDOUT)
-        self.type("")
+        self.type("set -m")  # as an option, -m has no effect in bash 5.1 without a terminal
 
     def type(self, command):
         """Type a line; return what the terminal shows until the shell is ready for the next one."""

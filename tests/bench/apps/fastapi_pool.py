@@ -9,10 +9,15 @@ WORK=compute has /slow compute instead of sleep."""
 import asyncio
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
+
+try:
+    from anyio.to_thread import current_default_thread_limiter
+except ImportError:  # FastAPI before 0.69 uses the pool of to_thread
+    current_default_thread_limiter = None
 
 DELAY = float(os.environ.get("DELAY", "10"))
 WAY = os.environ.get("WAY", "def")
@@ -30,8 +35,11 @@ def work():
 
 @app.on_event("startup")
 async def limit_the_pool():
-    if "LIMIT" in os.environ:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = int(os.environ["LIMIT"])
+    size = int(os.environ.get("LIMIT", "40"))
+    if current_default_thread_limiter:
+        current_default_thread_limiter().total_tokens = size
+    else:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(size))
 
 
 async def fast():
