@@ -165,6 +165,27 @@ START_TEST(shutdown_waits_for_all_jobs)
 }
 END_TEST
 
+/* The signal arrives while hundreds of jobs wait in the queue. Each client gets one response, and
+ * then the end of its connection. */
+START_TEST(shutdown_loses_no_job_of_many)
+{
+    enum { CLIENTS = 900, BEFORE = 300 };
+    int fds[CLIENTS];
+
+    START("--block", "--threads", "8", "--delay", "0.003", "--timeout", LONG);
+    for (size_t i = 0; i < CLIENTS; i++)
+        fds[i] = dial_and_say(GET_SLOW);
+    for (size_t i = 0; i < BEFORE; i++)
+        expect_slow(fds[i]);
+    send_signal(SIGTERM);
+    for (size_t i = BEFORE; i < CLIENTS; i++)
+        expect_slow(fds[i]);
+    for (size_t i = 0; i < CLIENTS; i++)
+        expect_end(fds[i]);
+    expect_exit(0);
+}
+END_TEST
+
 START_TEST(each_worker_has_a_pool)
 {
     int fds[4];
@@ -262,6 +283,7 @@ void threads_tests(void)
     add_test(client_that_leaves_its_job_harms_nobody, SELECT, LIBEV);
     add_test(jobs_are_bounded_by_connections, SELECT, LIBEV);
     add_test(shutdown_waits_for_all_jobs, SELECT, LIBEV);
+    add_test(shutdown_loses_no_job_of_many, SELECT, LIBEV);
     add_test(each_worker_has_a_pool, SELECT, LIBEV);
     add_test(computing_uses_the_processor, BLOCKING, LIBEV);
     add_test(computing_delays_everybody_else, BLOCKING, BLOCKING);
