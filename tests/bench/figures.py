@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Draw scale-idle.svg, scale-waits.svg and peers.svg in tests/bench from the figures in tests/bench/results.
+"""Draw scale-idle.svg, scale-waits.svg, peers.svg and wayout.svg in tests/bench from the figures in
+tests/bench/results. NAME is one of these files of results: scale, peers, wayout; without names, all of them.
 
 Exit status: 0 if all is drawn, and nothing that was measured is other than it should be; 1 if not, 2
 for a bad command line."""
+import argparse
 import os
+import re
 import sys
 
 from measured import BUILD_NOTE, HERE, RESULTS, lab, load, machine, replace
@@ -12,10 +15,13 @@ COLORS = {"01-blocking": "#d55e00", "02-threaded": "#e69f00", "03-select": "#56b
           "05-epoll": "#009e73", "06-libev": "#cc79a7", "floor": "#222222"}
 
 
-def measure(quick):
+POOL = "05-epoll--threads=4"
+
+
+def measure(names, quick):
     """Run the measuring tools, and keep their figures. Return how many of them found something wrong."""
     wrong = 0
-    for name in ("scale", "peers", "wayout"):
+    for name in names:
         program = HERE / f"{name}.py"
         figures = lab.scratch() / f"{name}.tsv"
         options = ["--quick"] if quick else []
@@ -115,16 +121,51 @@ def peers():
     draw("tests/bench/peers.svg", "peers", machine=measured_on, servers=len(bars))
 
 
+def wayout():
+    measured_on, rows = load("wayout")
+    value = {(row["server"], row["metric"]): row for row in rows}
+
+    def series(pattern):
+        """Return (the number in the name, the value) of each metric of this pool."""
+        found = [(re.fullmatch(pattern, row["metric"]), row) for row in rows if row["server"] == POOL]
+        return [(float(match[1]), float(row["value"])) for match, row in found if match]
+
+    late, fast = series(r"nth_(\d+)_ms"), series(r"fast_at_([\d.]+)_ms")
+    write("wayout.late", [(n, ms) for n, ms in late])
+    # A /fast is drawn where it stands among the /slow: beside those that were answered at that moment.
+    write("wayout.fast", [(sum(end <= at for _, end in late), ms) for at, ms in fast])
+    bars = []
+    for place, way in enumerate(["in-the-loop", "threads=1", "threads=4"], 1):
+        cost, ratio = (value[f"05-epoll--{way}", f"handover_{metric}"] for metric in ("us", "ratio"))
+        text = f"{float(cost['value']):.1f} µs, {float(ratio['value']):.2f} ×"
+        bars.append((place, number("05-epoll"), cost["value"], cost["least"], cost["most"], f'"{text}"'))
+    write("wayout.cost", bars)
+    kib = {name: float(value[name, "kib_per_waiting_client"]["value"]) for name in ("05-epoll", POOL)}
+    draw("tests/bench/wayout.svg", "wayout", machine=measured_on,
+         in_queue=f"{kib[POOL]:.2f}", in_loop=f"{kib['05-epoll']:.2f}",
+         most_us=max(float(bar[4]) for bar in bars) * 1.9)
+
+
+DRAW = {"scale": scale, "peers": peers, "wayout": wayout}
+
+
 def main(arguments):
+    def name(text):
+        if text not in DRAW:
+            raise argparse.ArgumentTypeError(f"{text}: want one of {' '.join(DRAW)}")
+        return text
+
     parser = lab.Parser(description=__doc__, epilog=BUILD_NOTE)
+    parser.add_argument("names", nargs="*", metavar="NAME", type=name)
     parser.add_argument("--measure", action="store_true",
-                        help="first measure anew, some ten minutes, and replace tests/bench/results")
+                        help="first measure anew, some ten minutes for all, and replace tests/bench/results")
     parser.add_argument("--quick", action="store_true", help="with --measure: fewer clients and rounds")
     options = parser.parse_args(arguments)
     lab.need("gnuplot", "deps-tutorial")
-    wrong = measure(options.quick) if options.measure else 0
-    scale()
-    peers()
+    names = options.names or list(DRAW)
+    wrong = measure(names, options.quick) if options.measure else 0
+    for chosen in names:
+        DRAW[chosen]()
     if wrong:
         raise lab.Failed("the pictures are drawn, but not all figures are as they should be: see above")
     return 0

@@ -16,7 +16,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import lab  # noqa: E402
 
 GALLERY = lab.ROOT / "tests" / "bugs"
-CHECKS = ["check_http", "check_connections", "check_stages"]
+UNIT = ["check_http", "check_connections", "check_pool"]
+CHECKS = [*UNIT, "check_stages"]
 PATIENCE = 180  # seconds for one test program
 
 
@@ -45,7 +46,7 @@ class Bug:
         if not stages:
             blocking, events = "common/blocking.c" in self.touched, "common/connections.c" in self.touched
             stages = ["02-threaded"] * (not events) + ["05-epoll"] * (not blocking)
-        unit = [] if self.touched[0][0] == "0" else [("check_http", None), ("check_connections", None)]
+        unit = [] if self.touched[0][0] == "0" else [(name, None) for name in UNIT]
         return {key: set() for key in unit + [("check_stages", stage) for stage in stages]}
 
 

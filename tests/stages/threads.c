@@ -129,6 +129,27 @@ START_TEST(client_that_leaves_its_job_harms_nobody)
 }
 END_TEST
 
+/* Each connection has one job at most, and stays open for it. So there are never more jobs than
+ * connections: clients that leave do not make room for others whose jobs would pile up. */
+START_TEST(jobs_are_bounded_by_connections)
+{
+    int fds[4];
+
+    START("--block", "--threads", "1", "--delay", LONG, "--timeout", LONG);
+    for (size_t i = 0; i < LENGTH(fds); i++)
+        fds[i] = dial_and_say(GET_SLOW);
+    int idle = dial_and_say(GET_FAST);
+    expect_fast(idle); /* all requests have been read by now */
+    limit_descriptors(lowest_free_descriptor());
+    for (size_t i = 0; i < LENGTH(fds); i++)
+        reset(fds[i]);
+    int next = dial_and_say(GET_FAST);
+    pause_s(0.2);
+    EXPECT(silent(next), "a client that has left made room, but its job is still there");
+    expect_no_busy_loop(0.1);
+}
+END_TEST
+
 START_TEST(shutdown_waits_for_all_jobs)
 {
     int fds[3];
@@ -140,6 +161,27 @@ START_TEST(shutdown_waits_for_all_jobs)
     send_signal(SIGTERM);
     for (size_t i = 0; i < LENGTH(fds); i++)
         expect_close(fds[i], expect_slow(fds[i]));
+    expect_exit(0);
+}
+END_TEST
+
+/* The signal arrives while hundreds of jobs wait in the queue. Each client gets one response, and
+ * then the end of its connection. */
+START_TEST(shutdown_loses_no_job_of_many)
+{
+    enum { CLIENTS = 900, BEFORE = 300 };
+    int fds[CLIENTS];
+
+    START("--block", "--threads", "8", "--delay", "0.003", "--timeout", LONG);
+    for (size_t i = 0; i < CLIENTS; i++)
+        fds[i] = dial_and_say(GET_SLOW);
+    for (size_t i = 0; i < BEFORE; i++)
+        expect_slow(fds[i]);
+    send_signal(SIGTERM);
+    for (size_t i = BEFORE; i < CLIENTS; i++)
+        expect_slow(fds[i]);
+    for (size_t i = 0; i < CLIENTS; i++)
+        expect_end(fds[i]);
     expect_exit(0);
 }
 END_TEST
@@ -239,7 +281,9 @@ void threads_tests(void)
     add_test(no_result_is_lost, SELECT, LIBEV);
     add_test(pipelined_requests_wait_for_their_job, SELECT, LIBEV);
     add_test(client_that_leaves_its_job_harms_nobody, SELECT, LIBEV);
+    add_test(jobs_are_bounded_by_connections, SELECT, LIBEV);
     add_test(shutdown_waits_for_all_jobs, SELECT, LIBEV);
+    add_test(shutdown_loses_no_job_of_many, SELECT, LIBEV);
     add_test(each_worker_has_a_pool, SELECT, LIBEV);
     add_test(computing_uses_the_processor, BLOCKING, LIBEV);
     add_test(computing_delays_everybody_else, BLOCKING, BLOCKING);

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Run the unit tests under valgrind's memcheck, and the six servers, too, while honest and
-hostile clients keep them busy. Run 02 and a pool of threads under its helgrind. All run
-simultaneously: most of the time, the servers wait.
+hostile clients keep them busy. Run 02 and a pool of threads under its helgrind, in 03 to 06
+with two workers, each of which has a pool. All run simultaneously: most of the time, the
+servers wait.
 """
 import functools
 import os
@@ -14,6 +15,9 @@ import lab
 import lanes
 
 MEMCHECK = ["--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]
+HELGRIND = ["--tool=helgrind", f"--suppressions={pathlib.Path(__file__).with_name('libev.supp')}"]
+UNIT = ["check_http", "check_connections", "check_pool"]
+POOL = ["--block", "--threads", "4"]  # --block means nothing to 02
 FOUND = 99  # the exit status of a program in which valgrind has found errors
 
 
@@ -23,8 +27,8 @@ def valgrind(log, tool):
             f"--log-file={log}.%p", *tool]
 
 
-async def check_tests(name, log):
-    with lab.Program([*valgrind(log, MEMCHECK), lab.BUILD / name]) as tests:
+async def check_tests(name, tool, log):
+    with lab.Program([*valgrind(log, tool), lab.BUILD / name]) as tests:
         await lanes.ended(tests)
         failures = [line for line in tests.output().splitlines() if re.search(":[FE]:", line)]
         if not re.search("%: Checks: [1-9]", tests.output()):
@@ -89,13 +93,17 @@ def main(arguments):
     os.environ["BUILD"] = parser.parse_args(arguments).build  # to be named in messages
     lab.BUILD = lab.ROOT / os.environ["BUILD"]
     lab.need("valgrind", "deps-tools")
-    for program in ("check_http", "check_connections", *lab.STAGES, "probe", "hostile"):
+    for program in (*UNIT, *lab.STAGES, "probe", "hostile"):
         lab.built(program)
-    checks = {name: functools.partial(check_tests, name) for name in ("check_http", "check_connections")}
+    checks = {name: functools.partial(check_tests, name, MEMCHECK) for name in UNIT}
+    checks["check_pool-helgrind"] = functools.partial(check_tests, "check_pool", HELGRIND)
     checks.update({stage: functools.partial(check_server, stage, MEMCHECK) for stage in lab.STAGES})
-    checks["02-threaded-helgrind"] = functools.partial(check_server, "02-threaded", ["--tool=helgrind"])
-    checks["05-epoll-pool-helgrind"] = functools.partial(
-        check_server, "05-epoll", ["--tool=helgrind"], options=["--block", "--threads", "4"])
+    checks["02-threaded-helgrind"] = functools.partial(check_server, "02-threaded", HELGRIND)
+    checks["05-epoll-pool"] = functools.partial(check_server, "05-epoll", MEMCHECK, options=POOL)
+    for stage in lab.STAGES[1:]:
+        workers = ["--workers", "2"] if stage > "03" else []
+        checks[f"{stage}-pool-helgrind"] = functools.partial(check_server, stage, HELGRIND,
+                                                             options=[*POOL, *workers])
     return check_all(checks)
 
 

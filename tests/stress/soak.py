@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Run honest and hostile clients against all six servers simultaneously, for SECONDS.
+"""Run honest and hostile clients against all six servers simultaneously, for SECONDS, and
+against 02 to 06 with a pool of threads.
 
 No honest client may notice the hostile ones. No server may die, grow, keep descriptors or
 threads, or be busy when it has no clients. Each has so few descriptors that it runs out of
@@ -17,6 +18,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import lab
 import lanes
 
+DELAY, POOL_DELAY = 0.5, 0.1  # of /slow; with a pool, a short one: the clients wait for each other
+POOL = ["--threads", "8", "--block"]  # --block means nothing to 02
 DESCRIPTORS = 64  # of a server, at most
 GROWTH, GROWTH_KB = 1.25, 1024  # memory may grow to 125 %, plus a MiB
 STATUSES = "200 400 404 405 408 414 431 501 505".split()
@@ -27,8 +30,8 @@ Sample = collections.namedtuple("Sample", "second memory peak descriptors thread
 class Load:
     """A server and what it has to bear."""
 
-    def __init__(self, server):
-        self.server, self.name = server, server.name
+    def __init__(self, server, name):
+        self.server, self.name = server, name
         self.serial = self.name == "01-blocking"  # its clients wait for each other, so it gets fewer
         self.samples = []
         self.sample(-1)
@@ -90,7 +93,7 @@ class Load:
 
     def describe(self):
         now = self.samples[-1]
-        return (f"{self.name:12} honest {self.right:5}, wrong {len(self.wrong)}; "
+        return (f"{self.name:16} honest {self.right:5}, wrong {len(self.wrong)}; "
                 f"hostile {self.hostile['connections']:6}, wrong {self.hostile['wrong']}; "
                 f"memory {now.memory:5}, descriptors {now.descriptors:2}, threads {now.threads:2}, "
                 f"CPU {now.cpu:.1f}")
@@ -155,11 +158,11 @@ def print_table(form, *rows):
 
 
 def print_tables(loads, seconds):
-    print_table("{:12} {:>7} {:>5} {:>8} {:>5} {:>7}" + " {:>5}" * (len(STATUSES) - 1),
+    print_table("{:16} {:>7} {:>5} {:>8} {:>5} {:>7}" + " {:>5}" * (len(STATUSES) - 1),
                 ("", "honest", "wrong", "hostile", "wrong", *STATUSES),
                 *((load.name, load.right, len(load.wrong), load.hostile["connections"], load.hostile["wrong"],
                    *(load.hostile[status] for status in STATUSES)) for load in loads))
-    print_table("{:12} {:>9} {:>9} {:>9} {:>9} {:>11} {:>8} {:>8} {:>7} {:>5}",
+    print_table("{:16} {:>9} {:>9} {:>9} {:>9} {:>11} {:>8} {:>8} {:>7} {:>5}",
                 ("memory (KiB)", "1st tenth", "1st fifth", "last 5th", "peak", "descriptors", "at end",
                  "threads", "CPU (s)", "busy"),
                 *((load.name, load.memory(0, seconds / 10), load.memory(0, seconds / 5),
@@ -185,24 +188,27 @@ def soak(seconds):
         return (f"{int(time.monotonic() - begun):4} s  honest {sum(load.right for load in loads)}, "
                 f"hostile {sum(load.hostile['connections'] for load in loads)}")
 
-    async def start_all():
-        for name in lab.STAGES:
-            server = await lanes.start(name, "--delay", "0.5", "--timeout", "1")
-            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-            loads.append(Load(server))
+    async def start(name, delay, *options):
+        server = await lanes.start(name.split()[0], "--delay", delay, "--timeout", "1", *options)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+        loads.append(Load(server, name))
 
-    async def judge_all():
-        for load in loads:
-            checks.extend((load.name, *check) for check in await load.judge(seconds))
-        for load in loads:
-            checks.extend((load.name, *check) for check in await load.drain())
+    async def start_all():
+        for stage in lab.STAGES:
+            await start(stage, DELAY)
+        for stage in lab.STAGES[1:]:
+            await start(f"{stage} pool", POOL_DELAY, *POOL)
+
+    async def end(load):
+        found = [*await load.judge(seconds), *await load.drain()]
+        checks.extend((load.name, *check) for check in found)
 
     loads, checks = [], []
     lanes.together([start_all()], lambda: "starting the servers")
-    lanes.say(f"Six servers with {DESCRIPTORS} descriptors each, {seconds} s: memory in KiB, CPU in s")
+    lanes.say(f"{len(loads)} servers, {DESCRIPTORS} descriptors each, {seconds} s: memory in KiB, CPU in s")
     begun = time.monotonic()
     lanes.together([watch(loads, begun, seconds), *(load.run(begun + seconds) for load in loads)], totals)
-    lanes.together([judge_all()], lambda: "stopping the servers while clients wait")
+    lanes.together(map(end, loads), lambda: "stopping the servers while clients wait")
     print_tables(loads, seconds)
     return conclude(loads, checks)
 

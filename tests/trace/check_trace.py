@@ -2,7 +2,8 @@
 """Does the recorder understand what strace writes, and tell the truth about it?
 
 The logs in recordings/ were made with tests/trace.py --raw, and shortened: without the start of the program,
-and without the lines of libraries in the stacks.
+and without the lines of libraries in the stacks. Those of FastAPI and of gunicorn with threads were made of
+tests/bench/apps, and are also without calls about files, memory and signals.
 """
 import collections
 import json
@@ -169,6 +170,11 @@ def loop(call, source="", thread="the only thread"):
             r"it accepted /fast [\d.]+ ms after /fast had connected\.")
 
 
+def beside(wait, sleep):
+    return (rf"/fast did not wait: the main thread was waiting for any client, in {wait}, "
+            rf"and thread 2 was in {sleep}\.")
+
+
 BLOCKING = r"in clock_nanosleep, called from common/blocking\.c:\d+"
 EXPECTED = {  # the sentence of each kept recording
     "01-blocking": waited(BLOCKING),
@@ -183,8 +189,15 @@ EXPECTED = {  # the sentence of each kept recording
     "async-time.sleep": waited("in clock_nanosleep"),
     "gunicorn": waited("in clock_nanosleep", "the only worker"),
     "compute": waited("computing"),
-    "pool": r"/fast did not wait: the main thread was waiting for any client, in epoll_wait, "
-            r"and thread 2 was in clock_nanosleep\.",
+    "pool": beside("epoll_wait", "clock_nanosleep"),
+    "05-pool": beside(r"epoll_pwait, called from 05-epoll/server\.c:\d+",
+                      r"clock_nanosleep, called from common/pool\.c:\d+"),
+    "fastapi-def": beside("epoll_wait", "clock_nanosleep"),
+    "fastapi-to_thread": beside("epoll_wait", "clock_nanosleep"),
+    "fastapi-time.sleep": waited("in clock_nanosleep"),
+    "gunicorn-threads": r"/fast did not wait: worker 1, thread 3 answered it, "
+                        r"while worker 1, thread 2 was in clock_nanosleep\.",
+    "gunicorn-threads-busy": waited("in clock_nanosleep", "worker 1, thread 2"),
     "signal": waited(rf"{BLOCKING}, 2 times").replace(r"9\d\d", r"\d+"),
     "plain": r"/fast did not wait: the only thread was waiting for any client, in epoll_pwait\.",
 }
@@ -192,7 +205,7 @@ EXPECTED = {  # the sentence of each kept recording
 
 class Kept(unittest.TestCase):
     def test_sentence_of_each(self):
-        self.assertEqual(sorted(EXPECTED), [path.stem for path in KEPT])
+        self.assertEqual(sorted(EXPECTED), sorted(path.stem for path in KEPT))
         for name, pattern in EXPECTED.items():
             with self.subTest(name):
                 recorded = recording(kept(name))
@@ -226,9 +239,40 @@ class Kept(unittest.TestCase):
 
         expected = ["accept4 0", "recvfrom 0", "clock_nanosleep 0", "sendto 0",
                     "accept4 1", "recvfrom 1", "sendto 1"]
-        for name in ("01-blocking", "trap", "async-time.sleep", "gunicorn"):
+        for name in ("01-blocking", "trap", "async-time.sleep", "fastapi-time.sleep", "gunicorn"):
             with self.subTest(name):
                 self.assertEqual(told(name), expected)
+
+    def test_pools_beside_a_loop_tell_one_story(self):
+        """The loop does all for the clients, and another thread sleeps meanwhile."""
+        def told(name):
+            recorded, lines = recording(kept(name)), []
+            loop = recorded.clients[0].accepted_by
+            for call in calls(recorded, "accept4", "recvfrom", "sendto", "clock_nanosleep"):
+                line = f"{call.name} {call.client}" if call.tid == loop else f"{call.name} elsewhere"
+                about_client = call.client is not None or call.name == "clock_nanosleep"
+                if about_client and lines[-1:] != [line]:
+                    lines.append(line)
+            return lines
+
+        expected = ["accept4 0", "recvfrom 0", "clock_nanosleep elsewhere",
+                    "accept4 1", "recvfrom 1", "sendto 1", "sendto 0"]
+        for name in ("05-pool", "pool", "fastapi-def", "fastapi-to_thread"):
+            with self.subTest(name):
+                self.assertEqual(told(name), expected)
+
+    def test_pool_of_gunicorn_reads_and_answers(self):
+        """As in 02, the main thread only accepts. If both threads sleep, /fast waits for one of them."""
+        recorded = recording(kept("gunicorn-threads"))
+        slow, fast = recorded.clients
+        self.assertEqual(slow.accepted_by, fast.accepted_by)
+        self.assertEqual(len({slow.accepted_by, slow.answered_by, fast.answered_by}), 3)
+        recorded = recording(kept("gunicorn-threads-busy"))
+        first, second, fast = recorded.clients
+        self.assertEqual([client.path for client in recorded.clients], ["/slow", "/slow", "/fast"])
+        self.assertNotEqual(first.answered_by, second.answered_by)
+        self.assertIn(fast.answered_by, (first.answered_by, second.answered_by))
+        self.assertGreater(fast.received, min(first.answered, second.answered))
 
     def test_workers_and_their_parent(self):
         recorded = recording(kept("workers"))
