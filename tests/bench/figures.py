@@ -6,7 +6,7 @@ for a bad command line."""
 import os
 import sys
 
-from measured import BUILD_NOTE, HERE, RESULTS, lab, load, machine, replace
+from measured import HERE, RESULTS, lab, load, machine, replace
 
 COLORS = {"01-blocking": "#d55e00", "02-threaded": "#e69f00", "03-select": "#56b4e9", "04-poll": "#0072b2",
           "05-epoll": "#009e73", "06-libev": "#cc79a7", "floor": "#222222"}
@@ -116,7 +116,7 @@ def peers():
 
 
 def main(arguments):
-    parser = lab.Parser(description=__doc__, epilog=BUILD_NOTE)
+    parser = lab.Parser(description=__doc__, epilog=lab.BUILD_NOTE)
     parser.add_argument("--measure", action="store_true",
                         help="first measure anew, some ten minutes, and replace tests/bench/results")
     parser.add_argument("--quick", action="store_true", help="with --measure: fewer clients and rounds")

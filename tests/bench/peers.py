@@ -20,7 +20,7 @@ import subprocess
 import time
 from collections import namedtuple
 
-from measured import HERE, Report, lab, median
+from measured import HERE, lab, median
 
 DELAY, CLIENTS, SECONDS = 1, 64, 1
 APPS = HERE / "apps"
@@ -43,7 +43,7 @@ ONE_CORE = {max(CORES)}
 
 Peer = namedtuple("Peer", "name pid url tests promise")
 Load = namedtuple("Load", "cpu_us rate")
-report = Report("server", "metric", "value", "least", "most")
+report = lab.Report("server", "metric", "value", "least", "most")
 peers = []  # in the order in which they are measured: those that a claim compares follow each other
 missing = []
 

@@ -14,7 +14,7 @@ import re
 import resource
 from collections import namedtuple
 
-from measured import Report, lab, median
+from measured import lab, median
 
 Size = namedtuple("Size", "delay passes rounds most beyond beyond_delay spread")
 FULL = Size(delay=5, passes=3, rounds=3, most=10000, beyond=100000, beyond_delay=20, spread=10)
@@ -22,7 +22,7 @@ QUICK = Size(delay=2, passes=2, rounds=3, most=1000, beyond=10000, beyond_delay=
 FD_SETSIZE = 1024
 _, DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
 
-report = Report("experiment", "stage", "clients", "metric", "value", "least", "most")
+report = lab.Report("experiment", "stage", "clients", "metric", "value", "least", "most")
 
 
 def read(path):
