@@ -268,12 +268,10 @@ def finish(process, watch=None):
 def children(pid):
     """Return the pids of the children of a process, those included that have ended and are not reaped yet."""
     found = []
-    for entry in os.listdir("/proc"):
-        try:
-            if entry.isdigit() and stat(entry)[1] == str(pid):
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if stat(entry)[1] == str(pid):
                 found.append(int(entry))
-        except OSError:  # it has ended meanwhile
-            pass
     return found
 
 

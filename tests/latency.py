@@ -61,7 +61,8 @@ class Subject:
 
 SUBJECTS = {stage: Subject(stage, "concurrent") for stage in lab.STAGES}
 SUBJECTS["01-blocking"].promise = "serializes"
-SUBJECTS["trap"] = Subject("06-libev --block", "serializes", remark=" (the trap: /slow sleeps inside the loop)")
+SUBJECTS["trap"] = Subject("06-libev --block", "serializes",
+                           remark=" (the trap: /slow sleeps inside the loop)")
 POOLS = [
     Subject("06-libev --block --threads 2", "2 at a time", waits=False, remark=" (a pool beside the loop)"),
     Subject("02-threaded --threads 2", "2 at a time", waits=True, remark=" (the pool accepts the clients)"),
@@ -121,7 +122,7 @@ class Experiment:
 
     def __init__(self, subject, options):
         self.subject, self.options = subject, options
-        self.delay = options.delay
+        self.delay = None if subject.url else options.delay  # of a URL, it is measured
         self.server = None   # of a URL there is none
         self.problem = None  # in words: why the server could not be judged
         self.tries = 1
@@ -129,11 +130,12 @@ class Experiment:
         self.threads = 0     # the most that were seen; 0: not counted
         self.places = []     # where they were while /slow was pending
 
-    def ask(self, announcement, experiment, *shots, timeout=None):
+    def ask(self, announcement, experiment, *shots):
         """Send requests; return a row of the probe for each. Fail if not all answers are right."""
         self.threads, self.samples = 0, blocked.Samples(self.pids)
         report.begin(f"    {announcement} ...")
-        rows = lab.probe(self.url, *shots, timeout=timeout or self.delay * 6 + 10, watch=self.look, ports=True)
+        timeout = self.delay * 6 + 10 if self.delay else 60
+        rows = lab.probe(self.url, *shots, timeout=timeout, watch=self.look, ports=True)
         report.end()
         for row in rows:
             report.figure(self.subject.name, experiment, self.tries, *[row[column] for column in COLUMNS])
@@ -168,9 +170,8 @@ class Experiment:
     def measure_alone(self):
         """Measure how long the server takes for one request. That is the delay of its slow route."""
         slow, fast = self.options.slow, self.options.fast
-        (fast_ms,), (slow_ms,) = (
-            [row["took_ms"] for row in self.ask(f"how long does {path} take alone", name, f"0:{path}", timeout=60)]
-            for path, name in [(fast, "fast-alone"), (slow, "slow-alone")])
+        fast_ms = self.ask(f"how long does {fast} take alone", "fast-alone", f"0:{fast}")[0]["took_ms"]
+        slow_ms = self.ask(f"how long does {slow} take alone", "slow-alone", f"0:{slow}")[0]["took_ms"]
         report.say(f"{fast} {lab.span(fast_ms)}, {slow} {slow_ms / 1000:.3f} s")
         if slow_ms < 100 or slow_ms <= 3 * fast_ms:
             raise lab.Failed(f"cannot be judged: {slow} is not clearly slower than {fast}")
@@ -184,7 +185,8 @@ class Experiment:
         self.fast_ms = rows[-1]["took_ms"]
         slow_end_ms = float(rows[0]["start_ms"]) + self.delay * 1000
         self.waited = self.fast_ms > (slow_end_ms - float(rows[-1]["start_ms"])) / 2
-        self.places = self.samples.between(float(rows[-1]["epoch"]), end_of(rows[0]))
+        slow_end = float(rows[0]["epoch"]) + rows[0]["took_ms"] / 1000
+        self.places = self.samples.between(float(rows[-1]["epoch"]), slow_end)
         draw(rows, self.waited)
         why = f": {blocked.sentence(self.places)}" if self.places else ""
         how = lab.bad(f"{fast} had to wait for {slow}") if self.waited else lab.good(f"{fast} did not wait")
@@ -201,7 +203,8 @@ class Experiment:
                f"{self.subject.threads} at a time" if self.in_turns() else
                "neither one after the other nor side by side")
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
-        report.say(f"the last is answered after {lab.span(last_ms)}, {self.delays:.1f} delays: {how}{threads}")
+        report.say(f"the last is answered after {lab.span(last_ms)}, "
+                   f"{self.delays:.1f} delays: {how}{threads}")
 
     def judge(self):
         """Return the verdict."""
@@ -285,11 +288,6 @@ def experiment(subject, options):
 
 
 # ---- what a person reads
-
-def end_of(row):
-    """Return the moment at which a response was complete, in seconds since 1970."""
-    return float(row["epoch"]) + row["took_ms"] / 1000
-
 
 def utf8():
     """Return whether the terminal can be expected to show a block."""

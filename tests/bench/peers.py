@@ -74,24 +74,20 @@ def start_other(name, tests, promise, command, url="", **environment):
     """Start a server that is not ours; it says its URL unless that is given. Wait until it answers. Return
     what it has written."""
     report.begin(f" {name}")
-    log = lab.scratch() / f"{name}.log"
-    with open(log, "w") as file:
-        environment = dict(os.environ, DELAY=f"{DELAY}", PYTHONDONTWRITEBYTECODE="1", **environment)
-        process = lab.start(command, dies_by=signal.SIGTERM, stdout=file, stderr=file, env=environment)
+    environment = dict(os.environ, DELAY=f"{DELAY}", PYTHONDONTWRITEBYTECODE="1", **environment)
+    server = lab.Program(command, dies_by=signal.SIGTERM, env=environment)
 
-    def answering():
-        report.tick()
-        if process.poll() is not None:
-            return True
-        found = re.search(r"http://127\.0\.0\.1:[1-9]\d*", url + log.read_text())
+    def answers_at():
+        found = re.search(r"http://127\.0\.0\.1:[1-9]\d*", url + server.output() + server.messages())
         return found and lab.probe(found[0], "0:/fast", timeout=2)[0]["status"] == "200" and found[0]
 
-    answers_at = lab.wait_until(answering, patience=15, step=0.1)
-    if isinstance(answers_at, str):
-        peers.append(Peer(name, process.pid, answers_at, tests, promise))
+    answer = lab.wait_until(lambda: not server.alive or answers_at(), 15, step=0.1, watch=report.tick)
+    written = server.output() + server.messages()
+    if answer and server.alive:
+        peers.append(Peer(name, server.pid, answer, tests, promise))
     else:
-        report.fail(f"{name} does not answer", log.read_text().splitlines()[:5])
-    return log.read_text()
+        report.fail(f"{name} does not answer", written.splitlines()[:5])
+    return written
 
 
 def start_nginx():
@@ -227,11 +223,8 @@ def measure(experiment, rounds, base, cores, threads, path="/fast"):
         report.begin(f"    round {number:2} of {rounds}:")
         for peer in [peer for peer in peers if peer.name in loads]:
             report.begin(f" {short(peer.name)}")
-            try:
+            with report.checking(f"{peer.name} not measured in round {number}"):
                 loads[peer.name][number] = load(peer, cores, threads, path)
-            except lab.Failed as failure:
-                report.fail(f"{peer.name} not measured in round {number}: {failure}", failure.details)
-                report.begin("       ")
         report.end()
     show(experiment, loads, base, path)
     return loads
