@@ -465,8 +465,8 @@ class Report:
         self._width += len(text)
 
     def end(self, text="", column=0):
-        """End the line that has begun with text, at that column."""
-        print(" " * (column - self._width) + text)
+        """End the line that has begun with text, at that column or further right."""
+        print(f"{' ' * (column - 1 - self._width)} {text}".rstrip())
         self._width = 0
 
     def say(self, text):

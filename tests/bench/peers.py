@@ -168,7 +168,7 @@ def latency():
     print(f"\nDoes one client wait for another? /slow waits {DELAY} s\n"
           f"{'server':<27} {'/fast meanwhile':>16} {'five /slow':>13}  verdict")
     for peer in [peer for peer in peers if "latency" in peer.tests]:
-        report.begin(f"{peer.name} ")
+        report.begin(peer.name)
         pair = lab.probe(peer.url, "0:/slow", "100:/fast", watch=report.tick)
         five = lab.probe(peer.url, "5x0:/slow", watch=report.tick)
         lost = [f"{row['path']}: {row['status']}" for row in pair + five if row["status"] != "200"]

@@ -175,7 +175,7 @@ def judge(experiment, stage, clients, figures, errors, metrics):
 
 
 def measure_waits(stage, clients, delay):
-    report.begin(f"{clients:10} simultaneous clients ")
+    report.begin(f"{clients:10} simultaneous clients")
     with lab.Server(stage, "--delay", delay, "--timeout", "300", watch=report.tick) as server:
         figures, errors = crowd(server, clients, delay, [f"{clients}x0:/slow"], delay * 0.85)
     metrics = ["late_ms", "lost", "held", "threads"]
@@ -232,7 +232,7 @@ def beyond(stage, size):
     shots = [f"{share * (step + 1) // steps - share * step // steps}x{step}00:/slow" for step in range(steps)]
     delay = size.beyond_delay
     report.say(f"{clients} clients come within {size.spread} s, and each waits {delay} s. A process may have")
-    report.begin(f"    {DESCRIPTORS} descriptors: {workers} workers, {parts} x probe, {sources} addresses ")
+    report.begin(f"    {DESCRIPTORS} descriptors: {workers} workers, {parts} x probe, {sources} addresses")
     options = "--workers", workers, "--delay", delay, "--timeout", "300"
     with lab.Server(stage, *options, watch=report.tick) as server:
         lab.wait_until(report.tick, 0.5)
