@@ -290,16 +290,13 @@ def ending(status):
     return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
 
 
-def wait_until(condition, patience=10, step=0.02, watch=None):
-    """Call condition until it returns something true, and return that; None after patience, in seconds.
-    Call watch between two tries."""
+def wait_until(condition, patience=10, step=0.02):
+    """Call condition until it returns something true, and return that; None after patience, in seconds."""
     deadline = time.monotonic() + patience
     while True:
         result = condition()
         if result or time.monotonic() >= deadline:
             return result or None
-        if watch:
-            watch()
         time.sleep(step)
 
 
@@ -356,14 +353,14 @@ def contents(file):
 class Server(Program):
     """A stage, or another program that says "listening on URL" on stdout.
 
-    under is a command that runs the program, such as valgrind and its options. Call watch while the server
-    starts. With wait=False, the caller waits for listening()."""
+    under is a command that runs the program, such as valgrind and its options. With wait=False, the caller
+    waits for listening()."""
 
-    def __init__(self, name, *options, program=None, under=(), wait=True, watch=None, **popen_arguments):
+    def __init__(self, name, *options, program=None, under=(), wait=True, **popen_arguments):
         self.name = name
         self.url = None
         super().__init__([*under, program or built(name), "--port", "0", *options], **popen_arguments)
-        if wait and not wait_until(self.listening, watch=watch):
+        if wait and not wait_until(self.listening):
             self.stop(patience=1)
             raise Failed(f"{name} did not say within 10 s where it listens", self.messages())
 
@@ -412,11 +409,21 @@ def probe_rows(output):
 
 # ---- what a person reads
 
-class Report:
-    """What a tool prints while it works, the file for its figures, and how many checks failed.
+def tick(write):
+    """From now on, call write every four seconds with the time that has passed: " 4 s ...". None stops that."""
+    begun = time.monotonic()
+    signal.signal(signal.SIGALRM, lambda *_: write(f" {time.monotonic() - begun:.0f} s ..."))
+    signal.setitimer(signal.ITIMER_REAL, *([4, 4] if write else [0]))
 
-    A line that takes long begins with what is being waited for. While tick() is called (it is a watch), the
-    line also says every four seconds for how long."""
+
+def write(text):
+    """Write to stdout, past its buffer, in which the program may be at work when a signal interrupts it."""
+    os.write(sys.stdout.fileno(), text.encode())
+
+
+class Report:
+    """What a tool prints while it works, the file for its figures, and how many checks failed. A line that
+    takes long begins with what is being waited for, and says for how long."""
 
     def __init__(self, *columns):
         self.columns = columns
@@ -452,20 +459,15 @@ class Report:
     def begin(self, text):
         """Begin a line, or go on with it."""
         self._write(text)
-        self._begun, self._said = time.monotonic(), 0
-
-    def tick(self):
-        waited = int(time.monotonic() - self._begun)
-        if waited >= self._said + 4:
-            self._write(f" {waited} s ...")
-            self._said = waited
+        tick(self._write)
 
     def _write(self, text):
-        print(text, end="", flush=True)
         self._width += len(text)
+        write(text)
 
     def end(self, text="", column=0):
         """End the line that has begun with text, at that column or further right."""
+        tick(None)
         print(f"{' ' * (column - 1 - self._width)} {text}".rstrip())
         self._width = 0
 

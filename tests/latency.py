@@ -146,7 +146,6 @@ class Experiment:
         if self.server and self.server.alive and self.options.workers == 1:
             self.threads = max(self.threads, self.server.threads)
         self.samples.take()
-        report.tick()
 
     def check(self, rows):
         wrong = next(filter(None, map(self.wrong, rows)), None)
@@ -276,7 +275,7 @@ def experiment(subject, options):
             if not subject.url:
                 settings = ["--delay", options.delay, "--timeout", options.delay * 8 + 20,
                             "--workers", options.workers, *subject.options]
-                done.server = stack.enter_context(lab.Server(subject.stage, *settings, watch=report.tick))
+                done.server = stack.enter_context(lab.Server(subject.stage, *settings))
             report.end()
             done.run()
     except lab.Failed as failure:

@@ -66,7 +66,7 @@ def short(name):
 
 def start_stage(name, stage, tests, promise=None, *options):
     report.begin(f" {short(name)}")
-    server = lab.Server(stage, "--delay", f"{DELAY}", "--timeout", "3600", *options, watch=report.tick)
+    server = lab.Server(stage, "--delay", f"{DELAY}", "--timeout", "3600", *options)
     peers.append(Peer(name, server.pid, server.url, tests, promise))
 
 
@@ -81,7 +81,7 @@ def start_other(name, tests, promise, command, url="", **environment):
         found = re.search(r"http://127\.0\.0\.1:[1-9]\d*", url + server.output() + server.messages())
         return found and lab.probe(found[0], "0:/fast", timeout=2)[0]["status"] == "200" and found[0]
 
-    answer = lab.wait_until(lambda: not server.alive or answers_at(), 15, step=0.1, watch=report.tick)
+    answer = lab.wait_until(lambda: not server.alive or answers_at(), 15, step=0.1)
     written = server.output() + server.messages()
     if answer and server.alive:
         peers.append(Peer(name, server.pid, answer, tests, promise))
@@ -169,8 +169,8 @@ def latency():
           f"{'server':<27} {'/fast meanwhile':>16} {'five /slow':>13}  verdict")
     for peer in [peer for peer in peers if "latency" in peer.tests]:
         report.begin(peer.name)
-        pair = lab.probe(peer.url, "0:/slow", "100:/fast", watch=report.tick)
-        five = lab.probe(peer.url, "5x0:/slow", watch=report.tick)
+        pair = lab.probe(peer.url, "0:/slow", "100:/fast")
+        five = lab.probe(peer.url, "5x0:/slow")
         lost = [f"{row['path']}: {row['status']}" for row in pair + five if row["status"] != "200"]
         if lost:
             report.fail(f"{peer.name}: {len(lost)} answers lost: {lost[0]}")

@@ -13,6 +13,7 @@ import os
 import pathlib
 import re
 import resource
+import time
 from collections import namedtuple
 
 from measured import lab, median
@@ -61,7 +62,7 @@ def start_idle(stage, size, stack):
         if few:
             notes.append(f"{clients} idle: not measured, {few}")
         else:
-            servers[clients] = stack.enter_context(lab.Server(stage, "--timeout", "3600", watch=report.tick))
+            servers[clients] = stack.enter_context(lab.Server(stage, "--timeout", "3600"))
     return servers, notes
 
 
@@ -73,7 +74,7 @@ def measure_idle(stage, size):
             return [], notes
         targets = [f"{server.port}:{server.pid}:{clients}" for clients, server in servers.items()]
         hold = lab.start([lab.built("hold"), "--rounds", size.rounds, *targets], **lab.PIPES)
-        out, err = lab.finish(hold, report.tick)
+        out, err = lab.finish(hold)
     if hold.returncode != 0:
         raise lab.Failed(f"hold did not measure ({lab.ending(hold.returncode)})", err)
     rounds = [{} for _ in range(size.rounds)]
@@ -145,10 +146,10 @@ def crowd(server, clients, delay, shots, seconds, parts=1, sources=2):
     before, overflows_before = sample(server), overflows()
     probe = [lab.built("probe"), "--tsv", "--summary", "--sources", sources, "--timeout", "300"]
     probes = [lab.start([*probe, server.url, *shots], **lab.PIPES) for _ in range(parts)]
-    lab.wait_until(report.tick, seconds)
+    time.sleep(seconds)
     server_kib, kernel_kib, held = (now - then for now, then in zip(sample(server), before))
     threads = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in lab.family(server.pid))
-    outputs = [lab.finish(probe, report.tick) for probe in probes]
+    outputs = [lab.finish(probe) for probe in probes]
     rows, errors = [row for out, _ in outputs for row in lab.table(out)], "".join(err for _, err in outputs)
     if len(rows) < parts:
         raise lab.Failed(f"cannot ask {server.url}", errors)
@@ -176,7 +177,7 @@ def judge(experiment, stage, clients, figures, errors, metrics):
 
 def measure_waits(stage, clients, delay):
     report.begin(f"{clients:10} simultaneous clients")
-    with lab.Server(stage, "--delay", delay, "--timeout", "300", watch=report.tick) as server:
+    with lab.Server(stage, "--delay", delay, "--timeout", "300") as server:
         figures, errors = crowd(server, clients, delay, [f"{clients}x0:/slow"], delay * 0.85)
     metrics = ["late_ms", "lost", "held", "threads"]
     text = "the last answer is {late_ms:8.1f} ms late, threads: {threads}"
@@ -234,8 +235,8 @@ def beyond(stage, size):
     report.say(f"{clients} clients come within {size.spread} s, and each waits {delay} s. A process may have")
     report.begin(f"    {DESCRIPTORS} descriptors: {workers} workers, {parts} x probe, {sources} addresses")
     options = "--workers", workers, "--delay", delay, "--timeout", "300"
-    with lab.Server(stage, *options, watch=report.tick) as server:
-        lab.wait_until(report.tick, 0.5)
+    with lab.Server(stage, *options) as server:
+        time.sleep(0.5)
         figures, errors = crowd(server, clients, delay, shots, (size.spread + delay) // 2, parts, sources)
     report.end()
     for text in ["{held} waited together, {lost} got no answer",

@@ -2,13 +2,12 @@
 """Does tests/lab.py keep its promise? However a tool ends, it leaves no process and no file.
 
 Each tool here runs with a mark in its environment, which all its processes inherit, and with a folder of its
-own for temporary files. The report has the format of Check.
+own for temporary files.
 """
 import os
 import pathlib
 import pty
 import random
-import re
 import secrets
 import signal
 import sys
@@ -18,6 +17,7 @@ import unittest
 HERE = pathlib.Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 import lab
+import unittests
 
 PATIENCE = 60  # in seconds; a tool that takes longer hangs
 HANGUP, INTERRUPT, TERMINATE = 128 + signal.SIGHUP, 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -323,28 +323,8 @@ class Lab(unittest.TestCase):
             self.assertEqual(tool.messages(), f"latency.py: {message}\n")
 
 
-# ---- the report
-
-def report(result):
-    """Print the lines that Check would print."""
-    failed = {}
-    for kind, problems in [("F", result.failures), ("E", result.errors)]:
-        for test, trace in problems:
-            line = re.findall(rf'{HERE.name}", line (\d+)', trace)[-1]
-            print(f"{HERE.relative_to(lab.ROOT)}:{line}:{kind}:{test.id()}: {trace.strip().splitlines()[-1]}")
-            failed[test.id().partition(" ")[0]] = kind  # a test may fail for several signals
-    failures, errors = (list(failed.values()).count(kind) for kind in "FE")
-    passed = 100 * (result.testsRun - len(failed)) // result.testsRun
-    print(f"{passed}%: Checks: {result.testsRun}, Failures: {failures}, Errors: {errors}")
-
-
 def main(arguments):
-    if arguments[:1] == ["tool"]:
-        return TOOLS[arguments[1]]()
-    suite = unittest.defaultTestLoader.loadTestsFromTestCase(Lab)
-    result = unittest.TextTestRunner(sys.stdout, verbosity=2).run(suite)
-    report(result)
-    return 0 if result.wasSuccessful() else 1
+    return TOOLS[arguments[1]]() if arguments[:1] == ["tool"] else unittests.main(arguments)
 
 
 if __name__ == "__main__":
