@@ -410,9 +410,10 @@ def probe_rows(output):
 # ---- what a person reads
 
 def tick(write):
-    """From now on, call write every four seconds with the time that has passed: " 4 s ...". None stops that."""
+    """Call write every four seconds from now on, and tell it how many have passed. None stops that."""
     begun = time.monotonic()
-    signal.signal(signal.SIGALRM, lambda *_: write(f" {time.monotonic() - begun:.0f} s ..."))
+    if write:
+        signal.signal(signal.SIGALRM, lambda *_: write(f" {time.monotonic() - begun:.0f} s ..."))
     signal.setitimer(signal.ITIMER_REAL, *([4, 4] if write else [0]))
 
 

@@ -2,7 +2,8 @@
 """Run each FUZZER for an equal share of SECONDS. Say every four seconds, on a terminal every second, how many
 inputs it has tried.
 
-The inputs that are new, and the log, stay beside the fuzzer. Exit status: 0 if no input breaks a rule, else 1.
+The inputs that are new, and the log, stay beside the fuzzer. Exit status: 0 if no input breaks a rule; 1 if
+one does; 2 for a bad command line.
 """
 import os
 import pathlib
@@ -30,7 +31,8 @@ def fuzz(fuzzer, seconds):
     begun, terminal = time.monotonic(), sys.stdout.isatty()
 
     def say(state, end="\n"):
-        tried = re.findall(r"^(?:#|stat::number_of_executed_units: )(\d+)", log.read_text(errors="replace"), re.M)
+        text = log.read_text(errors="replace")
+        tried = re.findall(r"^(?:#|stat::number_of_executed_units: )(\d+)", text, re.M)
         print(f"{fuzzer}: {int((tried or [0])[-1]):,} inputs tried, {state}", end=end, flush=True)
 
     while not lab.wait_until(lambda: process.poll() is not None, patience=1 if terminal else 4):
