@@ -64,10 +64,13 @@ def short(name):
     return name[:2] if name in lab.STAGES else name
 
 
-def start_stage(name, stage, tests, promise=None, *options):
+def start_stage(stage, tests, promise=None, *options):
+    """Start a stage. Return its name in the tables."""
+    name = "".join([stage, *options])
     report.begin(f" {short(name)}")
     server = lab.Server(stage, "--delay", f"{DELAY}", "--timeout", "3600", *options)
     peers.append(Peer(name, server.pid, server.url, tests, promise))
+    return name
 
 
 def start_other(name, tests, promise, command, url="", **environment):
@@ -137,18 +140,17 @@ def start_others():
 def start_all():
     report.begin("Starting")
     with started_on(ONE_CORE):
-        start_stage("01-blocking", "01-blocking", "latency cost", "serializes")
+        start_stage("01-blocking", "latency cost", "serializes")
         for stage in ("02-threaded", "03-select", "04-poll"):
-            start_stage(stage, stage, "latency cost", "concurrent")
-        start_stage("06-libev--block", "06-libev", "latency", "serializes", "--block")
-        start_stage("06-libev", "06-libev", "latency cost", "concurrent")
-        start_stage("floor", "floor", "cost")
-        start_stage("05-epoll", "05-epoll", "latency cost", "concurrent")
+            start_stage(stage, "latency cost", "concurrent")
+        start_stage("06-libev", "latency", "serializes", "--block")
+        start_stage("06-libev", "latency cost", "concurrent")
+        start_stage("floor", "cost")
+        start_stage("05-epoll", "latency cost", "concurrent")
         loop = start_others()
     if len(CORES) > 1:
         for workers in (1, 2):
-            option = f"--workers={workers}"
-            start_stage(f"05-epoll{option}", "05-epoll", "workers", None, option)
+            start_stage("05-epoll", "workers", None, f"--workers={workers}")
     else:
         missing.append("two workers: there is only one core")
     report.end()

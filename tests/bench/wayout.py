@@ -51,8 +51,7 @@ def start_beside():
     rows = []
     report.begin("Starting")
     for stage, options, *promise in STAGES:
-        name = f"{stage}{options.replace(' ', '')}"
-        peers.start_stage(name, stage, "beside", None, *options.split())
+        name = peers.start_stage(stage, "beside", None, *options.split())
         rows.append(Row(name, *promise))
     if peers.installed("uvicorn with FastAPI", "uvicorn python3-fastapi", "uvicorn", "fastapi"):
         command = ["uvicorn", "--workers=1", "--port=0", "--no-access-log", "--app-dir", APPS,
