@@ -13,13 +13,15 @@ COLORS = {"01-blocking": 0xd55e00, "02-threaded": 0xe69f00, "03-select": 0x56b4e
 OTHER = 0x888888
 
 
-def measure(options):
+def measure(quick):
     """Run the measuring tools, and keep their figures. Return how many of them found something wrong."""
     wrong = 0
     for name in ("scale", "peers", "wayout"):
+        program = HERE / f"{name}.py"
         figures = lab.scratch() / f"{name}.tsv"
+        options = ["--quick"] if quick else []
         # Its temporary files are inside of ours: should it be killed, they go as well.
-        status = lab.start([sys.executable, HERE / f"{name}.py", "--tsv", figures, *options],
+        status = lab.start([sys.executable, program, "--tsv", figures, *options],
                            env=dict(os.environ, TMPDIR=f"{lab.scratch()}")).wait()
         if status not in (0, 1) or not figures.exists():
             raise lab.Failed(f"{name}.py did not measure to its end: {lab.ending(status)}")
@@ -112,7 +114,7 @@ def main(arguments):
     parser.add_argument("--quick", action="store_true", help="with --measure: fewer clients and rounds")
     options = parser.parse_args(arguments)
     lab.need("gnuplot", "deps-tutorial")
-    wrong = measure(["--quick"] * options.quick) if options.measure else 0
+    wrong = measure(options.quick) if options.measure else 0
     scale()
     peers()
     if wrong:
