@@ -108,7 +108,7 @@ measure: all hold floor ## understand: measure tests/bench/results again (about 
 tables: ## understand: write the numbers of tests/bench/results into the tables of the tutorial
 	@tests/bench/tables.py
 
-tutorial: ## understand: turn the tutorial into one HTML page
+tutorial: ## understand: turn the tutorial into one HTML page, in which its recordings can be played
 	@BUILD=$(BUILD) tests/tutorial/page.py
 
 tutorial-test: all check_stages hold trigger early ## prove: check that the tutorial tells the truth

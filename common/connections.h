@@ -30,7 +30,8 @@ void connections_start(const struct options *options, int listener, watch_functi
  * connection, and never the new client. */
 
 /* Return how long the loop may wait: the milliseconds to the nearest deadline, or -1 if there is
- * none. They are rounded up: otherwise the loop would wake too early and spin. */
+ * none. They are rounded up: otherwise the loop would wake too early and spin. Call it before each
+ * wait: what happens after the wait then reads the clock again. */
 int connections_wait_ms(void);
 
 /* fd is ready, or has an error or a hang-up. Take its connection as far as it can go without
@@ -47,9 +48,10 @@ void connections_accept(void);
 
 /* Shut down gracefully. Once the server has been told to stop, call this after each wait and before
  * connections_ready. It closes idle connections; the others get their response, with Connection:
- * close. For at most options->timeout_ns, connections_accept still accepts the clients that are in
- * the backlog by now, and then closes the listener. It also closes the listener if the process has
- * run out of something while no connection is open, since no connection could then free it. */
+ * close. connections_accept still accepts clients until the backlog is empty, for at most
+ * options->timeout_ns and at most SOMAXCONN + 1 times, and then closes the listener. It also closes
+ * the listener if the process has run out of something while no connection is open, since no
+ * connection could then free it. A client that has sent nothing when it is accepted is closed. */
 void connections_drain(void);
 
 /* Return false once everything is drained and closed: the loop may end. */

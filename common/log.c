@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <netdb.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -26,6 +27,7 @@ void log_request(int fd, const char *head, size_t length, int status, int64_t du
     line[n] = '\0';
     gmtime_r(&now, &t);
     strftime(when, sizeof when, "%FT%TZ", &t);
+    signal(SIGPIPE, SIG_IGN); /* the reader of stderr may have left, and the server stays */
     fprintf(stderr, "%s %s:%s \"%s\" %d %.3f ms\n", when, host, port, line, status,
             (double)duration_ns / NS_PER_MS);
 }

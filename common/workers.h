@@ -1,8 +1,8 @@
 /* Several processes, as in gunicorn and uvicorn: a parent forks workers that share the listening
  * socket, and from then on only supervises them.
  *
- * There are three ways to distribute clients over workers. We have measured them on two cores, with
- * 2, 4 and 16 workers:
+ * There are three ways to distribute clients over workers. We measured them once, in variants of 05
+ * that are not kept here, on two cores with 2, 4 and 16 workers:
  * - SO_REUSEPORT gives each worker a listener and a backlog of its own. It spreads clients more
  *   evenly, but by a hash of their address: of four /slow --block, two may share a worker while
  *   another has none. When a busy worker is killed, its whole backlog is lost with it: 9 and 13 of

@@ -182,8 +182,8 @@ def write(options, recordings, text):
         import svg
         pathlib.Path(options.svg).write_text(svg.draw(recordings), encoding="utf-8")
     if options.html:
-        import page
-        pathlib.Path(options.html).write_text(page.build(recordings), encoding="utf-8")
+        import replay
+        pathlib.Path(options.html).write_text(replay.build(recordings), encoding="utf-8")
 
 
 def main(arguments):

@@ -2,6 +2,7 @@
 #include "tests/stages/subject.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -144,6 +145,24 @@ START_TEST(verbose_logs_one_line_per_response)
 }
 END_TEST
 
+START_TEST(verbose_outlives_the_reader_of_its_log)
+{
+    int ends[2];
+
+    EXPECT(pipe2(ends, O_CLOEXEC) == 0, "pipe: %m");
+    close(ends[0]);
+    server.stderr_to = ends[1];
+    START("--verbose");
+    for (int i = 0; i < 3; i++) {
+        int fd = dial_and_say(GET_FAST_CLOSE);
+        expect_close(fd, expect_fast(fd));
+    }
+    close(ends[1]);
+    send_signal(SIGTERM);
+    expect_exit(0);
+}
+END_TEST
+
 void command_line_tests(void)
 {
     begin_subject("command_line");
@@ -152,4 +171,5 @@ void command_line_tests(void)
     add_test(port_in_use_is_an_error, BLOCKING, LIBEV);
     add_test(server_listens_on_ipv6, BLOCKING, LIBEV);
     add_test(verbose_logs_one_line_per_response, BLOCKING, LIBEV);
+    add_test(verbose_outlives_the_reader_of_its_log, BLOCKING, LIBEV);
 }

@@ -81,7 +81,8 @@ void spawn(int index, char *const options[])
     if (server.pid > 0)
         return;
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent &&
-        dup2(server.out, STDOUT_FILENO) > 0 && dup2(server.log, STDERR_FILENO) > 0)
+        dup2(server.out, STDOUT_FILENO) > 0 &&
+        dup2(server.stderr_to > 0 ? server.stderr_to : server.log, STDERR_FILENO) > 0)
         execv(path, argv);
     _exit(127);
 }

@@ -21,8 +21,9 @@ extern const char *program;  /* its path; NULL: the file of its name beside this
 extern struct server {
     pid_t pid; /* 0: not running */
     int port;
-    int out, log; /* its stdout and stderr, as files in memory */
-    int status;   /* after its end: as waitpid gives it */
+    int out, log;  /* its stdout and stderr, as files in memory */
+    int stderr_to; /* if set before spawn: stderr goes to this descriptor instead */
+    int status;    /* after its end: as waitpid gives it */
     bool ended;
 } server;
 

@@ -18,7 +18,7 @@ import xml.etree.ElementTree as ElementTree
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 import lab  # noqa: E402
-import page  # noqa: E402
+import replay  # noqa: E402
 import svg  # noqa: E402
 from recording import Call, Client, Recording, Thread, Wait  # noqa: E402
 
@@ -73,11 +73,13 @@ def in_backlog(recording, moment):
 
 # ---- the browser
 
-# Runs after the page's own script. It does what the name of its frame says, step by step, and reports.
+# Runs after the page's own script. It does what the name of its frame says, step by step, and reports. MORE
+# stands for what else a test wants to know.
 PROBE = """<script>
 addEventListener("load", async () => {
   const { number, steps } = JSON.parse(window.name);
-  const seen = css => [...document.querySelectorAll(css)].filter(each => each.checkVisibility());
+  const all = css => [...document.querySelectorAll(css)];
+  const seen = css => all(css).filter(each => each.checkVisibility());
   const texts = css => seen(css).map(each => each.textContent);
   // Labels of a drawing that overlap, or that leave it.
   const clashes = svg => {
@@ -88,20 +90,25 @@ addEventListener("load", async () => {
         a.y + 4 < b.y + b.height && b.y + 4 < a.y + a.height).map(([other]) => words + " / " + other)]);
   };
   const root = document.documentElement;
-  const report = () => ({ errors, inner: innerWidth, sideways: root.scrollWidth - root.clientWidth,
-    moment: texts("#moment").join(), backlog: texts(".board .backlog .token"), names: texts("main h2"),
+  const report = (slider = seen(".slider")[0]) => ({ errors, inner: innerWidth,
+    sideways: root.scrollWidth - root.clientWidth,
+    moment: texts(".moment").join(), backlog: texts(".board .backlog .token"), names: texts("main h2"),
     now: seen(".code li.now").map(each =>
       each.closest(".thread").querySelector(".quiet").textContent + ":" + each.value),
-    loop: texts(".loop h3, .loop dd"), time: Number(document.getElementById("slider").value),
-    spoken: document.getElementById("slider").getAttribute("aria-valuetext"),
+    loop: texts(".loop h3, .loop dd"), time: slider && Number(slider.value),
+    spoken: slider && slider.getAttribute("aria-valuetext"),
     cursors: seen(".cursor").map(each => each.getAttribute("d")),
-    clashes: seen(".picture svg").flatMap(clashes) });
+    clashes: seen(".picture svg").flatMap(clashes), ...MORE });
   const reports = [];
-  for (const { hash, key, wait, click, beside } of steps) {
+  for (const { hash, key, wait, click, beside, slide } of steps) {
     const on = document.activeElement;
     if (hash) location.hash = hash;
     if (click) document.querySelector(click).click();
     if (key) on.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+    if (slide) {
+      seen(".slider")[0].value = slide;
+      seen(".slider")[0].dispatchEvent(new Event("input"));
+    }
     if (beside) {
       document.getElementById("beside").value = beside;
       document.getElementById("beside").dispatchEvent(new Event("change"));
@@ -142,10 +149,10 @@ def chromium(address, *options):
     return document, [line for line in log.splitlines() if ":CONSOLE" in line]
 
 
-def visit(built, visits, *options):
+def visit(built, visits, *options, more="{}"):
     """Open the page in frames, one for each (width, address, steps). Return for each the reports after its
-    steps, and what was written to the console."""
-    probed = built.replace("<style>", ERRORS + "<style>", 1).replace("</body>", PROBE)
+    steps, and what was written to the console. more is an object in JavaScript that joins each report."""
+    probed = built.replace("<style>", ERRORS + "<style>", 1).replace("</body>", PROBE.replace("MORE", more))
     (lab.scratch() / "probed.html").write_text(probed, encoding="utf-8")
     frames = [f'<iframe width="{width}" height="800" src="probed.html{address}" '
               f'name="{html.escape(json.dumps({"number": number, "steps": steps}))}"></iframe>'
@@ -164,7 +171,7 @@ class Drawing(unittest.TestCase):
         yield svg.draw(recordings())
 
     def test_is_well_formed_and_small(self):
-        for text in self.drawn():
+        for text in [*self.drawn(), svg.draw(recordings(), style="")]:
             root = ElementTree.fromstring(text)
             self.assertEqual(root.tag, SVG + "svg")
             self.assertEqual(root.get("width"), "900")
@@ -263,36 +270,36 @@ class Drawing(unittest.TestCase):
 class Page(unittest.TestCase):
     def test_is_one_file_under_500_kB(self):
         seven = (recordings() * 2)[:7]
-        built = page.build(seven)
+        built = replay.build(seven)
         self.assertLess(len(built.encode()), 500_000)
         self.assertEqual(set(re.findall(r"https?://[\w.]+", re.sub(r'"(url|arguments)":"[^"]*"', "", built))),
                          {"http://www.w3.org"})
         self.assertNotRegex(built, r"<(?:link|img|iframe|object|embed)\b|\bsrc=|@import|url\((?!#)")
 
     def test_data_cannot_end_the_script(self):
-        built = page.build([computing()])
+        built = replay.build([computing()])
         self.assertEqual(built.count("</script>"), 2)
         self.assertNotIn("<b>", built)
         data = json.loads(re.search(r'id="data">(.*?)</script>', built, re.DOTALL)[1])
-        self.assertEqual(data["recordings"][0]["sentence"], NASTY)
+        self.assertEqual(data["recordings"][0]["name"], NASTY)
+        self.assertEqual(data["recordings"][0]["threads"][0]["calls"][0]["stack"][0], f"{NASTY} {NASTY}:1")
         self.assertEqual(data["files"], [[NASTY] * 3])
 
     def test_without_a_script_the_drawings_and_the_sentences_are_there(self):
-        built = re.sub(r"<script.*?</script>", "", page.build(recordings()), flags=re.DOTALL)
-        self.assertIn('<div id="controls" hidden>', built)
+        built = re.sub(r"<script.*?</script>", "", replay.build(recordings()), flags=re.DOTALL)
+        self.assertIn('<div id="controls" class="controls" hidden>', built)
         self.assertEqual(built.count("<svg "), len(recordings()))
         for each in recordings():
             self.assertIn(html.escape(each.sentence), built)
-            self.assertIn(f'<a href="#{page.slug(each.name)}">', built)
-            self.assertIn(f'<section id="{page.slug(each.name)}"', built)
+            self.assertIn(f'<a href="#{replay.slug(each.name)}">', built)
+            self.assertIn(f'<section id="{replay.slug(each.name)}"', built)
 
     def test_ids_are_unique(self):
-        ids = re.findall(r'\bid="([^"]*)"', page.build(recordings()))
+        ids = re.findall(r'\bid="([^"]*)"', replay.build(recordings()))
         self.assertEqual(len(ids), len(set(ids)))
 
     def test_script_is_short(self):
-        template = (HERE / "page.html").read_text(encoding="utf-8")
-        script = re.search(r"<script>\n(.*)</script>", template, re.DOTALL)[1]
+        script = re.search(r"<script>\n(.*)</script>", replay.build([]), re.DOTALL)[1]
         self.assertLessEqual(len(script.splitlines()), 400)
 
 
@@ -306,9 +313,9 @@ class Browser(unittest.TestCase):
     def test_an_address_opens_a_recording_at_a_moment(self):
         """The page as it is, with no probe in it."""
         file = lab.scratch() / "trace.html"
-        file.write_text(page.build(recordings()), encoding="utf-8")
+        file.write_text(replay.build(recordings()), encoding="utf-8")
         for name, backlog in [("05-epoll", 0), ("06-libev --block", 1)]:
-            address = page.slug(name)
+            address = replay.slug(name)
             document, console = chromium(f"{file.as_uri()}#{address}@0.5")
             self.assertEqual(console, [])
             section = re.search(rf'<section id="{address}".*?</section>', document, re.DOTALL)[0]
@@ -317,13 +324,13 @@ class Browser(unittest.TestCase):
             line = call_at(recording.threads[0], recording, 0.5 + svg.zero(recording)).source.split(":")[1]
             self.assertIn(f'<li value="{line}" class="now" aria-current="true">', section)
             hidden = re.findall(r'<section id="([^"]*)" hidden', document)
-            self.assertEqual({*hidden, address}, {page.slug(each.name) for each in recordings()})
+            self.assertEqual({*hidden, address}, {replay.slug(each.name) for each in recordings()})
             self.assertNotIn(address, hidden)
 
     def test_at_each_moment_it_shows_the_lines_and_the_clients(self):
         moments = [(each, time) for each in recordings() for time in (0.05, 0.1002, 0.5, 1.0)]
-        steps = [{"hash": f"#{page.slug(each.name)}@{time}"} for each, time in moments]
-        (reports,), console = visit(page.build(recordings()), [(1200, "", steps)])
+        steps = [{"hash": f"#{replay.slug(each.name)}@{time}"} for each, time in moments]
+        (reports,), console = visit(replay.build(recordings()), [(1200, "", steps)])
         self.assertEqual(console, [])
         for (recording, time), report in zip(moments, reports):
             with self.subTest(recording.name, time=time):
@@ -343,7 +350,7 @@ class Browser(unittest.TestCase):
         wait = next(each for each in recording.waits if each.start < 0.5 < each.end)
         left = wait.timeout_ms - 1e3 * (0.5 + svg.zero(recording) - wait.start)
         steps = [{"hash": "#05-epoll@0.5"}, {"hash": "#06-libev-block@0.5"}, {"hash": "#01-blocking@0.5"}]
-        ((epoll, trap, blocking),), _ = visit(page.build(recordings()), [(1200, "", steps)])
+        ((epoll, trap, blocking),), _ = visit(replay.build(recordings()), [(1200, "", steps)])
         deadline = f"in {left:.0f} ms (time-out of this wait: {wait.timeout_ms:.0f} ms)"
         self.assertEqual(epoll["loop"], ["The event loop waits", "listener", deadline])
         self.assertEqual(trap["loop"], ["The event loop stands still", "is in clock_nanosleep", "listener"])
@@ -351,7 +358,7 @@ class Browser(unittest.TestCase):
 
     def test_two_recordings_stand_side_by_side(self):
         steps = [{"hash": "#05-epoll@0.5"}, {"beside": "01-blocking"}, {"click": "nav a:nth-of-type(2)"}]
-        ((one, two, other),), _ = visit(page.build(recordings()), [(1200, "", steps)])
+        ((one, two, other),), _ = visit(replay.build(recordings()), [(1200, "", steps)])
         self.assertEqual((one["names"], len(one["cursors"])), (["05-epoll"], 2))
         self.assertEqual((set(two["names"]), two["backlog"]), ({"01-blocking", "05-epoll"}, ["/fast"]))
         self.assertEqual(set(other["names"]), {"01-blocking", "02-threaded"})
@@ -363,7 +370,7 @@ class Browser(unittest.TestCase):
         keys = ["Home", "End", "ArrowLeft", "ArrowLeft", "ArrowRight"]
         steps = [{"key": key} for key in keys + ["Home"]]
         steps += [{"key": " ", "wait": 2000}, {"key": " "}, {"wait": 1000}]
-        (reports,), _ = visit(page.build([recording]), [(1200, "", steps)])
+        (reports,), _ = visit(replay.build([recording]), [(1200, "", steps)])
         times = [report["time"] for report in reports]
         zero = svg.zero(recording)
         begins = [call.start for call in recording.threads[0].calls if call.start >= 0]
@@ -378,10 +385,10 @@ class Browser(unittest.TestCase):
         self.assertEqual(reports[6]["spoken"].split(":")[0], f"{times[6] * 1e3:.2f} ms")
 
     def test_no_page_scrolls_sideways(self):
-        names = [page.slug(each.name) for each in recordings()]
+        names = [replay.slug(each.name) for each in recordings()]
         steps = [{"hash": f"#{name}@{time}"} for name in names for time in (0.1002, 0.5)]
         visits = [(width, "", steps) for width in (1200, 400)]
-        reports, console = visit(page.build(recordings()), visits)
+        reports, console = visit(replay.build(recordings()), visits)
         self.assertEqual(console, [])
         for (width, _, _), frame in zip(visits, reports):
             for report in frame:
@@ -390,8 +397,8 @@ class Browser(unittest.TestCase):
 
     def test_nasty_names_break_nothing(self):
         steps = [{"key": "End"}, *[{"key": "ArrowLeft"}] * 4, {"click": ".stack button"},
-                 {"hash": f"#{page.slug(NASTY)}@0.5"}]
-        reports, console = visit(page.build([computing(), named("05-epoll")]), [(400, "", steps)])
+                 {"hash": f"#{replay.slug(NASTY)}@0.5"}]
+        reports, console = visit(replay.build([computing(), named("05-epoll")]), [(400, "", steps)])
         self.assertEqual(console, [])
         for report in reports[0]:
             self.assertEqual((report["errors"], report["names"]), ([], [NASTY]))
@@ -401,7 +408,7 @@ class Browser(unittest.TestCase):
 
     def test_with_reduced_motion_it_goes_call_by_call(self):
         steps = [{"wait": 500}, {"key": " ", "wait": 500}, {"wait": 1500}]
-        (reports,), _ = visit(page.build([named("01-blocking")]), [(1200, "", steps)],
+        (reports,), _ = visit(replay.build([named("01-blocking")]), [(1200, "", steps)],
                               "--force-prefers-reduced-motion")
         times = [report["time"] for report in reports]
         zero = svg.zero(named("01-blocking"))

@@ -18,6 +18,7 @@ import events  # noqa: E402
 import lab  # noqa: E402
 import story  # noqa: E402
 import strace_log  # noqa: E402
+import symbols  # noqa: E402
 import understand  # noqa: E402
 import unittests  # noqa: E402
 import words  # noqa: E402
@@ -293,12 +294,21 @@ class Kept(unittest.TestCase):
         clients.count_from(client, 9.5)
         self.assertEqual([getattr(client, key) for key in clients.KEYS], [0.5, 0.7, 0.7, 0.9, 1.5, 1.5])
 
-    def test_source_that_has_changed_is_not_shown(self):
-        text = kept("05-epoll")
-        log = one(text)
-        self.assertTrue(log.header["source"])
-        log.header["source"] = [re.sub(r" \w{8}$", " 00000000", line) for line in log.header["source"]]
-        self.assertEqual(understand.understand(log).sources, {})
+    def test_source_is_shown_until_a_line_that_is_named_changes(self):
+        source = lab.scratch() / "server.c"
+        lines = [f"line {number}\n" for number in range(1, 61)]
+        source.write_text("".join(lines))
+        log = one(kept("05-epoll").replace("05-epoll/server.c", str(source)))
+        named = sorted({int(number) for line in log.header["frame"]
+                        for number in re.findall(rf"{source}:(\d+)", line)})
+        self.assertIn(45, named)
+        log.header["source"] = [f"{source} {symbols.checksum(source, named)}"]
+        for changed, shown in [(lines, True), (["other\n", *lines[1:], "more\n"], True),
+                               (["more\n", *lines], False), ([*lines[:44], "other\n", *lines[45:]], False),
+                               (lines[:44], False)]:
+            source.write_text("".join(changed))
+            expected = {str(source): "".join(changed).splitlines()} if shown else {}
+            self.assertEqual(understand.understand(log).sources, expected)
 
     def test_shots_of_one_path_are_told_apart(self):
         text = kept("05-epoll").replace("/fast", "/slow")

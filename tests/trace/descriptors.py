@@ -82,6 +82,8 @@ class Descriptors:
             self._accept(call, process, fd)
         elif call.name == "listen" and call.value == 0:
             process.files[fd] = "listener"
+        elif call.name.startswith("eventfd"):
+            process.files[call.value] = "its own wake-up"
         elif call.name == "close":
             self.of_call[id(call)] = process.files.pop(fd, None)
         elif call.name in RECEIVE | SEND:
@@ -96,7 +98,7 @@ class Descriptors:
             started = self.processes[strace_log.child(call)]
             started.files = {**process.files, **started.files}
             started.epolls = {epoll: dict(fds) for epoll, fds in process.epolls.items()}
-        if fd is not None and note and fd not in process.files and "eventfd" in note + call.name:
+        if fd is not None and "eventfd" in note and fd not in process.files:
             process.files[fd] = "its own wake-up"
 
     def _accept(self, call, process, listener):

@@ -8,7 +8,7 @@ what strace does not know; a log that a person has made has none:
     probe                     the columns of build/probe --tsv --ports, and then a row for each request
     thread, listener, epoll   of a process that was running before: 12 of 10; 3 of 10; 4 of 10 watches 3 5
     frame                     the place of an address in a stack: PROGRAM ADDRESS = FUNCTION FILE:LINE; ...
-    source                    a checksum of each file that is named there
+    source                    a checksum of the lines that are named there, for each file
 """
 import re
 from dataclasses import dataclass, field

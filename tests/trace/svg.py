@@ -482,8 +482,9 @@ def heading(recording, y):
     return parts, y + 38 + 19 * len(lines)
 
 
-def draw(recordings, prefix="waits-", headings=True):
-    """Return one SVG of all the recordings. prefix begins each id in it: on a page, these must differ."""
+def draw(recordings, prefix="waits-", headings=True, style=STYLE):
+    """Return one SVG of all the recordings. prefix begins each id in it: on a page, these must differ. A page
+    that has the style already leaves it out here."""
     before = max(zero(recording) for recording in recordings)
     after = max(recording.duration - zero(recording) for recording in recordings)
     parts, y = [], 0
@@ -512,6 +513,6 @@ def draw(recordings, prefix="waits-", headings=True):
         f'height="{height}" class="waits" role="img" aria-labelledby="{prefix}title {prefix}desc">',
         f'<title id="{prefix}title">{html.escape(title)}</title>',
         f'<desc id="{prefix}desc">{html.escape(" ".join(map(summary, recordings)))}</desc>',
-        f'<style>{STYLE}</style>', f'<defs>{patterns}</defs>',
+        *([f'<style>{style}</style>'] if style else []), f'<defs>{patterns}</defs>',
         f'<rect class="card" x=".5" y=".5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>',
         *parts, "</svg>", ""])

@@ -17,19 +17,19 @@ _LIBC = re.compile(r".*/(libc|libpthread|ld)[-.][^/]*|\[.*")
 # ---- while it is recorded: addresses are looked up, and kept in the header of the log
 
 def header(log):
-    """Lines for the header: the place of each address in the stacks, and a checksum of each file."""
+    """Lines for the header: the place of each address in the stacks, and for each file a checksum of the lines
+    that are named there."""
     addresses = {}
     for call in log.calls:
         for frame in call.stack:
             if not _LIBRARY.match(frame.object):
                 addresses.setdefault(frame.object, set()).add(frame.address)
-    lines, names = [], set()
+    lines, known = [], []
     for program, found in addresses.items():
         for address, places in _look_up(program, sorted(found)).items():
             lines.append(f"frame: {program} 0x{address:x} = {'; '.join(places)}")
-            names.update(_file(place) for place in places)
-    files = [(name, find(name)) for name in sorted(names)]
-    return lines + [f"source: {name} {_checksum(path)}" for name, path in files if path]
+            known += places
+    return lines + [f"source: {name} {checksum(path, numbers)}" for name, path, numbers in _files(known)]
 
 
 def _look_up(program, addresses):
@@ -72,8 +72,18 @@ def find(name):
     return next((path for path in (ROOT / name, pathlib.Path(name)) if path.is_file()), None)
 
 
-def _checksum(path):
-    return f"{zlib.crc32(path.read_bytes()):08x}"
+def _files(places):
+    """Return (name, path, numbers of the lines) for each file that these places name and that is there."""
+    numbers = {}
+    for place in places:
+        numbers.setdefault(_file(place), set()).add(int(place.rpartition(":")[2]))
+    return [(name, find(name), sorted(numbers[name])) for name in sorted(numbers) if find(name)]
+
+
+def checksum(path, numbers):
+    """Return a checksum of these lines: only a change that touches or moves them makes a recording stale."""
+    lines = path.read_bytes().splitlines()
+    return f"{zlib.crc32(b' '.join(b''.join(lines[number - 1:number]).strip() for number in numbers)):08x}"
 
 
 # ---- when it is told
@@ -104,12 +114,10 @@ def place(call, next_call, known):
 
 
 def sources(threads, log):
-    """{file: its lines} for the files that the threads' calls came from, but for none that has changed."""
+    """{file: its lines} for the files that the threads' calls came from, but for none of which a line that is
+    named has changed or moved."""
     sums = dict(line.rsplit(" ", 1) for line in log.header.get("source", []))
     names = {_file(line) for thread in threads for call in thread.calls for line in call.stack}
-    found = {}
-    for name in sorted(names):
-        path = find(name)
-        if path and sums.get(name) == _checksum(path):
-            found[name] = path.read_text(errors="replace").splitlines()
-    return found
+    places = [place for found in known_places(log).values() for place in found]
+    return {name: path.read_text(errors="replace").splitlines() for name, path, numbers in _files(places)
+            if name in names and sums.get(name) == checksum(path, numbers)}

@@ -7,6 +7,7 @@ bad command line."""
 import pathlib
 import socket
 import sys
+import threading
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent)]
 import lab  # noqa: E402
@@ -46,7 +47,7 @@ def start_proxy(first, second):
     raise lab.Failed("nginx does not start", proxy.messages())
 
 
-def ask(proxy, first, second):
+def ask(proxy, first, second, by_server=True):
     """Ask 20 times through the proxy. Return how many of the answers are from the first server."""
     before = [server.messages().count(' 200 ') for server in (first, second)]
     rows = lab.probe(proxy.url, *SHOTS, timeout=10)
@@ -54,7 +55,7 @@ def ask(proxy, first, second):
     if lost:
         raise lab.Failed(f"{lost} of {len(rows)} requests got no answer with status 200", proxy.messages())
     one, two = (server.messages().count(' 200 ') - old for server, old in zip((first, second), before))
-    print(f"  {len(rows)} answers: {one} from 01, {two} from 05")
+    print(f"  {len(rows)} answers" + (f": {one} from 01, {two} from 05" if by_server else ""))
     return one
 
 
@@ -71,9 +72,14 @@ def main(arguments):
     with socket.create_connection(("127.0.0.1", proxy.port)):
         if ask(proxy, first, second) < 5:
             raise lab.Failed("01 does not answer")
-    print("05 is told to stop, and no request is lost:")
+    print("05 is told to stop meanwhile, and no request is lost:")
+    timer = threading.Timer(0.12, second.process.terminate)  # after the third of the 20 requests
+    timer.start()
+    ask(proxy, first, second, by_server=False)  # which server gets how many is not certain here
+    timer.join()
     if second.stop() != 0:
         raise lab.Failed("05 did not exit with status 0", second.messages())
+    print("05 has stopped:")
     if ask(proxy, first, second) != 20:
         raise lab.Failed("some answers are not from 01, and 05 has stopped")
     return 0

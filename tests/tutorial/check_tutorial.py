@@ -100,11 +100,22 @@ def pictures(text):
             say(re.search(WAITS, code), f"{name} names {file}:{line}, and nothing waits there: make pictures")
 
 
+def gallery(text):
+    """The tests that the text says catch a planted bug are the ones that its patch names."""
+    for names, after in re.findall(r"^ *tests/bugs/bugs\.py ([^\n]+)\n *```\n(.*?)(?=^ *```|^## )", text, re.M | re.S):
+        patches = [(lab.ROOT / "tests/bugs" / f"{name}.patch").read_text() for name in names.split()]
+        catchers = {test for patch in patches for test in re.findall(r"(?m)^Caught by: .*?(\w+)$", patch)}
+        for told in re.findall(r"caught by[^`]*`(\w+)`|`caught by (?:\S+ )*(\w+)`", after):
+            test = told[0] or told[1]
+            say(test in catchers, f"{names}: the text says that {test} catches it, and the patch does not")
+
+
 def static(text):
     chapters = markdown.read(text)
     quotations(chapters, text.splitlines())
     links(text)
     pictures(text)
+    gallery(text)
     tables = subprocess.run([sys.executable, "tests/bench/tables.py", "--check"], cwd=lab.ROOT)
     say(tables.returncode == 0, "the tables")
     return chapters

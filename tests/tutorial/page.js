@@ -28,3 +28,38 @@ const watcher = new IntersectionObserver(entries => {
 for (const heading of document.querySelectorAll("main h2"))
   if (marks.has(heading.id))
     watcher.observe(heading);
+// Each recording gets a button that plays it in place.
+function playerOf(box) {
+  const player = new Player(element("div", { className: "controls", role: "group", "aria-label": "Replay" }));
+  const picture = box.querySelector(".picture"), timed = [...picture.querySelectorAll("g.timed")];
+  // Each recording has two parts in the drawing: all of it, and the moment that is magnified.
+  const views = box.dataset.recordings.split(" ").map((name, i) =>
+    new View(recordings.find(each => each.slug === name), picture, timed.slice(2 * i, 2 * i + 2), player));
+  const details = element("div", { className: "details" }, ...views.map(({ recording, side, threads }) =>
+    element("div", {}, element("h3", { hidden: views.length < 2 }, recording.name), side, threads)));
+  box.prepend(player.controls);
+  box.append(details);
+  box.addEventListener("keydown", event => player.controls.hidden || player.onKey(event));
+  player.show(views);
+  player.go(player.first);
+  return player;
+}
+for (const box of document.querySelectorAll(".replay")) {
+  let player = null;
+  const open = on => {
+    player.play(on);
+    box.classList.toggle("open", on);
+    player.controls.hidden = !on;
+    start.hidden = on;
+    (on ? player.button : start).focus();
+  };
+  const start = element("button", { type: "button", className: "start", onclick: () => {
+    if (!player) {
+      player = playerOf(box);
+      const onclick = () => open(false);
+      player.buttons.append(element("button", { type: "button", className: "close", onclick }, "✕ Close"));
+    }
+    open(true);
+  } }, box.dataset.recordings.includes(" ") ? "▶ Play these recordings" : "▶ Play this recording");
+  box.prepend(start);
+}

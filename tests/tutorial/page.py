@@ -1,19 +1,23 @@
 #!/usr/bin/env python3
 """Turn tutorial.md into one HTML page: FILE, or build/tutorial.html.
 
-pandoc writes the HTML, and puts the pictures into it. Then each heading gets a link, each picture and each table a
-box that scrolls by itself, and each block of commands a button that copies it.
+pandoc writes the HTML. Then the pictures are put into it, each heading gets a link, each picture and each table
+a box that scrolls by itself, each block of commands a button that copies it, and each recording a player.
 Exit status: 0; 1 if the page cannot be made; 2 for a bad command line."""
+import base64
 import html
 import os
 import pathlib
 import re
 import sys
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent)]
-import lab  # noqa: E402
-
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "trace")]
+import lab  # noqa: E402
+import pictures  # noqa: E402
+import replay  # noqa: E402
+import svg  # noqa: E402
+
 TITLE = "What happens beneath async/await?"
 PAGE = """<!doctype html>
 <html lang="en">
@@ -29,11 +33,12 @@ PAGE = """<!doctype html>
 <nav aria-label="Contents">
 <p><a href="#top">{title}</a></p>
 {contents}
-<p>{replay}</p>
+<p>{others}</p>
 </nav>
 <main id="top">
 {text}
 </main>
+<script type="application/json" id="data">{data}</script>
 <script>
 {script}
 </script>
@@ -43,17 +48,41 @@ PAGE = """<!doctype html>
 
 
 def pandoc():
-    """Return the text as HTML, with its pictures in it."""
+    """Return the text as HTML."""
     lab.need("pandoc", "deps-tutorial")
-    # No file of pandoc's own frames the text, so that only the pictures become data in the page.
-    frame = lab.scratch() / "frame.html"
-    frame.write_text("$body$\n")
-    run = lab.start(["pandoc", "--from", "gfm", "--to", "html5", "--self-contained", "--no-highlight",
-                     "--template", frame, "--metadata", "title= ", "tutorial.md"], cwd=lab.ROOT, **lab.PIPES)
+    options = ["--from", "gfm", "--to", "html5", "--wrap", "none", "--no-highlight"]
+    run = lab.start(["pandoc", *options, "tutorial.md"], cwd=lab.ROOT, **lab.PIPES)
     out, err = lab.finish(run)
     if run.returncode != 0:
         raise lab.Failed(f"pandoc: {lab.ending(run.returncode)}", err)
     return out
+
+
+def drawn(text):
+    """Put the pictures into the text: a recording as a drawing that can be played, any other as data."""
+    def picture(match):
+        name, words = match[1], match[2]
+        if name in pictures.PICTURES:
+            return recording(name, words)
+        data = base64.b64encode((lab.ROOT / name).read_bytes()).decode()
+        image = f'<img src="data:image/svg+xml;base64,{data}" alt="{words}">'
+        return f'<figure class="scroll" tabindex="0">{image}</figure>'
+
+    text = re.sub(r"<figcaption.*?</figcaption>\n?", "", text, flags=re.S)
+    text = re.sub(r"<(p|figure)>\s*(<img [^>]*>)\s*</\1>", r"\2", text)
+    return re.sub(r'<img\s+src="([^"]*\.svg)"\s+alt="([^"]*)"\s*/>', picture, text)
+
+
+def recording(name, words):
+    """Return the drawing of what a picture shows, with the names of the recordings for the script."""
+    found = pictures.recordings(name)
+    prefix = re.sub(r"\W", "-", name.rpartition(".")[0]) + "-"
+    described = f'aria-label="{words}" aria-describedby="{prefix}desc"'
+    drawing = svg.draw(found, prefix, style="")
+    drawing = drawing.replace(f'aria-labelledby="{prefix}title {prefix}desc"', described)
+    slugs = " ".join(replay.slug(each.name) for each in found)
+    return (f'<div class="replay" data-recordings="{slugs}">\n'
+            f'<figure class="scroll picture" tabindex="0">\n{drawing}</figure>\n</div>')
 
 
 def headings(text):
@@ -64,21 +93,24 @@ def headings(text):
         level, name, title = match[1], match[2], match[3]
         if level == "2":
             entries.append(f'<li><a href="#{name}">{title}</a></li>')
-        return f'<h{level} id="{name}">{title} <a class="here" href="#{name}" aria-label="Link to this part">#</a></h{level}>'
+        here = f'<a class="here" href="#{name}" aria-label="Link to this part">#</a>'
+        return f'<h{level} id="{name}">{title} {here}</h{level}>'
 
     text = re.sub(r'<h([23]) id="([^"]+)">(.*?)</h\1>', link, text, flags=re.S)
     return text, "<ol>\n" + "\n".join(entries) + "\n</ol>"
 
 
+def commands(match):
+    """Return a block of commands. Where a command does not fit into a line, its next line is indented."""
+    lines = "".join(f"<span>{line}</span>" for line in match[1].splitlines(keepends=True))
+    return f'<div class="commands"><pre class="sh"><code>{lines}</code></pre></div>'
+
+
 def boxes(text):
-    """Put pictures and tables into boxes that scroll, and mark commands and output."""
-    text = re.sub(r"<figcaption[^>]*>.*?</figcaption>", "", text, flags=re.S)
-    text = re.sub(r"<p>(<img [^>]*>)</p>", r"<figure>\1</figure>", text)
-    text = text.replace("<figure>", '<figure tabindex="0" class="scroll">')
+    """Put tables into boxes that scroll, and mark commands and output."""
     text = re.sub(r"<table.*?</table>", lambda match: f'<div class="scroll" tabindex="0">{match[0]}</div>', text,
                   flags=re.S)
-    text = re.sub(r'<pre class="sh"><code>(.*?)</code></pre>',
-                  r'<div class="commands"><pre class="sh"><code>\1</code></pre></div>', text, flags=re.S)
+    text = re.sub(r'<pre class="sh"><code>(.*?)</code></pre>', commands, text, flags=re.S)
     return re.sub(r"<p><strong>(<a [^>]*>[^<]*</a>)</strong></p>", r'<p class="file">\1</p>', text)
 
 
@@ -89,11 +121,13 @@ def links(text, folder):
 
 
 def build(page):
-    text, contents = headings(boxes(links(pandoc(), page.parent)))
-    replay = ('<a href="trace.html">Replay the recordings</a>' if (page.parent / "trace.html").exists() else
-              "<code>make trace</code> writes a page that replays the recordings.")
-    return PAGE.format(title=html.escape(TITLE), style=(HERE / "page.css").read_text(), contents=contents,
-                       replay=replay, text=text, script=(HERE / "page.js").read_text())
+    text, contents = headings(boxes(drawn(links(pandoc(), page.parent))))
+    shown = {each.name: each for name in pictures.PICTURES for each in pictures.recordings(name)}
+    others = ('<a href="trace.html">Your own recordings</a>' if (page.parent / "trace.html").exists() else
+              "<code>make trace</code> makes recordings of your own.")
+    return PAGE.format(title=html.escape(TITLE), style=replay.style() + (HERE / "page.css").read_text(),
+                       contents=contents, others=others, text=text, data=replay.data(list(shown.values())),
+                       script=replay.script() + (HERE / "page.js").read_text())
 
 
 def main(arguments):

@@ -1,17 +1,26 @@
 #!/usr/bin/env python3
-"""Record the servers again, and draw the recordings that the tutorial shows: waits.svg of each stage,
-06-libev/trap.svg, and the comparisons in tests/tutorial: await.svg, trap.svg and pool.svg.
+"""Record the servers again, keep the recordings in tests/tutorial/recordings, and draw those that the tutorial
+shows: waits.svg of each stage, 06-libev/trap.svg, and in tests/tutorial the comparisons await.svg, trap.svg and
+pool.svg.
 
 A picture can be drawn at a quiet moment only. Look at each before you commit it.
 Exit status: 0 if all are drawn; 1 if not; 2 for a bad command line."""
-import shutil
+import pathlib
+import re
 import socket
 import sys
 
-sys.path[:0] = [__file__.rpartition("/tutorial/")[0]]
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "trace")]
+import clients  # noqa: E402
 import lab  # noqa: E402
+import replay  # noqa: E402
+import strace_log  # noqa: E402
+import svg  # noqa: E402
+import symbols  # noqa: E402
+import understand  # noqa: E402
 
-HERE = lab.ROOT / "tests" / "tutorial"
+KEPT = HERE / "recordings"
 ASYNCIO = lab.ROOT / "tests" / "trace" / "asyncio_server.py"
 TRIES = 5
 
@@ -19,10 +28,18 @@ TRIES = 5
 PYTHON = {"asyncio": ("asyncio.sleep in async def", "sleep"),
           "mistake": ("time.sleep in async def", "block"),
           "executor": ("run_in_executor(time.sleep)", "pool")}
-SINGLE = {**{stage: f"{stage}/waits.svg" for stage in lab.STAGES}, "trap": "06-libev/trap.svg"}
 SERIALIZES = {"01-blocking", "trap", "mistake"}
-TOGETHER = {"await.svg": ["05-epoll", "asyncio"], "trap.svg": ["01-blocking", "trap", "mistake"],
-            "pool.svg": ["pool", "executor"]}
+
+# The recordings that a picture shows, one below the other.
+PICTURES = {**{f"{stage}/waits.svg": [stage] for stage in lab.STAGES},
+            "06-libev/trap.svg": ["trap"],
+            "tests/tutorial/await.svg": ["05-epoll", "asyncio"],
+            "tests/tutorial/trap.svg": ["01-blocking", "trap", "mistake"],
+            "tests/tutorial/pool.svg": ["pool", "executor"]}
+
+# Calls that say, before the experiment begins, which threads and descriptors there are.
+BEFORE = re.compile(r"listen|epoll_c|eventfd|clone")
+FILES = re.compile(r'["<]/')  # a call with such arguments is about a file of this machine, not about a client
 
 
 def free_port():
@@ -42,49 +59,85 @@ def trace(*arguments):
 
 def what(name):
     """Return the arguments that tell the recorder which server to record."""
-    if name in SINGLE:
+    if name in lab.STAGES or name == "trap":
         return [name]
-    url = f"http://127.0.0.1:{free_port()}"
-    port = url.rpartition(":")[2]
+    port = str(free_port())
+    url = f"http://127.0.0.1:{port}"
     if name == "pool":
         command = [lab.built("05-epoll"), "--port", port, "--delay", "1", "--block", "--threads", "2"]
         return ["--name", "05-epoll --block --threads 2", url, "--", *command]
     title, way = PYTHON[name]
-    return ["--name", title, url, "--", sys.executable, ASYNCIO, port, way]
+    return ["--name", title, url, "--", "python3", ASYNCIO, port, way]
+
+
+def shorten(text):
+    """Return a log without the calls before and after the experiment, and without this machine's files."""
+    log, = strace_log.read(text)
+    known, experiment = symbols.known_places(log), clients.Experiment(log)
+    lines = [line for line in text.splitlines() if line.startswith("# ")]
+    for call in log.calls:
+        during = call.start <= experiment.end and (call.end is None or call.end >= experiment.begin)
+        needed = during or call.start < experiment.begin and BEFORE.match(call.name)
+        if needed and not FILES.search(call.arguments):
+            end = " <unfinished ...>" if call.end is None else f") = {call.result} <{call.duration:.6f}>"
+            lines.append(f"{call.tid} {call.start:.6f} {call.name}({call.arguments}{end}")
+            lines += [f" > {frame.object}({frame.function}+0x0) [0x{frame.address:x}]" for frame in call.stack
+                      if (frame.object, frame.address) in known or "pthread_create" in frame.function]
+    lines += [f"{tid} {time:.6f} +++ {how} +++" for tid, (time, how) in log.ends.items()
+              if time <= experiment.end]
+    return "\n".join(lines).replace(f"{lab.ROOT}/", "") + "\n"
+
+
+def understood(text):
+    log, = strace_log.read(text)
+    return understand.understand(log)
+
+
+def told(recording):
+    """Return all that a page shows of a recording: when a thread started before it is of no interest."""
+    for thread in recording.threads:
+        thread.start = max(thread.start, 0)
+    return svg.draw([recording]) + replay.data([recording])
+
+
+def recordings(picture):
+    """Return what a picture shows, from the logs that are kept."""
+    return [understood((KEPT / f"{name}.strace").read_text()) for name in PICTURES[picture]]
 
 
 def record(name):
-    """Record one server until its verdict is the one that is expected. Return the file of the log."""
+    """Record one server until its verdict is the one that is expected, and keep the log."""
     log = lab.scratch() / f"{name}.strace"
     for _ in range(TRIES):
-        told = trace("--raw", log, *what(name))
-        sentence = next((line for line in told.splitlines() if line.startswith("/fast ")), "/fast: nothing")
-        if ("did not wait" not in sentence) == (name in SERIALIZES):
-            print(f"{name}: {sentence}", flush=True)
-            return log
-    raise lab.Failed(f"{name} cannot be drawn: {sentence}")
-
-
-def draw(logs, picture):
-    """Draw recordings, one below the other."""
-    joined, svg = lab.scratch() / "joined", lab.scratch() / "picture.svg"
-    joined.write_text("".join(log.read_text() for log in logs))
-    trace("--from", joined, "--svg", svg)
-    shutil.move(svg, lab.ROOT / picture)
-    print(picture, flush=True)
+        trace("--raw", log, *what(name))
+        text = log.read_text()
+        found = understood(text)
+        if found.serializes == (name in SERIALIZES) and "between two calls" not in found.sentence:
+            short = shorten(text)
+            if told(understood(short)) != told(found):
+                raise lab.Failed(f"{name}: the shortened log tells another story")
+            (KEPT / log.name).write_text(short)
+            print(f"{name}: {found.sentence}", flush=True)
+            return
+    raise lab.Failed(f"{name} cannot be drawn: {found.sentence}")
 
 
 def main(arguments):
-    lab.Parser(description=__doc__).parse_args(arguments)
-    lab.need("strace", "deps-tutorial")
-    logs = {}
-    for name, picture in SINGLE.items():
-        logs[name] = record(name)
-        draw([logs[name]], picture)
-    for picture, names in TOGETHER.items():
-        for name in names:
-            logs[name] = logs.get(name) or record(name)
-        draw([logs[name] for name in names], HERE / picture)
+    parser = lab.Parser(description=__doc__, usage="%(prog)s [--kept | NAME...]")
+    names = sorted({name for shown in PICTURES.values() for name in shown})
+    parser.add_argument("--kept", action="store_true", help="record nothing, and draw what is kept")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"record only this: {', '.join(names)}")
+    options = parser.parse_args(arguments)
+    wrong = [name for name in options.names if options.kept or name not in names]
+    if wrong:
+        parser.error(f"{wrong[0]}: {'nothing is recorded' if options.kept else 'no such recording'}")
+    if not options.kept:
+        lab.need("strace", "deps-tutorial")
+        for name in options.names or names:
+            record(name)
+    for picture in PICTURES:
+        (lab.ROOT / picture).write_text(svg.draw(recordings(picture)), encoding="utf-8")
+    print(f"{len(PICTURES)} pictures drawn")
     return 0
 
 
