@@ -81,7 +81,16 @@ def forking():
     print(f"exit status {status >> 8}, folder {'kept' if folder.exists() else 'lost'}")
 
 
-TOOLS = {tool.__name__: tool for tool in [restart, stubborn, stopped, serving, failing, crashing, forking]}
+def waiting():
+    """Wait for a process, and say so."""
+    report = lab.Report()
+    report.begin("waiting")
+    lab.start(["sleep", "4.5"]).wait()
+    report.end("done")
+
+
+TOOLS = {tool.__name__: tool
+         for tool in [restart, stubborn, stopped, serving, failing, crashing, forking, waiting]}
 
 
 STARTED = []
@@ -305,6 +314,11 @@ class Lab(unittest.TestCase):
         tool = start("crashing")
         self.assert_ends(tool, 1)
         self.assertIn("ValueError: a defect", tool.messages())
+
+    def test_line_that_takes_long_says_for_how_long(self):
+        tool = start("waiting")
+        tool.wait_for(lambda: not tool.alive)
+        self.assertRegex(tool.output(), r"^waiting( \d+ s \.\.\.)+ done\n$")
 
     def test_output_is_whole_although_it_is_read_meanwhile(self):
         program = lab.Program(["sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); echo $i; done"])
