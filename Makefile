@@ -207,17 +207,11 @@ $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*.c tests/stages/*.c)): | need-c
 need-ev.h: ; @$(call need,ev.h,libev-dev)
 need-check.h: ; @$(call need,check.h,check)
 
-# Half of the time for each fuzzer. The inputs that they find stay under build/, outside tests/fuzz/corpus.
 FUZZ_SECONDS = 60
 FUZZERS      = $(BUILD)/fuzz/http $(BUILD)/fuzz/connections
 
 fuzz: $(FUZZERS) ## prove: let libFuzzer look for inputs that break a rule, for FUZZ_SECONDS (60)
-	@set -e; for fuzzer in $^; do \
-	  echo "== $$fuzzer, $$(($(FUZZ_SECONDS) / 2)) seconds"; mkdir -p $$fuzzer.new; \
-	  $$fuzzer -max_total_time=$$(($(FUZZ_SECONDS) / 2)) -dict=tests/fuzz/http.dict -verbosity=0 \
-	    -print_final_stats=1 -artifact_prefix=$$fuzzer- $$fuzzer.new tests/fuzz/corpus/$${fuzzer##*/} \
-	    >$$fuzzer.log 2>&1 || { cat $$fuzzer.log; exit 1; }; grep -a number_of_executed $$fuzzer.log; \
-	done
+	@tests/fuzz/fuzz.py $(FUZZ_SECONDS) $^
 
 # The fuzzer of connections includes common/connections.c over a fake kernel.
 $(FUZZERS): $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard common/*.[ch])

@@ -10,10 +10,11 @@ processes that it started, and those that they started, end before it does, and 
 signal ends it without an exception, so that its own "finally" and "with" blocks are not run to the end.
 """
 import argparse
+import contextlib
 import ctypes
 import errno
+import functools
 import itertools
-import math
 import os
 import pathlib
 import re
@@ -26,6 +27,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / os.environ.get("BUILD", "build")
+BUILD_NOTE = "BUILD in the environment names the folder with the programs (build)."  # for --help
 STAGES = ["01-blocking", "02-threaded", "03-select", "04-poll", "05-epoll", "06-libev"]
 
 PIPES = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # for start(), to be read by finish()
@@ -130,10 +132,8 @@ def clean_up(patience=1):
 
 
 def _kill(pid, number):
-    try:
+    with contextlib.suppress(OSError):  # a thread of ours has just reaped it, or it is another user's (sudo)
         os.kill(pid, number)
-    except OSError:  # a thread of ours has just reaped it, or it belongs to another user (sudo)
-        pass
 
 
 def _reap(pid):
@@ -198,22 +198,25 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{tool()}: {message}\n")
 
 
-def seconds(least, most):
-    """Return a type for an argument: seconds, such as 0.5."""
+def _number(pattern, kind, wanted, least, most):
+    """Return a type for an argument: a number that is written so, from least to most."""
     def parse(text):
-        if re.fullmatch(r"\d+\.?\d*|\.\d+", text, re.ASCII) and least <= float(text) <= most:
-            return float(text)
-        raise argparse.ArgumentTypeError(f"{text}: want seconds, from {least:g} to {most:g}")
+        if re.fullmatch(pattern, text, re.ASCII) and least <= kind(text) <= most:
+            return kind(text)
+        raise argparse.ArgumentTypeError(f"{text}: want {wanted} from {least} to {most}")
     return parse
 
 
-def whole_number(least, most):
-    """Return a type for an argument: a whole number."""
-    def parse(text):
-        if re.fullmatch(r"[1-9]\d{0,17}|0", text, re.ASCII) and least <= int(text) <= most:
-            return int(text)
-        raise argparse.ArgumentTypeError(f"{text}: want a number from {least} to {most}")
-    return parse
+seconds = functools.partial(_number, r"\d+\.?\d*|\.\d+", float, "seconds,")
+whole_number = functools.partial(_number, r"[1-9]\d{0,17}|0", int, "a number")
+
+
+def route(text):
+    """The type of an argument that is a path of a server."""
+    if re.fullmatch(r"/[!-\[\]-~]*", text):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text}: want a path that begins with /, without blanks, backslashes or bytes above 0x7E")
 
 
 # ---- processes
@@ -265,12 +268,10 @@ def finish(process, watch=None):
 def children(pid):
     """Return the pids of the children of a process, those included that have ended and are not reaped yet."""
     found = []
-    for entry in os.listdir("/proc"):
-        try:
-            if entry.isdigit() and stat(entry)[1] == str(pid):
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if stat(entry)[1] == str(pid):
                 found.append(int(entry))
-        except OSError:  # it has ended meanwhile
-            pass
     return found
 
 
@@ -289,16 +290,13 @@ def ending(status):
     return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
 
 
-def wait_until(condition, patience=10, step=0.02, watch=None):
-    """Call condition until it returns something true, and return that; None after patience, in seconds.
-    Call watch between two tries."""
+def wait_until(condition, patience=10, step=0.02):
+    """Call condition until it returns something true, and return that; None after patience, in seconds."""
     deadline = time.monotonic() + patience
     while True:
         result = condition()
         if result or time.monotonic() >= deadline:
             return result or None
-        if watch:
-            watch()
         time.sleep(step)
 
 
@@ -355,14 +353,14 @@ def contents(file):
 class Server(Program):
     """A stage, or another program that says "listening on URL" on stdout.
 
-    under is a command that runs the program, such as valgrind and its options. Call watch while the server
-    starts. With wait=False, the caller waits for listening()."""
+    under is a command that runs the program, such as valgrind and its options. With wait=False, the caller
+    waits for listening()."""
 
-    def __init__(self, name, *options, program=None, under=(), wait=True, watch=None, **popen_arguments):
+    def __init__(self, name, *options, program=None, under=(), wait=True, **popen_arguments):
         self.name = name
         self.url = None
         super().__init__([*under, program or built(name), "--port", "0", *options], **popen_arguments)
-        if wait and not wait_until(self.listening, watch=watch):
+        if wait and not wait_until(self.listening):
             self.stop(patience=1)
             raise Failed(f"{name} did not say within 10 s where it listens", self.messages())
 
@@ -395,10 +393,15 @@ def probe(url, *shots, timeout=30, watch=None, ports=False):
     return probe_rows(out)
 
 
+def table(text):
+    """Return a dictionary for each row of tab-separated values, the first of which names the columns."""
+    header, *rows = [line.split("\t") for line in text.splitlines()] or [[]]
+    return [dict(zip(header, row)) for row in rows]
+
+
 def probe_rows(output):
     """Return a dictionary for each request in the output of probe --tsv."""
-    header, *lines = output.splitlines() or [""]
-    rows = [dict(zip(header.split("\t"), line.split("\t"))) for line in lines]
+    rows = table(output)
     for row in rows:
         row["took_ms"] = float(row["done_ms"]) - float(row["start_ms"]) if row["done_ms"] != "-" else None
     return rows
@@ -406,27 +409,93 @@ def probe_rows(output):
 
 # ---- what a person reads
 
-class Progress:
-    """A line that says what is being waited for. While tick() is called (it is a watch), the line also says
-    every four seconds for how long."""
+def tick(write):
+    """Call write every four seconds from now on, and tell it how many have passed. None stops that."""
+    begun = time.monotonic()
+    if write:
+        signal.signal(signal.SIGALRM, lambda *_: write(f" {time.monotonic() - begun:.0f} s ..."))
+    signal.setitimer(signal.ITIMER_REAL, *([4, 4] if write else [0]))
 
-    def __init__(self, text):
-        self.text = text
 
-    def __enter__(self):
-        self.start = time.monotonic()
-        self.said = 0
-        print(self.text, end="", flush=True)
-        return self
+def write(text):
+    """Write to stdout, past its buffer, in which the program may be at work when a signal interrupts it."""
+    os.write(sys.stdout.fileno(), text.encode())
 
-    def tick(self):
-        waited = math.floor(time.monotonic() - self.start)
-        if waited >= self.said + 4:
-            self.said = waited
-            print(f" {waited} s ...", end="", flush=True)
 
-    def __exit__(self, *_):
-        print(flush=True)
+class Report:
+    """What a tool prints while it works, the file for its figures, and how many checks failed. A line that
+    takes long begins with what is being waited for, and says for how long."""
+
+    def __init__(self, *columns):
+        self.columns = columns
+        self.failed = 0
+        self._file = None
+        self._width = 0  # of the line that has begun
+
+    def parser(self, description, quick=None, **arguments):
+        """Return the command line of a tool that has --tsv and, if there is a help for it, --quick."""
+        parser = Parser(description=description, epilog=BUILD_NOTE, **arguments)
+        if quick:
+            parser.add_argument("--quick", action="store_true", help=quick)
+        parser.add_argument("--tsv", metavar="FILE",
+                            help=f"write the figures as tab-separated values: {', '.join(self.columns)}")
+        return parser
+
+    def start(self, parser, options, *programs):
+        """Check that the programs are built, and begin the file of --tsv."""
+        for program in programs:
+            built(program)
+        if options.tsv is not None:
+            try:
+                self._file = open(options.tsv, "w", buffering=1)
+            except OSError as error:
+                parser.error(f"--tsv {options.tsv}: cannot be written: {error.strerror}")
+        self.figure(*self.columns)
+
+    def figure(self, *values):
+        """Write a row of the file; the last columns may be left out."""
+        if self._file:
+            print(*values, *["-"] * (len(self.columns) - len(values)), sep="\t", file=self._file)
+
+    def begin(self, text):
+        """Begin a line, or go on with it."""
+        self._write(text)
+        tick(self._write)
+
+    def _write(self, text):
+        self._width += len(text)
+        write(text)
+
+    def end(self, text="", column=0):
+        """End the line that has begun with text, at that column or further right."""
+        tick(None)
+        print(f"{' ' * (column - 1 - self._width)} {text}".rstrip())
+        self._width = 0
+
+    def say(self, text):
+        """Print a line of its own."""
+        if self._width:
+            self.end()
+        print(f"    {text}")
+
+    def fail(self, text, details=()):
+        self.failed += 1
+        for line in bad(f"FAILED: {text}"), *details:
+            self.say(line)
+
+    @contextlib.contextmanager
+    def checking(self, name):
+        """If what is done inside fails, then that is one failed check more."""
+        try:
+            yield
+        except Failed as failure:
+            self.fail(f"{name}: {failure}", failure.details)
+
+    def verdict(self):
+        """Say how many checks failed, if any did. Return the exit status."""
+        if self.failed:
+            print(f"{self.failed} failed: see above.")
+        return 1 if self.failed else 0
 
 
 def _colored(text, code):

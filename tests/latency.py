@@ -6,6 +6,9 @@ latency.py starts and stops each STAGE that it asks. A stage may have options, i
 quotation marks: "06-libev --block --threads 2". Without arguments, it asks all
 stages, and trap, which is 06-libev with --block. A URL, such as
 http://127.0.0.1:8000, is a server of your own that is already running.
+
+Exit status: 0 if every stage behaves as its model promises, and every URL can be
+judged; 1 if not; 2 for a bad command line.
 """
 import argparse
 import contextlib
@@ -14,8 +17,8 @@ import pathlib
 import re
 import sys
 import time
-from dataclasses import dataclass, field
-from typing import List, Optional
+from dataclasses import dataclass
+from typing import Optional
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent / "trace")]
 import blocked
@@ -27,10 +30,6 @@ ONE_AFTER_THE_OTHER, SIDE_BY_SIDE = 4, 1.75
 SHARES_CORES = "shares cores"  # a verdict, beside serializes, concurrent, unclear and "N at a time"
 WIDTH = 44  # of a bar, in characters
 COLUMNS = ["request", "path", "start_ms", "connected_ms", "sent_ms", "first_ms", "done_ms", "status", "body"]
-EPILOG = """\
-BUILD in the environment names the folder with the programs (build).
-Exit status: 0 if every stage behaves as its model promises, and every URL can be
-judged; 1 if not; 2 for a bad command line."""
 MORAL = """\
 A server serializes requests if it can do nothing else while it waits for one
 client. Keeping /fast fast takes a thread for each client, or an event loop that
@@ -40,54 +39,39 @@ A pool of threads beside an event loop takes the line that blocks: /fast does no
 wait, and of the /slow as many run simultaneously as the pool has threads. Where
 the threads accept the clients themselves, /fast waits too when all are busy. A
 computation also stops a loop, and threads share the cores of the machine."""
-STAGE_OPTIONS = r"(?:--block|--compute|--threads[= ]\d+)"
+STAGE_OPTIONS = r"( (--block|--compute|--threads[= ]\d+))+"
+
+report = lab.Report("stage", "experiment", "try", *COLUMNS)
 
 
 @dataclass
 class Subject:
     """A server to judge: a stage with options, or a URL."""
     name: str
-    url: Optional[str] = None
-    stage: Optional[str] = None
-    options: List[str] = field(default_factory=list)
-    promise: Optional[str] = "concurrent"  # the verdict that its model promises; None: any clear one
-    waits: Optional[bool] = None           # whether /fast waits, if the verdict does not tell
+    promise: Optional[str] = None  # the verdict that its model promises; None: any clear one
+    waits: Optional[bool] = None   # whether /fast waits, if the verdict does not tell
     remark: str = ""
 
-    @property
-    def threads(self):
-        """How many /slow keep all its threads busy, as far as its options tell."""
-        words = " ".join(self.options).replace("=", " ").split()
-        return int(words[words.index("--threads") + 1]) if "--threads" in words else 1
+    def __post_init__(self):
+        self.stage, *self.options = self.name.split()
+        self.url = self.name if "://" in self.name else None
+        threads = re.search(r"--threads[= ](\d+)", self.name)
+        self.threads = int(threads[1]) if threads else 1  # so many /slow keep all of them busy
 
 
-def staged(command, promise, **more):
-    stage, *options = command.split()
-    return Subject(command, stage=stage, options=options, promise=promise, **more)
-
-
-SUBJECTS = {stage: Subject(stage, stage=stage) for stage in lab.STAGES}
+SUBJECTS = {stage: Subject(stage, "concurrent") for stage in lab.STAGES}
 SUBJECTS["01-blocking"].promise = "serializes"
-SUBJECTS["trap"] = staged("06-libev --block", "serializes",
-                          remark=" (the trap: /slow sleeps inside the loop)")
+SUBJECTS["trap"] = Subject("06-libev --block", "serializes",
+                           remark=" (the trap: /slow sleeps inside the loop)")
 POOLS = [
-    staged("06-libev --block --threads 2", "2 at a time", waits=False, remark=" (a pool beside the loop)"),
-    staged("02-threaded --threads 2", "2 at a time", waits=True, remark=" (the pool accepts the clients)"),
-    staged("02-threaded --compute", SHARES_CORES, remark=" (/slow computes)"),
-    staged("05-epoll --compute", "serializes", remark=" (/slow computes inside the loop)"),
+    Subject("06-libev --block --threads 2", "2 at a time", waits=False, remark=" (a pool beside the loop)"),
+    Subject("02-threaded --threads 2", "2 at a time", waits=True, remark=" (the pool accepts the clients)"),
+    Subject("02-threaded --compute", SHARES_CORES, remark=" (/slow computes)"),
+    Subject("05-epoll --compute", "serializes", remark=" (/slow computes inside the loop)"),
 ]
 
 
 # ---- the command line
-
-def parse_path(text):
-    if not text.startswith("/"):
-        raise argparse.ArgumentTypeError(f"{text}: want a path that begins with /")
-    if not re.fullmatch(r"[!-~]+", text) or "\\" in text:
-        raise argparse.ArgumentTypeError(
-            f"{text}: want a path without blanks, backslashes or bytes above 0x7E")
-    return text
-
 
 def parse_subject(text):
     if text in SUBJECTS:
@@ -96,24 +80,18 @@ def parse_subject(text):
         if not re.fullmatch(r"http://[!-.0-~]+/?", text) or "\\" in text:
             raise argparse.ArgumentTypeError(
                 f"{text}: want http://HOST[:PORT], without a path (--slow and --fast are the paths)")
-        return Subject(text, url=text, promise=None)
+        return Subject(text)
     stage, _, options = text.partition(" ")
     if stage in lab.STAGES and options:
-        if not re.fullmatch(rf"{STAGE_OPTIONS}( {STAGE_OPTIONS})*", options):
+        if not re.fullmatch(STAGE_OPTIONS, f" {options}"):
             raise argparse.ArgumentTypeError(f"{text}: want a stage with --block, --compute or --threads N")
-        return next((subject for subject in POOLS if subject.name == text), staged(text, None))
+        return next((subject for subject in POOLS if subject.name == text), Subject(text))
     raise argparse.ArgumentTypeError(
         f"{text}: no such stage, and no http:// URL; want one of: {' '.join(SUBJECTS)}")
 
 
-def parse_file(text):
-    if not text:
-        raise argparse.ArgumentTypeError(f"{text}: want the name of a file")
-    return text
-
-
 def parse(arguments):
-    parser = lab.Parser(description=__doc__, epilog=EPILOG, usage="%(prog)s [OPTION]... [STAGE | URL]...")
+    parser = report.parser(__doc__, usage="%(prog)s [OPTION]... [STAGE | URL]...")
     parser.add_argument("subjects", nargs="*", metavar="STAGE | URL", type=parse_subject,
                         help=f"one of {' '.join(SUBJECTS)}, or http://HOST[:PORT]")
     parser.add_argument("--delay", type=lab.seconds(0.1, 3600), metavar="SECONDS", default=1,
@@ -122,92 +100,52 @@ def parse(arguments):
                         help="start each stage with N processes, and send N times as many /slow (1)")
     parser.add_argument("--way-out", action="store_true",
                         help="ask also: " + ", ".join(subject.name for subject in POOLS))
-    parser.add_argument("--slow", type=parse_path, metavar="PATH", default="/slow",
-                        help="the slow route (/slow)")
-    parser.add_argument("--fast", type=parse_path, metavar="PATH", default="/fast",
-                        help="the fast route (/fast)")
-    parser.add_argument("--tsv", type=parse_file, metavar="FILE",
-                        help="write a line for each request to FILE, as build/probe --tsv does")
+    for path, kind in ("/slow", "slow"), ("/fast", "fast"):
+        parser.add_argument(f"--{kind}", type=lab.route, metavar="PATH", default=path,
+                            help=f"the {kind} route ({path})")
     options = parser.parse_args(arguments)
     options.subjects = options.subjects or list(SUBJECTS.values())
     options.subjects += POOLS if options.way_out else []
-    lab.built("probe")
-    if options.tsv:
-        try:
-            options.tsv = open(options.tsv, "w", buffering=1)
-        except OSError as error:
-            parser.error(f"--tsv {options.tsv}: cannot be written: {error.strerror}")
-        print("stage", "experiment", "try", *COLUMNS, sep="\t", file=options.tsv)
+    report.start(parser, options, "probe")
     return options
 
 
 # ---- the experiments
-
-def say(text):
-    print(f"    {text}")
-
 
 def clients(count):
     words = {1: "one client asks", 5: "five clients ask"}
     return words.get(count, f"{count} clients ask")
 
 
-@dataclass
-class Outcome:
-    """What an experiment with one subject came to: a row of the table."""
-    name: str
-    verdict: str
-    fast: str = "-"      # how long /fast took
-    delays: str = "-"    # how many delays five /slow took
-    threads: str = "-"
-    failed: bool = False
-    note: str = ""
-    places: str = ""     # where its threads were while /slow was pending
-
-
-class Watch:
-    """What can be seen of a server while it is asked: the number of its threads, unless server is None, and
-    where the threads of these processes are."""
-
-    def __init__(self, server, pids):
-        self.server = server
-        self.threads = 0
-        self.samples = blocked.Samples(pids)
-
-    def look(self):
-        if self.server and self.server.alive:
-            self.threads = max(self.threads, self.server.threads)
-        self.samples.take()
-
-
 class Experiment:
-    """Ask one server, and judge it. server is None for a URL. The attributes tell of the last try."""
+    """Ask one server, and judge it. The attributes tell of the last try."""
 
-    def __init__(self, subject, server, options):
-        self.subject, self.server, self.options = subject, server, options
-        self.url = subject.url or server.url
-        self.delay = options.delay
-        self.pids = blocked.serving(self.url)
+    def __init__(self, subject, options):
+        self.subject, self.options = subject, options
+        self.delay = None if subject.url else options.delay  # of a URL, it is measured
+        self.server = None   # of a URL there is none
+        self.problem = None  # in words: why the server could not be judged
         self.tries = 1
-        self.watch = None
         self.waited = self.fast_ms = self.delays = self.verdict = None
-        self.places = []
+        self.threads = 0     # the most that were seen; 0: not counted
+        self.places = []     # where they were while /slow was pending
 
-    def ask(self, announcement, experiment, *shots, timeout=None):
+    def ask(self, announcement, experiment, *shots):
         """Send requests; return a row of the probe for each. Fail if not all answers are right."""
-        self.watch = Watch(self.server if self.options.workers == 1 else None, self.pids)
-        with lab.Progress(f"    {announcement} ...") as progress:
-            def look():
-                self.watch.look()
-                progress.tick()
-            rows = lab.probe(self.url, *shots, timeout=timeout or self.delay * 6 + 10, watch=look,
-                             ports=True)
-        if self.options.tsv:
-            for row in rows:
-                values = [row[column] for column in COLUMNS]
-                print(self.subject.name, experiment, self.tries, *values, sep="\t", file=self.options.tsv)
+        self.threads, self.samples = 0, blocked.Samples(self.pids)
+        report.begin(f"    {announcement} ...")
+        timeout = self.delay * 6 + 10 if self.delay else 60
+        rows = lab.probe(self.url, *shots, timeout=timeout, watch=self.look, ports=True)
+        report.end()
+        for row in rows:
+            report.figure(self.subject.name, experiment, self.tries, *[row[column] for column in COLUMNS])
         self.check(rows)
         return rows
+
+    def look(self):
+        if self.server and self.server.alive and self.options.workers == 1:
+            self.threads = max(self.threads, self.server.threads)
+        self.samples.take()
 
     def check(self, rows):
         wrong = next(filter(None, map(self.wrong, rows)), None)
@@ -231,11 +169,9 @@ class Experiment:
     def measure_alone(self):
         """Measure how long the server takes for one request. That is the delay of its slow route."""
         slow, fast = self.options.slow, self.options.fast
-        row, = self.ask(f"how long does {fast} take alone", "fast-alone", f"0:{fast}", timeout=60)
-        fast_ms = row["took_ms"]
-        row, = self.ask(f"how long does {slow} take alone", "slow-alone", f"0:{slow}", timeout=60)
-        slow_ms = row["took_ms"]
-        say(f"{fast} {lab.span(fast_ms)}, {slow} {slow_ms / 1000:.3f} s")
+        fast_ms = self.ask(f"how long does {fast} take alone", "fast-alone", f"0:{fast}")[0]["took_ms"]
+        slow_ms = self.ask(f"how long does {slow} take alone", "slow-alone", f"0:{slow}")[0]["took_ms"]
+        report.say(f"{fast} {lab.span(fast_ms)}, {slow} {slow_ms / 1000:.3f} s")
         if slow_ms < 100 or slow_ms <= 3 * fast_ms:
             raise lab.Failed(f"cannot be judged: {slow} is not clearly slower than {fast}")
         self.delay = slow_ms / 1000
@@ -248,11 +184,12 @@ class Experiment:
         self.fast_ms = rows[-1]["took_ms"]
         slow_end_ms = float(rows[0]["start_ms"]) + self.delay * 1000
         self.waited = self.fast_ms > (slow_end_ms - float(rows[-1]["start_ms"])) / 2
-        self.places = self.watch.samples.between(float(rows[-1]["epoch"]), end_of(rows[0]))
+        slow_end = float(rows[0]["epoch"]) + rows[0]["took_ms"] / 1000
+        self.places = self.samples.between(float(rows[-1]["epoch"]), slow_end)
         draw(rows, self.waited)
         why = f": {blocked.sentence(self.places)}" if self.places else ""
         how = lab.bad(f"{fast} had to wait for {slow}") if self.waited else lab.good(f"{fast} did not wait")
-        say(how + why)
+        report.say(how + why)
 
     def five_slow(self):
         slow, count = self.options.slow, 5 * self.options.workers
@@ -264,16 +201,12 @@ class Experiment:
                lab.good("side by side") if self.delays < SIDE_BY_SIDE else
                f"{self.subject.threads} at a time" if self.in_turns() else
                "neither one after the other nor side by side")
-        count = self.watch.threads
-        threads = f", {count} thread{'s' * (count > 1)}" if count else ""
-        say(f"the last is answered after {lab.span(last_ms)}, {self.delays:.1f} delays: {how}{threads}")
-
-    def run_once(self):
-        self.fast_after_slow()
-        self.five_slow()
-        self.verdict = self.judge()
+        threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
+        report.say(f"the last is answered after {lab.span(last_ms)}, "
+                   f"{self.delays:.1f} delays: {how}{threads}")
 
     def judge(self):
+        """Return the verdict."""
         if self.subject.promise == SHARES_CORES:  # at most as many can compute simultaneously as there are
             least = max(1, 5 / len(os.sched_getaffinity(0)))
             return SHARES_CORES if not self.waited and self.delays > 0.95 * least else "unclear"
@@ -295,64 +228,65 @@ class Experiment:
             return self.verdict != "unclear"
         return self.verdict == promise and waits in (None, self.waited)
 
-    def run(self):
-        """Try until the verdict is as promised, for noise can only add time."""
-        promise = self.subject.promise
-        if self.subject.url:
-            self.measure_alone()
-        self.run_once()
-        while promise and not self.kept() and self.tries < TRIES:
-            self.tries += 1
-            say(f"again: {self.verdict}, but the model promises {self.promise()} "
-                f"(try {self.tries} of {TRIES})")
-            self.run_once()
-        return self.outcome()
-
     def promise(self):
         """Tell what its model promises."""
         fast = {None: "", True: f", and that {self.options.fast} waits",
                 False: f", and that {self.options.fast} does not wait"}
         return self.subject.promise + fast[self.subject.waits]
 
-    def outcome(self):
-        name, promise, verdict, kept = self.subject.name, self.subject.promise, self.verdict, self.kept()
-        note = ""
-        if promise and not kept:
-            note = (f"{name}: the verdict was {verdict} in all {TRIES} tries, "
+    def run(self):
+        """Try until the verdict is as promised, for noise can only add time."""
+        self.url = self.subject.url or self.server.url
+        self.pids = blocked.serving(self.url)
+        if self.subject.url:
+            self.measure_alone()
+        while True:
+            self.fast_after_slow()
+            self.five_slow()
+            self.verdict = self.judge()
+            if self.kept() or not self.subject.promise or self.tries == TRIES:
+                break
+            self.tries += 1
+            report.say(f"again: {self.verdict}, but the model promises {self.promise()} "
+                       f"(try {self.tries} of {TRIES})")
+
+    @property
+    def failed(self):
+        return self.problem is not None or not self.kept()
+
+    def note(self):
+        """Return what is to be said after the table, if anything."""
+        name = self.subject.name
+        if self.failed and self.problem is None:
+            if self.subject.promise is None:
+                return f"{name}: unclear; it may serve a few clients side by side, with several workers"
+            return (f"{name}: the verdict was {self.verdict} in all {TRIES} tries, "
                     f"but the model promises {self.promise()}")
-        elif not kept:
-            note = f"{name}: unclear; it may serve a few clients side by side, with several workers"
-        elif self.tries > 1:
-            note = f"{name}: as its model promises, but only in try {self.tries}"
-        return Outcome(name, verdict, lab.span(self.fast_ms), f"{self.delays:.1f} delays",
-                       str(self.watch.threads or "-"), not kept, note, blocked.summary(self.places))
+        late = self.tries > 1 and not self.failed
+        return f"{name}: as its model promises, but only in try {self.tries}" if late else None
 
 
-def judge(subject, options):
-    """Return the outcome of the experiment with one subject."""
+def experiment(subject, options):
+    """Do the experiment with one subject, and return it."""
+    done = Experiment(subject, options)
+    report.begin(f"{subject.name}{subject.remark}")
     try:
         with contextlib.ExitStack() as stack:
-            server = None
-            with lab.Progress(f"{subject.name}{subject.remark}") as progress:
-                if subject.stage:
-                    settings = ["--delay", options.delay, "--timeout", options.delay * 8 + 20,
-                                "--workers", options.workers, *subject.options]
-                    server = stack.enter_context(lab.Server(subject.stage, *settings, watch=progress.tick))
-            return Experiment(subject, server, options).run()
+            if not subject.url:
+                settings = ["--delay", options.delay, "--timeout", options.delay * 8 + 20,
+                            "--workers", options.workers, *subject.options]
+                done.server = stack.enter_context(lab.Server(subject.stage, *settings))
+            report.end()
+            done.run()
     except lab.Failed as failure:
-        reason = str(failure).removeprefix(f"{subject.stage} ")
-        say(lab.bad(reason))
-        for line in failure.details:
-            say(f"  {line}")
-        return Outcome(subject.name, reason.partition(". ")[0], failed=True)
+        done.problem = str(failure).removeprefix(f"{subject.stage} ")
+        for line in lab.bad(done.problem), *(f"  {line}" for line in failure.details):
+            report.say(line)
+    print()
+    return done
 
 
 # ---- what a person reads
-
-def end_of(row):
-    """Return the moment at which a response was complete, in seconds since 1970."""
-    return float(row["epoch"]) + row["took_ms"] / 1000
-
 
 def utf8():
     """Return whether the terminal can be expected to show a block."""
@@ -375,39 +309,37 @@ def draw(rows, waited):
         if row is rows[-1]:
             bar = lab.bad(bar) if waited else lab.good(bar)
         bar = " " * first + bar + " " * (WIDTH - last)
-        say(f"{shorten(row['path'], 12):<12} {bar}  {lab.span(row['took_ms']):>8}")
+        report.say(f"{shorten(row['path'], 12):<12} {bar}  {lab.span(row['took_ms']):>8}")
 
 
-def print_table(outcomes, options):
+def print_table(experiments, options):
     slow, fast = options.slow, options.fast
     if len(slow + fast) > 10:
         slow, fast = "slow", "fast"
     count = "five" if options.workers == 1 else str(5 * options.workers)
-    width = min(max(len(outcome.name) for outcome in outcomes), 28)
+    width = min(max(len(done.subject.name) for done in experiments), 28)
     print(f"{'server':<{width}}  {f'{fast} after {slow}':>17}  {f'{count} {slow}':>10}  threads  verdict")
-    for outcome in outcomes:
-        name = f"{shorten(outcome.name, width):<{width}}"
-        if outcome.fast == "-":
-            print(f"{name}  {lab.bad(shorten(outcome.verdict, 56))}")
+    for done in experiments:
+        name = f"{shorten(done.subject.name, width):<{width}}"
+        if done.problem:
+            print(f"{name}  {lab.bad(shorten(done.problem.partition('. ')[0], 56))}")
             continue
-        color = {"concurrent": lab.good, "serializes": lab.bad}.get(outcome.verdict, str)
-        verdict = color(outcome.verdict) + (f": {outcome.places}" if outcome.places else "")
-        print(f"{name}  {outcome.fast:>17}  {outcome.delays:>10}  {outcome.threads:>7}  {verdict}")
+        color = {"concurrent": lab.good, "serializes": lab.bad}.get(done.verdict, str)
+        verdict = color(done.verdict) + (f": {blocked.summary(done.places)}" if done.places else "")
+        delays = f"{done.delays:.1f} delays"
+        print(f"{name}  {lab.span(done.fast_ms):>17}  {delays:>10}  {done.threads or '-':>7}  {verdict}")
     print()
 
 
 def main(arguments):
     options = parse(arguments)
-    outcomes = []
-    for subject in options.subjects:
-        outcomes.append(judge(subject, options))
-        print()
-    print_table(outcomes, options)
-    for outcome in filter(lambda outcome: outcome.note, outcomes):
-        print(outcome.note)
-    failed = sum(outcome.failed for outcome in outcomes)
+    experiments = [experiment(subject, options) for subject in options.subjects]
+    print_table(experiments, options)
+    for note in filter(None, [done.note() for done in experiments]):
+        print(note)
+    failed = sum(done.failed for done in experiments)
     if failed:
-        print(f"{failed} of {len(outcomes)} servers did not behave as expected: see above.")
+        print(f"{failed} of {len(experiments)} servers did not behave as expected: see above.")
     else:
         print(MORAL)
         if options.way_out:

@@ -3,13 +3,10 @@
 import os
 import pathlib
 import re
-import select
 import subprocess
 import sys
 
 import lab
-
-SILENCE_S = 4  # after which a reader wonders whether anything still happens
 
 # Check's summary, which check_stages prefixes with the stage
 SUMMARY = re.compile(r"(?:(\S+): )?\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)")
@@ -19,21 +16,6 @@ FAILURE = re.compile(r":\d+:[FE]:")
 KILLED = re.compile(r"\S+: killed by signal \d+$")
 
 
-def lines_of(process):
-    """Yield what a process prints, line by line, and None whenever it is silent."""
-    rest = b""
-    while True:
-        if not select.select([process.stdout], [], [], SILENCE_S)[0]:
-            yield None
-            continue
-        data = os.read(process.stdout.fileno(), 65536)
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            yield line.decode(errors="replace")
-        if not data:
-            return
-
-
 def run(program):
     """Run a program. Return how many tests passed and how many failed, and a line for each failure."""
     name = pathlib.Path(program).name
@@ -41,14 +23,18 @@ def run(program):
         raise lab.Failed(f"{program} is not built: make {name}")
     print(f"== {name}", flush=True)
     # In a group of its own: when Check is told to stop, it may signal its whole group.
-    process = lab.start([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = lab.start([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                        errors="replace")
     checks = failed = died = 0
     stage, lines = None, []
-    for line in lines_of(process):
-        if line is None:
-            print(f"({name} is still running)", flush=True)
-            continue
-        print(line, flush=True)
+
+    def listen():
+        lab.tick(lambda _: lab.write(f"({name} is still running)\n"))
+
+    listen()
+    for line in map(str.rstrip, process.stdout):
+        listen()
+        print(line)
         summary = SUMMARY.match(line)
         if summary:
             stage = summary[1]
@@ -59,6 +45,7 @@ def run(program):
         elif KILLED.match(line):
             died += 1
             lines.append(line)
+    lab.tick(None)
     status = lab.stop(process)
     if checks == 0 or (status != 0 and failed + died == 0):
         died += 1

@@ -42,12 +42,6 @@ OUTPUTS = {"svg": "draw it", "html": "write a page that replays it",
 
 # ---- the command line
 
-def parse_path(text):
-    if not re.fullmatch(r"/[!-~]*", text) or "\\" in text:
-        raise argparse.ArgumentTypeError(f"{text}: want a path that begins with /, without blanks")
-    return text
-
-
 def parse_shots(text):
     shot = r"(\d+x)?\d+(\.\d*)?:/[!-~]*"
     if not re.fullmatch(rf"\s*{shot}(\s+{shot})*\s*", text):
@@ -66,9 +60,9 @@ def parse(arguments):
                         help="how long /slow waits in a stage (1)")
     parser.add_argument("--gap", type=lab.seconds(0.001, 3600), metavar="SECONDS", default=0.1,
                         help="send /fast so much later than /slow (0.1)")
-    parser.add_argument("--slow", type=parse_path, metavar="PATH", default="/slow",
+    parser.add_argument("--slow", type=lab.route, metavar="PATH", default="/slow",
                         help="the slow route (/slow)")
-    parser.add_argument("--fast", type=parse_path, metavar="PATH", default="/fast",
+    parser.add_argument("--fast", type=lab.route, metavar="PATH", default="/fast",
                         help="the fast route (/fast)")
     parser.add_argument("--shots", type=parse_shots, metavar="SHOTS",
                         help='other requests, such as "5x0:/slow 100:/fast" (see build/probe --help)')

@@ -9,10 +9,11 @@ import os
 import re
 import sys
 
-from measured import BUILD_NOTE, HERE, RESULTS, lab, load, machine, replace
+from measured import HERE, RESULTS, lab, load, machine, replace
 
-COLORS = {"01-blocking": "#d55e00", "02-threaded": "#e69f00", "03-select": "#56b4e9", "04-poll": "#0072b2",
-          "05-epoll": "#009e73", "06-libev": "#cc79a7", "floor": "#222222"}
+COLORS = {"01-blocking": 0xd55e00, "02-threaded": 0xe69f00, "03-select": 0x56b4e9, "04-poll": 0x0072b2,
+          "05-epoll": 0x009e73, "06-libev": 0xcc79a7, "floor": 0x222222}
+OTHER = 0x888888
 
 
 POOL = "05-epoll--threads=4"
@@ -37,34 +38,25 @@ def measure(names, quick):
 
 # ---- drawing
 
-def color(name):
-    return COLORS.get(name, "#888888")
-
-
-def number(name):
-    """The same, as gnuplot reads it from a column."""
-    return int(color(name)[1:], 16)
-
-
 def write(name, rows):
     """Write rows to a file for gnuplot, which complains of an empty one."""
-    lines = ["\t".join(str(value) for value in row) + "\n" for row in rows or [["NaN"] * 4]]
+    lines = ["\t".join(map(str, row)) + "\n" for row in rows or [["NaN"] * 4]]
     (lab.scratch() / name).write_text("".join(lines), encoding="utf-8")
 
 
 def draw(out, script, **variables):
     """Have gnuplot run a script that knows these variables."""
     svg, head = lab.scratch() / "out.svg", lab.scratch() / "head"
-    variables.update(out=svg, work=lab.scratch(), **{f"c{stage[:2]}": COLORS[stage] for stage in lab.STAGES})
+    variables.update({f"c{stage[:2]}": COLORS[stage] for stage in lab.STAGES}, out=svg, work=lab.scratch())
     head.write_text("".join(f"{name} = {value}\n" if isinstance(value, (int, float)) else
                             "{} = '{}'\n".format(name, str(value).replace("'", "''"))
                             for name, value in variables.items()))
     environment = dict(os.environ, LC_ALL="C.UTF-8")
-    gnuplot = lab.start(["gnuplot", head, f"{script}.gnuplot"], cwd=HERE, env=environment)
-    if gnuplot.wait() != 0:
-        raise lab.Failed(f"gnuplot cannot draw {out} ({lab.ending(gnuplot.returncode)})")
+    status = lab.start(["gnuplot", head, f"{script}.gnuplot"], cwd=HERE, env=environment).wait()
+    if status != 0:
+        raise lab.Failed(f"gnuplot cannot draw {out} ({lab.ending(status)})")
     replace(lab.ROOT / out, svg.read_text(encoding="utf-8"))
-    print(out, flush=True)
+    print(out)
 
 
 def labels(name, ends, factor):
@@ -73,7 +65,7 @@ def labels(name, ends, factor):
     for stage, y in sorted(ends.items(), key=lambda end: end[1]):
         last = max(y, last * factor)
         lines.append(f"set label '{stage}' at graph 1.03,first {last:.3f} left offset character 1.2,-0.35 "
-                     f"point pt 5 ps 0.9 lc rgb '{color(stage)}' textcolor rgb ink font ',12'\n")
+                     f"point pt 5 ps 0.9 lc rgb {COLORS[stage]} textcolor rgb ink font ',12'\n")
     (lab.scratch() / f"{name}.labels").write_text("".join(lines))
 
 
@@ -98,7 +90,7 @@ def scale():
         n, own = (series("waits", "server_kib", stage) or [(0, 0)])[-1]
         kernel = dict(series("waits", "kernel_kib", stage)).get(n, 0)
         text = (f"{own} + {kernel}" if kernel else own) if n else "not measured"
-        memory.append((place, number(stage), own, kernel, f'"{text}"'))
+        memory.append((place, COLORS[stage], own, kernel, f'"{text}"'))
         clients = max(clients, n)
     write("waits.memory", memory)
     both = any(kernel for _, _, _, kernel, _ in memory)
@@ -116,7 +108,7 @@ def peers():
     for place, (us, row) in enumerate(cost, 1):
         name, digits = row["server"], 2 if us < 10 else 0
         text = f"{us:.{digits}f} µs, {ratio[name]:.{digits}f} ×"
-        bars.append((place, number(name), us, row["least"], row["most"], f'"{text}"', f'"{name}"'))
+        bars.append((place, COLORS.get(name, OTHER), us, row["least"], row["most"], f'"{text}"', f'"{name}"'))
     write("rows", bars)
     draw("tests/bench/peers.svg", "peers", machine=measured_on, servers=len(bars))
 
@@ -138,7 +130,7 @@ def wayout():
     for place, way in enumerate(["in-the-loop", "threads=1", "threads=4"], 1):
         cost, ratio = (value[f"05-epoll--{way}", f"handover_{metric}"] for metric in ("us", "ratio"))
         text = f"{float(cost['value']):.1f} µs, {float(ratio['value']):.2f} ×"
-        bars.append((place, number("05-epoll"), cost["value"], cost["least"], cost["most"], f'"{text}"'))
+        bars.append((place, COLORS["05-epoll"], cost["value"], cost["least"], cost["most"], f'"{text}"'))
     write("wayout.cost", bars)
     kib = {name: float(value[name, "kib_per_waiting_client"]["value"]) for name in ("05-epoll", POOL)}
     draw("tests/bench/wayout.svg", "wayout", machine=measured_on,
@@ -155,7 +147,7 @@ def main(arguments):
             raise argparse.ArgumentTypeError(f"{text}: want one of {' '.join(DRAW)}")
         return text
 
-    parser = lab.Parser(description=__doc__, epilog=BUILD_NOTE)
+    parser = lab.Parser(description=__doc__, epilog=lab.BUILD_NOTE)
     parser.add_argument("names", nargs="*", metavar="NAME", type=name)
     parser.add_argument("--measure", action="store_true",
                         help="first measure anew, some ten minutes for all, and replace tests/bench/results")

@@ -20,7 +20,7 @@ import subprocess
 import time
 from collections import namedtuple
 
-from measured import HERE, Report, lab, median
+from measured import HERE, lab, median
 
 DELAY, CLIENTS, SECONDS = 1, 64, 1
 APPS = HERE / "apps"
@@ -43,7 +43,7 @@ ONE_CORE = {max(CORES)}
 
 Peer = namedtuple("Peer", "name pid url tests promise")
 Load = namedtuple("Load", "cpu_us rate")
-report = Report("server", "metric", "value", "least", "most")
+report = lab.Report("server", "metric", "value", "least", "most")
 peers = []  # in the order in which they are measured: those that a claim compares follow each other
 missing = []
 
@@ -64,34 +64,33 @@ def short(name):
     return name[:2] if name in lab.STAGES else name
 
 
-def start_stage(name, stage, tests, promise=None, *options):
+def start_stage(stage, tests, promise=None, *options):
+    """Start a stage. Return its name in the tables."""
+    name = "".join([stage, *options])
     report.begin(f" {short(name)}")
-    server = lab.Server(stage, "--delay", f"{DELAY}", "--timeout", "3600", *options, watch=report.tick)
+    server = lab.Server(stage, "--delay", f"{DELAY}", "--timeout", "3600", *options)
     peers.append(Peer(name, server.pid, server.url, tests, promise))
+    return name
 
 
 def start_other(name, tests, promise, command, url="", **environment):
     """Start a server that is not ours; it says its URL unless that is given. Wait until it answers. Return
     what it has written."""
     report.begin(f" {name}")
-    log = lab.scratch() / f"{name}.log"
-    with open(log, "w") as file:
-        environment = dict(os.environ, DELAY=f"{DELAY}", PYTHONDONTWRITEBYTECODE="1", **environment)
-        process = lab.start(command, dies_by=signal.SIGTERM, stdout=file, stderr=file, env=environment)
+    environment = dict(os.environ, DELAY=f"{DELAY}", PYTHONDONTWRITEBYTECODE="1", **environment)
+    server = lab.Program(command, dies_by=signal.SIGTERM, env=environment)
 
-    def answering():
-        report.tick()
-        if process.poll() is not None:
-            return True
-        found = re.search(r"http://127\.0\.0\.1:[1-9]\d*", url + log.read_text())
+    def answers_at():
+        found = re.search(r"http://127\.0\.0\.1:[1-9]\d*", url + server.output() + server.messages())
         return found and lab.probe(found[0], "0:/fast", timeout=2)[0]["status"] == "200" and found[0]
 
-    answers_at = lab.wait_until(answering, patience=15, step=0.1)
-    if isinstance(answers_at, str):
-        peers.append(Peer(name, process.pid, answers_at, tests, promise))
+    answer = lab.wait_until(lambda: not server.alive or answers_at(), 15, step=0.1)
+    written = server.output() + server.messages()
+    if answer and server.alive:
+        peers.append(Peer(name, server.pid, answer, tests, promise))
     else:
-        report.fail(f"{name} does not answer", log.read_text().splitlines()[:5])
-    return log.read_text()
+        report.fail(f"{name} does not answer", written.splitlines()[:5])
+    return written
 
 
 def start_nginx():
@@ -141,18 +140,17 @@ def start_others():
 def start_all():
     report.begin("Starting")
     with started_on(ONE_CORE):
-        start_stage("01-blocking", "01-blocking", "latency cost", "serializes")
+        start_stage("01-blocking", "latency cost", "serializes")
         for stage in ("02-threaded", "03-select", "04-poll"):
-            start_stage(stage, stage, "latency cost", "concurrent")
-        start_stage("06-libev--block", "06-libev", "latency", "serializes", "--block")
-        start_stage("06-libev", "06-libev", "latency cost", "concurrent")
-        start_stage("floor", "floor", "cost")
-        start_stage("05-epoll", "05-epoll", "latency cost", "concurrent")
+            start_stage(stage, "latency cost", "concurrent")
+        start_stage("06-libev", "latency", "serializes", "--block")
+        start_stage("06-libev", "latency cost", "concurrent")
+        start_stage("floor", "cost")
+        start_stage("05-epoll", "latency cost", "concurrent")
         loop = start_others()
     if len(CORES) > 1:
         for workers in (1, 2):
-            option = f"--workers={workers}"
-            start_stage(f"05-epoll{option}", "05-epoll", "workers", None, option)
+            start_stage("05-epoll", "workers", None, f"--workers={workers}")
     else:
         missing.append("two workers: there is only one core")
     report.end()
@@ -172,9 +170,9 @@ def latency():
     print(f"\nDoes one client wait for another? /slow waits {DELAY} s\n"
           f"{'server':<27} {'/fast meanwhile':>16} {'five /slow':>13}  verdict")
     for peer in [peer for peer in peers if "latency" in peer.tests]:
-        report.begin(f"{peer.name} ")
-        pair = lab.probe(peer.url, "0:/slow", "100:/fast", watch=report.tick)
-        five = lab.probe(peer.url, "5x0:/slow", watch=report.tick)
+        report.begin(peer.name)
+        pair = lab.probe(peer.url, "0:/slow", "100:/fast")
+        five = lab.probe(peer.url, "5x0:/slow")
         lost = [f"{row['path']}: {row['status']}" for row in pair + five if row["status"] != "200"]
         if lost:
             report.fail(f"{peer.name}: {len(lost)} answers lost: {lost[0]}")
@@ -227,11 +225,8 @@ def measure(experiment, rounds, base, cores, threads, path="/fast"):
         report.begin(f"    round {number:2} of {rounds}:")
         for peer in [peer for peer in peers if peer.name in loads]:
             report.begin(f" {short(peer.name)}")
-            try:
+            with report.checking(f"{peer.name} not measured in round {number}"):
                 loads[peer.name][number] = load(peer, cores, threads, path)
-            except lab.Failed as failure:
-                report.fail(f"{peer.name} not measured in round {number}: {failure}", failure.details)
-                report.begin("       ")
         report.end()
     show(experiment, loads, base, path)
     return loads

@@ -10,11 +10,13 @@ Exit status: 0 if no answer was lost, and the cost grows where its model says so
 else; 1 if not, 2 for a bad command line."""
 import contextlib
 import os
+import pathlib
 import re
 import resource
+import time
 from collections import namedtuple
 
-from measured import Report, lab, median
+from measured import lab, median
 
 Size = namedtuple("Size", "delay passes rounds most beyond beyond_delay spread")
 FULL = Size(delay=5, passes=3, rounds=3, most=10000, beyond=100000, beyond_delay=20, spread=10)
@@ -22,16 +24,11 @@ QUICK = Size(delay=2, passes=2, rounds=3, most=1000, beyond=10000, beyond_delay=
 FD_SETSIZE = 1024
 _, DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
 
-report = Report("experiment", "stage", "clients", "metric", "value", "least", "most")
-
-
-def read(path):
-    with open(path) as file:
-        return file.read()
+report = lab.Report("experiment", "stage", "clients", "metric", "value", "least", "most")
 
 
 def numbers(path, pattern=r"(\d+)"):
-    return [int(number) for number in re.findall(pattern, read(path), re.M)]
+    return [int(number) for number in re.findall(pattern, pathlib.Path(path).read_text(), re.M)]
 
 
 def shortage(stage, clients):
@@ -45,7 +42,7 @@ def shortage(stage, clients):
                    ("threads (kernel.pid_max)", *numbers("/proc/sys/kernel/pid_max"), 1000),
                    ("threads (ulimit -u)", processes if processes >= 0 else clients + 1001, 1000)]
     few = [f"too few {name}: {limit}" for name, limit, reserve in limits if clients >= limit - reserve]
-    return few[0] if few else None
+    return next(iter(few), None)
 
 
 # ---- idle: the cost of one /fast while other connections are idle
@@ -65,7 +62,7 @@ def start_idle(stage, size, stack):
         if few:
             notes.append(f"{clients} idle: not measured, {few}")
         else:
-            servers[clients] = stack.enter_context(lab.Server(stage, "--timeout", "3600", watch=report.tick))
+            servers[clients] = stack.enter_context(lab.Server(stage, "--timeout", "3600"))
     return servers, notes
 
 
@@ -77,13 +74,12 @@ def measure_idle(stage, size):
             return [], notes
         targets = [f"{server.port}:{server.pid}:{clients}" for clients, server in servers.items()]
         hold = lab.start([lab.built("hold"), "--rounds", size.rounds, *targets], **lab.PIPES)
-        out, err = lab.finish(hold, report.tick)
+        out, err = lab.finish(hold)
     if hold.returncode != 0:
         raise lab.Failed(f"hold did not measure ({lab.ending(hold.returncode)})", err)
     rounds = [{} for _ in range(size.rounds)]
-    for line in out.splitlines()[1:]:
-        number, clients, _, cpu_us, _ = line.split("\t")
-        rounds[int(number) - 1][int(clients)] = float(cpu_us)
+    for row in lab.table(out):
+        rounds[int(row["round"]) - 1][int(row["idle"])] = float(row["cpu_us"])
     return rounds, notes
 
 
@@ -116,12 +112,9 @@ def idle(stages, size):
         report.begin(f"    pass {number} of {size.passes}:")
         for stage in stages:
             report.begin(f" {stage}")
-            try:
+            with report.checking(stage):
                 measured, notes[stage] = measure_idle(stage, size)
                 rounds[stage] += measured
-            except lab.Failed as failure:
-                report.fail(f"{stage}: {failure}", failure.details)
-                report.begin("       ")
         report.end()
     for stage in stages:
         show_idle(stage, rounds[stage], notes.get(stage, []))
@@ -132,72 +125,72 @@ def idle(stages, size):
 def overflows():
     """How often the kernel turned a client away because a backlog was full. The client's kernel tries
     again a second later, unseen."""
-    names, values = re.findall(r"^TcpExt: (.*)$", read("/proc/net/netstat"), re.M)
+    names, values = re.findall(r"^TcpExt: (.*)$", pathlib.Path("/proc/net/netstat").read_text(), re.M)
     return int(dict(zip(names.split(), values.split()))["ListenOverflows"])
 
 
-class Crowd:
-    """Clients that wait for /slow simultaneously, and what the server takes meanwhile.
+def sample(server):
+    """Memory of all processes of a server: pages of their own, and their share of others (Pss). Memory
+    of the kernel. Open descriptors."""
+    family = lab.family(server.pid)
+    return (sum(sum(numbers(f"/proc/{pid}/smaps_rollup", r"^Pss: *(\d+)")) for pid in family),
+            sum(numbers("/proc/meminfo", r"^(?:Slab|KernelStack|PageTables): *(\d+)")),
+            sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in family))
+
+
+def crowd(server, clients, delay, shots, seconds, parts=1, sources=2):
+    """Let so many clients wait for /slow simultaneously. Return {metric: value}, and what they complain of.
 
     They run in so many processes (parts), connect from so many addresses (sources), and the server is
     sampled after some seconds, when all of them wait."""
+    before, overflows_before = sample(server), overflows()
+    probe = [lab.built("probe"), "--tsv", "--summary", "--sources", sources, "--timeout", "300"]
+    probes = [lab.start([*probe, server.url, *shots], **lab.PIPES) for _ in range(parts)]
+    time.sleep(seconds)
+    server_kib, kernel_kib, held = (now - then for now, then in zip(sample(server), before))
+    threads = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in lab.family(server.pid))
+    outputs = [lab.finish(probe) for probe in probes]
+    rows, errors = [row for out, _ in outputs for row in lab.table(out)], "".join(err for _, err in outputs)
+    if len(rows) < parts:
+        raise lab.Failed(f"cannot ask {server.url}", errors)
+    late_ms = {key: max([float(row[key]) for row in rows if row[key] != "-"], default=0) - delay * 1000
+               for key in ("max_ms", "median_ms", "p99_ms")}
+    return {"late_ms": late_ms["max_ms"], "median_late_ms": late_ms["median_ms"],
+            "p99_late_ms": late_ms["p99_ms"],
+            "lost": clients - sum(int(row["ok"]) for row in rows), "held": held, "threads": threads,
+            "server_kib": server_kib / clients, "kernel_kib": kernel_kib / clients,
+            "overflows": overflows() - overflows_before}, errors.splitlines()
 
-    def __init__(self, server, shots, seconds, parts=1, sources=2):
-        before, overflows_before = self.sample(server), overflows()
-        probe = [lab.built("probe"), "--tsv", "--summary", "--sources", sources, "--timeout", "300"]
-        clients = [lab.start([*probe, server.url, *shots], **lab.PIPES) for _ in range(parts)]
-        lab.wait_until(report.tick, seconds)
-        during = self.sample(server)
-        self.server_kib, self.kernel_kib, self.held = (now - then for now, then in zip(during, before))
-        self.threads = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in lab.family(server.pid))
-        outputs = [lab.finish(client, report.tick) for client in clients]
-        self.overflows = overflows() - overflows_before
-        self.errors = "".join(err for _, err in outputs)
-        rows = [dict(zip(*[line.split("\t") for line in out.splitlines()])) for out, _ in outputs]
-        if not all(rows):
-            raise lab.Failed(f"cannot ask {server.url}", self.errors)
-        self.ok = sum(int(row["ok"]) for row in rows)
-        self.median_ms, self.p99_ms, self.last_ms = (
-            max([float(row[key]) for row in rows if row[key] != "-"], default=0)
-            for key in ("median_ms", "p99_ms", "max_ms"))
 
-    @staticmethod
-    def sample(server):
-        """Memory of all processes of a server: pages of their own, and their share of others (Pss). Memory
-        of the kernel. Open descriptors."""
-        family = lab.family(server.pid)
-        return (sum(sum(numbers(f"/proc/{pid}/smaps_rollup", r"^Pss: *(\d+)")) for pid in family),
-                sum(numbers("/proc/meminfo", r"^(?:Slab|KernelStack|PageTables): *(\d+)")),
-                sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in family))
-
-    def judge(self, stage, clients):
-        if self.overflows:
-            backlog = read("/proc/sys/net/core/somaxconn").strip()
-            report.say(f"(the backlog, net.core.somaxconn = {backlog}, was full {self.overflows} times)")
-        if self.ok != clients:
-            report.fail(f"{stage}: {clients - self.ok} of {clients} answers lost", self.errors.splitlines())
+def judge(experiment, stage, clients, figures, errors, metrics):
+    """Write these metrics to the file. Fail if answers were lost."""
+    for metric in metrics:
+        value = figures[metric]
+        value = f"{value:.1f}" if isinstance(value, float) else value
+        report.figure(experiment, stage, clients, metric, value)
+    if figures["overflows"]:
+        backlog, = numbers("/proc/sys/net/core/somaxconn")
+        report.say(f"(the backlog, net.core.somaxconn = {backlog}, was full {figures['overflows']} times)")
+    if figures["lost"]:
+        report.fail(f"{stage}: {figures['lost']} of {clients} answers lost", errors)
 
 
 def measure_waits(stage, clients, delay):
-    report.begin(f"{clients:10} simultaneous clients ")
-    with lab.Server(stage, "--delay", f"{delay}", "--timeout", "300", watch=report.tick) as server:
-        crowd = Crowd(server, [f"{clients}x0:/slow"], delay * 0.85)
-    late_ms = crowd.last_ms - delay * 1000
-    figures = {"late_ms": f"{late_ms:.1f}", "lost": clients - crowd.ok, "held": crowd.held,
-               "threads": crowd.threads}
-    text = f"the last answer is {late_ms:8.1f} ms late, threads: {crowd.threads}"
-    if crowd.held < clients - 5:
-        text += f", only {crowd.held} at a time"
+    report.begin(f"{clients:10} simultaneous clients")
+    with lab.Server(stage, "--delay", delay, "--timeout", "300") as server:
+        figures, errors = crowd(server, clients, delay, [f"{clients}x0:/slow"], delay * 0.85)
+    metrics = ["late_ms", "lost", "held", "threads"]
+    text = "the last answer is {late_ms:8.1f} ms late, threads: {threads}"
+    if figures["held"] < clients - 5:
+        text += ", only {held} at a time"
     elif clients >= 1000:  # the growth of the server and of other processes would drown fewer clients
-        figures["server_kib"] = f"{crowd.server_kib / clients:.1f}"
-        text += f", {figures['server_kib']} KiB for each client"
+        metrics.append("server_kib")
+        text += ", {server_kib:.1f} KiB for each client"
         if clients >= 10000:
-            figures["kernel_kib"] = f"{crowd.kernel_kib / clients:.1f}"
-            text += f" and {figures['kernel_kib']} in the kernel"
-    report.end(text, column=42)
-    for metric, value in figures.items():
-        report.figure("waits", stage, clients, metric, value)
-    crowd.judge(stage, clients)
+            metrics.append("kernel_kib")
+            text += " and {kernel_kib:.1f} in the kernel"
+    report.end(text.format(**figures), column=42)
+    judge("waits", stage, clients, figures, errors, metrics)
 
 
 def waits(stage, size):
@@ -214,10 +207,8 @@ def waits(stage, size):
         if few:
             report.say(f"{clients} simultaneous clients: not measured, {few}")
             continue
-        try:
+        with report.checking(stage):
             measure_waits(stage, clients, delay)
-        except lab.Failed as failure:
-            report.fail(f"{stage}: {failure}", failure.details)
     if note:
         report.say(note)
 
@@ -242,25 +233,21 @@ def beyond(stage, size):
     shots = [f"{share * (step + 1) // steps - share * step // steps}x{step}00:/slow" for step in range(steps)]
     delay = size.beyond_delay
     report.say(f"{clients} clients come within {size.spread} s, and each waits {delay} s. A process may have")
-    report.begin(f"    {DESCRIPTORS} descriptors: {workers} workers, {parts} x probe, {sources} addresses ")
-    options = "--workers", f"{workers}", "--delay", f"{delay}", "--timeout", "300"
-    with lab.Server(stage, *options, watch=report.tick) as server:
-        lab.wait_until(report.tick, 0.5)
-        crowd = Crowd(server, shots, (size.spread + delay) // 2, parts, sources)
+    report.begin(f"    {DESCRIPTORS} descriptors: {workers} workers, {parts} x probe, {sources} addresses")
+    options = "--workers", workers, "--delay", delay, "--timeout", "300"
+    with lab.Server(stage, *options) as server:
+        time.sleep(0.5)
+        figures, errors = crowd(server, clients, delay, shots, (size.spread + delay) // 2, parts, sources)
     report.end()
-    figures = {"late_ms": crowd.last_ms - delay * 1000, "median_late_ms": crowd.median_ms - delay * 1000,
-               "p99_late_ms": crowd.p99_ms - delay * 1000, "held": crowd.held, "lost": clients - crowd.ok,
-               "server_kib": crowd.server_kib / clients, "kernel_kib": crowd.kernel_kib / clients,
-               "workers": workers, "overflows": crowd.overflows}
-    for metric, value in figures.items():
-        report.figure("beyond", stage, clients, metric, f"{value:.1f}" if isinstance(value, float) else value)
     for text in ["{held} waited together, {lost} got no answer",
                  "late: half at most {median_late_ms:.1f} ms, 99 % {p99_late_ms:.1f}, the last {late_ms:.1f}",
                  "{server_kib:.1f} KiB for each client and {kernel_kib:.1f} in the kernel"]:
         report.say(text.format(**figures))
-    crowd.judge(stage, clients)
-    if crowd.held < clients - clients // 100:
-        report.fail(f"{stage}: only {crowd.held} of {clients} waited together")
+    judge("beyond", stage, clients, {**figures, "workers": workers}, errors,
+          ["late_ms", "median_late_ms", "p99_late_ms", "held", "lost", "server_kib", "kernel_kib", "workers",
+           "overflows"])
+    if figures["held"] < clients - clients // 100:
+        report.fail(f"{stage}: only {figures['held']} of {clients} waited together")
 
 
 def main(arguments):
@@ -282,10 +269,8 @@ def main(arguments):
         waits(stage, size)
     for stage in [stage for stage in stages if stage in ("05-epoll", "06-libev")]:
         print(f"\n{stage}, beyond the descriptors of one process")
-        try:
+        with report.checking(stage):
             beyond(stage, size)
-        except lab.Failed as failure:
-            report.fail(f"{stage}: {failure}", failure.details)
     print()
     if not report.failed:
         print("No answer was lost. With select and poll a request pays for the silent connections,\n"

@@ -34,11 +34,9 @@ def waits():
     measured_on, rows = load("scale")
     value = {(row["stage"], row["metric"]): float(row["value"]) for row in rows
              if (row["experiment"], row["clients"]) == ("waits", "10000")}
-    lines = []
-    for stage in lab.STAGES:
-        if (stage, "late_ms") in value:
-            lines.append([stage, f"{value[stage, 'late_ms']:.0f} ms", f"{value[stage, 'threads']:,.0f}",
-                          f"{value[stage, 'server_kib']:.1f} KiB", f"{value[stage, 'kernel_kib']:.1f} KiB"])
+    lines = [[stage, f"{value[stage, 'late_ms']:.0f} ms", f"{value[stage, 'threads']:,.0f}",
+              f"{value[stage, 'server_kib']:.1f} KiB", f"{value[stage, 'kernel_kib']:.1f} KiB"]
+             for stage in lab.STAGES if (stage, "late_ms") in value]
     heading = ["stage", "last answer late by", "threads", "memory per client in the server", "in the kernel"]
     return table(heading, lines, measured_on, "scale")
 

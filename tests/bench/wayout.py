@@ -52,8 +52,7 @@ def start_beside():
     rows = []
     report.begin("Starting")
     for stage, options, *promise in STAGES:
-        name = f"{stage}{options.replace(' ', '')}"
-        peers.start_stage(name, stage, "beside", None, *options.split())
+        name = peers.start_stage(stage, "beside", None, *options.split())
         rows.append(Row(name, *promise))
     if peers.installed("uvicorn with FastAPI", "uvicorn python3-fastapi", "uvicorn", "fastapi"):
         command = ["uvicorn", "--workers=1", "--port=0", "--no-access-log", "--app-dir", APPS,
@@ -75,15 +74,11 @@ def ask(peer, row):
     """Return the times of ten /fast, in ms and in order, the delays that five /slow take, and where the
     threads were."""
     samples = blocked.Samples(lab.family(peer.pid))
-
-    def watch():
-        samples.take()
-        report.tick()
     shots = [f"{100 + 40 * number}:/fast" for number in range(10)]
-    slow, *rest = lab.probe(peer.url, f"{row.threads}x0:/slow", *shots, watch=watch, ports=True)
+    slow, *rest = lab.probe(peer.url, f"{row.threads}x0:/slow", *shots, watch=samples.take, ports=True)
     begun = float(slow["epoch"])
     places = samples.between(begun + 0.1, begun + slow["took_ms"] / 1000)
-    five = lab.probe(peer.url, "5x0:/slow", watch=report.tick)
+    five = lab.probe(peer.url, "5x0:/slow")
     lost = [answer for answer in [slow, *rest, *five] if answer["status"] != "200"]
     if lost:
         raise lab.Failed(f"{peer.name}: {len(lost)} answers lost: {lost[0]['path']}: {lost[0]['status']}")
@@ -97,7 +92,7 @@ def beside():
           f"{'server':<30} {'/fast: median':>13} {'most':>10}  five /slow  the threads meanwhile")
     for peer in peers.peers:
         row = rows[peer.name]
-        report.begin(f"{peer.name} ")
+        report.begin(peer.name)
         for number in range(TRIES):
             fast_ms, delays, places = ask(peer, row)
             waits = fast_ms[5] > DELAY * 300
@@ -152,7 +147,7 @@ def waiting_kib(count, *options):
         before, idle = rss(), server.descriptors
         client = lab.start([lab.built("probe"), "--summary", "--timeout", "90", server.url,
                             f"{count}x0:/slow"], **lab.PIPES)
-        here = lab.wait_until(lambda: server.descriptors >= idle + count, watch=report.tick)
+        here = lab.wait_until(lambda: server.descriptors >= idle + count)
         time.sleep(0.5)  # the last ones have connected, and their requests are to be read
         after = rss()
         lab.stop(client)
@@ -185,7 +180,7 @@ def all_answered(stop_after=None):
             time.sleep(stop_after)
             stopped = time.time()
             server.process.send_signal(signal.SIGTERM)
-        rows = lab.probe_rows(lab.finish(client, report.tick)[0])
+        rows = lab.probe_rows(lab.finish(client)[0])
         if stop_after and (not lab.wait_until(lambda: not server.alive) or server.process.returncode != 0):
             report.fail(f"05 did not end well after SIGTERM: {server.process.poll()}")
         ports = re.findall(r':(\d+) "GET /slow[^"]*" 200', server.messages())

@@ -114,9 +114,11 @@ def prepare():
             shutil.copytree(lab.ROOT / path, clean / path, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(lab.ROOT / path, clean)
-    print("Building a tree without bugs ...", flush=True)
-    log = lab.scratch() / "log"
-    if not make(clean, "address", [f"-j{os.cpu_count()}", "all", *CHECKS], log):
+    report, log = lab.Report(), lab.scratch() / "log"
+    report.begin("Building a tree without bugs ...")
+    builds = make(clean, "address", [f"-j{os.cpu_count()}", "all", *CHECKS], log)
+    report.end()
+    if not builds:
         raise lab.Failed(f"the tree does not build:\n{log.read_text()}")
     return clean
 

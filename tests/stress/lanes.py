@@ -1,37 +1,36 @@
 """Many servers and clients simultaneously, in one thread: each server has a lane, a coroutine that awaits
-whatever the functions of lab.py would block for. The loop that runs them looks at each every 20 ms."""
+whatever the functions of lab.py would block for."""
+import asyncio
+import signal
 import time
-import types
 
 import lab
 
-_spoke = time.monotonic()
+sleep = asyncio.sleep
 
 
-def say(line=""):
-    global _spoke
-    _spoke = time.monotonic()
-    print(line, flush=True)
+_doing = None  # a function that tells what the lanes are doing
+
+
+def _speak(_):
+    lab.write(f"       ... {_doing()}\n")
+
+
+def say(line):
+    print(line)
+    lab.tick(_doing and _speak)
 
 
 def together(lanes, doing):
-    """Run lanes in turn until all have ended. After four seconds of silence, print what doing() returns."""
-    lanes = list(lanes)
-    while lanes:
-        for lane in lanes[:]:
-            try:
-                lane.send(None)
-            except StopIteration:
-                lanes.remove(lane)
-        if time.monotonic() - _spoke > 4:
-            say(f"       ... {doing()}")
-        time.sleep(0.02)
+    """Run lanes until all have ended. After four seconds of silence, print what doing() returns."""
+    async def run():
+        await asyncio.gather(*lanes)
 
-
-@types.coroutine
-def others():
-    """Give the other lanes their turn."""
-    yield
+    global _doing
+    _doing = doing
+    if not any(signal.getitimer(signal.ITIMER_REAL)):
+        lab.tick(_speak)
+    asyncio.run(run())
 
 
 async def until(condition, patience=10.0):
@@ -40,12 +39,8 @@ async def until(condition, patience=10.0):
     while not condition():
         if time.monotonic() >= deadline:
             return False
-        await others()
+        await sleep(0.02)
     return True
-
-
-async def sleep(seconds):
-    await until(lambda: False, seconds)
 
 
 async def ended(program, patience=float("inf")):

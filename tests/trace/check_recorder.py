@@ -22,7 +22,8 @@ import processes  # noqa: E402
 import recorder  # noqa: E402
 import strace_log  # noqa: E402
 import understand  # noqa: E402
-from check_trace import EXPECTED, calls, kept, main  # noqa: E402
+import unittests  # noqa: E402
+from check_trace import EXPECTED, calls, kept  # noqa: E402
 
 TRACE, WHERE = HERE.parent / "trace.py", HERE.parent / "where.py"
 SERVER = HERE / "asyncio_server.py"
@@ -537,4 +538,4 @@ class Where(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    lab.run(unittests.main)

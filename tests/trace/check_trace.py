@@ -21,6 +21,7 @@ import story  # noqa: E402
 import strace_log  # noqa: E402
 import symbols  # noqa: E402
 import understand  # noqa: E402
+import unittests  # noqa: E402
 import words  # noqa: E402
 from recording import Client  # noqa: E402
 
@@ -411,24 +412,5 @@ class Telling(unittest.TestCase):
                 self.assertLessEqual(before[1], after[0] + 1, f"{before} {after}")
 
 
-class Result(unittest.TextTestResult):
-    """Counts tests; a test with several subtests that fail is one."""
-
-    @property
-    def failed(self):
-        return len({test.id().partition(" ")[0] for test, _ in [*self.failures, *self.errors]})
-
-
-def main(arguments):
-    """Run the tests of this module, or those that are named."""
-    loader, module = unittest.defaultTestLoader, sys.modules["__main__"]
-    suite = loader.loadTestsFromNames(arguments, module) if arguments else loader.loadTestsFromModule(module)
-    result = unittest.TextTestRunner(sys.stdout, verbosity=2, resultclass=Result).run(suite)
-    for test, reason in result.skipped:
-        print(f"skipped: {test.id()}: {reason}")
-    print(f"{result.testsRun - result.failed - len(result.skipped)} passed, {result.failed} failed")
-    return 0 if result.wasSuccessful() else 1
-
-
 if __name__ == "__main__":
-    lab.run(main)
+    lab.run(unittests.main)

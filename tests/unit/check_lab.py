@@ -2,13 +2,12 @@
 """Does tests/lab.py keep its promise? However a tool ends, it leaves no process and no file.
 
 Each tool here runs with a mark in its environment, which all its processes inherit, and with a folder of its
-own for temporary files. The report has the format of Check.
+own for temporary files.
 """
 import os
 import pathlib
 import pty
 import random
-import re
 import secrets
 import signal
 import sys
@@ -18,6 +17,7 @@ import unittest
 HERE = pathlib.Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 import lab
+import unittests
 
 PATIENCE = 60  # in seconds; a tool that takes longer hangs
 HANGUP, INTERRUPT, TERMINATE = 128 + signal.SIGHUP, 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -81,7 +81,16 @@ def forking():
     print(f"exit status {status >> 8}, folder {'kept' if folder.exists() else 'lost'}")
 
 
-TOOLS = {tool.__name__: tool for tool in [restart, stubborn, stopped, serving, failing, crashing, forking]}
+def waiting():
+    """Wait for a process, and say so."""
+    report = lab.Report()
+    report.begin("waiting")
+    lab.start(["sleep", "4.5"]).wait()
+    report.end("done")
+
+
+TOOLS = {tool.__name__: tool
+         for tool in [restart, stubborn, stopped, serving, failing, crashing, forking, waiting]}
 
 
 STARTED = []
@@ -306,6 +315,11 @@ class Lab(unittest.TestCase):
         self.assert_ends(tool, 1)
         self.assertIn("ValueError: a defect", tool.messages())
 
+    def test_line_that_takes_long_says_for_how_long(self):
+        tool = start("waiting")
+        tool.wait_for(lambda: not tool.alive)
+        self.assertRegex(tool.output(), r"^waiting( \d+ s \.\.\.)+ done\n$")
+
     def test_output_is_whole_although_it_is_read_meanwhile(self):
         program = lab.Program(["sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); echo $i; done"])
         while program.alive:
@@ -323,28 +337,8 @@ class Lab(unittest.TestCase):
             self.assertEqual(tool.messages(), f"latency.py: {message}\n")
 
 
-# ---- the report
-
-def report(result):
-    """Print the lines that Check would print."""
-    failed = {}
-    for kind, problems in [("F", result.failures), ("E", result.errors)]:
-        for test, trace in problems:
-            line = re.findall(rf'{HERE.name}", line (\d+)', trace)[-1]
-            print(f"{HERE.relative_to(lab.ROOT)}:{line}:{kind}:{test.id()}: {trace.strip().splitlines()[-1]}")
-            failed[test.id().partition(" ")[0]] = kind  # a test may fail for several signals
-    failures, errors = (list(failed.values()).count(kind) for kind in "FE")
-    passed = 100 * (result.testsRun - len(failed)) // result.testsRun
-    print(f"{passed}%: Checks: {result.testsRun}, Failures: {failures}, Errors: {errors}")
-
-
 def main(arguments):
-    if arguments[:1] == ["tool"]:
-        return TOOLS[arguments[1]]()
-    suite = unittest.defaultTestLoader.loadTestsFromTestCase(Lab)
-    result = unittest.TextTestRunner(sys.stdout, verbosity=2).run(suite)
-    report(result)
-    return 0 if result.wasSuccessful() else 1
+    return TOOLS[arguments[1]]() if arguments[:1] == ["tool"] else unittests.main(arguments)
 
 
 if __name__ == "__main__":

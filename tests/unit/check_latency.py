@@ -12,6 +12,7 @@ sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent.parent / "trace")]
 import blocked
 import lab
 import processes
+import unittests
 
 POOLS = {"06-libev --block --threads 2": "2 at a time", "02-threaded --threads 2": "2 at a time",
          "02-threaded --compute": "shares cores", "05-epoll --compute": "serializes"}
@@ -101,4 +102,4 @@ class Blocked(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2, warnings="ignore")
+    lab.run(unittests.main)
