@@ -172,6 +172,8 @@ def run_chapter(chapter):
             blocks.append(commands)
     if not blocks:
         return
+    lab.write(f"  {chapter.title}: {len(blocks)} blocks of commands")
+    lab.tick(lab.write)
     # A machine that stops for a second can spoil what is said of who waits, but cannot make a wrong text right.
     for number in range(1, TRIES + 1):
         began = time.monotonic()
@@ -179,11 +181,12 @@ def run_chapter(chapter):
         if not problem:
             break
         if number < TRIES:
-            print(f"again: {chapter.title}, try {number + 1} of {TRIES}: {problem.splitlines()[0]}", flush=True)
+            print(f"\nagain: {chapter.title}, try {number + 1} of {TRIES}: {problem.splitlines()[0]}", flush=True)
             time.sleep(2)
+    lab.tick(None)
+    print(f", {time.monotonic() - began:.0f} s", flush=True)
     Count.passed += held
     say(not problem, f"{chapter.title}: {problem}")
-    print(f"  {chapter.title}: {len(blocks)} blocks of commands, {time.monotonic() - began:.0f} s", flush=True)
 
 
 def main(arguments):
