@@ -177,8 +177,8 @@ class Running:
 
     def patience(self, sleeps, lasts=0, busy=BUSY):
         """Return a function to call now and then while we wait for the server. It fails when there is no hope
-        any more. sleeps is how long the server may do nothing for good reason, lasts how much longer all of it
-        may take, and busy how much processor time the server may use."""
+        any more. sleeps is how long the server may do nothing for good reason, lasts how much longer all may
+        take, and busy how much processor time the server may use."""
         start, before = time.monotonic(), self.cpu_seconds()
         activity = Activity(self.program.pid) if self.program else None
 
