@@ -52,11 +52,11 @@ def request(path):
 
 class Client:
     """One connection. wait(condition, sleeps) waits until condition() is true, and may fail; sleeps is how
-    long the server may do nothing for good reason. asleep() tells whether it has nothing to do. steps is what
-    has been done, as words of the command line."""
+    long the server may do nothing for good reason. asleep() tells whether it has nothing to do, and settle()
+    waits for that. steps is what has been done, as words of the command line."""
 
-    def __init__(self, host, port, wait, asleep=lambda: True, buffers=0):
-        self.asleep = asleep
+    def __init__(self, host, port, wait, asleep=lambda: True, settle=lambda: None, buffers=0):
+        self.asleep, self.settle = asleep, settle
         self.wait, self.steps, self.received, self.over = wait, [], b"", False
         self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF) if buffers else ():
@@ -132,6 +132,7 @@ class Client:
     def pause(self, seconds):
         self.steps.append(f"wait:{seconds:g}")
         time.sleep(seconds)
+        self.settle()
 
     # ---- hear
 

@@ -85,13 +85,13 @@ def second_request(judged):
 @step("keep-alive", "the price: an idle client makes the next one wait, until --timeout")
 def price_of_keep_alive(judged):
     with judged.serve("--timeout", 1) as server:
+        start = time.monotonic()
         idle = server.client()
         idle.get("/fast")
         server.expect(idle, "/fast")
-        start = time.monotonic()
         server.expect_served("/fast", sleeps=1)
         waited = time.monotonic() - start
-        if waited < 0.5:
+        if waited < 1:
             raise Fell("a client that waits for the idle one, since 01 takes one client at a time",
                        f"its response after {waited:.3f} s")
 
@@ -108,7 +108,7 @@ def hundred_threads(judged):
         server.limit("as", resource.RLIMIT_AS, server.memory() + (40 << 20))
         for _ in range(100):
             server.client().get("/slow")
-        if not lab.wait_until(lambda: server.program.threads > 100, patience=3):
+        if not lab.wait_until(lambda: server.program.threads > 100, patience=5):
             raise Fell("100 clients that are served simultaneously, each by a thread of its own",
                        f"{server.program.threads - 1} threads")
 
@@ -135,16 +135,20 @@ def medium(judged):
 
 @step("medium", "/medium overtakes a /slow that came before it")
 def medium_overtakes_slow(judged):
-    with judged.serve("--delay", 2) as server:
-        server.expected = "a response to /medium after half the delay, and before that to /slow"
-        slow, other = server.client(), server.client()
-        slow.get("/slow")
-        slow.pause(0.1)
-        other.get("/medium")
-        server.expect(other, "/medium", sleeps=2)
-        if not slow.silent():
-            raise Fell(server.expected, "the response to /slow was there first")
-        server.expect(slow, "/slow", sleeps=2)
+    """If the machine was slow, try again with a longer delay."""
+    for delay in (1, 6):
+        with judged.serve("--delay", delay) as server:
+            server.expected = "a response to /medium after half the delay, and before that to /slow"
+            slow, other = server.client(), server.client()
+            slow.get("/slow")
+            slow.pause(0.1)
+            other.get("/medium")
+            server.expect(other, "/medium", sleeps=delay)
+            if slow.silent():
+                server.expect(slow, "/slow", sleeps=delay)
+                return
+            if delay == 6:
+                raise Fell(server.expected, "the response to /slow was there first")
 
 
 @step("medium", "everything else is as it was")
@@ -215,10 +219,12 @@ exercise("ev-now-update", "06", "early", "tests/tutorial/early.c")
 
 @step("ev-now-update", "the timer fires after 0.5 s")
 def timer_is_not_early(judged):
-    process = lab.start([lab.BUILD / "early"], **lab.PIPES)
-    out, _ = lab.finish(process)
-    fired = re.search(r"fired after (\d+\.\d) s", out)
-    if not fired or float(fired[1]) < 0.5 or "timer of 0.5 s" not in out or "for 0.3 s" not in out:
-        fell = Fell("a timer of 0.5 s, started after computing for 0.3 s, fired after 0.5 s", out.strip())
-        fell.did = ["build/early"]
-        raise fell
+    """Noise can only make it later, so try several times."""
+    for _ in range(3):
+        process = lab.start([lab.BUILD / "early"], **lab.PIPES)
+        out, _ = lab.finish(process)
+        fired = re.search(r"fired after (\d+\.\d) s", out)
+        if not fired or float(fired[1]) < 0.5 or "timer of 0.5 s" not in out or "for 0.3 s" not in out:
+            fell = Fell("a timer of 0.5 s, started after computing for 0.3 s, fired after 0.5 s", out.strip())
+            fell.did = ["build/early"]
+            raise fell

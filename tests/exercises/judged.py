@@ -15,8 +15,9 @@ from typing import List, Optional
 import lab
 from client import Broken, Client
 
-PATIENCE = 5      # seconds for a step that takes no time, on a busy machine
 ASLEEP = 1        # seconds without any activity, after which a server has forgotten its client
+BUSY = 2          # seconds of processor time, after which it is in a busy loop
+PATIENCE = 20     # seconds, after which it is too slow even for a busy machine
 MOST_OUTPUT = 16  # MiB that a server may print
 MANUAL_PORT = 8000
 
@@ -74,29 +75,33 @@ class Judged:
 
 
 class Activity:
-    """Has a process, or a child of it, done anything lately?"""
+    """Has a process, or a child of it, done anything lately? On a busy machine, it may have to wait for a
+    processor: it then uses no processor time, but it does not sleep either."""
 
     def __init__(self, pid):
         self.pid, self.seen, self.since = pid, None, time.monotonic()
 
     def look(self):
         """Return for how many seconds it has neither run nor wanted to run."""
-        seen = [self._of(pid) for pid in lab.family(self.pid)]
-        if seen != self.seen or any(re.search("[RD]", states) for states, _ in seen):
-            self.seen, self.since = seen, time.monotonic()
+        states, used, wanted = self.now()
+        if (used, wanted) != self.seen or re.search("[RD]", states):
+            self.seen, self.since = (used, wanted), time.monotonic()
         return time.monotonic() - self.since
 
-    @staticmethod
-    def _of(pid):
-        """Return the states of the threads of a process, and something that changes whenever one has run."""
-        states, ran = "", []
-        for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
+    def now(self):
+        """Return the states of its threads; the processor time that they have used, in seconds; and this plus
+        the time for which they have waited for a processor."""
+        states, ticks, ran, waited = "", 0, 0, 0
+        for pid in lab.family(self.pid):
             with contextlib.suppress(OSError):  # it has ended meanwhile
-                fields = lab.stat(f"{pid}/task/{task.name}")
-                states += fields[0]
-                ran += fields[11:13]
-                ran += (task / "schedstat").read_text().split()[:1]
-        return states, ran
+                ticks += sum(map(int, lab.stat(pid)[11:13]))
+            for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
+                with contextlib.suppress(OSError):
+                    states += lab.stat(f"{pid}/task/{task.name}")[0]
+                    times = (task / "schedstat").read_text().split()
+                    ran, waited = ran + int(times[0]), waited + int(times[1])
+        used = ticks / os.sysconf("SC_CLK_TCK")
+        return states, used, (ran + waited) / 1e9
 
 
 @dataclass
@@ -153,7 +158,7 @@ class Running:
             with socket.socket() as client:
                 return client.connect_ex(("127.0.0.1", port)) == 0
 
-        self.wait_for(accepts)
+        self.wait_for(accepts, busy=PATIENCE)  # it may have to be compiled first
 
     def stop(self):
         for client in self.clients():
@@ -163,23 +168,35 @@ class Running:
 
     # ---- watch
 
-    def wait_for(self, condition, sleeps=0, patience=PATIENCE):
-        """Wait until condition() is true. sleeps is how long the server may do nothing for good reason."""
-        start, activity = time.monotonic(), None
-        ticks = self.cpu_seconds()
+    def wait_for(self, condition, sleeps=0, busy=BUSY):
+        """Wait until condition() is true, unless patience() says that this is in vain."""
+        check, start = self.patience(sleeps, busy=busy), time.monotonic()
         while not condition():
+            check()
+            time.sleep(0.005 if time.monotonic() - start < 0.1 else 0.03)
+
+    def patience(self, sleeps, lasts=0, busy=BUSY):
+        """Return a function to call now and then while we wait for the server. It fails when there is no hope
+        any more. sleeps is how long the server may do nothing for good reason, lasts how much longer all may
+        take, and busy how much processor time the server may use."""
+        start, before = time.monotonic(), self.cpu_seconds()
+        activity = Activity(self.program.pid) if self.program else None
+
+        def check():
             waited = time.monotonic() - start
-            if self.program and not self.program.alive:
-                raise Trouble(self.ending())
-            if self.program and waited > sleeps:
-                activity = activity or Activity(self.program.pid)
-                if activity.look() > ASLEEP:
-                    raise Trouble("nothing: the server sleeps as if there were nothing to do")
-            if waited > patience + sleeps:
-                used = self.cpu_seconds() - ticks
-                busy = f", while the server used {used:.1f} s of processor time: a busy loop"
-                raise Trouble(f"nothing within {waited:.0f} s" + (busy if used > waited / 2 else ""))
-            time.sleep(0.005 if waited < 0.1 else 0.03)
+            if waited > PATIENCE + sleeps + lasts:
+                raise Trouble(f"nothing within {waited:.0f} s")
+            if activity is None or waited < 0.05 and self.program.alive:
+                return
+            self.expect_alive()
+            if activity.look() > sleeps + ASLEEP:
+                raise Trouble("nothing: the server sleeps as if there were nothing to do")
+            used = self.cpu_seconds() - before
+            if used > busy:
+                raise Trouble(f"nothing within {waited:.0f} s, while the server used {used:.1f} s of "
+                              "processor time: a busy loop")
+
+        return check
 
     def asleep(self):
         """Return whether it does nothing for a tenth of a second. A busy machine does not make it look so."""
@@ -193,26 +210,25 @@ class Running:
 
     def cpu_seconds(self):
         """Return the processor time that the server and its children have used."""
-        total = 0
-        for pid in lab.family(self.program.pid) if self.program else []:
-            with contextlib.suppress(OSError):  # it has ended
-                total += sum(map(int, lab.stat(pid)[11:13])) / os.sysconf("SC_CLK_TCK")
-        return total
+        return Activity(self.program.pid).now()[1] if self.program else 0
 
     def expect_no_busy_loop(self, seconds):
-        """It may still be finishing something, so look several times. A busy loop never ends."""
+        """It may still be finishing something, so look several times. A busy loop never ends, and wants a
+        processor all the time, even if a busy machine does not give it much."""
         if self.program is None:
             time.sleep(seconds)
             return
-        deadline = time.monotonic() + 3
-        while time.monotonic() < deadline:
-            before, start = self.cpu_seconds(), time.monotonic()
-            self.pause(seconds)
-            used, took = self.cpu_seconds() - before, time.monotonic() - start
-            if used <= took / 5:
+        activity = Activity(self.program.pid)
+        for _ in range(10):
+            start, (_, used, wanted) = time.monotonic(), activity.now()
+            time.sleep(seconds)
+            self.expect_alive()
+            took, (_, used_now, wanted_now) = time.monotonic() - start, activity.now()
+            used, wanted = used_now - used, wanted_now - wanted
+            if used <= took / 5 and wanted <= took * 0.8:
                 return
         raise Fell("a server that sleeps, since it has nothing to do",
-                   f"a busy loop: {used:.2f} s of processor time in {took:.2f} s")
+                   f"a busy loop: {max(used, wanted):.2f} s of processor time in {took:.2f} s")
 
     def reason(self, trouble):
         """Return in words why there was no answer. A server that breaks off may be about to die."""
@@ -223,9 +239,19 @@ class Running:
         return str(trouble)
 
     def pause(self, seconds):
+        """Do nothing, and let the server do all that it has to do."""
         time.sleep(seconds)
+        self.settle()
+        self.expect_alive()
+
+    def settle(self):
+        """Wait until the server has nothing left to do, unless it is in a busy loop."""
+        for _ in range(20):
+            if self.asleep():
+                break
+
+    def expect_alive(self):
         if self.program and not self.program.alive:
-            time.sleep(0.05)
             raise Trouble(self.ending())
 
     def ending(self):
@@ -258,14 +284,11 @@ class Running:
         self.program.process.send_signal(number)
         self.did.append(f"kill -{signal.Signals(number).name[3:]} $server")
 
-    def expect_exit(self, patience=PATIENCE):
+    def expect_exit(self):
         """Expect that it ends with status 0."""
         self.may_end, self.expected = True, "the end of the server, with exit status 0"
-        deadline = time.monotonic() + patience
-        while self.program.alive:
-            if time.monotonic() > deadline:
-                raise Trouble(f"it still runs after {patience} s")
-            time.sleep(0.01)
+        if not lab.wait_until(lambda: not self.program.alive, patience=8):
+            raise Trouble("it still runs after 8 s")
         if self.program.process.returncode != 0:
             raise Trouble(self.ending())
 
@@ -274,7 +297,7 @@ class Running:
     def client(self, **arguments):
         """Return a new client."""
         host, _, port = self.url.rstrip("/").partition("://")[2].rpartition(":")
-        client = Client(host.strip("[]"), int(port), self.wait_for, self.asleep, **arguments)
+        client = Client(host.strip("[]"), int(port), self.wait_for, self.asleep, self.settle, **arguments)
         self.did.append(client)
         return client
 
@@ -297,13 +320,13 @@ class Running:
         self.expect(client, path, sleeps)
         client.close()
 
-    def probe(self, *shots, timeout, watch=None):
+    def probe(self, *shots, delay, lasts):
         """Send requests, and expect the right responses. Return a row of the probe for each."""
         command = shlex.join(["build/probe", self.url, *shots])
         self.did += [command] if command not in self.did else []
-        rows = lab.probe(self.url, *shots, timeout=timeout, watch=watch)
-        if self.program and not self.program.alive:
-            raise Trouble(self.ending())
+        watch = self.patience(delay, lasts, busy=PATIENCE)
+        rows = lab.probe(self.url, *shots, timeout=PATIENCE + lasts, watch=watch)
+        self.expect_alive()
         for row in rows:
             right = f"That was {row['path'][1:]}!"
             if row["status"] != "200" or row["body"] != right:
@@ -320,10 +343,10 @@ class Running:
         self.signal(signal.SIGCONT)
         return clients
 
-    def expect_all(self, shot, expected):
+    def expect_all(self, shot, delay, expected):
         """Expect that all are answered."""
         self.expected = expected
-        self.probe(shot, timeout=PATIENCE * 2)
+        self.probe(shot, delay=delay, lasts=PATIENCE)
 
     def delay(self, delay):
         """Return how long /slow takes. At a URL, that is measured once."""

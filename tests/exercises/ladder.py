@@ -13,7 +13,7 @@ import time
 from typing import Callable, NamedTuple
 
 import lab
-from judged import PATIENCE, Fell
+from judged import Fell
 
 DELAY = 0.3
 # Tests of 05 that are not for 07-uring: it has no pool; its sockets may block, since it never calls recv or
@@ -128,6 +128,7 @@ def slow(judged):
 def works_with_a_ring(judged):
     with judged.serve() as server:
         server.expect_served("/fast")
+        server.settle()  # it has closed the connection
         kinds = {os.readlink(path) for path in pathlib.Path(f"/proc/{server.program.pid}/fd").iterdir()}
         if "anon_inode:[io_uring]" not in kinds or "anon_inode:[eventpoll]" in kinds:
             raise Fell("an io_uring and no eventpoll in /proc/$server/fd", " ".join(sorted(kinds)))
@@ -138,34 +139,30 @@ def works_with_a_ring(judged):
 @rung("clients", "a client does not wait for others", kinds="threads loop", needs="",
       tests="fast_overtakes_slow slow_requests_wait_simultaneously")
 def concurrent_clients(judged):
-    """Noise can only add time, so try again before you judge."""
-    with judged.serve("--delay", DELAY, "--timeout", 10) as server:
-        delay = server.delay(DELAY)
-        shots = ["12x0:/slow", f"{delay / 3 * 1000:.0f}:/fast"]
-        server.expected = "/fast before any /slow, and 12 /slow side by side, the last after one delay"
-        for _ in range(3):
-            *slow_rows, fast_row = server.probe(*shots, timeout=delay * 13 + PATIENCE)
-            left_ms = float(slow_rows[0]["start_ms"]) + delay * 1000 - float(fast_row["start_ms"])
-            last_ms = max(float(row["done_ms"]) for row in slow_rows)
-            if fast_row["took_ms"] < left_ms / 2 and last_ms < 1.75 * delay * 1000:
+    """Noise only adds time, and no more to a longer delay: if in doubt, try again with a longer one."""
+    for delay in (DELAY, 1, 2.5):
+        with judged.serve("--delay", delay, "--timeout", 10) as server:
+            seconds = server.delay(delay)
+            server.expected = "/fast before any /slow, and 12 /slow side by side, the last after one delay"
+            shots = ["12x0:/slow", f"{seconds / 3 * 1000:.0f}:/fast"]
+            *slow_rows, fast_row = server.probe(*shots, delay=seconds, lasts=seconds * 13)
+            done = sorted(float(row["done_ms"]) / 1000 for row in slow_rows)
+            if float(fast_row["done_ms"]) / 1000 < done[0] and done[-1] < 1.75 * seconds:
                 return
-            if last_ms > (delay + 2) * 1000:  # more than noise
-                break
-        delays = last_ms / delay / 1000
-        raise Fell(server.expected, f"/fast after {lab.span(fast_row['took_ms'])}, and the last of 12 /slow "
-                   f"after {last_ms / 1000:.1f} s, which is {delays:.1f} delays")
+            if delay == 2.5 or done[-1] > seconds + 2:  # more than noise
+                raise Fell(server.expected, f"/fast after {lab.span(fast_row['took_ms'])}, and the last of "
+                           f"12 /slow after {done[-1]:.1f} s, which is {done[-1] / seconds:.1f} delays")
 
 
 @rung("clients", "a client waits for the one before it", kinds="one", needs="", tests="fast_waits_for_slow")
 def serial_clients(judged):
     with judged.serve("--delay", DELAY) as server:
         delay = server.delay(DELAY)
-        shots = ["2x0:/slow", f"{delay / 3 * 1000:.0f}:/fast"]
         server.expected = "/fast after both /slow, which is what the model of 01 costs"
-        rows = server.probe(*shots, timeout=delay * 3 + PATIENCE)
-        fast_ms = float(rows[-1]["done_ms"])
-        if fast_ms < 1.9 * delay * 1000:
-            raise Fell(server.expected, f"/fast {fast_ms / 1000:.1f} s after the start: not the model of 01")
+        rows = server.probe("2x0:/slow", f"{delay / 3 * 1000:.0f}:/fast", delay=delay, lasts=delay * 3)
+        fast_done = float(rows[-1]["done_ms"]) / 1000
+        if fast_done < 1.5 * delay:
+            raise Fell(server.expected, f"/fast {fast_done:.1f} s after the start: not the model of 01")
 
 
 # ---- one connection
@@ -241,17 +238,18 @@ def slow_reader(judged):
 @rung("silent", "a silent client delays nobody, and is closed after --timeout", kinds="threads loop",
       tests="silent_client_delays_nobody_else silent_client_is_closed_without_a_response", chapter="01")
 def silent_client(judged):
-    with judged.serve("--timeout", 0.7) as server:
-        client, half = server.client(), server.client()
-        start = time.monotonic()
-        half.first_half("/fast")
+    with judged.serve("--timeout", 30) as server:
+        server.client()
+        server.client().first_half("/fast")
         server.expect_served("/fast")
         server.expect_no_busy_loop(0.2)
-        server.expected = "the end of the silent connection, 0.7 s after it began"
-        if client.silent():
-            client.end(sleeps=0.7)
+    with judged.serve("--timeout", 0.5) as server:
+        start = time.monotonic()
+        client = server.client()
+        server.expected = "the end of the silent connection, 0.5 s after it began"
+        client.end(sleeps=0.5)
         took = time.monotonic() - start
-        if took < 0.65:
+        if took < 0.5:
             raise Fell(server.expected, f"the end after {took:.2f} s")
 
 
@@ -343,7 +341,7 @@ def out_of_threads(judged):
     with judged.serve("--delay", 0.1) as server:
         server.expect_served("/fast")
         server.limit("as", resource.RLIMIT_AS, server.memory() + (100 << 20))
-        server.expect_all("60x0:/slow", "a response to each of 60 clients, without room for 60 stacks")
+        server.expect_all("60x0:/slow", 0.1, "a response to each of 60 clients, without room for 60 stacks")
 
 
 @rung("numbers", "more clients than a set has bits", kinds="03-select", needs="tree",
@@ -352,8 +350,8 @@ def more_than_a_set_holds(judged):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
-        with judged.serve("--delay", DELAY) as server:
-            server.expect_all("1100x0:/slow", "a response to each of 1,100 clients")
+        with judged.serve("--delay", 2) as server:  # time enough for all of them to connect
+            server.expect_all("1100x0:/slow", 2, "a response to each of 1,100 clients")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -369,30 +367,33 @@ def signals(judged):
         server.pause(0.1)
         server.signal(signal.SIGTERM)
         server.expect_exit()
-    with judged.serve("--delay", 0.6, "--timeout", 20) as server:
-        idle = None
-        if judged.kind != "one":
-            idle = server.client()
-            idle.get("/fast")
-            server.expect(idle, "/fast")
-        expect_drained(server, 0.6, idle)
+    expect_drained(judged)
     if judged.kind == "loop" and judged.in_tree:
-        with judged.serve("--delay", 0.5, "--timeout", 20, "--block") as server:
-            expect_drained(server, 0.5, None)
+        expect_drained(judged, "--block")
 
 
-def expect_drained(server, delay, idle):
-    """Expect that /slow is answered and idle is closed, and that the server then ends."""
-    slow_client = server.client()
-    slow_client.get("/slow")
-    slow_client.pause(0.2)
-    server.signal(signal.SIGTERM)
-    server.may_end = True
-    server.expect(slow_client, "/slow", sleeps=delay)
-    if idle:
-        server.expected = "the end of the idle connection"
-        idle.end()
-    server.expect_exit()
+def expect_drained(judged, *options):
+    """Expect that /slow is answered and an idle connection is closed, and that the server then ends. If the
+    machine was slow, and /slow was answered before the signal, try again."""
+    for delay in (0.6, 2.5):
+        with judged.serve("--delay", delay, "--timeout", 20, *options) as server:
+            idle = None if judged.kind == "one" or options else server.client()
+            if idle:
+                idle.get("/fast")
+                server.expect(idle, "/fast")
+            slow_client = server.client()
+            slow_client.get("/slow")
+            slow_client.pause(0.1)
+            in_flight = slow_client.silent()
+            server.signal(signal.SIGTERM)
+            server.may_end = True
+            server.expect(slow_client, "/slow", sleeps=delay)  # and let it be: its end would be another event
+            if idle:
+                server.expected = "the end of the idle connection"
+                idle.end()
+            server.expect_exit()
+        if in_flight:
+            return
 
 
 # ---- the tests of the toolkit

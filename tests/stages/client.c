@@ -209,6 +209,7 @@ int descriptors_at_rest(void)
     int fd = dial_and_say_in_time(GET_FAST_CLOSE);
 
     expect_close(fd, expect_fast(fd));
+    expect_asleep(); /* the server has closed the connection, too */
     return descriptors();
 }
 

@@ -47,14 +47,19 @@ START_TEST(resets_cause_neither_exit_nor_busy_loop)
     say(slow, GET_SLOW);
     say(closed, GET_SLOW);
     expect_descriptors(before + (_i == BLOCKING ? 1 : 2));
-    pause_s(0.1); /* let the server read the requests; the test also holds if it has not */
+    expect_received(slow);
+    expect_received(closed);
+    expect_asleep(); /* a loop has read the requests, and begun the delay */
     half_close(closed);
     reset(closed);
     reset(slow);
     expect_no_busy_loop(0.3);
 
     int idle = dial(), half = dial_and_say("GET /fast HT");
-    pause_s(0.02);
+    expect_received(half);
+    if (_i != BLOCKING)
+        expect_descriptors(before + 4);
+    expect_asleep(); /* a loop waits for more from both */
     reset(idle);
     reset(half);
     reset(dial());
