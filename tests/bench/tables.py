@@ -49,12 +49,24 @@ def peers():
                   for row in rows if row["metric"] == "cost_us"], measured_on, "peers")
 
 
+def wayout():
+    measured_on, rows = load("wayout")
+    value = {(row["server"], row["metric"]): row["value"] for row in rows}
+    lines = []
+    for name in [row["server"] for row in rows if row["metric"] == "fast_ms"]:
+        told = re.sub(r",(\d)-threads", r", \1 threads", name).replace("--", " --")
+        lines.append([re.sub(",(?! )", ", ", told), f"{float(value[name, 'fast_ms']):.1f} ms",
+                      f"{float(value[name, 'five_slow_delays']):.1f} s", value[name, "threads_in"]])
+    return table(["server", "`/fast` beside `/slow`", "five `/slow` of 1 s", "where its threads were"],
+                 lines, measured_on, "wayout")
+
+
 def main(arguments):
     parser = lab.Parser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only tell whether they are up to date")
     options = parser.parse_args(arguments)
     old = new = TEXT.read_text(encoding="utf-8")
-    for make in idle, waits, peers:
+    for make in idle, waits, peers, wayout:
         marks = rf"(<!-- table: {make.__name__} -->\n).*?(?=<!-- end -->\n)"
         new, found = re.subn(marks, lambda match: match[1] + make(), new, flags=re.S)
         if found != 1:
