@@ -73,8 +73,8 @@ if [ -s "$scratch/sources.list" ]; then
 fi
 container=$(store from scratch)
 root=$(store mount "$container")
-# policy-rc.d: no package may start a server, as in Debian's own image
-mmdebstrap --quiet --mode=root --variant=minbase --aptopt="$scratch/apt.conf" \
+# As in Debian's own image, dpkg does not wait for the disk, and (policy-rc.d) no package starts a server.
+mmdebstrap --quiet --mode=root --variant=minbase --aptopt="$scratch/apt.conf" --dpkgopt=force-unsafe-io \
     --customize-hook="printf '#!/bin/sh\nexit 101\n' >\"\$1/usr/sbin/policy-rc.d\"" \
     --customize-hook="chmod +x \"\$1/usr/sbin/policy-rc.d\"" \
     "$suite" "$root" "$@"
