@@ -9,6 +9,7 @@
                             (hint and solution take this NAME, too)
 """
 import argparse
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -20,6 +21,7 @@ import textwrap
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "exercises"))
+import compiled  # noqa: E402
 import exercises  # noqa: E402
 import hints  # noqa: E402
 import lab  # noqa: E402
@@ -33,8 +35,9 @@ checked, too. PROGRAM is any other program that takes --port, --delay and
 --timeout, or the URL of a server that is running.
 BUILD in the environment names the folder with the programs (build).
 Exit status: 0 if all is well; 1 if not; 2 for a bad command line."""
+WAITING = ("fast", "slow", "keep-alive", "pipelining", "slow-reader", "silent", "leaving", "descriptors", "threads")
 WIDTH = max(len(rung.title) for rung in ladder.LADDER)
-UNTRACED = ("build", "listen", "unit", "ev-now-update")  # the recorder has nothing to show for these rungs
+CRASH = "killed by SIG(SEGV|ABRT|BUS|FPE|ILL)"
 
 
 # ---- the command line
@@ -170,15 +173,45 @@ def try_rung(rung, judged):
 
 def explain(rung, fell, judged):
     """Say what was done, what was expected, and what came; and where to read on."""
-    crashed = judged.in_tree and re.search("killed by SIG(SEGV|ABRT|BUS|FPE|ILL)", fell.got)
     rows = [("did", "\n".join(fell.did)), ("expected", fell.expected), ("got", fell.got),
-            ("where", f"make check {words(judged)} BUILD=build/asan SANITIZE=address" if crashed else ""),
-            ("read", hints.chapter(rung.chapter or judged.like[:2])),
-            ("see it", "" if rung.key in UNTRACED else trace(judged)), ("hint", f"make hint {words(judged)}")]
+            ("where", where(judged, rung) if re.search(CRASH, fell.got) else ""),
+            ("read", hints.section(rung, judged)), ("see it", see(rung, fell, judged)),
+            ("hint", f"make hint {words(judged)}")]
     for label, text in rows:
         head = f"        {label + ':':10}"
         if text:
             print(head + text.strip().replace("\n", "\n" + " " * len(head)))
+
+
+def where(judged, rung):
+    """Return where a stage crashes on a rung, in words: a second build, with AddressSanitizer, finds that out.
+    "": it does not."""
+    source = lab.ROOT / judged.name / "server.c"
+    stage = compiled.built_with(judged, "address") if judged.in_tree and source.exists() else None
+    if stage is None:
+        return ""
+    with compiled.reports(stage) as reports:
+        with contextlib.suppress(Fell, ladder.Skipped):
+            rung.climb(stage)
+        found = reports()
+    return compiled.place(found[0], judged.name) if found else ""
+
+
+def see(rung, fell, judged):
+    """Return the command that shows the failure while the server of "did" is running; "" if none does."""
+    port = (judged.url or "").rpartition(":")[2].strip("/") or MANUAL_PORT
+    if re.search(CRASH, fell.got):
+        return ""
+    if rung.key == "clients":
+        return trace(judged)
+    if "busy loop" in fell.got and not judged.url:
+        return "timeout -s INT 1 strace -f -p $server"
+    if rung.key in WAITING and re.search("^no|stays open|does not sleep|threads", fell.got):
+        last = fell.did[-1] if fell.did else ""
+        asks = re.match(r"curl -i (\S+)$", last)
+        again = f"curl -m 3 -s {asks[1]} & sleep 1; " if asks else ""
+        return f"{again}tests/where.py {port}" + ("" if asks else "  (in another terminal)")
+    return ""
 
 
 def words(judged):

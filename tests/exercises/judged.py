@@ -10,15 +10,18 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
-from typing import List, Optional
+from typing import List, NamedTuple, Optional
 
+import compiled
 import lab
 from client import Broken, Client
 
 ASLEEP = 1        # seconds without any activity, after which a server has forgotten its client
-BUSY = 2          # seconds of processor time, after which it is in a busy loop
+BUSY = 2          # seconds for which a thread has run, or wanted to, after which it is in a busy loop
 PATIENCE = 20     # seconds, after which it is too slow even for a busy machine
 MOST_OUTPUT = 16  # MiB that a server may print
+MOST_THREADS = 1000
+MOST_STACKS = 16  # GiB of address space for them
 MANUAL_PORT = 8000
 
 
@@ -46,6 +49,7 @@ class Judged:
     in_tree: bool = False         # a stage in a folder of its own, beside common/
     delay: Optional[float] = None  # of /slow, if the server is already running
     exercise: str = ""            # its name, if this is a stage of the toolkit that the reader has changed
+    sanitizer: str = ""           # that the command was built with
 
     @property
     def kind(self):
@@ -65,9 +69,13 @@ class Judged:
             running.start()
             yield running
             if running.program and not running.program.alive and not running.may_end:
-                raise Fell("a server that carries on", running.ending())
+                raise Fell("a server that keeps running", running.ending())
         except (Trouble, Broken) as trouble:
             raise running.explain(Fell(running.expected, running.reason(trouble))) from None
+        except (ProcessLookupError, FileNotFoundError):  # what the rung wanted to see in /proc has gone
+            if running.program is None or running.program.alive:
+                raise
+            raise running.explain(Fell("a server that keeps running", running.ending())) from None
         except Fell as fell:
             raise running.explain(fell)
         finally:
@@ -104,6 +112,47 @@ class Activity:
         return states, used, (ran + waited) / 1e9
 
 
+class Task(NamedTuple):
+    """A thread at one moment."""
+    running: bool   # or it wants to
+    ran: float      # seconds
+    wanted: float   # seconds for which it has run, or waited for a processor
+    slept: int      # how often it has gone to sleep of its own accord
+
+
+def tasks(pid):
+    """Return the threads of a process and of its children, by their number."""
+    found = {}
+    for member in lab.family(pid):
+        for folder in pathlib.Path(f"/proc/{member}/task").glob("*"):
+            with contextlib.suppress(OSError):
+                ran, waited = map(int, (folder / "schedstat").read_text().split()[:2])
+                status = (folder / "status").read_text(errors="replace")
+                found[folder.name] = Task(
+                    re.search(r"^State:\t(.)", status, re.M)[1] in "RD", ran / 1e9, (ran + waited) / 1e9,
+                    int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.M)[1]))
+    return found
+
+
+class Restlessness:
+    """For how long has a thread run, or wanted to run, without going to sleep? It is in a busy loop if that
+    does not end, however little a busy machine lets it run."""
+
+    def __init__(self, pid):
+        self.pid, self.begun = pid, {}
+
+    def look(self):
+        """Return the longest such time, in seconds. A thread counts from the moment when we first see it."""
+        longest = 0
+        for number, task in tasks(self.pid).items():
+            begun = self.begun.get(number)
+            if begun is None or begun.slept != task.slept:
+                self.begun[number] = task
+            elif task.ran - begun.ran > 0.1:
+                longest = max(longest, task.wanted - begun.wanted)
+        return longest
+
+
 @dataclass
 class Running:
     """A server that runs, or the one at a URL."""
@@ -122,18 +171,22 @@ class Running:
             self.url = self.judged.url
             return
         options = ["--port", MANUAL_PORT, *self.options] if not self.judged.in_tree else self.options
-        self.did.append(f"{self.judged.shown()} {shlex.join(map(str, options))} & server=$!")
+        command = " ".join([self.judged.shown(), *([shlex.join(map(str, options))] if options else [])])
+        self.did.append(f"{command} & server=$!; sleep 0.5")
         if self.judged.in_tree:
             self._start_stage()
         else:
             self._start_stranger()
-        resource.prlimit(self.program.pid, resource.RLIMIT_FSIZE, (MOST_OUTPUT << 20,) * 2)
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            resource.prlimit(self.program.pid, resource.RLIMIT_FSIZE, (MOST_OUTPUT << 20,) * 2)
+            if self.judged.kind == "threads" and self.judged.in_tree and not self.judged.sanitizer:
+                resource.prlimit(self.program.pid, resource.RLIMIT_AS, (MOST_STACKS << 30,) * 2)
 
     def _start_stage(self):
         """A stage says where it listens."""
         name = self.judged.name
         self.expected = f'the line "{name}: listening on http://127.0.0.1:PORT"'
-        self.program = lab.Server(name, *self.options, wait=False)
+        self.program = lab.Server(name, *self.options, program=self.judged.command[0], wait=False)
         try:
             self.wait_for(self.program.listening)
         except lab.Failed:
@@ -181,6 +234,7 @@ class Running:
         take, and busy how much processor time the server may use."""
         start, before = time.monotonic(), self.cpu_seconds()
         activity = Activity(self.program.pid) if self.program else None
+        restless = Restlessness(self.program.pid) if self.program else None
 
         def check():
             waited = time.monotonic() - start
@@ -191,10 +245,11 @@ class Running:
             self.expect_alive()
             if activity.look() > sleeps + ASLEEP:
                 raise Trouble("nothing: the server sleeps as if there were nothing to do")
+            self.expect_few_threads()
             used = self.cpu_seconds() - before
-            if used > busy:
-                raise Trouble(f"nothing within {waited:.0f} s, while the server used {used:.1f} s of "
-                              "processor time: a busy loop")
+            if used > busy or restless.look() > busy:
+                raise Trouble(f"nothing within {waited:.0f} s, and the server never sleeps: a busy loop, which "
+                              f"used {used:.1f} s of processor time")
 
         return check
 
@@ -212,26 +267,41 @@ class Running:
         """Return the processor time that the server and its children have used."""
         return Activity(self.program.pid).now()[1] if self.program else 0
 
-    def expect_no_busy_loop(self, seconds):
-        """It may still be finishing something, so look several times. A busy loop never ends, and wants a
-        processor all the time, even if a busy machine does not give it much."""
+    def expect_no_busy_loop(self, seconds, until="it has something to do"):
+        """Expect that it sleeps. It may still be finishing something, so look several times. A busy loop never
+        ends, and never sleeps of its own accord, even if a busy machine lets it run only now and then."""
         if self.program is None:
             time.sleep(seconds)
             return
-        activity = Activity(self.program.pid)
         for _ in range(10):
-            start, (_, used, wanted) = time.monotonic(), activity.now()
+            start, before = time.monotonic(), tasks(self.program.pid)
             time.sleep(seconds)
             self.expect_alive()
-            took, (_, used_now, wanted_now) = time.monotonic() - start, activity.now()
-            used, wanted = used_now - used, wanted_now - wanted
-            if used <= took / 5 and wanted <= took * 0.8:
+            self.expect_few_threads()
+            took, after = time.monotonic() - start, tasks(self.program.pid)
+            used = sum(task.ran - before[number].ran for number, task in after.items() if number in before)
+            spin = any(before[number].slept == task.slept and (task.running or task.ran > before[number].ran)
+                       for number, task in after.items() if number in before)
+            if not spin and used <= took / 5:
                 return
-        raise Fell("a server that sleeps, since it has nothing to do",
-                   f"a busy loop: {max(used, wanted):.2f} s of processor time in {took:.2f} s")
+        raise Fell(f"a server that sleeps until {until}",
+                   f"a busy loop: it used {used:.2f} s of processor time in {took:.2f} s")
+
+    def expect_few_threads(self):
+        """A server that starts threads without end is stopped early."""
+        count = self.program.threads if self.program.alive else 0
+        clients = sum(not client.over for client in self.clients())
+        most = clients + 20 if self.judged.kind == "threads" and self.judged.in_tree and clients else MOST_THREADS
+        if count > most:
+            raise Trouble(f"{count} threads for {clients} client{'s' * (clients != 1)}")
 
     def reason(self, trouble):
         """Return in words why there was no answer. A server that breaks off may be about to die."""
+        last = self.did[-1] if self.did else None
+        if isinstance(last, Client) and last.steps[-1:] == ["end"] and str(trouble).startswith("nothing"):
+            alone = self.judged.kind == "threads" and self.program and self.program.threads == 1
+            return "the connection stays open" + (", and no thread serves it" if alone else "") + (
+                str(trouble)[len("nothing"):].replace(": the server sleeps", "; the server sleeps"))
         if isinstance(trouble, Broken) and self.program:
             lab.wait_until(lambda: not self.program.alive, patience=0.2)
             if not self.program.alive:
@@ -261,6 +331,8 @@ class Running:
         if status == -signal.SIGXFSZ:
             text += f" (it printed more than {MOST_OUTPUT} MiB)"
         said = (self.program.messages() or self.program.output()).strip().splitlines()
+        if "Sanitizer: " in "".join(said):
+            return f"{text}\n{compiled.place(self.program.messages(), self.judged.name)}"
         last = [line[:200] for line in said if "listening on" not in line][-3:]
         return text + "".join(f'\n"{line}"' for line in last)
 
@@ -282,15 +354,25 @@ class Running:
 
     def signal(self, number):
         self.program.process.send_signal(number)
-        self.did.append(f"kill -{signal.Signals(number).name[3:]} $server")
+        clients = self.did and isinstance(self.did[-1], Client)  # which run in the background, and must begin
+        self.did.append(f"{'sleep 0.4; ' if clients else ''}kill -{signal.Signals(number).name[3:]} $server")
 
     def expect_exit(self):
         """Expect that it ends with status 0."""
         self.may_end, self.expected = True, "the end of the server, with exit status 0"
         if not lab.wait_until(lambda: not self.program.alive, patience=8):
-            raise Trouble("it still runs after 8 s")
+            raise Trouble(f"it still runs after 8 s: {self.heard()}")
         if self.program.process.returncode != 0:
             raise Trouble(self.ending())
+
+    def heard(self):
+        """Return in words what has become of SIGTERM (proc(5), status)."""
+        with contextlib.suppress(OSError):
+            status = pathlib.Path(f"/proc/{self.program.pid}/status").read_text(errors="replace")
+            pending = int(re.search(r"^ShdPnd:\s*(\w+)", status, re.M)[1], 16)
+            if pending >> (signal.SIGTERM - 1) & 1:
+                return "SIGTERM is pending, since the server blocks it and does not let it in"
+        return "it has taken SIGTERM, and goes on"
 
     # ---- ask
 
@@ -365,6 +447,8 @@ class Running:
         for number, entry in enumerate(self.did):
             if isinstance(entry, Client):
                 last = number == len(self.did) - 1
+                if last and entry.steps[-1:] and entry.steps[-1].startswith("/"):
+                    entry.steps.append("read")  # else it would leave immediately
                 entry = entry.shown(manual, stays=not last) + ("" if last else " &")
             fell.did.append(entry.replace(self.url or manual, manual))
         times = {line: fell.did.count(line) for line in fell.did}

@@ -13,6 +13,7 @@ import time
 from typing import Callable, NamedTuple
 
 import lab
+from compiled import make
 from judged import Fell
 
 DELAY = 0.3
@@ -84,17 +85,6 @@ def builds(judged):
                     names=[first or second for first, second in unused])
         fell.did = [f"make -W {path} {judged.name}"]
         raise fell
-
-
-def make(targets):
-    """Run make with the variables of the make that has started us, but not with its options."""
-    env = {name: value for name, value in os.environ.items() if name not in ("MFLAGS", "MAKELEVEL")}
-    env["MAKEFLAGS"] = "".join(os.environ.get("MAKEFLAGS", "").partition("-- ")[1:])
-    env["LC_ALL"] = "C"
-    folder = os.path.relpath(lab.BUILD, lab.ROOT)
-    process = lab.start(["make", "-s", f"BUILD={folder}", *targets], cwd=lab.ROOT, env=env, **lab.PIPES)
-    out, err = lab.finish(process)
-    return subprocess.CompletedProcess(targets, process.returncode, out, err)
 
 
 @rung("listen", "it says where it listens")
@@ -411,7 +401,7 @@ def unit_tests(judged):
 def black_box_tests(judged):
     build("check_stages")
     uring = judged.like == "07-uring"
-    env = {"STAGE": "05-epoll" if uring else judged.like, "PROGRAM": str(lab.BUILD / judged.name)}
+    env = {"STAGE": "05-epoll" if uring else judged.like, "PROGRAM": judged.command[0]}
     run_check_stages(env, subjects(), NOT_FOR_URING if uring else set())
 
 
