@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import List, Optional
 
 import lab
-from client import Broken, Client
+from client import Broken, Client, sleep_a_little
 
 ASLEEP = 1        # seconds without any activity, after which a server has forgotten its client
 BUSY = 2          # seconds of processor time, after which it is in a busy loop
@@ -92,7 +92,7 @@ class Activity:
         """Return the states of its threads; the processor time that they have used, in seconds; and this plus
         the time for which they have waited for a processor."""
         states, ticks, ran, waited = "", 0, 0, 0
-        for pid in lab.family(self.pid):
+        for pid in family(self.pid):
             with contextlib.suppress(OSError):  # it has ended meanwhile
                 ticks += sum(map(int, lab.stat(pid)[11:13]))
             for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
@@ -102,6 +102,15 @@ class Activity:
                     ran, waited = ran + int(times[0]), waited + int(times[1])
         used = ticks / os.sysconf("SC_CLK_TCK")
         return states, used, (ran + waited) / 1e9
+
+
+def family(pid):
+    """Return the pids of a process and of all its descendants, faster than lab.family."""
+    pids = [pid]
+    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            pids += [member for child in path.read_text().split() for member in family(child)]
+    return pids
 
 
 @dataclass
@@ -200,9 +209,10 @@ class Running:
 
     def asleep(self):
         """Return whether it does nothing for a tenth of a second. A busy machine does not make it look so."""
-        activity = Activity(self.program.pid) if self.program else None
-        start = time.monotonic()
-        while activity and activity.look() < 0.1:
+        if self.program is None:
+            return sleep_a_little()
+        activity, start = Activity(self.program.pid), time.monotonic()
+        while activity.look() < 0.1:
             if time.monotonic() - start > 0.15:
                 return False
             time.sleep(0.02)
@@ -334,6 +344,22 @@ class Running:
                            f'{row["status"]} {row["body"]}'.rstrip(" -"))
         return rows
 
+    @contextlib.contextmanager
+    def crowd(self, count):
+        """Let so many clients connect and say nothing. This needs as many descriptors."""
+        host, _, port = self.url.partition("://")[2].rpartition(":")
+        self.did.insert(0, f"ulimit -n {count + 100}")
+        self.did.append(f"for i in $(seq {count}); do exec {{fd}}<>/dev/tcp/{host}/{MANUAL_PORT}; done")
+        with contextlib.ExitStack() as stack:
+            try:
+                for _ in range(count):
+                    stack.enter_context(socket.create_connection((host, port), timeout=5))
+            except OSError as error:
+                self.settle()
+                self.expect_alive()
+                raise Trouble(f"connect: {error}") from None
+            yield
+
     def burst(self, count):
         """Let so many clients connect, and ask for /fast, while the server is suspended. Return them."""
         self.signal(signal.SIGSTOP)
@@ -343,10 +369,6 @@ class Running:
         self.signal(signal.SIGCONT)
         return clients
 
-    def expect_all(self, shot, delay, expected):
-        """Expect that all are answered."""
-        self.expected = expected
-        self.probe(shot, delay=delay, lasts=PATIENCE)
 
     def delay(self, delay):
         """Return how long /slow takes. At a URL, that is measured once."""

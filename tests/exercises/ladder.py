@@ -341,7 +341,8 @@ def out_of_threads(judged):
     with judged.serve("--delay", 0.1) as server:
         server.expect_served("/fast")
         server.limit("as", resource.RLIMIT_AS, server.memory() + (100 << 20))
-        server.expect_all("60x0:/slow", 0.1, "a response to each of 60 clients, without room for 60 stacks")
+        server.expected = "a response to each of 60 clients, without room for 60 stacks"
+        server.probe("60x0:/slow", delay=0.1, lasts=20)
 
 
 @rung("numbers", "more clients than a set has bits", kinds="03-select", needs="tree",
@@ -350,8 +351,11 @@ def more_than_a_set_holds(judged):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
-        with judged.serve("--delay", 2) as server:  # time enough for all of them to connect
-            server.expect_all("1100x0:/slow", 2, "a response to each of 1,100 clients")
+        with judged.serve("--timeout", 30) as server:
+            server.expected = "a server that takes as many of 1,100 clients as it can watch, and carries on"
+            with server.crowd(1100):
+                server.pause(0.1)
+            server.expect_served("/fast", sleeps=1)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
