@@ -28,7 +28,7 @@ from liar import LIES  # noqa: E402
 
 URING = Judged("07-uring", "07-uring", [])
 STAGES = [stage for stage in skeleton.CUTS if stage != "07-uring" or not ladder.forbidden(URING)]
-LANES = 5  # judges that work simultaneously: they mostly wait
+LANES = 8  # judges that work simultaneously: they mostly wait
 numbers = itertools.count(10)
 options = argparse.Namespace(gallery=False)
 
@@ -294,9 +294,9 @@ def processes_of(path):
 
 class Liars(unittest.TestCase):
     """Another program, in another language."""
-    CAUGHT = {None: None, "body": "fast", "early": "slow", "fourth": "clients", "closes": "keep-alive",
-              "swallows": "pipelining", "reads-all": "slow-reader", "patient": "silent", "spins": "leaving",
-              "dies": "leaving", "drain": "signals", "deaf": "signals"}
+    CAUGHT = {None: None, "reads-all": "slow-reader", "drain": "signals", "deaf": "signals", "spins": "leaving",
+              "dies": "leaving", "patient": "silent", "swallows": "pipelining", "closes": "keep-alive",
+              "fourth": "clients", "early": "slow", "body": "fast"}  # what takes long comes first
 
     def test_honest_program_passes_and_each_liar_is_caught(self):
         self.assertEqual(set(LIES), set(self.CAUGHT) - {None})

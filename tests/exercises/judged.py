@@ -14,7 +14,7 @@ from typing import List, NamedTuple, Optional
 
 import compiled
 import lab
-from client import Broken, Client
+from client import Broken, Client, sleep_a_little
 
 ASLEEP = 1        # seconds without any activity, after which a server has forgotten its client
 BUSY = 2          # seconds for which a thread has run, or wanted to, after which it is in a busy loop
@@ -100,7 +100,7 @@ class Activity:
         """Return the states of its threads; the processor time that they have used, in seconds; and this plus
         the time for which they have waited for a processor."""
         states, ticks, ran, waited = "", 0, 0, 0
-        for pid in lab.family(self.pid):
+        for pid in family(self.pid):
             with contextlib.suppress(OSError):  # it has ended meanwhile
                 ticks += sum(map(int, lab.stat(pid)[11:13]))
             for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
@@ -123,7 +123,7 @@ class Task(NamedTuple):
 def tasks(pid):
     """Return the threads of a process and of its children, by their number."""
     found = {}
-    for member in lab.family(pid):
+    for member in family(pid):
         for folder in pathlib.Path(f"/proc/{member}/task").glob("*"):
             with contextlib.suppress(OSError):
                 ran, waited = map(int, (folder / "schedstat").read_text().split()[:2])
@@ -151,6 +151,15 @@ class Restlessness:
             elif task.ran - begun.ran > 0.1:
                 longest = max(longest, task.wanted - begun.wanted)
         return longest
+
+
+def family(pid):
+    """Return the pids of a process and of all its descendants, faster than lab.family."""
+    pids = [pid]
+    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            pids += [member for child in path.read_text().split() for member in family(child)]
+    return pids
 
 
 @dataclass
@@ -255,9 +264,10 @@ class Running:
 
     def asleep(self):
         """Return whether it does nothing for a tenth of a second. A busy machine does not make it look so."""
-        activity = Activity(self.program.pid) if self.program else None
-        start = time.monotonic()
-        while activity and activity.look() < 0.1:
+        if self.program is None:
+            return sleep_a_little()
+        activity, start = Activity(self.program.pid), time.monotonic()
+        while activity.look() < 0.1:
             if time.monotonic() - start > 0.15:
                 return False
             time.sleep(0.02)
@@ -416,6 +426,22 @@ class Running:
                            f'{row["status"]} {row["body"]}'.rstrip(" -"))
         return rows
 
+    @contextlib.contextmanager
+    def crowd(self, count):
+        """Let so many clients connect and say nothing. This needs as many descriptors."""
+        host, _, port = self.url.partition("://")[2].rpartition(":")
+        self.did.insert(0, f"ulimit -n {count + 100}")
+        self.did.append(f"for i in $(seq {count}); do exec {{fd}}<>/dev/tcp/{host}/{MANUAL_PORT}; done")
+        with contextlib.ExitStack() as stack:
+            try:
+                for _ in range(count):
+                    stack.enter_context(socket.create_connection((host, port), timeout=5))
+            except OSError as error:
+                self.settle()
+                self.expect_alive()
+                raise Trouble(f"connect: {error}") from None
+            yield
+
     def burst(self, count):
         """Let so many clients connect, and ask for /fast, while the server is suspended. Return them."""
         self.signal(signal.SIGSTOP)
@@ -425,10 +451,6 @@ class Running:
         self.signal(signal.SIGCONT)
         return clients
 
-    def expect_all(self, shot, delay, expected):
-        """Expect that all are answered."""
-        self.expected = expected
-        self.probe(shot, delay=delay, lasts=PATIENCE)
 
     def delay(self, delay):
         """Return how long /slow takes. At a URL, that is measured once."""
