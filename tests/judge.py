@@ -243,6 +243,8 @@ def run_check(options):
     print(f"{passed} passed, {len(fallen)} failed")
     if not fallen and judged.in_tree and judged.name not in lab.STAGES:
         print(f"The top of the ladder. Compare: make solution STAGE={judged.name}")
+    elif not fallen and not judged.in_tree:
+        print("The top of the ladder. The rungs that were left out are for a stage in this tree.")
     return 1 if fallen else 0
 
 
@@ -267,7 +269,7 @@ def remember(judged, fallen, step=0):
     """Write down how far the server has come, for hint and solution."""
     rung, fell = fallen[0] if fallen else (None, None)
     found = {"state": state(judged), "rung": rung and rung.key, "names": fell.names if fell else [],
-             "step": step}
+             "got": fell.got if fell else "", "step": step}
     note(judged).parent.mkdir(parents=True, exist_ok=True)
     note(judged).write_text(json.dumps(found))
     return found
@@ -293,14 +295,15 @@ def run_hint(options):
     judged = get_judged(options)
     found = recall(judged)
     if found["rung"] is None:
-        print(f"{judged.name} is at the top of the ladder: there is nothing to hint at.")
+        print(f"{judged.name if judged.in_tree else judged.url or judged.shown()} is at the top of the ladder: "
+              "there is nothing to hint at.")
         return 0
     rung = next(rung for rung in rungs(judged) if rung.key == found["rung"] and
                 ladder.reason_to_skip(rung, judged) is None)
-    steps = hints.steps(judged, rung, found["names"] or rung.tests.split())
+    steps = hints.steps(judged, rung, found["names"] or rung.tests.split(), found["got"])
     found["step"] = min(found["step"] + 1, len(steps))
-    names = f" ({', '.join(found['names'][:3])})" if found["names"] else ""
-    print(f"{judged.name} is at: {rung.title}{names}")
+    names = f" ({', '.join(found['names'][:3])})" if rung.key == "tests" and found["names"] else ""
+    print(f"{judged.name} has not passed: {rung.title}{names}")
     show(steps, found["step"], judged)
     note(judged).write_text(json.dumps(found))
     return 0
@@ -321,13 +324,17 @@ def show(steps, count, judged):
     for number, text in enumerate(steps[:count], 1):
         print(f"\n{number}. " + "\n".join(map(wrap, text.splitlines()))[3:])
     left = len(steps) - count
-    print(f"\nFor more, say it again: make hint {words(judged)}" if left else "\nThis is all there is.")
+    print(f"\nFor more, run it again: make hint {words(judged)}" if left else
+          "\nThere are no more hints for this rung.")
 
 
 def wrap(line):
-    """Indent a line of a hint, and wrap it unless it is a line of a patch."""
-    patch = re.match(r"[-+ ](?! [A-Z])", line) or not line
-    return "   " + line if patch else textwrap.fill(line, 100, initial_indent="   ", subsequent_indent="   ")
+    """Indent a line of a hint, and wrap it unless it is a line of a patch. Names stay whole."""
+    if not line or line[0] == "+":
+        return "   " + line
+    more = "  " if line.startswith("- ") else ""
+    return textwrap.fill(line, 100, initial_indent="   ", subsequent_indent="   " + more, break_long_words=False,
+                         break_on_hyphens=False)
 
 
 def run_solution(options):
@@ -344,7 +351,7 @@ def run_solution(options):
     ours = lab.scratch() / "server.c"
     ours.write_text(skeleton.whole(judged.name, judged.like))
     subprocess.run(["diff", "-u", "--label", f"{judged.name}/server.c", "--label",
-                    f"{judged.like}, as it is here", lab.ROOT / judged.name / "server.c", ours], check=False)
+                    f"{judged.like}/server.c", lab.ROOT / judged.name / "server.c", ours], check=False)
     return 0
 
 
