@@ -204,9 +204,9 @@ def see(rung, fell, judged):
         return ""
     if rung.key == "clients":
         return trace(judged)
-    if "busy loop" in fell.got and not judged.url:
-        return "timeout -s INT 1 strace -f -p $server"
-    if rung.key in WAITING and re.search("^no|stays open|does not sleep|threads", fell.got):
+    if re.search("busy loop|does not sleep", fell.got) and not judged.url:
+        return "timeout -s INT 1 strace -f -p $server 2>&1 | tail"
+    if rung.key in WAITING and re.search("^no|clients got no|stays open|threads", fell.got):
         last = fell.did[-1] if fell.did else ""
         asks = re.match(r"curl -i (\S+)$", last)
         again = f"curl -m 3 -s {asks[1]} & sleep 1; " if asks else ""

@@ -9,8 +9,8 @@ import skeleton
 KEPT = pathlib.Path(__file__).resolve().parent / "hints.txt"
 
 
-# Where the tutorial says more than in the chapter of the stage: a rung, and a stage or a kind; how it begins.
-SECTIONS = {"signals loop": "Ctrl-C in a loop", "signals threads": "Shutdown", "signals one": "Shutdown",
+# Where the tutorial explains a rung to a stage, or to stages of a kind; "": in the chapter of the stage.
+SECTIONS = {"keep-alive loop": "", "signals loop": "Ctrl-C in a loop", "signals threads": "Shutdown", "signals one": "Shutdown",
             "turn loop": "The order of a turn", "leaving 05-epoll": "How does a server silence a hang-up",
             "leaving loop": "A client that leaves during",
             "leaving one": "01", "leaving threads": "01", "descriptors one": "02", "descriptors loop": "Running out of descriptors",
@@ -48,7 +48,8 @@ def chapter(begin):
 def section(rung, judged):
     """Return where the tutorial explains a rung."""
     words = [f"{rung.key} {word}" for word in (judged.like, judged.kind)]
-    return chapter(next((SECTIONS[word] for word in words if word in SECTIONS), rung.chapter or judged.like[:2]))
+    begin = next((SECTIONS[word] for word in words if word in SECTIONS), rung.chapter)
+    return chapter(begin or judged.like[:2])
 
 
 def steps(judged, rung, names, got=""):
@@ -64,7 +65,7 @@ def steps(judged, rung, names, got=""):
     if bugs:
         first += "\nKnown mistakes that look like this:"
         first += "".join(f"\n- {bug.symptom}" for bug in bugs)
-    second = find(rung.key, "look", judged, got) + f"\nThe tutorial: {section(rung, judged)}"
+    second = find(rung.key, "look", judged, got) + f"\nMore: {section(rung, judged)}"
     return [first, second, *map(mistake, bugs)]
 
 

@@ -419,6 +419,10 @@ class Running:
         watch = self.patience(delay, lasts, busy=PATIENCE)
         rows = lab.probe(self.url, *shots, timeout=PATIENCE + lasts, watch=watch)
         self.expect_alive()
+        lost = [row for row in rows if row["status"] == "-" and "no answer" in row["body"]]
+        if lost:
+            raise Fell(f"a response to each of {len(rows)} clients",
+                       f"{len(lost)} of {len(rows)} clients got {lost[0]['body']}")
         for row in rows:
             right = f"That was {row['path'][1:]}!"
             if row["status"] != "200" or row["body"] != right:
@@ -471,6 +475,8 @@ class Running:
                 last = number == len(self.did) - 1
                 if last and entry.steps[-1:] and entry.steps[-1].startswith("/"):
                     entry.steps.append("read")  # else it would leave immediately
+                elif last and entry.steps[-1:] == ["fill"]:
+                    entry.steps.append("wait:9")
                 entry = entry.shown(manual, stays=not last) + ("" if last else " &")
             fell.did.append(entry.replace(self.url or manual, manual))
         times = {line: fell.did.count(line) for line in fell.did}

@@ -2,6 +2,7 @@
 (Fell), and says so in a way that the reader can repeat."""
 import concurrent.futures
 import ctypes
+import dataclasses
 import os
 import pathlib
 import re
@@ -12,6 +13,7 @@ import subprocess
 import time
 from typing import Callable, NamedTuple
 
+import compiled
 import lab
 import skeleton
 from compiled import make
@@ -213,6 +215,22 @@ def idle(judged):
         server.expect_no_busy_loop(0.2)
 
 
+@rung("turn", "each turn of its loop is in order", kinds="03-select 04-poll 05-epoll 06-libev", needs="tree")
+def turns_in_order(judged):
+    """A second program, in which a wrong order is an error: no client could rely on seeing it."""
+    program = lab.BUILD / "turn" / judged.name
+    made = make([os.path.relpath(program, lab.ROOT)])
+    if made.returncode != 0:
+        raise lab.Failed(f"{program}: not built", made.stderr)
+    with dataclasses.replace(judged, command=[str(program)]).serve("--delay", DELAY) as server:
+        server.expected = "connections_ready, connections_expire, connections_accept in each turn"
+        client = server.client()
+        for path in ("/fast", "/slow"):
+            client.get(path)
+            server.expect(client, path, sleeps=DELAY)
+        server.pause(0.05)
+
+
 # ---- difficult clients
 
 @rung("slow-reader", "a client that does not read delays nobody, and loses nothing", kinds="threads loop",
@@ -375,8 +393,25 @@ def signals(judged):
         server.signal(signal.SIGTERM)
         server.expect_exit()
     expect_drained(judged)
+    if judged.kind == "threads" and judged.in_tree:
+        expect_masks(judged)
     if judged.kind == "loop" and judged.in_tree:
         expect_drained(judged, "--block")
+
+
+def expect_masks(judged):
+    """Expect that a signal can only go to the main thread. Linux prefers that one, so nobody would notice."""
+    with judged.serve("--delay", 30) as server:
+        server.client().get("/slow")
+        server.wait_for(lambda: server.program.threads > 1)
+        server.pause(0.05)
+        for task in pathlib.Path(f"/proc/{server.program.pid}/task").iterdir():
+            mask = int(re.search(r"^SigBlk:\s*(\w+)", (task / "status").read_text(), re.M)[1], 16)
+            masked = bool(mask >> (signal.SIGTERM - 1) & 1)
+            if masked != (int(task.name) != server.program.pid):
+                server.did.append("grep SigBlk /proc/$server/task/*/status")
+                raise Fell("SIGTERM in the signal mask of each thread but the main thread",
+                           "a mask of the main thread that has it" if masked else "the mask of a thread without it")
 
 
 def expect_drained(judged, *options):
@@ -403,6 +438,56 @@ def expect_drained(judged, *options):
             return
 
 
+# ---- with a sanitizer
+
+@rung("sanitizer", "a sanitizer finds no mistake", needs="tree")
+def sanitized(judged):
+    """A race or a wrong pointer may do no harm for long. Here it is found even then."""
+    kind = "thread" if judged.kind == "threads" else "address"
+    if "SANITIZE=" in os.environ.get("MAKEFLAGS", ""):
+        raise Skipped("this build has one")
+    stage = compiled.built_with(judged, kind)
+    if stage is None:
+        raise Skipped(f"the compiler cannot build it with -fsanitize={kind}")
+    with compiled.reports(stage) as reports:
+        fallen = None
+        try:
+            crowd(stage)
+        except Fell as fell:
+            fallen = fell
+        found = reports()
+    if "unexpected memory mapping" in "".join(found) + (fallen.got if fallen else ""):
+        raise Skipped("ThreadSanitizer cannot run here")
+    if found:
+        fell = Fell(f"no report of {kind.capitalize()}Sanitizer", compiled.place(found[0], judged.name))
+        folder = {"address": "asan", "thread": "tsan"}[kind]
+        build = f"BUILD={os.path.relpath(lab.BUILD, lab.ROOT)}/{folder}"
+        fell.did = [f"make {build} SANITIZE={kind} check STAGE={judged.name}"]
+        raise fell
+    if fallen:
+        raise fallen
+
+
+def crowd(judged):
+    """Some clients that come and go, and a shutdown."""
+    with judged.serve("--delay", DELAY) as server:
+        server.expect_served("/fast")
+        if judged.kind == "one":
+            server.probe("3x0:/fast", delay=0, lasts=20)
+        else:
+            server.probe("30x0:/fast", "10x0:/slow", "30x100:/fast", delay=DELAY, lasts=20)
+            idle = server.client()
+            idle.get("/fast")
+            server.expect(idle, "/fast")
+            leaver = server.client()
+            leaver.get("/slow")
+            leaver.pause(0.05)
+            leaver.reset()
+        server.pause(DELAY)
+        server.signal(signal.SIGTERM)
+        server.expect_exit()
+
+
 # ---- the tests of the toolkit
 
 FAILURE = re.compile(r"^[^:\n]*:\d+:[FE]:[^:\n]*:(\w+):\d+: (.*)", re.M)
@@ -410,6 +495,8 @@ FAILURE = re.compile(r"^[^:\n]*:\d+:[FE]:[^:\n]*:(\w+):\d+: (.*)", re.M)
 
 @rung("unit", "the unit tests of common/", needs="tree", tests="")
 def unit_tests(judged):
+    if "SANITIZE=" in os.environ.get("MAKEFLAGS", ""):
+        raise Skipped("they take long with a sanitizer")
     build("check_http", "check_connections")
     run_tests([[lab.BUILD / name] for name in ("check_http", "check_connections")], {}, [{}, {}])
 
@@ -457,7 +544,7 @@ def run_tests(commands, env, more, exempt=frozenset()):
         return
     if not failures:
         raise Fell("programs that end well", "\n".join(outputs[failed.index(True)].splitlines()[-3:]))
-    shown = [f"{test}: {message[:200]}" for test, message in failures[:4]]
+    shown = [f"{test}: {readable(message)[:200]}" for test, message in failures[:4]]
     fell = Fell("no test that fails", "\n".join(shown + ["..."] * (len(failures) > 4)),
                 names=list(dict.fromkeys(test for test, _ in failures)))
     settings = [f"{name}={os.path.relpath(value, lab.ROOT) if value.startswith('/') else value}"
@@ -466,6 +553,13 @@ def run_tests(commands, env, more, exempt=frozenset()):
     program = commands[failed.index(True) if any(failed) else 0][0]
     fell.did = [" ".join([*settings, *chosen, os.path.relpath(program, lab.ROOT)])]
     raise fell
+
+
+def readable(message):
+    """Return what a test says, in the words of the judge."""
+    message = re.sub(r"incomplete response: Resource temporarily unavailable after \"\"", "no response", message)
+    return re.sub(r"the server has ended: signal (\d+)", lambda found: "the server has ended: " +
+                  lab.ending(-int(found[1])), message)
 
 
 # The errors of the calls that are the model; the others are common/'s, and make faults tries them all.
