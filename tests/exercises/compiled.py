@@ -11,7 +11,7 @@ import lab
 
 # What a report calls the place where a mistake began.
 ORIGINS = (r"freed by thread|previously allocated|Previous (?:atomic )?(?:write|read)|Location is|"
-           r"As if synchronized|Mutex \w+ .*created")
+           r"Mutex \w+(?= .*created)")
 
 
 def make(targets, **variables):

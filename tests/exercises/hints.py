@@ -29,7 +29,8 @@ def find(key, verb, judged, got=""):
                 if not pattern or re.search(pattern, got):
                     found.setdefault((bool(pattern), word), " ".join(hint.split()))
     whose = [judged.like, judged.kind] if judged.in_tree else ["program"]
-    return next(found[fits, word] for fits in (True, False) for word in [*whose, "all"] if (fits, word) in found)
+    fitting = [(fits, word) for fits in (True, False) for word in [*whose, "all"] if (fits, word) in found]
+    return found[fitting[0]] if fitting else None
 
 
 def chapter(begin):
@@ -54,10 +55,11 @@ def section(rung, judged):
 
 def steps(judged, rung, names, got=""):
     """Return the hints for a rung, one after the other. names are those of gallery.related, got is what came."""
-    first = find(rung.key, "ask", judged, got)
+    sole = find(rung.key, "sole", judged, got)
+    first = sole or find(rung.key, "ask", judged, got)
     path = lab.ROOT / judged.name / "server.c"
     left = skeleton.unwritten(path.read_text(errors="replace")) if judged.in_tree and path.exists() else []
-    bugs = gallery.related(judged, names) if judged.in_tree and not left else []
+    bugs = gallery.related(judged, names) if judged.in_tree and not left and not sole else []
     if left and rung.key != "build":
         places = ", ".join(map(str, left))
         first = (f"{judged.name}/server.c has places that are still to be written: "

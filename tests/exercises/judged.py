@@ -307,8 +307,7 @@ class Running:
 
     def reason(self, trouble):
         """Return in words why there was no answer. A server that breaks off may be about to die."""
-        last = self.did[-1] if self.did else None
-        if isinstance(last, Client) and last.steps[-1:] == ["end"] and str(trouble).startswith("nothing"):
+        if re.match("the end of (the|a) .*connection", self.expected) and str(trouble).startswith("nothing"):
             alone = self.judged.kind == "threads" and self.program and self.program.threads == 1
             return "the connection stays open" + (", and no thread serves it" if alone else "") + (
                 str(trouble)[len("nothing"):].replace(": the server sleeps", "; the server sleeps"))

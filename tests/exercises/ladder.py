@@ -357,12 +357,12 @@ def out_of_threads(judged):
         server.limit("as", resource.RLIMIT_AS, server.memory() + (100 << 20))
         server.expected = "a response to each of 60 clients, without room for 60 stacks"
         try:
-            server.probe("60x0:/slow", delay=0.1, lasts=20)
+            server.probe("60x0:/slow", delay=0.1, lasts=5)
         except Fell as fell:
             limit = resource.prlimit(server.program.pid, resource.RLIMIT_AS)[0]
             if server.program.threads < 5 and server.memory() > limit - (16 << 20):
-                fell.got += (f"\nthe server has {server.program.threads} threads, and its address space is full: "
-                             "threads that have ended have left their stacks")
+                fell.got += ("\nalmost no threads are left, but the address space of the server is full: threads "
+                             "that have ended have left their stacks")
             raise
 
 
@@ -411,7 +411,7 @@ def expect_masks(judged):
             if masked != (int(task.name) != server.program.pid):
                 server.did.append("grep SigBlk /proc/$server/task/*/status")
                 raise Fell("SIGTERM in the signal mask of each thread but the main thread",
-                           "a mask of the main thread that has it" if masked else "the mask of a thread without it")
+                           "the main thread masks it, too" if masked else "a thread that does not mask it")
 
 
 def expect_drained(judged, *options):

@@ -91,3 +91,10 @@ def unwritten(text):
     """Return the numbers of the lines where something is still to be written: the stub is still there."""
     places = re.finditer(r"/\* To write: (?:(?!\*/).)*\*/\s*/\* Until then", text, re.S)
     return [text.count("\n", 0, place.start()) + 1 for place in places]
+
+
+def without_tasks(text, model):
+    """Return a stage without what skeleton has written into it: its heading, and what is to be written."""
+    head = re.match(r"/\* .*\n", source(model))[0]
+    text = re.sub(r"\A/\* \d\d-[\w-]+, to be written after [^:]*: .*\n", lambda _: head, text)
+    return re.sub(r" */\* To write: (?:(?!\*/).)*\*/\n", "", text, flags=re.S)
