@@ -39,6 +39,8 @@ def steps(judged, rung, names):
         first += "\nMistakes that others have made, as they show:"
         first += "".join(f"\n- {bug.symptom}" for bug in bugs)
     second = find(rung.key, "look", judged) + f"\nThe chapter: {chapter(rung.chapter or judged.like[:2])}"
+    if left:
+        second += "\nWhen these places are written, and a rung still fails, there are more hints."
     return [first, second, *map(mistake, bugs)]
 
 

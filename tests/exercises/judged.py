@@ -167,7 +167,7 @@ class Running:
             with socket.socket() as client:
                 return client.connect_ex(("127.0.0.1", port)) == 0
 
-        self.wait_for(accepts, busy=PATIENCE)  # it may have to be compiled first
+        self.wait_for(accepts, sleeps=5, busy=PATIENCE)  # it may have to be compiled first
 
     def stop(self):
         for client in self.clients():
@@ -233,9 +233,9 @@ class Running:
             start, (_, used, wanted) = time.monotonic(), activity.now()
             time.sleep(seconds)
             self.expect_alive()
-            took, (_, used_now, wanted_now) = time.monotonic() - start, activity.now()
+            took, (states, used_now, wanted_now) = time.monotonic() - start, activity.now()
             used, wanted = used_now - used, wanted_now - wanted
-            if used <= took / 5 and wanted <= took * 0.8:
+            if used <= took / 5 and wanted <= took * 0.8 and "R" not in states:
                 return
         raise Fell("a server that sleeps, since it has nothing to do",
                    f"a busy loop: {max(used, wanted):.2f} s of processor time in {took:.2f} s")
@@ -282,7 +282,8 @@ class Running:
         self.did.append(f"prlimit --pid $server --{what}={most}:")
 
     def memory(self):
-        """Return the size of its address space, in bytes (proc(5), statm)."""
+        """Return the size of its address space at rest, in bytes (proc(5), statm)."""
+        self.settle()
         pages = int(pathlib.Path(f"/proc/{self.program.pid}/statm").read_text().split()[0])
         return pages * resource.getpagesize()
 
