@@ -46,7 +46,7 @@ $(PROGRAMS) $(MINE): %: $(BUILD)/%
 start: ## write: begin a stage of your own: make start STAGE=07-mine LIKE=05-epoll
 	@tests/judge.py start $(STAGE) $(if $(LIKE),--like $(LIKE))
 
-judge = BUILD=$(BUILD) tests/judge.py $(1) $(or $(NAME),$(STAGE)) $(if $(LIKE),--like $(LIKE)) $(if $(PROGRAM),--program '$(PROGRAM)')
+judge = BUILD=$(BUILD) tests/judge.py $(1) $(or $(NAME),$(STAGE)) $(if $(LIKE),--like $(LIKE)) $(if $(PROGRAM),--program "$$PROGRAM")
 check: probe ## write: judge it, rung by rung: STAGE=07-mine (PROGRAM=... judges another program, ALL=1 all rungs)
 	@$(call judge,check) $(if $(ALL),--all)
 

@@ -3,8 +3,8 @@
 
   start NAME --like STAGE   make NAME/server.c, which is STAGE with its model cut out
   check NAME                climb the ladder: one line for each rung, up to the first that fails
-  hint NAME                 for the rung that fails: a question; again, for more
-  solution NAME             what is different in the toolkit's own file, once the ladder is climbed
+  hint NAME                 ask a question about the rung that fails; run it again for more
+  solution NAME             show how the toolkit's own file differs, once NAME is at the top of the ladder
   exercise [NAME]           check an exercise of the tutorial, such as medium; without NAME, list them
                             (hint and solution take this NAME, too)
 """
@@ -38,6 +38,7 @@ Exit status: 0 if all is well; 1 if not; 2 for a bad command line."""
 WAITING = ("fast", "slow", "keep-alive", "pipelining", "slow-reader", "silent", "leaving", "descriptors", "threads")
 WIDTH = max(len(rung.title) for rung in ladder.LADDER)
 CRASH = "killed by SIG(SEGV|ABRT|BUS|FPE|ILL)"
+URL = r"http://(\[[0-9a-f:]+\]|[\w.-]+):\d{1,5}/?"
 
 
 # ---- the command line
@@ -66,12 +67,14 @@ def check(options):
     if command == "exercise" or command in ("hint", "solution") and name in NAMES:
         return
     if name is None:
-        raise argparse.ArgumentTypeError(f"{command}: which stage? such as 07-mine")
+        raise argparse.ArgumentTypeError(f"{command}: which STAGE? such as 07-mine")
     if not re.fullmatch(r"\d\d-[a-z0-9][a-z0-9-]*", name):
         raise argparse.ArgumentTypeError(f"{name}: want two digits and a word, such as 07-mine")
+    if options.program and "://" in options.program and not re.fullmatch(URL, options.program):
+        raise argparse.ArgumentTypeError(f"--program {options.program}: want http://HOST:PORT")
     if command == "start":
         if options.like is None:
-            raise argparse.ArgumentTypeError("start: LIKE which stage? such as LIKE=05-epoll (--like 05-epoll)")
+            raise argparse.ArgumentTypeError("start: --like (LIKE) which stage? such as 05-epoll")
         if name < "07":
             raise argparse.ArgumentTypeError(f"{name}: 00 to 06 belong to the toolkit; want 07 or more")
 
@@ -81,11 +84,10 @@ def get_judged(options):
     name = options.name
     if name in exercises.EXERCISES:
         return exercises.EXERCISES[name].judged()
-    if name == "uring":
-        name = "07-uring"
-    like = options.like or (name if name in lab.STAGES else remembered(name))
+    like = options.like or remembered(name)
     if like is None:
-        raise lab.Failed(f"{name}: which model is it? Begin with: make start STAGE={name} LIKE=05-epoll")
+        raise lab.Failed(f"{name}: which model is it? Add LIKE=05-epoll, or begin with: "
+                         f"make start STAGE={name} LIKE=05-epoll")
     if options.program and "://" in options.program:
         return Judged(name, like, None, url=options.program.rstrip("/"))
     if options.program:
@@ -96,7 +98,9 @@ def get_judged(options):
 
 
 def remembered(name):
-    """Return the stage that start was told, or None."""
+    """Return the stage whose model it has: itself, or the one that start was told; or None."""
+    if name in lab.STAGES:
+        return name
     note = lab.ROOT / name / "like"
     like = note.read_text().strip() if note.exists() else None
     if like is not None and like not in skeleton.CUTS:
@@ -219,11 +223,17 @@ def words(judged):
     if judged.exercise:
         return f"NAME={judged.exercise}"
     program = judged.url or (None if judged.in_tree else judged.shown())
-    return f"STAGE={judged.name}" + (f" PROGRAM={shlex.quote(program)}" if program else "")
+    like = "" if judged.like == remembered(judged.name) else f" LIKE={judged.like}"
+    return f"STAGE={judged.name}{like}" + (f" PROGRAM={shlex.quote(program)}" if program else "")
 
 
-def trace(judged):
-    """Return the command that records this server."""
+def see(rung, fell, judged):
+    """Return the command that shows what the server does, or ""."""
+    if rung.key in UNTRACED:
+        return ""
+    if rung.key == "fast":  # the recorder wants an answer first
+        port = judged.url.rpartition(":")[2] if judged.url else MANUAL_PORT
+        return f"tests/where.py {port}, while curl waits" if fell.got.startswith("nothing") else ""
     if judged.url:
         return f"tests/trace.py {judged.url}"
     port = "" if judged.in_tree else f"--port {MANUAL_PORT} "
@@ -303,7 +313,7 @@ def run_hint(options):
     steps = hints.steps(judged, rung, found["names"] or rung.tests.split(), found["got"])
     found["step"] = min(found["step"] + 1, len(steps))
     names = f" ({', '.join(found['names'][:3])})" if rung.key == "tests" and found["names"] else ""
-    print(f"{judged.name} has not passed: {rung.title}{names}")
+    print(f"{judged.name} fails at this rung: {rung.title}{names}")
     show(steps, found["step"], judged)
     note(judged).write_text(json.dumps(found))
     return 0
@@ -324,8 +334,7 @@ def show(steps, count, judged):
     for number, text in enumerate(steps[:count], 1):
         print(f"\n{number}. " + "\n".join(map(wrap, text.splitlines()))[3:])
     left = len(steps) - count
-    print(f"\nFor more, run it again: make hint {words(judged)}" if left else
-          "\nThere are no more hints for this rung.")
+    print(f"\nFor more, run it again: make hint {words(judged)}" if left else "\nThat was the last hint.")
 
 
 def wrap(line):
@@ -366,12 +375,12 @@ def run_exercise(options):
         for name in NAMES:
             number = exercises.EXERCISES[name].chapter if name in exercises.EXERCISES else "06"
             task = " ".join(exercises.read(name)[0].split())
-            print(f"{name:14} {re.match('.*?[.](?= |$)', task)[0]}\n{'':14} {hints.chapter(number)}")
+            what = re.search(r"(?:^|\. )((?:Let|Give|Add|Write) .*?[.])(?= |$)", task)[1]
+            print(f"{name:14} {what}\n{'':14} {hints.chapter(number)}")
         print("To begin with one, or to check it: make exercise NAME=medium")
         return 0
-    if options.name == "uring":
-        print(exercises.read("uring")[0])
-        options.name = "07-uring"
+    if options.name == "07-uring":
+        print(exercises.read("07-uring")[0])
         return run_check(options) if (lab.ROOT / "07-uring").exists() else 1
     exercise = exercises.EXERCISES[options.name]
     judged = exercise.judged()
@@ -384,7 +393,7 @@ def run_exercise(options):
     return 1 if fallen else 0
 
 
-NAMES = [*exercises.EXERCISES, "uring"]
+NAMES = [*exercises.EXERCISES, "07-uring"]
 COMMANDS = {"start": start, "check": run_check, "hint": run_hint, "solution": run_solution,
             "exercise": run_exercise}
 

@@ -196,12 +196,14 @@ class Skeleton(unittest.TestCase):
 
     def test_wrong_command_line_is_a_line_that_says_why(self):
         name = "want two digits and a word, such as 07-mine"
-        for words, said in [(["start", "07-x"], "start: --like which stage? such as --like 05-epoll"),
+        for words, said in [(["start", "07-x"], "start: --like (LIKE) which stage? such as 05-epoll"),
                             (["start", "05-x", "--like", "05-epoll"], "05-x: 00 to 06 belong to the toolkit; "
                              "want 07 or more"),
                             (["start", "7-x", "--like", "05-epoll"], f"7-x: {name}"),
                             (["start", "../07-x", "--like", "05-epoll"], f"../07-x: {name}"),
-                            (["check"], "check: which stage? such as 07-mine"),
+                            (["check", "07-x", "--program", "http://127.0.0.1:x"],
+                             "--program http://127.0.0.1:x: want http://HOST:PORT"),
+                            (["check"], "check: which STAGE? such as 07-mine"),
                             (["check", "07-x", "--like", "x"], "--like x: want one of " +
                              ", ".join(f"'{stage}'" for stage in STAGES)),
                             (["climb", "07-x"], "climb: want one of " + ", ".join(
@@ -294,9 +296,9 @@ def processes_of(path):
 
 class Liars(unittest.TestCase):
     """Another program, in another language."""
-    CAUGHT = {None: None, "reads-all": "slow-reader", "drain": "signals", "deaf": "signals", "spins": "leaving",
-              "dies": "leaving", "patient": "silent", "swallows": "pipelining", "closes": "keep-alive",
-              "fourth": "clients", "early": "slow", "body": "fast"}  # what takes long comes first
+    CAUGHT = {None: None, "reads-all": "slow-reader", "drain": "signals", "deaf": "signals",  # what takes long
+              "spins": "leaving", "dies": "leaving", "patient": "silent", "swallows": "pipelining",
+              "closes": "keep-alive", "fourth": "clients", "early": "slow", "body": "fast"}
 
     def test_honest_program_passes_and_each_liar_is_caught(self):
         self.assertEqual(set(LIES), set(self.CAUGHT) - {None})
@@ -321,6 +323,16 @@ class Liars(unittest.TestCase):
             self.assertIsNone(ladder.forbidden(Judged("05-epoll", "05-epoll", [])))
         finally:
             ladder.SYS_IO_URING_SETUP = number
+
+    def test_make_passes_all_on(self):
+        """A program whose command has quotes and blanks; the model; and to go on after a failure."""
+        tree, program = clean_tree(), f"{sys.executable} -c 'import sys; sys.exit(3)'"
+        check = Command(tree, shutil.which("make"), "-s", "check", "STAGE=07-other", "LIKE=04-poll", "ALL=1",
+                        f"PROGRAM={program}").finish()
+        self.assertIn(f"07-other: {program}, by the model of 04-poll\n", check.out)
+        self.assertIn("make hint STAGE=07-other LIKE=04-poll PROGRAM=", check.out)
+        self.assertEqual(set(check.rungs().values()), {"FAIL", "--"}, check.out)
+        self.assertGreater(list(check.rungs().values()).count("FAIL"), 5)
 
     def test_program_that_is_not_there(self):
         check = judge("check", "05-epoll", "--program", "/nowhere/server")
@@ -354,7 +366,7 @@ class Hints(unittest.TestCase):
             with self.subTest(bug=bug.name):
                 self.assertEqual(check.status, 1, check.out)
                 out = ""
-                while "This is all there is" not in out:
+                while "That was the last hint" not in out:
                     out = judge("hint", name, tree=tree).finish().out
                 print(f"    {bug.name:32} {check.fell()}")
                 self.assertIn(f"{bug.name}: {bug.mistake}", " ".join(out.split()))
@@ -411,7 +423,7 @@ class Exercises(unittest.TestCase):
             for step in range(len(exercise.hints)):
                 out = judge("hint", name).finish().out
                 self.assertIn(f"{step + 1}. ", out)
-            self.assertIn("This is all there is", out)
+            self.assertIn("That was the last hint", out)
         wrong = judge("exercise", "nothing")
         self.assertEqual(wrong.status, 2)
         self.assertIn("nothing: no such exercise; want one of keep-alive", wrong.out)

@@ -39,7 +39,7 @@ class Response(NamedTuple):
         return "close" in self.fields.get("connection", "").lower()
 
     def __str__(self):
-        return f'status {self.status} and "{self.body}"'
+        return f'status {self.status} and "{self.body.strip()}"'
 
 
 class Broken(Exception):
@@ -274,7 +274,7 @@ def main(arguments):
     parser.add_argument("url", metavar="URL")
     parser.add_argument("steps", metavar="STEP", nargs="+")
     options = parser.parse_args(arguments)
-    url = re.fullmatch(r"http://(\[[0-9a-f:]+\]|[\w.-]+):(\d+)/?", options.url)
+    url = re.fullmatch(r"http://(\[[0-9a-f:]+\]|[\w.-]+):(\d{1,5})/?", options.url)
     if not url:
         parser.error(f"{options.url}: want http://HOST:PORT")
     known = r"/\S*?(\*\d+)?|(first|rest):/\S*|wait:\d+(\.\d+)?|read|end|fill|half-close|reset"

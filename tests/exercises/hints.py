@@ -68,6 +68,8 @@ def steps(judged, rung, names, got=""):
         first += "\nKnown mistakes that look like this:"
         first += "".join(f"\n- {bug.symptom}" for bug in bugs)
     second = find(rung.key, "look", judged, got) + f"\nMore: {section(rung, judged)}"
+    if left:
+        second += "\nWhen these places are written, and a rung still fails, there are more hints."
     return [first, second, *map(mistake, bugs)]
 
 

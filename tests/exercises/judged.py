@@ -220,7 +220,7 @@ class Running:
             with socket.socket() as client:
                 return client.connect_ex(("127.0.0.1", port)) == 0
 
-        self.wait_for(accepts, busy=PATIENCE)  # it may have to be compiled first
+        self.wait_for(accepts, sleeps=5, busy=PATIENCE)  # it may have to be compiled first
 
     def stop(self):
         for client in self.clients():
@@ -353,7 +353,8 @@ class Running:
         self.did.append(f"prlimit --pid $server --{what}={most}:")
 
     def memory(self):
-        """Return the size of its address space, in bytes (proc(5), statm)."""
+        """Return the size of its address space at rest, in bytes (proc(5), statm)."""
+        self.settle()
         pages = int(pathlib.Path(f"/proc/{self.program.pid}/statm").read_text().split()[0])
         return pages * resource.getpagesize()
 
