@@ -35,7 +35,8 @@ checked, too. PROGRAM is any other program that takes --port, --delay and
 --timeout, or the URL of a server that is running.
 BUILD in the environment names the folder with the programs (build).
 Exit status: 0 if all is well; 1 if not; 2 for a bad command line."""
-WAITING = ("fast", "slow", "keep-alive", "pipelining", "slow-reader", "silent", "leaving", "descriptors", "threads")
+WAITING = ("fast", "slow", "keep-alive", "pipelining", "slow-reader", "silent", "leaving", "descriptors",
+           "threads")
 WIDTH = max(len(rung.title) for rung in ladder.LADDER)
 CRASH = "killed by SIG(SEGV|ABRT|BUS|FPE|ILL)"
 URL = r"http://(\[[0-9a-f:]+\]|[\w.-]+):\d{1,5}/?"
@@ -188,8 +189,8 @@ def explain(rung, fell, judged):
 
 
 def where(judged, rung):
-    """Return where a stage crashes on a rung, in words: a second build, with AddressSanitizer, finds that out.
-    "": it does not."""
+    """Return where a stage crashes on a rung, in words; "": unknown. A second build, with AddressSanitizer,
+    finds that out."""
     source = lab.ROOT / judged.name / "server.c"
     stage = compiled.built_with(judged, "address") if judged.in_tree and source.exists() else None
     if stage is None:
@@ -227,13 +228,8 @@ def words(judged):
     return f"STAGE={judged.name}{like}" + (f" PROGRAM={shlex.quote(program)}" if program else "")
 
 
-def see(rung, fell, judged):
-    """Return the command that shows what the server does, or ""."""
-    if rung.key in UNTRACED:
-        return ""
-    if rung.key == "fast":  # the recorder wants an answer first
-        port = judged.url.rpartition(":")[2] if judged.url else MANUAL_PORT
-        return f"tests/where.py {port}, while curl waits" if fell.got.startswith("nothing") else ""
+def trace(judged):
+    """Return the command that records this server."""
     if judged.url:
         return f"tests/trace.py {judged.url}"
     port = "" if judged.in_tree else f"--port {MANUAL_PORT} "
@@ -305,8 +301,8 @@ def run_hint(options):
     judged = get_judged(options)
     found = recall(judged)
     if found["rung"] is None:
-        print(f"{judged.name if judged.in_tree else judged.url or judged.shown()} is at the top of the ladder: "
-              "there is nothing to hint at.")
+        what = judged.name if judged.in_tree else judged.url or judged.shown()
+        print(f"{what} is at the top of the ladder: there is nothing to hint at.")
         return 0
     rung = next(rung for rung in rungs(judged) if rung.key == found["rung"] and
                 ladder.reason_to_skip(rung, judged) is None)
@@ -342,8 +338,8 @@ def wrap(line):
     if not line or line[0] == "+":
         return "   " + line
     more = "  " if line.startswith("- ") else ""
-    return textwrap.fill(line, 100, initial_indent="   ", subsequent_indent="   " + more, break_long_words=False,
-                         break_on_hyphens=False)
+    return textwrap.fill(line, 100, initial_indent="   ", subsequent_indent="   " + more,
+                         break_long_words=False, break_on_hyphens=False)
 
 
 def run_solution(options):

@@ -15,7 +15,7 @@ ORIGINS = (r"freed by thread|previously allocated|Previous (?:atomic )?(?:write|
 
 
 def make(targets, **variables):
-    """Run make with the variables of the make that has started us, but not with its options; and with more."""
+    """Run make, with the variables of the make that has started us, and more, but not with its options."""
     env = {name: value for name, value in os.environ.items() if name not in ("MFLAGS", "MAKELEVEL")}
     env["MAKEFLAGS"] = "".join(os.environ.get("MAKEFLAGS", "").partition("-- ")[1:])
     env["LC_ALL"] = "C"
@@ -61,8 +61,8 @@ def reports(judged):
 def place(report, name):
     """Return the mistake that a report names, and the lines of the reader's file that it names first: that of
     the mistake, and that where it began."""
-    said = re.search(r"(?:ERROR|WARNING): (\w+Sanitizer: .*?)(?: \(pid=\d+\)| on unknown address.*| at pc .*)?$",
-                     report, re.M)
+    said = re.search(r"(?:ERROR|WARNING): (\w+Sanitizer: .*?)"
+                     r"(?: \(pid=\d+\)| on unknown address.*| at pc .*)?$", report, re.M)
     lines = [re.sub(r" 0x[0-9a-f]{6,}", "", said[1]) if said else report.strip().partition("\n")[0]]
     parts = re.split(rf"^(?=.*(?:{ORIGINS}))", report, flags=re.M)
     for part in parts[:3]:

@@ -18,8 +18,8 @@ class Bug:
         self.stages = {words[1] for words in catchers if len(words) == 3}
 
     def concerns(self, judged):
-        """Is it a mistake that the reader can have made: in the model, or in a file of common/ that has changed
-        since, so that its wrong lines are there, and its right lines are not?"""
+        """Is it a mistake that the reader can have made: in the model, or in a file of common/ that has
+        changed, so that its wrong lines are there, and its right lines are not?"""
         return judged.like != "07-uring" and all(
             path == f"{judged.like}/server.c" or path.startswith("common/") and self.is_in(path)
             for path in self.touched)

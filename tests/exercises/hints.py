@@ -10,16 +10,19 @@ KEPT = pathlib.Path(__file__).resolve().parent / "hints.txt"
 
 
 # Where the tutorial explains a rung to a stage, or to stages of a kind; "": in the chapter of the stage.
-SECTIONS = {"keep-alive loop": "", "signals loop": "Ctrl-C in a loop", "signals threads": "Shutdown", "signals one": "Shutdown",
+SECTIONS = {"keep-alive loop": "", "signals loop": "Ctrl-C in a loop", "signals threads": "Shutdown",
+            "signals one": "Shutdown",
             "turn loop": "The order of a turn", "leaving 05-epoll": "How does a server silence a hang-up",
             "leaving loop": "A client that leaves during",
-            "leaving one": "01", "leaving threads": "01", "descriptors one": "02", "descriptors loop": "Running out of descriptors",
-            "silent one": "A silent client", "silent threads": "A silent client", "silent loop": "The wait is data"}
+            "leaving one": "01", "leaving threads": "01", "descriptors one": "02",
+            "descriptors loop": "Running out of descriptors",
+            "silent one": "A silent client", "silent threads": "A silent client",
+            "silent loop": "The wait is data"}
 
 
 def find(key, verb, judged, got=""):
-    """Return the hint for a rung, if possible for what came: of the stage, of its kind, or of all. A program that
-    is not one of our stages has hints of its own."""
+    """Return the hint for a rung, if possible for what came: of the stage, of its kind, or of all. A program
+    that is not a stage in this tree has hints of its own."""
     found = {}
     for section in (key, "all"):
         text = re.search(rf"^== {section}\n(.*?)(?=^== |\Z)", KEPT.read_text(), re.M | re.S)[1]
@@ -34,8 +37,8 @@ def find(key, verb, judged, got=""):
 
 
 def chapter(begin):
-    """Return where the tutorial has a chapter, or a paragraph, that begins so, such as 05 or Shutdown. 07-uring is
-    an exercise of 06."""
+    """Return where the tutorial has a chapter, or a paragraph, that begins so, such as 05 or Shutdown.
+    07-uring is an exercise of 06."""
     begin = "06" if begin == "07" else begin
     text = (lab.ROOT / "tutorial.md").read_text()
     found = (re.search(rf"^## ({begin}.*)$", text, re.M) or
@@ -54,7 +57,8 @@ def section(rung, judged):
 
 
 def steps(judged, rung, names, got=""):
-    """Return the hints for a rung, one after the other. names are those of gallery.related, got is what came."""
+    """Return the hints for a rung, one after the other. names are those of gallery.related; got is what
+    came."""
     sole = find(rung.key, "sole", judged, got)
     first = sole or find(rung.key, "ask", judged, got)
     path = lab.ROOT / judged.name / "server.c"
@@ -74,7 +78,7 @@ def steps(judged, rung, names, got=""):
 
 
 def mistake(bug):
-    """Describe a bug of the gallery. The lines that it takes away are nearly the solution, so they are not shown."""
+    """Describe a bug of the gallery. The lines that it removes are nearly the solution: do not show them."""
     wrong = [line for line in bug.lines() if line.startswith("+")]
     text = f"{bug.name}: {bug.mistake}"
     return "\n".join([f"{text} The lines with + are wrong:", *wrong] if wrong else [text])

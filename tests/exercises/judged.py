@@ -257,8 +257,8 @@ class Running:
             self.expect_few_threads()
             used = self.cpu_seconds() - before
             if used > busy or restless.look() > busy:
-                raise Trouble(f"nothing within {waited:.0f} s, and the server never sleeps: a busy loop, which "
-                              f"used {used:.1f} s of processor time")
+                raise Trouble(f"nothing within {waited:.0f} s, and the server never sleeps: a busy loop, "
+                              f"which used {used:.1f} s of processor time")
 
         return check
 
@@ -278,8 +278,8 @@ class Running:
         return Activity(self.program.pid).now()[1] if self.program else 0
 
     def expect_no_busy_loop(self, seconds, until="it has something to do"):
-        """Expect that it sleeps. It may still be finishing something, so look several times. A busy loop never
-        ends, and never sleeps of its own accord, even if a busy machine lets it run only now and then."""
+        """Expect that it sleeps. It may still be finishing something, so look several times. A busy loop
+        never ends, and never sleeps of its own accord, however rarely a busy machine lets it run."""
         if self.program is None:
             time.sleep(seconds)
             return
@@ -301,7 +301,8 @@ class Running:
         """A server that starts threads without end is stopped early."""
         count = self.program.threads if self.program.alive else 0
         clients = sum(not client.over for client in self.clients())
-        most = clients + 20 if self.judged.kind == "threads" and self.judged.in_tree and clients else MOST_THREADS
+        one_each = self.judged.kind == "threads" and self.judged.in_tree and clients
+        most = clients + 20 if one_each else MOST_THREADS
         if count > most:
             raise Trouble(f"{count} threads for {clients} client{'s' * (clients != 1)}")
 

@@ -361,8 +361,8 @@ def out_of_threads(judged):
         except Fell as fell:
             limit = resource.prlimit(server.program.pid, resource.RLIMIT_AS)[0]
             if server.program.threads < 5 and server.memory() > limit - (16 << 20):
-                fell.got += ("\nalmost no threads are left, but the address space of the server is full: threads "
-                             "that have ended have left their stacks")
+                fell.got += ("\nalmost no threads are left, but the address space of the server is full: "
+                             "threads that have ended have left their stacks")
             raise
 
 
@@ -557,7 +557,7 @@ def run_tests(commands, env, more, exempt=frozenset()):
 
 def readable(message):
     """Return what a test says, in the words of the judge."""
-    message = re.sub(r"incomplete response: Resource temporarily unavailable after \"\"", "no response", message)
+    message = message.replace('incomplete response: Resource temporarily unavailable after ""', "no response")
     return re.sub(r"the server has ended: signal (\d+)", lambda found: "the server has ended: " +
                   lab.ending(-int(found[1])), message)
 
