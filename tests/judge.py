@@ -35,7 +35,7 @@ checked, too. PROGRAM is any other program that takes --port, --delay and
 --timeout, or the URL of a server that is running.
 BUILD in the environment names the folder with the programs (build).
 Exit status: 0 if all is well; 1 if not; 2 for a bad command line."""
-WAITING = ("fast", "slow", "keep-alive", "pipelining", "slow-reader", "silent", "leaving", "descriptors",
+WAITING = ("fast", "slow", "clients", "keep-alive", "pipelining", "slow-reader", "silent", "leaving", "descriptors",
            "threads")
 WIDTH = max(len(rung.title) for rung in ladder.LADDER)
 CRASH = "killed by SIG(SEGV|ABRT|BUS|FPE|ILL)"
@@ -207,11 +207,11 @@ def see(rung, fell, judged):
     port = (judged.url or "").rpartition(":")[2].strip("/") or MANUAL_PORT
     if re.search(CRASH, fell.got):
         return ""
-    if rung.key == "clients":
+    if rung.key == "clients" and "no answer" not in fell.got:
         return trace(judged)
     if re.search("busy loop|does not sleep", fell.got) and not judged.url:
         return "timeout -s INT 1 strace -f -p $server 2>&1 | tail"
-    if rung.key in WAITING and re.search("^no|clients got no|stays open|threads", fell.got):
+    if rung.key in WAITING and re.search("^no|got no answer|stays open|threads", fell.got):
         last = fell.did[-1] if fell.did else ""
         asks = re.match(r"curl -i (\S+)$", last)
         again = f"curl -m 3 -s {asks[1]} & sleep 1; " if asks else ""

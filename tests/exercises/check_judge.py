@@ -5,6 +5,7 @@ Everything happens in a copy of the tree. --gallery plants each bug of tests/bug
 few of them: some minutes.
 """
 import argparse
+import concurrent.futures
 import itertools
 import os
 import pathlib
@@ -77,7 +78,10 @@ def clean_tree():
     global _tree
     if _tree is None:
         _tree = copy_tree(lab.ROOT, "tree")
-        make(_tree, "probe", "check_http", "check_connections", "check_stages")
+        # What judges share that work simultaneously is built before they do.
+        make(_tree, "probe", "check_http", "check_connections", "check_stages", "build/turn/05-epoll")
+        make(_tree, "BUILD=build/asan", "SANITIZE=address", "05-epoll")
+        make(_tree, "BUILD=build/tsan", "SANITIZE=thread", "02-threaded")
     return _tree
 
 
@@ -136,8 +140,9 @@ def together(commands):
     return [command.finish() for command in started]
 
 
-def title(key, kind="loop"):
-    return next(rung.title for rung in ladder.LADDER if rung.key == key and kind in rung.kinds)
+def title(key, kind="05-epoll"):
+    kinds = {kind, Judged(kind, kind, []).kind}
+    return next(rung.title for rung in ladder.LADDER if rung.key == key and kinds & set(rung.kinds.split()))
 
 
 # ---- tests
@@ -257,7 +262,7 @@ class Ladder(unittest.TestCase):
         loop = "for (int i = 0; i < ready; i++)"
         cases = [
             (f'if (ready > 0) {{ fprintf(stderr, "I am lost\\n"); raise(SIGSEGV); }}\n        {loop}',
-             ['the server has ended: killed by SIGSEGV', '"I am lost"', "SANITIZE=address"]),
+             ['the server has ended: killed by SIGSEGV', '"I am lost"', "AddressSanitizer: ", "server.c:"]),
             (f"while (ready > 0) ready += !ready;\n        {loop}", ["a busy loop"]),
             (f'while (ready > 0) puts("{"spam" * 100}");\n        {loop}',
              ["killed by SIGXFSZ", "more than 16 MiB"])]
@@ -340,6 +345,86 @@ class Liars(unittest.TestCase):
         self.assertIn("judge.py: cannot start /nowhere/server: No such file or directory", check.out)
 
 
+# What a reader may get wrong: in which stage, the right text, and the wrong one; at which rung that must fall, what the
+# judge must say, and what a hint must say.
+MISTAKES = [
+    ("05-epoll", "was == WANT_NOTHING ? EPOLL_CTL_ADD :", "was == WANT_NOTHING ? EPOLL_CTL_MOD :", "listen",
+     "the server has ended: exit status 1", "ENOENT"),
+    ("05-epoll", "connections_expire();", "connections_expire();\n        if (ready > 0)\n            "
+     "*(volatile int *)stop_handler = 1;", "fast", "where: +AddressSanitizer: SEGV\\n +[0-9]+-epoll/server.c:[0-9]+, in main",
+     "The server has crashed"),
+    ("05-epoll", "connections_accept();", "", "fast", "a busy loop", "connections_accept, the last call"),
+    ("05-epoll", ", .data.fd = fd", "", "fast", "a busy loop", "event.data.fd"),
+    ("05-epoll", "MAX_EVENTS, wait_ms", "MAX_EVENTS, wait_ms * 0", "idle", "a busy loop", "0 returns immediately"),
+    ("05-epoll", "op = EPOLL_CTL_DEL;", "return true;", "keep-alive", "without a response", "EEXIST"),
+    ("05-epoll", "want == WANT_WRITE ? EPOLLOUT :", "want == WANT_WRITE ? EPOLLIN :", "slow-reader",
+     "does not sleep either", "EPOLLOUT"),
+    ("05-epoll", "for (int i = 0; i < ready; i++)", "connections_accept();\n        for (int i = 0; i < ready; i++)", "turn",
+     "connections_ready after connections_accept", "In which order"),
+    ("05-epoll", "connections_drain();", "(void)options;", "signals", "it has taken SIGTERM, and goes on",
+     "connections_drain, connections_remain"),
+    ("05-epoll", "stop_poll(&unblocked);", "", "tests", "signal_reaches_a_loop_that_is_never_idle", "deaf-under-load"),
+    ("05-epoll", "MAX_EVENTS, wait_ms, &unblocked", "MAX_EVENTS, wait_ms, NULL", "signals", "is pending|it has taken|still runs",
+     "SIGTERM"),
+    ("05-epoll", "EPOLLOUT : EPOLLIN", "EPOLLOUT : EPOLLIN | EPOLLET", "clients", "some clients got no answer", "EPOLLET"),
+    ("02-threaded", "pthread_sigmask(SIG_SETMASK, &all, &unblocked);", "pthread_sigmask(SIG_SETMASK, NULL, &unblocked);",
+     "signals", "a thread that does not mask it", "inherits the mask"),
+    ("02-threaded", "pthread_mutex_lock(&lock); /* the thread must not leave the list before it is in it */\n", "",
+     "sanitizer", "ThreadSanitizer: ", "pthread_mutex_lock"),
+    ("02-threaded", "PTHREAD_CREATE_DETACHED", "PTHREAD_CREATE_JOINABLE", "threads", "left their stacks", "joinable and detached"),
+    ("02-threaded", "if (!wait_for_resources(false))", "if (wait_for_resources(false) || true)", "threads", "closed early",
+     "What could the main thread do instead"),
+    ("02-threaded", "    close(client->conversation.fd);\n", "", "silent", "stays open, and no thread serves it",
+     "Which line of yours closes"),
+    ("02-threaded", "    free(client);\n    free_slot();", "    free(client);", "tests", "no response",
+     "count take_slot and free_slot"),
+    ("02-threaded", "int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);", "int fd = dup(listener);", "fast",
+     "[0-9]+ threads for 1 client", "many more threads than it has clients")]
+
+
+class Mistakes(unittest.TestCase):
+    def test_each_falls_at_its_rung_and_is_hinted_at(self):
+        names = []
+        for like, right, wrong, *_ in MISTAKES:
+            text = skeleton.whole("NAME", like)
+            self.assertEqual(text.count(right), 1, right)
+            names.append(write_stage(clean_tree(), like, text.replace(right, wrong)))
+        checks = together([lambda name=name: judge("check", name) for name in names])
+        with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
+            hinted = list(pool.map(all_hints, names))
+        for out, check, (like, right, wrong, key, said, hint) in zip(hinted, checks, MISTAKES):
+            with self.subTest(wrong=wrong or f"without {right}"):
+                self.assertEqual(check.fell(), title(key, like), check.out)
+                self.assertRegex(check.out, said)
+                self.assertIn(hint, " ".join(out.split()))
+                self.assertIsNone(re.search(r"^   - .*;$|common/connections\.c", out, re.M), out)  # not the solution
+
+    def test_a_function_may_be_unused_while_something_is_still_to_be_written(self):
+        text = skeleton.skeleton("NAME", "02-threaded")
+        self.assertIn("(void)take_slot, ", text)
+        name = write_stage(clean_tree(), "02-threaded", text.replace("(void)take_slot, ", ""))
+        check = judge("check", name).finish()
+        self.assertEqual((check.fell(), check.rungs()[title("build")]), (title("fast", "02-threaded"), "ok"), check.out)
+
+    def test_program_gets_hints_without_c(self):
+        for program, said in [("/bin/false", "has ended: exit status 1"),
+                              (f"{sys.executable} tests/exercises/liar.py closes", "closed the connection")]:
+            check = judge("check", "05-epoll", "--program", program).finish()
+            self.assertIn(said, check.out)
+            out = all_hints("05-epoll", "--program", program)
+            self.assertIsNone(re.search("epoll_|watch|connections|[.]patch", out), out)
+
+
+def all_hints(*words, tree=None):
+    out = ""
+    while "That was the last hint" not in out:
+        hint = judge("hint", *words, tree=tree).finish()
+        if hint.status != 0:
+            raise lab.Failed(hint.out)
+        out = hint.out
+    return out
+
+
 class Hints(unittest.TestCase):
     def test_every_rung_of_every_stage_has_hints(self):
         files = [*(lab.ROOT / "tests/stages").glob("*.c"), *(lab.ROOT / "tests/unit").glob("*.c")]
@@ -350,8 +435,7 @@ class Hints(unittest.TestCase):
                 if ladder.reason_to_skip(rung, judged) is None:
                     self.assertGreaterEqual(len(hints.steps(judged, rung, rung.tests.split())), 2)
                     self.assertLessEqual(set(rung.tests.split()), names)
-                    begin = rung.chapter or like[:2]
-                    self.assertNotEqual(hints.chapter(begin), f'tutorial.md, "{begin}"')
+                    self.assertRegex(hints.section(rung, judged), "^tutorial.md, line [0-9]+: ")
 
     def test_planted_bug_is_named(self):
         sample = ["keep-alive-in-01", "sigpipe-blocking", "address-of-a-loop-variable", "select-and-one",
@@ -365,9 +449,7 @@ class Hints(unittest.TestCase):
         for bug, (tree, name), check in zip(bugs, planted, checks):
             with self.subTest(bug=bug.name):
                 self.assertEqual(check.status, 1, check.out)
-                out = ""
-                while "That was the last hint" not in out:
-                    out = judge("hint", name, tree=tree).finish().out
+                out = all_hints(name, tree=tree)
                 print(f"    {bug.name:32} {check.fell()}")
                 self.assertIn(f"{bug.name}: {bug.mistake}", " ".join(out.split()))
 

@@ -323,6 +323,7 @@ class Running:
         time.sleep(seconds)
         self.settle()
         self.expect_alive()
+        self.expect_few_threads()
 
     def settle(self):
         """Wait until the server has nothing left to do, unless it is in a busy loop."""
@@ -418,7 +419,10 @@ class Running:
         command = shlex.join(["build/probe", self.url, *shots])
         self.did += [command] if command not in self.did else []
         watch = self.patience(delay, lasts, busy=PATIENCE)
-        rows = lab.probe(self.url, *shots, timeout=PATIENCE + lasts, watch=watch)
+        try:
+            rows = lab.probe(self.url, *shots, timeout=PATIENCE + lasts, watch=watch)
+        except Trouble as trouble:
+            raise Trouble(re.sub("^nothing", "some clients got no answer", str(trouble))) from None
         self.expect_alive()
         lost = [row for row in rows if row["status"] == "-" and "no answer" in row["body"]]
         if lost:
