@@ -46,7 +46,7 @@ $(PROGRAMS) $(MINE): %: $(BUILD)/%
 start: ## write: begin a stage of your own: make start STAGE=07-mine LIKE=05-epoll
 	@tests/judge.py start $(STAGE) $(if $(LIKE),--like $(LIKE))
 
-judge = BUILD=$(BUILD) tests/judge.py $(1) $(or $(NAME),$(STAGE)) $(if $(LIKE),--like $(LIKE)) $(if $(PROGRAM),--program '$(PROGRAM)')
+judge = BUILD=$(BUILD) tests/judge.py $(1) $(or $(NAME),$(STAGE)) $(if $(LIKE),--like $(LIKE)) $(if $(PROGRAM),--program "$$PROGRAM")
 check: probe ## write: judge it, rung by rung: STAGE=07-mine (PROGRAM=... judges another program, ALL=1 all rungs)
 	@$(call judge,check) $(if $(ALL),--all)
 
@@ -186,6 +186,10 @@ $(BUILD)/flags: force
 	@$(built_with) | cmp -s - $@ || $(built_with) >$@
 
 $(patsubst %,$(BUILD)/%,$(STAGES) $(MINE)): $(BUILD)/%: $(OBJ)/%/server.o
+# A stage for the judge, in which tests/exercises/turn.c watches the order of the calls
+TURNS := $(patsubst %,$(BUILD)/turn/%,$(STAGES) $(MINE))
+$(TURNS): $(BUILD)/turn/%: $(OBJ)/%/server.o $(OBJ)/tests/exercises/turn.o | $(BUILD)/turn
+$(BUILD)/turn: ; @mkdir -p $@
 $(BUILD)/probe: $(OBJ)/tests/probe.o
 $(BUILD)/hold $(BUILD)/floor: $(BUILD)/%: $(OBJ)/tests/bench/%.o
 $(BUILD)/hostile: $(OBJ)/tests/stress/hostile.o
@@ -195,11 +199,14 @@ $(BUILD)/check_connections: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*con
 $(BUILD)/check_pool: $(OBJ)/tests/unit/check_pool.o
 $(BUILD)/check_stages: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/stages/*.c))
 
-$(BUILD)/06-libev $(BUILD)/early: LIBRARIES = -lev
-$(MINE:%=$(BUILD)/%): LIBRARIES = $(if $(shell grep -s '<ev.h>' $(@F)/server.c),-lev)
+$(BUILD)/early: LIBRARIES = -lev
+LIBEV = $(if $(shell grep -s '<ev.h>' $(@F)/server.c),-lev)
+$(patsubst %,$(BUILD)/%,$(STAGES) $(MINE)): LIBRARIES = $(LIBEV)
+$(TURNS): LIBRARIES = $(LIBEV) \
+  -Wl,--wrap=connections_wait_ms,--wrap=connections_ready,--wrap=connections_expire,--wrap=connections_accept
 $(CHECKS:%=$(BUILD)/%): LIBRARIES = $$(pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt -pthread)
 
-$(patsubst %,$(BUILD)/%,$(PROGRAMS) $(MINE)): $(COMMON)
+$(patsubst %,$(BUILD)/%,$(PROGRAMS) $(MINE)) $(TURNS): $(COMMON)
 	$(call quiet,LINK $(@F))$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(filter %.o,$^) -o $@ -pthread $(LIBRARIES)
 
 $(OBJ)/06-libev/server.o $(OBJ)/tests/tutorial/early.o: | need-ev.h

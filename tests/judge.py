@@ -3,12 +3,13 @@
 
   start NAME --like STAGE   make NAME/server.c, which is STAGE with its model cut out
   check NAME                climb the ladder: one line for each rung, up to the first that fails
-  hint NAME                 for the rung that fails: a question; again, for more
-  solution NAME             what is different in the toolkit's own file, once the ladder is climbed
+  hint NAME                 ask a question about the rung that fails; run it again for more
+  solution NAME             show how the toolkit's own file differs, once NAME is at the top of the ladder
   exercise [NAME]           check an exercise of the tutorial, such as medium; without NAME, list them
                             (hint and solution take this NAME, too)
 """
 import argparse
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -20,6 +21,7 @@ import textwrap
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "exercises"))
+import compiled  # noqa: E402
 import exercises  # noqa: E402
 import hints  # noqa: E402
 import lab  # noqa: E402
@@ -33,8 +35,11 @@ checked, too. PROGRAM is any other program that takes --port, --delay and
 --timeout, or the URL of a server that is running.
 BUILD in the environment names the folder with the programs (build).
 Exit status: 0 if all is well; 1 if not; 2 for a bad command line."""
+WAITING = ("fast", "slow", "clients", "keep-alive", "pipelining", "slow-reader", "silent", "leaving", "descriptors",
+           "threads")
 WIDTH = max(len(rung.title) for rung in ladder.LADDER)
-UNTRACED = ("build", "listen", "unit", "ev-now-update")  # the recorder has nothing to show for these rungs
+CRASH = "killed by SIG(SEGV|ABRT|BUS|FPE|ILL)"
+URL = r"http://(\[[0-9a-f:]+\]|[\w.-]+):\d{1,5}/?"
 
 
 # ---- the command line
@@ -63,12 +68,14 @@ def check(options):
     if command == "exercise" or command in ("hint", "solution") and name in NAMES:
         return
     if name is None:
-        raise argparse.ArgumentTypeError(f"{command}: which stage? such as 07-mine")
+        raise argparse.ArgumentTypeError(f"{command}: which STAGE? such as 07-mine")
     if not re.fullmatch(r"\d\d-[a-z0-9][a-z0-9-]*", name):
         raise argparse.ArgumentTypeError(f"{name}: want two digits and a word, such as 07-mine")
+    if options.program and "://" in options.program and not re.fullmatch(URL, options.program):
+        raise argparse.ArgumentTypeError(f"--program {options.program}: want http://HOST:PORT")
     if command == "start":
         if options.like is None:
-            raise argparse.ArgumentTypeError("start: --like which stage? such as --like 05-epoll")
+            raise argparse.ArgumentTypeError("start: --like (LIKE) which stage? such as 05-epoll")
         if name < "07":
             raise argparse.ArgumentTypeError(f"{name}: 00 to 06 belong to the toolkit; want 07 or more")
 
@@ -78,11 +85,10 @@ def get_judged(options):
     name = options.name
     if name in exercises.EXERCISES:
         return exercises.EXERCISES[name].judged()
-    if name == "uring":
-        name = "07-uring"
-    like = options.like or (name if name in lab.STAGES else remembered(name))
+    like = options.like or remembered(name)
     if like is None:
-        raise lab.Failed(f"{name}: which model is it? Begin with: make start STAGE={name} LIKE=05-epoll")
+        raise lab.Failed(f"{name}: which model is it? Add LIKE=05-epoll, or begin with: "
+                         f"make start STAGE={name} LIKE=05-epoll")
     if options.program and "://" in options.program:
         return Judged(name, like, None, url=options.program.rstrip("/"))
     if options.program:
@@ -93,7 +99,9 @@ def get_judged(options):
 
 
 def remembered(name):
-    """Return the stage that start was told, or None."""
+    """Return the stage whose model it has: itself, or the one that start was told; or None."""
+    if name in lab.STAGES:
+        return name
     note = lab.ROOT / name / "like"
     like = note.read_text().strip() if note.exists() else None
     if like is not None and like not in skeleton.CUTS:
@@ -170,15 +178,45 @@ def try_rung(rung, judged):
 
 def explain(rung, fell, judged):
     """Say what was done, what was expected, and what came; and where to read on."""
-    crashed = judged.in_tree and re.search("killed by SIG(SEGV|ABRT|BUS|FPE|ILL)", fell.got)
     rows = [("did", "\n".join(fell.did)), ("expected", fell.expected), ("got", fell.got),
-            ("where", f"make check {words(judged)} BUILD=build/asan SANITIZE=address" if crashed else ""),
-            ("read", hints.chapter(rung.chapter or judged.like[:2])),
-            ("see it", "" if rung.key in UNTRACED else trace(judged)), ("hint", f"make hint {words(judged)}")]
+            ("where", where(judged, rung) if re.search(CRASH, fell.got) else ""),
+            ("read", hints.section(rung, judged)), ("see it", see(rung, fell, judged)),
+            ("hint", f"make hint {words(judged)}")]
     for label, text in rows:
         head = f"        {label + ':':10}"
         if text:
             print(head + text.strip().replace("\n", "\n" + " " * len(head)))
+
+
+def where(judged, rung):
+    """Return where a stage crashes on a rung, in words; "": unknown. A second build, with AddressSanitizer,
+    finds that out."""
+    source = lab.ROOT / judged.name / "server.c"
+    stage = compiled.built_with(judged, "address") if judged.in_tree and source.exists() else None
+    if stage is None:
+        return ""
+    with compiled.reports(stage) as reports:
+        with contextlib.suppress(Fell, ladder.Skipped):
+            rung.climb(stage)
+        found = reports()
+    return compiled.place(found[0], judged.name) if found else ""
+
+
+def see(rung, fell, judged):
+    """Return the command that shows the failure while the server of "did" is running; "" if none does."""
+    port = (judged.url or "").rpartition(":")[2].strip("/") or MANUAL_PORT
+    if re.search(CRASH, fell.got):
+        return ""
+    if rung.key == "clients" and "no answer" not in fell.got:
+        return trace(judged)
+    if re.search("busy loop|does not sleep", fell.got) and not judged.url:
+        return "timeout -s INT 1 strace -f -p $server 2>&1 | tail"
+    if rung.key in WAITING and re.search("^no|got no answer|stays open|threads", fell.got):
+        last = fell.did[-1] if fell.did else ""
+        asks = re.match(r"curl -i (\S+)$", last)
+        again = f"curl -m 3 -s {asks[1]} & sleep 1; " if asks else ""
+        return f"{again}tests/where.py {port}" + ("" if asks else "  (in another terminal)")
+    return ""
 
 
 def words(judged):
@@ -186,7 +224,8 @@ def words(judged):
     if judged.exercise:
         return f"NAME={judged.exercise}"
     program = judged.url or (None if judged.in_tree else judged.shown())
-    return f"STAGE={judged.name}" + (f" PROGRAM={shlex.quote(program)}" if program else "")
+    like = "" if judged.like == remembered(judged.name) else f" LIKE={judged.like}"
+    return f"STAGE={judged.name}{like}" + (f" PROGRAM={shlex.quote(program)}" if program else "")
 
 
 def trace(judged):
@@ -210,6 +249,8 @@ def run_check(options):
     print(f"{passed} passed, {len(fallen)} failed")
     if not fallen and judged.in_tree and judged.name not in lab.STAGES:
         print(f"The top of the ladder. Compare: make solution STAGE={judged.name}")
+    elif not fallen and not judged.in_tree:
+        print("The top of the ladder. The rungs that were left out are for a stage in this tree.")
     return 1 if fallen else 0
 
 
@@ -234,7 +275,7 @@ def remember(judged, fallen, step=0):
     """Write down how far the server has come, for hint and solution."""
     rung, fell = fallen[0] if fallen else (None, None)
     found = {"state": state(judged), "rung": rung and rung.key, "names": fell.names if fell else [],
-             "step": step}
+             "got": fell.got if fell else "", "step": step}
     note(judged).parent.mkdir(parents=True, exist_ok=True)
     note(judged).write_text(json.dumps(found))
     return found
@@ -260,14 +301,15 @@ def run_hint(options):
     judged = get_judged(options)
     found = recall(judged)
     if found["rung"] is None:
-        print(f"{judged.name} is at the top of the ladder: there is nothing to hint at.")
+        what = judged.name if judged.in_tree else judged.url or judged.shown()
+        print(f"{what} is at the top of the ladder: there is nothing to hint at.")
         return 0
     rung = next(rung for rung in rungs(judged) if rung.key == found["rung"] and
                 ladder.reason_to_skip(rung, judged) is None)
-    steps = hints.steps(judged, rung, found["names"] or rung.tests.split())
+    steps = hints.steps(judged, rung, found["names"] or rung.tests.split(), found["got"])
     found["step"] = min(found["step"] + 1, len(steps))
-    names = f" ({', '.join(found['names'][:3])})" if found["names"] else ""
-    print(f"{judged.name} is at: {rung.title}{names}")
+    names = f" ({', '.join(found['names'][:3])})" if rung.key == "tests" and found["names"] else ""
+    print(f"{judged.name} fails at this rung: {rung.title}{names}")
     show(steps, found["step"], judged)
     note(judged).write_text(json.dumps(found))
     return 0
@@ -288,13 +330,16 @@ def show(steps, count, judged):
     for number, text in enumerate(steps[:count], 1):
         print(f"\n{number}. " + "\n".join(map(wrap, text.splitlines()))[3:])
     left = len(steps) - count
-    print(f"\nFor more, say it again: make hint {words(judged)}" if left else "\nThis is all there is.")
+    print(f"\nFor more, run it again: make hint {words(judged)}" if left else "\nThat was the last hint.")
 
 
 def wrap(line):
-    """Indent a line of a hint, and wrap it unless it is a line of a patch."""
-    patch = re.match(r"[-+ ](?! [A-Z])", line) or not line
-    return "   " + line if patch else textwrap.fill(line, 100, initial_indent="   ", subsequent_indent="   ")
+    """Indent a line of a hint, and wrap it unless it is a line of a patch. Names stay whole."""
+    if not line or line[0] == "+":
+        return "   " + line
+    more = "  " if line.startswith("- ") else ""
+    return textwrap.fill(line, 100, initial_indent="   ", subsequent_indent="   " + more,
+                         break_long_words=False, break_on_hyphens=False)
 
 
 def run_solution(options):
@@ -310,8 +355,12 @@ def run_solution(options):
         raise lab.Failed(f"{judged.name} is not at the top of the ladder yet: make check STAGE={judged.name}")
     ours = lab.scratch() / "server.c"
     ours.write_text(skeleton.whole(judged.name, judged.like))
-    subprocess.run(["diff", "-u", "--label", f"{judged.name}/server.c", "--label",
-                    f"{judged.like}, as it is here", lab.ROOT / judged.name / "server.c", ours], check=False)
+    theirs = lab.scratch() / "theirs.c"
+    theirs.write_text(skeleton.without_tasks((lab.ROOT / judged.name / "server.c").read_text(), judged.like))
+    found = subprocess.run(["diff", "-u", "-B", "--label", f"{judged.name}/server.c", "--label",
+                    f"{judged.like}/server.c", theirs, ours], check=False)
+    if found.returncode:
+        print("Both pass all checks. What is different may be as good.")
     return 0
 
 
@@ -321,12 +370,13 @@ def run_exercise(options):
     if options.name is None:
         for name in NAMES:
             number = exercises.EXERCISES[name].chapter if name in exercises.EXERCISES else "06"
-            print(f"{name:14} {hints.chapter(number)}")
+            task = " ".join(exercises.read(name)[0].split())
+            what = re.search(r"(?:^|\. )((?:Let|Give|Add|Write) .*?[.])(?= |$)", task)[1]
+            print(f"{name:14} {what}\n{'':14} {hints.chapter(number)}")
         print("To begin with one, or to check it: make exercise NAME=medium")
         return 0
-    if options.name == "uring":
-        print(exercises.read("uring")[0])
-        options.name = "07-uring"
+    if options.name == "07-uring":
+        print(exercises.read("07-uring")[0])
         return run_check(options) if (lab.ROOT / "07-uring").exists() else 1
     exercise = exercises.EXERCISES[options.name]
     judged = exercise.judged()
@@ -339,7 +389,7 @@ def run_exercise(options):
     return 1 if fallen else 0
 
 
-NAMES = [*exercises.EXERCISES, "uring"]
+NAMES = [*exercises.EXERCISES, "07-uring"]
 COMMANDS = {"start": start, "check": run_check, "hint": run_hint, "solution": run_solution,
             "exercise": run_exercise}
 

@@ -5,6 +5,7 @@ Everything happens in a copy of the tree. --gallery plants each bug of tests/bug
 few of them: some minutes.
 """
 import argparse
+import concurrent.futures
 import itertools
 import os
 import pathlib
@@ -28,7 +29,7 @@ from liar import LIES  # noqa: E402
 
 URING = Judged("07-uring", "07-uring", [])
 STAGES = [stage for stage in skeleton.CUTS if stage != "07-uring" or not ladder.forbidden(URING)]
-LANES = 5  # judges that work simultaneously: they mostly wait
+LANES = 8  # judges that work simultaneously: they mostly wait
 numbers = itertools.count(10)
 options = argparse.Namespace(gallery=False)
 
@@ -77,7 +78,10 @@ def clean_tree():
     global _tree
     if _tree is None:
         _tree = copy_tree(lab.ROOT, "tree")
-        make(_tree, "probe", "check_http", "check_connections", "check_stages")
+        # What judges share that work simultaneously is built before they do.
+        make(_tree, "probe", "check_http", "check_connections", "check_stages", "build/turn/05-epoll")
+        make(_tree, "BUILD=build/asan", "SANITIZE=address", "05-epoll")
+        make(_tree, "BUILD=build/tsan", "SANITIZE=thread", "02-threaded")
     return _tree
 
 
@@ -136,8 +140,9 @@ def together(commands):
     return [command.finish() for command in started]
 
 
-def title(key, kind="loop"):
-    return next(rung.title for rung in ladder.LADDER if rung.key == key and kind in rung.kinds)
+def title(key, kind="05-epoll"):
+    kinds = {kind, Judged(kind, kind, []).kind}
+    return next(rung.title for rung in ladder.LADDER if rung.key == key and kinds & set(rung.kinds.split()))
 
 
 # ---- tests
@@ -196,12 +201,14 @@ class Skeleton(unittest.TestCase):
 
     def test_wrong_command_line_is_a_line_that_says_why(self):
         name = "want two digits and a word, such as 07-mine"
-        for words, said in [(["start", "07-x"], "start: --like which stage? such as --like 05-epoll"),
+        for words, said in [(["start", "07-x"], "start: --like (LIKE) which stage? such as 05-epoll"),
                             (["start", "05-x", "--like", "05-epoll"], "05-x: 00 to 06 belong to the toolkit; "
                              "want 07 or more"),
                             (["start", "7-x", "--like", "05-epoll"], f"7-x: {name}"),
                             (["start", "../07-x", "--like", "05-epoll"], f"../07-x: {name}"),
-                            (["check"], "check: which stage? such as 07-mine"),
+                            (["check", "07-x", "--program", "http://127.0.0.1:x"],
+                             "--program http://127.0.0.1:x: want http://HOST:PORT"),
+                            (["check"], "check: which STAGE? such as 07-mine"),
                             (["check", "07-x", "--like", "x"], "--like x: want one of " +
                              ", ".join(f"'{stage}'" for stage in STAGES)),
                             (["climb", "07-x"], "climb: want one of " + ", ".join(
@@ -255,7 +262,7 @@ class Ladder(unittest.TestCase):
         loop = "for (int i = 0; i < ready; i++)"
         cases = [
             (f'if (ready > 0) {{ fprintf(stderr, "I am lost\\n"); raise(SIGSEGV); }}\n        {loop}',
-             ['the server has ended: killed by SIGSEGV', '"I am lost"', "SANITIZE=address"]),
+             ['the server has ended: killed by SIGSEGV', '"I am lost"', "AddressSanitizer: ", "server.c:"]),
             (f"while (ready > 0) ready += !ready;\n        {loop}", ["a busy loop"]),
             (f'while (ready > 0) puts("{"spam" * 100}");\n        {loop}',
              ["killed by SIGXFSZ", "more than 16 MiB"])]
@@ -294,9 +301,9 @@ def processes_of(path):
 
 class Liars(unittest.TestCase):
     """Another program, in another language."""
-    CAUGHT = {None: None, "body": "fast", "early": "slow", "fourth": "clients", "closes": "keep-alive",
-              "swallows": "pipelining", "reads-all": "slow-reader", "patient": "silent", "spins": "leaving",
-              "dies": "leaving", "drain": "signals", "deaf": "signals"}
+    CAUGHT = {None: None, "reads-all": "slow-reader", "drain": "signals", "deaf": "signals",  # what takes long
+              "spins": "leaving", "dies": "leaving", "patient": "silent", "swallows": "pipelining",
+              "closes": "keep-alive", "fourth": "clients", "early": "slow", "body": "fast"}
 
     def test_honest_program_passes_and_each_liar_is_caught(self):
         self.assertEqual(set(LIES), set(self.CAUGHT) - {None})
@@ -322,10 +329,100 @@ class Liars(unittest.TestCase):
         finally:
             ladder.SYS_IO_URING_SETUP = number
 
+    def test_make_passes_all_on(self):
+        """A program whose command has quotes and blanks; the model; and to go on after a failure."""
+        tree, program = clean_tree(), f"{sys.executable} -c 'import sys; sys.exit(3)'"
+        check = Command(tree, shutil.which("make"), "-s", "check", "STAGE=07-other", "LIKE=04-poll", "ALL=1",
+                        f"PROGRAM={program}").finish()
+        self.assertIn(f"07-other: {program}, by the model of 04-poll\n", check.out)
+        self.assertIn("make hint STAGE=07-other LIKE=04-poll PROGRAM=", check.out)
+        self.assertEqual(set(check.rungs().values()), {"FAIL", "--"}, check.out)
+        self.assertGreater(list(check.rungs().values()).count("FAIL"), 5)
+
     def test_program_that_is_not_there(self):
         check = judge("check", "05-epoll", "--program", "/nowhere/server")
         self.assertEqual(check.status, 1)
         self.assertIn("judge.py: cannot start /nowhere/server: No such file or directory", check.out)
+
+
+# What a reader may get wrong: in which stage, the right text, and the wrong one; at which rung that must fall, what the
+# judge must say, and what a hint must say.
+MISTAKES = [
+    ("05-epoll", "was == WANT_NOTHING ? EPOLL_CTL_ADD :", "was == WANT_NOTHING ? EPOLL_CTL_MOD :", "listen",
+     "the server has ended: exit status 1", "ENOENT"),
+    ("05-epoll", "connections_expire();", "connections_expire();\n        if (ready > 0)\n            "
+     "*(volatile int *)stop_handler = 1;", "fast", "where: +AddressSanitizer: SEGV\\n +[0-9]+-epoll/server.c:[0-9]+, in main",
+     "The server has crashed"),
+    ("05-epoll", "connections_accept();", "", "fast", "a busy loop", "connections_accept, the last call"),
+    ("05-epoll", ", .data.fd = fd", "", "fast", "a busy loop", "event.data.fd"),
+    ("05-epoll", "MAX_EVENTS, wait_ms", "MAX_EVENTS, wait_ms * 0", "idle", "a busy loop", "0 returns immediately"),
+    ("05-epoll", "op = EPOLL_CTL_DEL;", "return true;", "keep-alive", "without a response", "EEXIST"),
+    ("05-epoll", "want == WANT_WRITE ? EPOLLOUT :", "want == WANT_WRITE ? EPOLLIN :", "slow-reader",
+     "does not sleep either", "EPOLLOUT"),
+    ("05-epoll", "for (int i = 0; i < ready; i++)", "connections_accept();\n        for (int i = 0; i < ready; i++)", "turn",
+     "connections_ready after connections_accept", "In which order"),
+    ("05-epoll", "connections_drain();", "(void)options;", "signals", "it has taken SIGTERM, and goes on",
+     "connections_drain, connections_remain"),
+    ("05-epoll", "stop_poll(&unblocked);", "", "tests", "signal_reaches_a_loop_that_is_never_idle", "deaf-under-load"),
+    ("05-epoll", "MAX_EVENTS, wait_ms, &unblocked", "MAX_EVENTS, wait_ms, NULL", "signals", "is pending|it has taken|still runs",
+     "SIGTERM"),
+    ("05-epoll", "EPOLLOUT : EPOLLIN", "EPOLLOUT : EPOLLIN | EPOLLET", "clients", "some clients got no answer", "EPOLLET"),
+    ("02-threaded", "pthread_sigmask(SIG_SETMASK, &all, &unblocked);", "pthread_sigmask(SIG_SETMASK, NULL, &unblocked);",
+     "signals", "a thread that does not mask it", "inherits the mask"),
+    ("02-threaded", "pthread_mutex_lock(&lock); /* the thread must not leave the list before it is in it */\n", "",
+     "sanitizer", "ThreadSanitizer: ", "pthread_mutex_lock"),
+    ("02-threaded", "PTHREAD_CREATE_DETACHED", "PTHREAD_CREATE_JOINABLE", "threads", "left their stacks", "joinable and detached"),
+    ("02-threaded", "if (!wait_for_resources(false))", "if (wait_for_resources(false) || true)", "threads", "closed early",
+     "What could the main thread do instead"),
+    ("02-threaded", "    close(client->conversation.fd);\n", "", "silent", "stays open, and no thread serves it",
+     "Which line of yours closes"),
+    ("02-threaded", "    free(client);\n    free_slot();", "    free(client);", "tests", "no response",
+     "count take_slot and free_slot"),
+    ("02-threaded", "int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);", "int fd = dup(listener);", "fast",
+     "[0-9]+ threads for 1 client", "many more threads than it has clients")]
+
+
+class Mistakes(unittest.TestCase):
+    def test_each_falls_at_its_rung_and_is_hinted_at(self):
+        names = []
+        for like, right, wrong, *_ in MISTAKES:
+            text = skeleton.whole("NAME", like)
+            self.assertEqual(text.count(right), 1, right)
+            names.append(write_stage(clean_tree(), like, text.replace(right, wrong)))
+        checks = together([lambda name=name: judge("check", name) for name in names])
+        with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
+            hinted = list(pool.map(all_hints, names))
+        for out, check, (like, right, wrong, key, said, hint) in zip(hinted, checks, MISTAKES):
+            with self.subTest(wrong=wrong or f"without {right}"):
+                self.assertEqual(check.fell(), title(key, like), check.out)
+                self.assertRegex(check.out, said)
+                self.assertIn(hint, " ".join(out.split()))
+                self.assertIsNone(re.search(r"^   - .*;$|common/connections\.c", out, re.M), out)  # not the solution
+
+    def test_a_function_may_be_unused_while_something_is_still_to_be_written(self):
+        text = skeleton.skeleton("NAME", "02-threaded")
+        self.assertIn("(void)take_slot, ", text)
+        name = write_stage(clean_tree(), "02-threaded", text.replace("(void)take_slot, ", ""))
+        check = judge("check", name).finish()
+        self.assertEqual((check.fell(), check.rungs()[title("build")]), (title("fast", "02-threaded"), "ok"), check.out)
+
+    def test_program_gets_hints_without_c(self):
+        for program, said in [("/bin/false", "has ended: exit status 1"),
+                              (f"{sys.executable} tests/exercises/liar.py closes", "closed the connection")]:
+            check = judge("check", "05-epoll", "--program", program).finish()
+            self.assertIn(said, check.out)
+            out = all_hints("05-epoll", "--program", program)
+            self.assertIsNone(re.search("epoll_|watch|connections|[.]patch", out), out)
+
+
+def all_hints(*words, tree=None):
+    out = ""
+    while "That was the last hint" not in out:
+        hint = judge("hint", *words, tree=tree).finish()
+        if hint.status != 0:
+            raise lab.Failed(hint.out)
+        out = hint.out
+    return out
 
 
 class Hints(unittest.TestCase):
@@ -338,8 +435,7 @@ class Hints(unittest.TestCase):
                 if ladder.reason_to_skip(rung, judged) is None:
                     self.assertGreaterEqual(len(hints.steps(judged, rung, rung.tests.split())), 2)
                     self.assertLessEqual(set(rung.tests.split()), names)
-                    begin = rung.chapter or like[:2]
-                    self.assertNotEqual(hints.chapter(begin), f'tutorial.md, "{begin}"')
+                    self.assertRegex(hints.section(rung, judged), "^tutorial.md, line [0-9]+: ")
 
     def test_planted_bug_is_named(self):
         sample = ["keep-alive-in-01", "sigpipe-blocking", "address-of-a-loop-variable", "select-and-one",
@@ -353,9 +449,7 @@ class Hints(unittest.TestCase):
         for bug, (tree, name), check in zip(bugs, planted, checks):
             with self.subTest(bug=bug.name):
                 self.assertEqual(check.status, 1, check.out)
-                out = ""
-                while "This is all there is" not in out:
-                    out = judge("hint", name, tree=tree).finish().out
+                out = all_hints(name, tree=tree)
                 print(f"    {bug.name:32} {check.fell()}")
                 self.assertIn(f"{bug.name}: {bug.mistake}", " ".join(out.split()))
 
@@ -411,7 +505,7 @@ class Exercises(unittest.TestCase):
             for step in range(len(exercise.hints)):
                 out = judge("hint", name).finish().out
                 self.assertIn(f"{step + 1}. ", out)
-            self.assertIn("This is all there is", out)
+            self.assertIn("That was the last hint", out)
         wrong = judge("exercise", "nothing")
         self.assertEqual(wrong.status, 2)
         self.assertIn("nothing: no such exercise; want one of keep-alive", wrong.out)

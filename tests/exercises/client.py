@@ -39,7 +39,7 @@ class Response(NamedTuple):
         return "close" in self.fields.get("connection", "").lower()
 
     def __str__(self):
-        return f'status {self.status} and "{self.body}"'
+        return f'status {self.status} and "{self.body.strip()}"'
 
 
 class Broken(Exception):
@@ -50,12 +50,17 @@ def request(path):
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
+def sleep_a_little():
+    time.sleep(0.2)
+    return True
+
+
 class Client:
     """One connection. wait(condition, sleeps) waits until condition() is true, and may fail; sleeps is how
     long the server may do nothing for good reason. asleep() tells whether it has nothing to do, and settle()
     waits for that. steps is what has been done, as words of the command line."""
 
-    def __init__(self, host, port, wait, asleep=lambda: True, settle=lambda: None, buffers=0):
+    def __init__(self, host, port, wait, asleep=sleep_a_little, settle=lambda: None, buffers=0):
         self.asleep, self.settle = asleep, settle
         self.wait, self.steps, self.received, self.over = wait, [], b"", False
         self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -98,21 +103,22 @@ class Client:
     def fill(self, path="/fast"):
         """Send requests without reading, until no more fits. Return how many have been sent as a whole."""
         self.steps.append("fill")
-        data, sent, last = request(path) * 1000, 0, time.monotonic()
-        while time.monotonic() - last < 0.3 or not self.asleep():
+        data, sent, last, full = request(path) * 1000, 0, time.monotonic(), False
+        while sent <= MOST:
             try:
                 sent += self.socket.send(data[sent % len(data):])
-                last = time.monotonic()
+                last, full = time.monotonic(), False
             except BlockingIOError:
+                if full:  # still, though the server had time to read
+                    return sent // len(request(path))
+                full = self.asleep()
                 if time.monotonic() - last > 5:
-                    raise Broken("the server is busy for 5 s, and reads nothing") from None
-                time.sleep(0.005)
+                    raise Broken("the server reads nothing more, but does not sleep either: it is woken "
+                                 "again and again") from None
             except OSError as error:
                 raise Broken(f"send: {error.strerror}") from None
-            if sent > MOST:
-                raise Broken(f"the server reads and reads: {sent >> 20} MiB of requests, though nobody reads "
-                             "its responses")
-        return sent // len(request(path))
+        raise Broken(f"the server reads and reads: {sent >> 20} MiB of requests, though nobody reads its "
+                     "responses")
 
     def half_close(self):
         self.steps.append("half-close")
@@ -268,7 +274,7 @@ def main(arguments):
     parser.add_argument("url", metavar="URL")
     parser.add_argument("steps", metavar="STEP", nargs="+")
     options = parser.parse_args(arguments)
-    url = re.fullmatch(r"http://(\[[0-9a-f:]+\]|[\w.-]+):(\d+)/?", options.url)
+    url = re.fullmatch(r"http://(\[[0-9a-f:]+\]|[\w.-]+):(\d{1,5})/?", options.url)
     if not url:
         parser.error(f"{options.url}: want http://HOST:PORT")
     known = r"/\S*?(\*\d+)?|(first|rest):/\S*|wait:\d+(\.\d+)?|read|end|fill|half-close|reset"

@@ -110,7 +110,7 @@ def hundred_threads(judged):
             server.client().get("/slow")
         if not lab.wait_until(lambda: server.program.threads > 100, patience=5):
             raise Fell("100 clients that are served simultaneously, each by a thread of its own",
-                       f"{server.program.threads - 1} threads")
+                       f"{server.program.threads - 1} of them")
 
 
 @step("small-stacks", "64 KiB are enough for every request")

@@ -10,15 +10,18 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
-from typing import List, Optional
+from typing import List, NamedTuple, Optional
 
+import compiled
 import lab
-from client import Broken, Client
+from client import Broken, Client, sleep_a_little
 
 ASLEEP = 1        # seconds without any activity, after which a server has forgotten its client
-BUSY = 2          # seconds of processor time, after which it is in a busy loop
+BUSY = 2          # seconds for which a thread has run, or wanted to, after which it is in a busy loop
 PATIENCE = 20     # seconds, after which it is too slow even for a busy machine
 MOST_OUTPUT = 16  # MiB that a server may print
+MOST_THREADS = 1000
+MOST_STACKS = 16  # GiB of address space for them
 MANUAL_PORT = 8000
 
 
@@ -46,6 +49,7 @@ class Judged:
     in_tree: bool = False         # a stage in a folder of its own, beside common/
     delay: Optional[float] = None  # of /slow, if the server is already running
     exercise: str = ""            # its name, if this is a stage of the toolkit that the reader has changed
+    sanitizer: str = ""           # that the command was built with
 
     @property
     def kind(self):
@@ -65,9 +69,13 @@ class Judged:
             running.start()
             yield running
             if running.program and not running.program.alive and not running.may_end:
-                raise Fell("a server that carries on", running.ending())
+                raise Fell("a server that keeps running", running.ending())
         except (Trouble, Broken) as trouble:
             raise running.explain(Fell(running.expected, running.reason(trouble))) from None
+        except (ProcessLookupError, FileNotFoundError):  # what the rung wanted to see in /proc has gone
+            if running.program is None or running.program.alive:
+                raise
+            raise running.explain(Fell("a server that keeps running", running.ending())) from None
         except Fell as fell:
             raise running.explain(fell)
         finally:
@@ -92,7 +100,7 @@ class Activity:
         """Return the states of its threads; the processor time that they have used, in seconds; and this plus
         the time for which they have waited for a processor."""
         states, ticks, ran, waited = "", 0, 0, 0
-        for pid in lab.family(self.pid):
+        for pid in family(self.pid):
             with contextlib.suppress(OSError):  # it has ended meanwhile
                 ticks += sum(map(int, lab.stat(pid)[11:13]))
             for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
@@ -102,6 +110,56 @@ class Activity:
                     ran, waited = ran + int(times[0]), waited + int(times[1])
         used = ticks / os.sysconf("SC_CLK_TCK")
         return states, used, (ran + waited) / 1e9
+
+
+class Task(NamedTuple):
+    """A thread at one moment."""
+    running: bool   # or it wants to
+    ran: float      # seconds
+    wanted: float   # seconds for which it has run, or waited for a processor
+    slept: int      # how often it has gone to sleep of its own accord
+
+
+def tasks(pid):
+    """Return the threads of a process and of its children, by their number."""
+    found = {}
+    for member in family(pid):
+        for folder in pathlib.Path(f"/proc/{member}/task").glob("*"):
+            with contextlib.suppress(OSError):
+                ran, waited = map(int, (folder / "schedstat").read_text().split()[:2])
+                status = (folder / "status").read_text(errors="replace")
+                found[folder.name] = Task(
+                    re.search(r"^State:\t(.)", status, re.M)[1] in "RD", ran / 1e9, (ran + waited) / 1e9,
+                    int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.M)[1]))
+    return found
+
+
+class Restlessness:
+    """For how long has a thread run, or wanted to run, without going to sleep? It is in a busy loop if that
+    does not end, however little a busy machine lets it run."""
+
+    def __init__(self, pid):
+        self.pid, self.begun = pid, {}
+
+    def look(self):
+        """Return the longest such time, in seconds. A thread counts from the moment when we first see it."""
+        longest = 0
+        for number, task in tasks(self.pid).items():
+            begun = self.begun.get(number)
+            if begun is None or begun.slept != task.slept:
+                self.begun[number] = task
+            elif task.ran - begun.ran > 0.1:
+                longest = max(longest, task.wanted - begun.wanted)
+        return longest
+
+
+def family(pid):
+    """Return the pids of a process and of all its descendants, faster than lab.family."""
+    pids = [pid]
+    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            pids += [member for child in path.read_text().split() for member in family(child)]
+    return pids
 
 
 @dataclass
@@ -122,18 +180,22 @@ class Running:
             self.url = self.judged.url
             return
         options = ["--port", MANUAL_PORT, *self.options] if not self.judged.in_tree else self.options
-        self.did.append(f"{self.judged.shown()} {shlex.join(map(str, options))} & server=$!")
+        command = " ".join([self.judged.shown(), *([shlex.join(map(str, options))] if options else [])])
+        self.did.append(f"{command} & server=$!; sleep 0.5")
         if self.judged.in_tree:
             self._start_stage()
         else:
             self._start_stranger()
-        resource.prlimit(self.program.pid, resource.RLIMIT_FSIZE, (MOST_OUTPUT << 20,) * 2)
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            resource.prlimit(self.program.pid, resource.RLIMIT_FSIZE, (MOST_OUTPUT << 20,) * 2)
+            if self.judged.kind == "threads" and self.judged.in_tree and not self.judged.sanitizer:
+                resource.prlimit(self.program.pid, resource.RLIMIT_AS, (MOST_STACKS << 30,) * 2)
 
     def _start_stage(self):
         """A stage says where it listens."""
         name = self.judged.name
         self.expected = f'the line "{name}: listening on http://127.0.0.1:PORT"'
-        self.program = lab.Server(name, *self.options, wait=False)
+        self.program = lab.Server(name, *self.options, program=self.judged.command[0], wait=False)
         try:
             self.wait_for(self.program.listening)
         except lab.Failed:
@@ -158,7 +220,7 @@ class Running:
             with socket.socket() as client:
                 return client.connect_ex(("127.0.0.1", port)) == 0
 
-        self.wait_for(accepts, busy=PATIENCE)  # it may have to be compiled first
+        self.wait_for(accepts, sleeps=5, busy=PATIENCE)  # it may have to be compiled first
 
     def stop(self):
         for client in self.clients():
@@ -181,6 +243,7 @@ class Running:
         take, and busy how much processor time the server may use."""
         start, before = time.monotonic(), self.cpu_seconds()
         activity = Activity(self.program.pid) if self.program else None
+        restless = Restlessness(self.program.pid) if self.program else None
 
         def check():
             waited = time.monotonic() - start
@@ -191,18 +254,20 @@ class Running:
             self.expect_alive()
             if activity.look() > sleeps + ASLEEP:
                 raise Trouble("nothing: the server sleeps as if there were nothing to do")
+            self.expect_few_threads()
             used = self.cpu_seconds() - before
-            if used > busy:
-                raise Trouble(f"nothing within {waited:.0f} s, while the server used {used:.1f} s of "
-                              "processor time: a busy loop")
+            if used > busy or restless.look() > busy:
+                raise Trouble(f"nothing within {waited:.0f} s, and the server never sleeps: a busy loop, "
+                              f"which used {used:.1f} s of processor time")
 
         return check
 
     def asleep(self):
         """Return whether it does nothing for a tenth of a second. A busy machine does not make it look so."""
-        activity = Activity(self.program.pid) if self.program else None
-        start = time.monotonic()
-        while activity and activity.look() < 0.1:
+        if self.program is None:
+            return sleep_a_little()
+        activity, start = Activity(self.program.pid), time.monotonic()
+        while activity.look() < 0.1:
             if time.monotonic() - start > 0.15:
                 return False
             time.sleep(0.02)
@@ -212,26 +277,41 @@ class Running:
         """Return the processor time that the server and its children have used."""
         return Activity(self.program.pid).now()[1] if self.program else 0
 
-    def expect_no_busy_loop(self, seconds):
-        """It may still be finishing something, so look several times. A busy loop never ends, and wants a
-        processor all the time, even if a busy machine does not give it much."""
+    def expect_no_busy_loop(self, seconds, until="it has something to do"):
+        """Expect that it sleeps. It may still be finishing something, so look several times. A busy loop
+        never ends, and never sleeps of its own accord, however rarely a busy machine lets it run."""
         if self.program is None:
             time.sleep(seconds)
             return
-        activity = Activity(self.program.pid)
         for _ in range(10):
-            start, (_, used, wanted) = time.monotonic(), activity.now()
+            start, before = time.monotonic(), tasks(self.program.pid)
             time.sleep(seconds)
             self.expect_alive()
-            took, (_, used_now, wanted_now) = time.monotonic() - start, activity.now()
-            used, wanted = used_now - used, wanted_now - wanted
-            if used <= took / 5 and wanted <= took * 0.8:
+            self.expect_few_threads()
+            took, after = time.monotonic() - start, tasks(self.program.pid)
+            used = sum(task.ran - before[number].ran for number, task in after.items() if number in before)
+            spin = any(before[number].slept == task.slept and (task.running or task.ran > before[number].ran)
+                       for number, task in after.items() if number in before)
+            if not spin and used <= took / 5:
                 return
-        raise Fell("a server that sleeps, since it has nothing to do",
-                   f"a busy loop: {max(used, wanted):.2f} s of processor time in {took:.2f} s")
+        raise Fell(f"a server that sleeps until {until}",
+                   f"a busy loop: it used {used:.2f} s of processor time in {took:.2f} s")
+
+    def expect_few_threads(self):
+        """A server that starts threads without end is stopped early."""
+        count = self.program.threads if self.program.alive else 0
+        clients = sum(not client.over for client in self.clients())
+        one_each = self.judged.kind == "threads" and self.judged.in_tree and clients
+        most = clients + 20 if one_each else MOST_THREADS
+        if count > most:
+            raise Trouble(f"{count} threads for {clients} client{'s' * (clients != 1)}")
 
     def reason(self, trouble):
         """Return in words why there was no answer. A server that breaks off may be about to die."""
+        if re.match("the end of (the|a) .*connection", self.expected) and str(trouble).startswith("nothing"):
+            alone = self.judged.kind == "threads" and self.program and self.program.threads == 1
+            return "the connection stays open" + (", and no thread serves it" if alone else "") + (
+                str(trouble)[len("nothing"):].replace(": the server sleeps", "; the server sleeps"))
         if isinstance(trouble, Broken) and self.program:
             lab.wait_until(lambda: not self.program.alive, patience=0.2)
             if not self.program.alive:
@@ -243,6 +323,7 @@ class Running:
         time.sleep(seconds)
         self.settle()
         self.expect_alive()
+        self.expect_few_threads()
 
     def settle(self):
         """Wait until the server has nothing left to do, unless it is in a busy loop."""
@@ -261,6 +342,8 @@ class Running:
         if status == -signal.SIGXFSZ:
             text += f" (it printed more than {MOST_OUTPUT} MiB)"
         said = (self.program.messages() or self.program.output()).strip().splitlines()
+        if "Sanitizer: " in "".join(said):
+            return f"{text}\n{compiled.place(self.program.messages(), self.judged.name)}"
         last = [line[:200] for line in said if "listening on" not in line][-3:]
         return text + "".join(f'\n"{line}"' for line in last)
 
@@ -272,7 +355,8 @@ class Running:
         self.did.append(f"prlimit --pid $server --{what}={most}:")
 
     def memory(self):
-        """Return the size of its address space, in bytes (proc(5), statm)."""
+        """Return the size of its address space at rest, in bytes (proc(5), statm)."""
+        self.settle()
         pages = int(pathlib.Path(f"/proc/{self.program.pid}/statm").read_text().split()[0])
         return pages * resource.getpagesize()
 
@@ -282,15 +366,25 @@ class Running:
 
     def signal(self, number):
         self.program.process.send_signal(number)
-        self.did.append(f"kill -{signal.Signals(number).name[3:]} $server")
+        clients = self.did and isinstance(self.did[-1], Client)  # which run in the background, and must begin
+        self.did.append(f"{'sleep 0.4; ' if clients else ''}kill -{signal.Signals(number).name[3:]} $server")
 
     def expect_exit(self):
         """Expect that it ends with status 0."""
         self.may_end, self.expected = True, "the end of the server, with exit status 0"
         if not lab.wait_until(lambda: not self.program.alive, patience=8):
-            raise Trouble("it still runs after 8 s")
+            raise Trouble(f"it still runs after 8 s: {self.heard()}")
         if self.program.process.returncode != 0:
             raise Trouble(self.ending())
+
+    def heard(self):
+        """Return in words what has become of SIGTERM (proc(5), status)."""
+        with contextlib.suppress(OSError):
+            status = pathlib.Path(f"/proc/{self.program.pid}/status").read_text(errors="replace")
+            pending = int(re.search(r"^ShdPnd:\s*(\w+)", status, re.M)[1], 16)
+            if pending >> (signal.SIGTERM - 1) & 1:
+                return "SIGTERM is pending, since the server blocks it and does not let it in"
+        return "it has taken SIGTERM, and goes on"
 
     # ---- ask
 
@@ -325,14 +419,37 @@ class Running:
         command = shlex.join(["build/probe", self.url, *shots])
         self.did += [command] if command not in self.did else []
         watch = self.patience(delay, lasts, busy=PATIENCE)
-        rows = lab.probe(self.url, *shots, timeout=PATIENCE + lasts, watch=watch)
+        try:
+            rows = lab.probe(self.url, *shots, timeout=PATIENCE + lasts, watch=watch)
+        except Trouble as trouble:
+            raise Trouble(re.sub("^nothing", "some clients got no answer", str(trouble))) from None
         self.expect_alive()
+        lost = [row for row in rows if row["status"] == "-" and "no answer" in row["body"]]
+        if lost:
+            raise Fell(f"a response to each of {len(rows)} clients",
+                       f"{len(lost)} of {len(rows)} clients got {lost[0]['body']}")
         for row in rows:
             right = f"That was {row['path'][1:]}!"
             if row["status"] != "200" or row["body"] != right:
                 raise Fell(f'status 200 and "{right}" for each {row["path"]}',
                            f'{row["status"]} {row["body"]}'.rstrip(" -"))
         return rows
+
+    @contextlib.contextmanager
+    def crowd(self, count):
+        """Let so many clients connect and say nothing. This needs as many descriptors."""
+        host, _, port = self.url.partition("://")[2].rpartition(":")
+        self.did.insert(0, f"ulimit -n {count + 100}")
+        self.did.append(f"for i in $(seq {count}); do exec {{fd}}<>/dev/tcp/{host}/{MANUAL_PORT}; done")
+        with contextlib.ExitStack() as stack:
+            try:
+                for _ in range(count):
+                    stack.enter_context(socket.create_connection((host, port), timeout=5))
+            except OSError as error:
+                self.settle()
+                self.expect_alive()
+                raise Trouble(f"connect: {error}") from None
+            yield
 
     def burst(self, count):
         """Let so many clients connect, and ask for /fast, while the server is suspended. Return them."""
@@ -343,10 +460,6 @@ class Running:
         self.signal(signal.SIGCONT)
         return clients
 
-    def expect_all(self, shot, delay, expected):
-        """Expect that all are answered."""
-        self.expected = expected
-        self.probe(shot, delay=delay, lasts=PATIENCE)
 
     def delay(self, delay):
         """Return how long /slow takes. At a URL, that is measured once."""
@@ -365,6 +478,10 @@ class Running:
         for number, entry in enumerate(self.did):
             if isinstance(entry, Client):
                 last = number == len(self.did) - 1
+                if last and entry.steps[-1:] and entry.steps[-1].startswith("/"):
+                    entry.steps.append("read")  # else it would leave immediately
+                elif last and entry.steps[-1:] == ["fill"]:
+                    entry.steps.append("wait:9")
                 entry = entry.shown(manual, stays=not last) + ("" if last else " &")
             fell.did.append(entry.replace(self.url or manual, manual))
         times = {line: fell.did.count(line) for line in fell.did}

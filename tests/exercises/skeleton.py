@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import lab
 
+UNTIL = "Until then (delete these lines, too):"
 WIDTH = 100  # of a line, as in .clang-format
 KEPT = pathlib.Path(__file__).resolve().parent / "skeleton.txt"
 
@@ -72,7 +73,7 @@ def apply(text, cut, model):
     found = re.search(pattern, text)
     if not found:
         raise no_skeleton(model, f"{cut.place} is not found")
-    stub = textwrap.indent(f"/* Until then: */\n{cut.stub}\n", " " * indent)
+    stub = textwrap.indent(f"/* {UNTIL} */\n{cut.stub}\n", " " * indent)
     return text[:found.start(1)] + comment(cut.task, indent) + stub + text[found.end(1):]
 
 
@@ -88,5 +89,12 @@ def comment(text, indent):
 
 def unwritten(text):
     """Return the numbers of the lines where something is still to be written: the stub is still there."""
-    places = re.finditer(r"/\* To write: (?:(?!\*/).)*\*/\s*/\* Until then: \*/", text, re.S)
+    places = re.finditer(r"/\* To write: (?:(?!\*/).)*\*/\s*/\* Until then", text, re.S)
     return [text.count("\n", 0, place.start()) + 1 for place in places]
+
+
+def without_tasks(text, model):
+    """Return a stage without what skeleton has written into it: its heading, and what is to be written."""
+    head = re.match(r"/\* .*\n", source(model))[0]
+    text = re.sub(r"\A/\* \d\d-[\w-]+, to be written after [^:]*: .*\n", lambda _: head, text)
+    return re.sub(r" */\* To write: (?:(?!\*/).)*\*/\n", "", text, flags=re.S)
