@@ -80,14 +80,7 @@ bool net_accept_again(int error)
     case ENOTSOCK:
         die("accept: %s", strerror(error));
     case ECONNABORTED:
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
     case EINTR:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case ENONET:
-    case ENOPROTOOPT:
-    case EOPNOTSUPP:
     case EPROTO:
         return true;
     default:
