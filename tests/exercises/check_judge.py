@@ -178,7 +178,7 @@ class Skeleton(unittest.TestCase):
 
     def test_written_is_what_has_no_stub_any_more(self):
         text = skeleton.skeleton("07-x", "05-epoll")
-        written = text.replace("/* Until then: */\n    (void)fd", "(void)fd")
+        written = text.replace(f"/* {skeleton.UNTIL} */\n    (void)fd", "(void)fd")
         self.assertEqual((len(skeleton.unwritten(text)), len(skeleton.unwritten(written))), (2, 1))
 
     def test_start_leaves_a_file_alone(self):
@@ -370,10 +370,11 @@ MISTAKES = [
     ("05-epoll", "EPOLLOUT : EPOLLIN", "EPOLLOUT : EPOLLIN | EPOLLET", "clients", "some clients got no answer", "EPOLLET"),
     ("02-threaded", "pthread_sigmask(SIG_SETMASK, &all, &unblocked);", "pthread_sigmask(SIG_SETMASK, NULL, &unblocked);",
      "signals", "a thread that does not mask it", "inherits the mask"),
-    ("02-threaded", "pthread_mutex_lock(&lock); /* the thread must not leave the list before it is in it */\n", "",
-     "sanitizer", "ThreadSanitizer: ", "pthread_mutex_lock"),
+    ("02-threaded", "    if (LIST_EMPTY(&clients))\n        pthread_cond_signal(&all_gone);\n    pthread_mutex_unlock(&lock);",
+     "    pthread_mutex_unlock(&lock);\n    if (LIST_EMPTY(&clients))\n        pthread_cond_signal(&all_gone);",
+     "sanitizer", "ThreadSanitizer: data race", "What do all threads have to hold"),
     ("02-threaded", "PTHREAD_CREATE_DETACHED", "PTHREAD_CREATE_JOINABLE", "threads", "left their stacks", "joinable and detached"),
-    ("02-threaded", "if (!wait_for_resources(false))", "if (wait_for_resources(false) || true)", "threads", "closed early",
+    ("02-threaded", "if (!wait_for_resources(false))", "if (wait_for_resources(false) || true)", "threads", "closed early|reset",
      "What could the main thread do instead"),
     ("02-threaded", "    close(client->conversation.fd);\n", "", "silent", "stays open, and no thread serves it",
      "Which line of yours closes"),

@@ -139,10 +139,12 @@ class Restlessness:
     does not end, however little a busy machine lets it run."""
 
     def __init__(self, pid):
-        self.pid, self.begun = pid, {}
+        self.pid, self.begun, self.looked, self.longest = pid, {}, time.monotonic(), 0
 
     def look(self):
         """Return the longest such time, in seconds. A thread counts from the moment when we first see it."""
+        if time.monotonic() - self.looked < 0.2:
+            return self.longest
         longest = 0
         for number, task in tasks(self.pid).items():
             begun = self.begun.get(number)
@@ -150,6 +152,7 @@ class Restlessness:
                 self.begun[number] = task
             elif task.ran - begun.ran > 0.1:
                 longest = max(longest, task.wanted - begun.wanted)
+        self.looked, self.longest = time.monotonic(), longest
         return longest
 
 
@@ -431,8 +434,9 @@ class Running:
         for row in rows:
             right = f"That was {row['path'][1:]}!"
             if row["status"] != "200" or row["body"] != right:
+                got = f"no response to a client: {row['body']}"
                 raise Fell(f'status 200 and "{right}" for each {row["path"]}',
-                           f'{row["status"]} {row["body"]}'.rstrip(" -"))
+                           got if row["status"] == "-" else f'{row["status"]} {row["body"]}'.rstrip(" -"))
         return rows
 
     @contextlib.contextmanager
