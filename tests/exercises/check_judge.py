@@ -367,7 +367,6 @@ MISTAKES = [
     ("05-epoll", "stop_poll(&unblocked);", "", "tests", "signal_reaches_a_loop_that_is_never_idle", "deaf-under-load"),
     ("05-epoll", "MAX_EVENTS, wait_ms, &unblocked", "MAX_EVENTS, wait_ms, NULL", "signals", "is pending|it has taken|still runs",
      "SIGTERM"),
-    ("05-epoll", "EPOLLOUT : EPOLLIN", "EPOLLOUT : EPOLLIN | EPOLLET", "clients", "some clients got no answer", "EPOLLET"),
     ("02-threaded", "pthread_sigmask(SIG_SETMASK, &all, &unblocked);", "pthread_sigmask(SIG_SETMASK, NULL, &unblocked);",
      "signals", "a thread that does not mask it", "inherits the mask"),
     ("02-threaded", "    if (LIST_EMPTY(&clients))\n        pthread_cond_signal(&all_gone);\n    pthread_mutex_unlock(&lock);",
