@@ -194,8 +194,8 @@ class Commands(unittest.TestCase):
         for environment, expected in [({}, "asyncio"), ({"MISTAKE": "1"}, "async-time.sleep")]:
             port = free_port()
             expect(self, live_python(expected), lambda: run(
-                TRACE, f"http://127.0.0.1:{port}", "--", "uvicorn", "--port", port, "fastapi_app:app",
-                cwd=lab.ROOT / "tests/bench/apps", env={**os.environ, "DELAY": "1", **environment}))
+                TRACE, f"http://127.0.0.1:{port}", "--", "uvicorn", "--loop", "asyncio", "--port", port,
+                "fastapi_app:app", cwd=lab.ROOT / "tests/bench/apps", env={**os.environ, "DELAY": "1", **environment}))
 
     @unittest.skipUnless(shutil.which("gunicorn"), "gunicorn is missing: make deps-peers")
     def test_flask_under_gunicorn(self):

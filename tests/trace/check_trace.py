@@ -15,6 +15,7 @@ import unittest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 import clients  # noqa: E402
+import descriptors  # noqa: E402
 import events  # noqa: E402
 import lab  # noqa: E402
 import story  # noqa: E402
@@ -141,6 +142,7 @@ class Words(unittest.TestCase):
                 ("epoll_pwait(4, [], 64, -1, ~[], 8) = 0", None),
                 ("epoll_pwait(4, 0x7ffc, 64, 12, 0x7ffc, 8) = -1 EINTR (x)", 12),
                 ("epoll_pwait(4, [{events=EPOLLIN, data={u32=3, u64=3}}], 64, 1000, [], 8) = 1", 1000),
+                ("epoll_pwait(4, [{events=EPOLLIN, data=0x100000003}], 64, 1000, [], 8) = 1", 1000),
                 ("epoll_pwait2(4, [], 64, {tv_sec=1, tv_nsec=5000000}, NULL, 8) = 0", 1005),
                 ("poll([{fd=3, events=POLLIN}], 1, 250) = 0 (Timeout)", 250),
                 ("ppoll([{fd=3, events=POLLIN}], 1, {tv_sec=0, tv_nsec=898000000}, [], 8) = 0", 898),
@@ -149,6 +151,14 @@ class Words(unittest.TestCase):
                 ("select(4, [3], NULL, NULL, {tv_sec=0, tv_usec=500000}) = 0 (Timeout)", 500)]:
             call, = one(f"7 1700000000.1 {text} <0.000001>\n").calls
             self.assertEqual(words.timeout_ms(call), expected, text)
+
+    def test_event_names_its_descriptor(self):
+        for data in "{u32=3, u64=4294967299}", "0x100000003":  # as strace 6.1 and 6.13 print it
+            log = one("7 1700000000.0 listen(3, 9) = 0 <0.1>\n"
+                      f"7 1700000000.1 epoll_ctl(4, EPOLL_CTL_ADD, 3, {{events=EPOLLIN, data={data}}}) = 0\n"
+                      f"7 1700000000.2 epoll_wait(4, [{{events=EPOLLIN, data={data}}}], 9, -1) = 1 <0.1>\n")
+            seen = descriptors.Descriptors(log)
+            self.assertEqual(seen.reported[id(log.calls[-1])], ["listener"], data)
 
     def test_select_without_descriptors_is_a_sleep(self):
         log = one("7 1700000000.0 accept(3, NULL, NULL) = 4 <0.000001>\n"

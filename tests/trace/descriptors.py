@@ -15,6 +15,7 @@ _NOTE = re.compile(r"<[^<>]*(?:->[^<>]*)?>")
 _PEER = re.compile(r"->.*:(\d+)\]")
 _PORT_IN_ADDRESS = re.compile(r"sin6?_port=htons\((\d+)\)")
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_EVENT_DATA = re.compile(r"u64=(\w+)|data=(0x\w+)")  # as strace 6.1 and 6.13 print it
 _REQUEST = re.compile(r"(?:GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (\S+) HTTP/1")
 
 
@@ -40,7 +41,7 @@ class Connection:
 class Process:
     pid: int
     files: Dict[int, object] = field(default_factory=dict)  # fd -> Connection or a few words
-    epolls: Dict[int, Dict[str, int]] = field(default_factory=dict)  # epoll fd -> {event data: fd}
+    epolls: Dict[int, Dict[int, int]] = field(default_factory=dict)  # epoll fd -> {event data: fd}
 
 
 class Descriptors:
@@ -74,7 +75,7 @@ class Descriptors:
             self.processes[pid].files[fd] = "listener"
         for line in log.header.get("epoll", []):  # "4 of 10 watches 3 5"
             epoll, _, pid, _, *fds = line.split()
-            self.processes[int(pid)].epolls[int(epoll)] = {fd: int(fd) for fd in fds}
+            self.processes[int(pid)].epolls[int(epoll)] = {int(fd): int(fd) for fd in fds}
 
     def _follow(self, call, process):
         fd, note = first_fd(call)
@@ -139,9 +140,8 @@ class Descriptors:
         fd = int(change[3])
         for data in [data for data, other in watched.items() if other == fd]:
             del watched[data]
-        data = re.search(r"u64=(\w+)", call.arguments)
         if change[2] != "DEL":
-            watched[data[1] if data else str(fd)] = fd
+            watched[next(_event_data(call), fd)] = fd
         if isinstance(process.files.get(fd), Connection):
             self.of_call[id(call)] = process.files[fd]
 
@@ -149,7 +149,7 @@ class Descriptors:
         if call.name.startswith("epoll"):
             events = process.epolls.get(fd, {})
             watched = list(events.values())
-            reported = [events[data] for data in re.findall(r"u64=(\w+)", call.arguments) if data in events]
+            reported = [events[data] for data in _event_data(call) if data in events]
         elif call.name in ("poll", "ppoll"):
             watched = [int(other) for other in re.findall(r"\{fd=(\d+)", call.arguments)]
             reported = [int(other) for other in re.findall(r"\{fd=(\d+)", call.result)]
@@ -166,6 +166,11 @@ class Descriptors:
 def _set(words):
     """The descriptors in what strace prints of a set: "[3<socket:[77]> 5]", "in [3], out [7]"."""
     return [int(fd) for fd in re.findall(r"\d+", _NOTE.sub("", words))]
+
+
+def _event_data(call):
+    """Yield the data of each event in the arguments of a call to epoll."""
+    return (int(before or after, 0) for before, after in _EVENT_DATA.findall(call.arguments))
 
 
 def _takes_effect(call):
