@@ -195,6 +195,8 @@ class Parser(argparse.ArgumentParser):
                 (r"^argument [^:]*: ", ""),
                 (r"invalid choice: '(.*)' \(choose from (.*)\)", r"\1: want one of \2")]:
             message = re.sub(pattern, replacement, message)
+        if "want one of" in message:
+            message = message.replace("'", "")  # which Python before 3.12 puts around each
         self.exit(2, f"{tool()}: {message}\n")
 
 
