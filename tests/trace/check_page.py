@@ -146,7 +146,8 @@ def chromium(address, *options):
         document, log = process.communicate(timeout=PATIENCE)
     finally:
         lab.stop(process, patience=1)
-    return document, [line for line in log.splitlines() if ":CONSOLE" in line]
+    return document, [line for line in log.splitlines()
+                      if ":CONSOLE" in line and "source: chrome://" not in line]  # a page of its own
 
 
 def visit(built, visits, *options, more="{}"):
