@@ -8,12 +8,12 @@ DELAY = float(os.environ.get("DELAY", "10"))
 app = Flask(__name__)
 
 
-@app.get("/fast")
+@app.route("/fast")
 def fast():
     return "That was fast!", {"Content-Type": "text/plain; charset=utf-8"}
 
 
-@app.get("/slow")
+@app.route("/slow")
 def slow():
     time.sleep(DELAY)
     return "That was slow!", {"Content-Type": "text/plain; charset=utf-8"}
