@@ -96,6 +96,19 @@ static bool wait_for_resources(bool hopeless)
     return true;
 }
 
+/* Accept a client. Out of descriptors or memory, the client is still in the backlog, so try again.
+ * Return -1 with errno if this one is lost, or once told to stop: EAGAIN if the backlog is empty.
+ */
+static int accept_client(int listener)
+{
+    for (;;) {
+        bool alone = !any_client(); /* if accept fails now, no client can free a descriptor */
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0 || errno == EAGAIN || net_accept_again(errno) || !wait_for_resources(alone))
+            return fd;
+    }
+}
+
 /* Return false if there is no memory, or no thread, to be had. */
 static bool start_thread(int fd, const pthread_attr_t *detached)
 {
@@ -145,13 +158,10 @@ int main(int argc, char **argv)
     int backlog = SOMAXCONN + 1; /* as many clients may have connected before the signal to stop */
     while (!stop_requested || backlog-- > 0) {
         take_slot();
-        bool alone = !any_client(); /* if accept fails now, no client can free a descriptor */
-        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        int fd = accept_client(listener);
         if (fd < 0) {
             free_slot();
-            if (errno == EAGAIN) /* told to stop, and the backlog is empty */
-                break;
-            if (!net_accept_again(errno) && !wait_for_resources(alone))
+            if (!net_accept_again(errno))
                 break;
             continue;
         }

@@ -454,7 +454,9 @@ void connections_accept(void)
     all.now_ns = all.clock_ns();
     bool out_of_something = !accept_one();
 
-    if (all.draining && (--all.backlog <= 0 || all.now_ns >= all.give_up_ns ||
+    if (all.draining && !out_of_something) /* otherwise the client is still in the backlog */
+        all.backlog--;
+    if (all.draining && (all.backlog <= 0 || all.now_ns >= all.give_up_ns ||
                          (out_of_something && all.open == 0))) /* nothing will be freed */
         stop_accepting();
     else if (out_of_something)

@@ -49,8 +49,8 @@ void connections_accept(void);
 /* Shut down gracefully. Once the server has been told to stop, call this after each wait and before
  * connections_ready. It closes idle connections; the others get their response, with Connection:
  * close. connections_accept still accepts clients until the backlog is empty, for at most
- * options->timeout_ns and at most SOMAXCONN + 1 times, and then closes the listener. It also closes
- * the listener if the process has run out of something while no connection is open, since no
+ * options->timeout_ns and at most SOMAXCONN + 1 clients, and then closes the listener. It also
+ * closes the listener if the process has run out of something while no connection is open, since no
  * connection could then free it. A client that has sent nothing when it is accepted is closed. */
 void connections_drain(void);
 

@@ -141,6 +141,8 @@ static void expect_drained(size_t clients)
 
     for (size_t i = 0; i < clients; i++)
         fds[i] = dial_and_say(GET_SLOW);
+    for (size_t i = 0; i < clients; i++)
+        expect_received(fds[i]); /* and so is in the backlog, or accepted */
     send_signal(SIGTERM);
     for (size_t i = 0; i < clients; i++) {
         expect_slow(fds[i]);

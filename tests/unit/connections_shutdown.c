@@ -233,6 +233,29 @@ START_TEST(drain_with_nothing_open_gives_up_immediately)
 }
 END_TEST
 
+/* An attempt that fails takes no client from the backlog. */
+START_TEST(drain_counts_clients_and_not_attempts)
+{
+    int served, waiting;
+
+    world.options.delay_ns = world.options.timeout_ns = INT64_C(10000) * S;
+    world_restart();
+    waiting = run_out_of_descriptors(&served);
+    client_ask(served, SLOW);
+    connections_drain();
+    for (int i = 0; i < SOMAXCONN + 2; i++) {
+        loop_turn();
+        world.now_ns += S;
+    }
+    ck_assert(server_is_open(world.listener));
+    world.descriptor_limit = DESCRIPTORS;
+    loop_settle();
+    CHECK_RECEIVED(waiting, "fast-close EOF");
+    loop_settle_at(world.now_ns + world.options.delay_ns);
+    CHECK_RECEIVED(served, "slow-close EOF");
+}
+END_TEST
+
 START_TEST(drain_uses_the_descriptor_of_an_idle_connection)
 {
     int served, waiting = run_out_of_descriptors(&served);
@@ -377,6 +400,7 @@ void add_shutdown_tests(Suite *suite)
 
     tests = world_case(suite, "draining without descriptors");
     tcase_add_loop_test(tests, drain_with_nothing_open_gives_up_immediately, 0, 2);
+    tcase_add_test(tests, drain_counts_clients_and_not_attempts);
     tcase_add_test(tests, drain_uses_the_descriptor_of_an_idle_connection);
     tcase_add_test(tests, drain_does_not_wait_for_the_end_of_a_pause);
     tcase_add_test(tests, drain_accepts_when_a_connection_closes);
