@@ -326,54 +326,6 @@ static char *append_number(char *at, size_t number)
     return at + 1;
 }
 
-static bool is_leap(int year)
-{
-    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-}
-
-static int days_in_year(int year)
-{
-    return 365 + is_leap(year);
-}
-
-static int days_in_month(int month, int year)
-{
-    static const int days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-
-    return days[month] + (month == 1 && is_leap(year));
-}
-
-static char *append_two_digits(char *at, int number)
-{
-    *at++ = (char)('0' + number / 10);
-    *at++ = (char)('0' + number % 10);
-    return at;
-}
-
-/* By hand: gmtime_r and strftime open /etc/localtime at their first call (tzset(3)), and strftime
- * asks the locale for the names. */
-void http_date(char out[HTTP_DATE_SIZE], time_t date)
-{
-    static const char weekdays[7][5] = {"Thu,", "Fri,", "Sat,", "Sun,", "Mon,", "Tue,", "Wed,"};
-    static const char months[12][6] = {" Jan ", " Feb ", " Mar ", " Apr ", " May ", " Jun ",
-                                       " Jul ", " Aug ", " Sep ", " Oct ", " Nov ", " Dec "};
-    int64_t days = date / 86400; /* since 1 January 1970, a Thursday */
-    int second = (int)(date % 86400), year = 1970, month = 0;
-
-    char *at = append(append(out, weekdays[days % 7]), " ");
-    for (; days >= days_in_year(year); year++)
-        days -= days_in_year(year);
-    for (; days >= days_in_month(month, year); month++)
-        days -= days_in_month(month, year);
-    at = append_two_digits(at, (int)days + 1);
-    at = append(at, months[month]);
-    at = append_two_digits(append_two_digits(at, year / 100 % 100), year % 100);
-    at = append_two_digits(append(at, " "), second / 3600);
-    at = append_two_digits(append(at, ":"), second / 60 % 60);
-    at = append_two_digits(append(at, ":"), second % 60);
-    memcpy(at, " GMT", sizeof " GMT");
-}
-
 size_t http_respond(char out[HTTP_RESPONSE_MAX], const struct http_request *r, const char *server,
                     const char *date, bool keep_alive)
 {
