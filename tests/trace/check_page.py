@@ -61,7 +61,7 @@ def computing():
 def call_at(thread, recording, moment):
     """Return the call in which a thread is at that moment, or None."""
     for call in thread.calls:
-        if call.start <= moment < svg.until(call.end, recording):
+        if call.start <= moment and (call.end is None or moment < call.end):
             return call
     return None
 

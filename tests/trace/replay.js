@@ -58,10 +58,10 @@ function threadState(recording, thread, t) {
   if (reached(thread.end, t)) return { state: "ended" };
   const index = thread.calls.findLastIndex(each => each.start <= t);
   if (index < 0) return { state: "before" };
-  const call = thread.calls[index], returned = call.end === null ? end : call.end;
-  if (t < returned) return { state: "call", call };
+  const call = thread.calls[index];
+  if (!reached(call.end, t)) return { state: "call", call };
   const next = index + 1 < thread.calls.length ? thread.calls[index + 1].start : end;
-  return { state: next - returned >= recording.computing_from ? "computes" : "pause", call };
+  return { state: next - call.end >= recording.computing_from ? "computes" : "pause", call };
 }
 
 function threadWords({ state, call }) {

@@ -92,7 +92,7 @@ def expected(recordings, time):
     for recording in recordings:
         moment = time + svg.zero(recording) + 1e-7  # the slider rounds its value
         calls = [check_page.call_at(thread, recording, moment) for thread in recording.threads
-                 if thread.start <= moment < svg.until(thread.end, recording)]
+                 if thread.start <= moment and (thread.end is None or moment < thread.end)]
         lines += [call.source for call in calls if call and call.source]
         backlog += check_page.in_backlog(recording, moment)
     return lines, backlog
