@@ -24,6 +24,7 @@ import hints  # noqa: E402
 import lab  # noqa: E402
 import ladder  # noqa: E402
 import skeleton  # noqa: E402
+import unittests  # noqa: E402
 from judged import Judged  # noqa: E402
 from liar import LIES  # noqa: E402
 
@@ -511,13 +512,6 @@ class Exercises(unittest.TestCase):
         self.assertIn("nothing: no such exercise; want one of keep-alive", wrong.out)
 
 
-class Result(unittest.TextTestResult):
-    """Counts a test that fails in several subtests once."""
-
-    def bad(self):
-        return len({test.id().partition(" ")[0] for test, _ in self.failures + self.errors})
-
-
 def main(arguments):
     parser = lab.Parser(description=__doc__, usage="%(prog)s [OPTION]... [TEST]...")
     parser.add_argument("tests", nargs="*", metavar="TEST", help="Class.test, or a class")
@@ -527,14 +521,7 @@ def main(arguments):
     lab.need("curl", "deps-tutorial")
     if FORBIDDEN:
         print(f"07-uring cannot be judged here, and is skipped: {FORBIDDEN}")
-    loader = unittest.defaultTestLoader
-    module = sys.modules[__name__]
-    suite = loader.loadTestsFromModule(module)
-    if options.tests:
-        suite = loader.loadTestsFromNames(options.tests, module)
-    result = unittest.TextTestRunner(sys.stdout, verbosity=2, resultclass=Result).run(suite)
-    print(f"{result.testsRun - result.bad()} passed, {result.bad()} failed")
-    return 0 if result.wasSuccessful() else 1
+    return unittests.main(options.tests)
 
 
 if __name__ == "__main__":
