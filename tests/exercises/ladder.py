@@ -17,7 +17,7 @@ import compiled
 import lab
 import skeleton
 from compiled import make
-from judged import Fell
+from judged import Fell, Trouble
 
 DELAY = 0.3
 # Tests of 05 that are not for 07-uring: it has no pool; its sockets may block, since it never calls recv or
@@ -358,12 +358,13 @@ def out_of_threads(judged):
         server.expected = "a response to each of 60 clients, without room for 60 stacks"
         try:
             server.probe("60x0:/slow", delay=0.1, lasts=5)
-        except Fell as fell:
+        except (Fell, Trouble) as failure:
+            server.expect_alive()
             limit = resource.prlimit(server.program.pid, resource.RLIMIT_AS)[0]
-            if server.program.threads < 5 and server.memory() > limit - (16 << 20):
-                fell.got += ("\nalmost no threads are left, but the address space of the server is full: "
-                             "threads that have ended have left their stacks")
-            raise
+            if server.program.threads >= 5 or server.memory() <= limit - (16 << 20):
+                raise
+            raise Fell(server.expected, f"{failure}\nalmost no threads are left, but the address space of the "
+                       "server is full: threads that have ended have left their stacks") from None
 
 
 @rung("numbers", "more clients than a set has bits", kinds="03-select", needs="tree",
