@@ -17,7 +17,7 @@ LANE, BAR = 32, 24             # the height of a lane, and of the bar in it
 SIZE, LINE = 12, 15            # of text
 COLUMNS = 7                    # calls in the magnified strip, at most, if some can be left out
 KINDS = ("clients", "delay", "lock", "thread", "other")
-FOOTNOTES = ("Black: the thread works. A wait of some ms at most ends when the next response is due.",
+FOOTNOTES = ("Black: the thread works. A wait of “… ms at most” ends when the next response is due.",
              "Recorded with strace, which adds up to a few ms to each call: trust the order, not the microseconds.")
 
 STYLE = """

@@ -1,7 +1,8 @@
-/* What the kernel reports about a descriptor: three small experiments for the tutorial.
+/* What the kernel reports about a descriptor: small experiments for the tutorial.
  * Level or edge: two bytes arrive and one is read. Is the other one reported?
  * A file: can a loop wait for it?
- * A peer that leaves: how often does it wake a loop that has asked for no event? */
+ * A peer that leaves: what does each wait report of it, and how often, to a loop that has asked for
+ * no event? */
 #include "common/clock.h"
 #include "common/util.h"
 
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -67,21 +69,65 @@ static void connect_pair(int pair[2])
     close(listener);
 }
 
-static void leave(bool reset)
+enum how { CLOSED_ITS_HALF, CLOSED, RESET };
+
+static const char *const ways[] = {"closed its half", "closed", "reset"};
+
+static const char *told(uint32_t events)
 {
-    struct linger at_once = {.l_onoff = reset}; /* and no time: close resets */
-    int pair[2], wakes = 0;
+    if (events == 0)
+        return "nothing";
+    return events == (EPOLLHUP | EPOLLERR) ? "hang-up and error" : "something else";
+}
+
+static void report(enum how how, int fd)
+{
+    int epoll = epoll_create1(0);
+    struct epoll_event nothing = {.events = 0}, event = nothing;
+    struct pollfd polled = {.fd = fd, .events = 0};
+    struct timeval patience = {.tv_sec = 1};
+    fd_set readable;
+    char byte;
+
+    FD_ZERO(&readable);
+    FD_SET(fd, &readable);
+    if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &nothing) < 0 ||
+        select(fd + 1, &readable, NULL, NULL, &patience) < 0 || poll(&polled, 1, 0) < 0 ||
+        epoll_wait(epoll, &event, 1, 0) < 0)
+        die("wait:");
+    printf("a peer has %s: select: %s; poll, events = 0: %s; epoll, events = 0: %s", ways[how],
+           FD_ISSET(fd, &readable) ? "readable" : "silent",
+           told((uint32_t)polled.revents), /* POLLHUP and EPOLLHUP are the same number, and so on */
+           told(event.events));
+    printf("; recv: %s\n", recv(fd, &byte, 1, 0) == 0 ? "0 bytes" : strerror(errno));
+    close(epoll);
+}
+
+static void count(enum how how, int fd)
+{
+    struct pollfd polled = {.fd = fd, .events = 0};
+    int wakes = 0;
+
+    for (int64_t end = clock_now_ns() + 100 * NS_PER_MS; clock_now_ns() < end;)
+        wakes += poll(&polled, 1, 100) == 1;
+    printf("a peer has %s, events = 0: woken %d times in a tenth of a second\n", ways[how], wakes);
+}
+
+/* Let a peer leave, and look at our end of the connection. */
+static void leave(enum how how, void (*look)(enum how how, int fd))
+{
+    struct linger no_time = {.l_onoff = 1}; /* then close resets the connection */
+    int pair[2];
 
     connect_pair(pair);
-    if (setsockopt(pair[1], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) < 0)
+    if (how == RESET && setsockopt(pair[1], SOL_SOCKET, SO_LINGER, &no_time, sizeof no_time) < 0)
         die("setsockopt:");
-    close(pair[1]);
-    struct pollfd fd = {.fd = pair[0], .events = 0};
-    for (int64_t end = clock_now_ns() + 100 * NS_PER_MS; clock_now_ns() < end;)
-        wakes += poll(&fd, 1, 100) == 1;
-    printf("a peer has %s, events = 0: woken %d times in a tenth of a second\n",
-           reset ? "reset" : "closed", wakes);
+    if ((how == CLOSED_ITS_HALF ? shutdown(pair[1], SHUT_WR) : close(pair[1])) < 0)
+        die("leave:");
+    look(how, pair[0]);
     close(pair[0]);
+    if (how == CLOSED_ITS_HALF)
+        close(pair[1]);
 }
 
 int main(void)
@@ -89,7 +135,10 @@ int main(void)
     wait_twice("level", EPOLLIN);
     wait_twice("edge", EPOLLIN | EPOLLET);
     wait_for_a_file();
-    leave(false);
-    leave(true);
+    leave(CLOSED, count);
+    leave(RESET, count);
+    leave(CLOSED_ITS_HALF, report);
+    leave(CLOSED, report);
+    leave(RESET, report);
     return 0;
 }
