@@ -89,16 +89,25 @@ def links(text):
 
 
 def pictures(text):
-    """The verdict of a recording is the one that its text alternative tells, and it names lines that wait."""
+    """The text alternative of a recording tells what was recorded, and the recording names lines that wait."""
     for alternative, name in re.findall(r"!\[([^\]]*)\]\(([\w/-]+\.svg)\)", text):
         told = (re.search(r"<desc[^>]*>(.*?)</desc>", (lab.ROOT / name).read_text(), re.S) or ["", ""])[1]
         verdicts = re.findall(r"/fast (waited|did not wait)", told)
         for verdict in verdicts:
             say(verdict in alternative, f"{name}: recorded is that /fast {verdict}; its text alternative differs")
+        for fact in re.findall(r"only thread|main thread|thread \d+|\w+_\w+|pp?oll|pselect6", alternative if told else ""):
+            say(fact in told, f"{name}: its text alternative names {fact}, which was not recorded")
+        for waited in map(int, re.findall(r"waited (\d+) ms", told)):
+            say(f"{round(waited, -2)} ms" in alternative, f"{name}: recorded are {waited} ms; its text alternative differs")
         for file, line in re.findall(r"called from (\S+?):(\d+)", told):
             source = (lab.ROOT / file).read_text().splitlines()
             code = source[int(line) - 1] if int(line) <= len(source) else ""
             say(re.search(WAITS, code), f"{name} names {file}:{line}, and nothing waits there: make pictures")
+    for chapter in text.split("\n## "):
+        drawn = " ".join((lab.ROOT / name).read_text() for name in re.findall(r"!\[[^\]]*\]\(([\w/-]+\.svg)\)", chapter))
+        for label in re.findall(r'"(\d+ ms\s+at\s+most)"', chapter):
+            seen = re.sub(r"\s+|<[^>]*>", " ", drawn)
+            say(" ".join(label.split()) in " ".join(seen.split()), f"{label}: no picture of the chapter says so")
 
 
 def gallery(text):
