@@ -15,7 +15,7 @@ enum want { WANT_NOTHING, WANT_READ, WANT_WRITE };
 /* Each stage supplies this function, which tells the kernel what to watch: from now on, watch fd
  * for want, and no longer for was (the two differ). Watching is level-triggered: as long as fd is
  * ready, each wait reports it. fd is still open, even if want is WANT_NOTHING because it is about
- * to be closed. Return false if there is no room to watch fd. */
+ * to be closed. Return false if there is no room to watch fd: its connection is then closed. */
 typedef bool watch_function(int fd, enum want was, enum want want);
 
 /* Start watching listener, a non-blocking listening socket, which from now on belongs to this

@@ -15,9 +15,9 @@ void net_limit_descriptors(unsigned most);
 int net_listen(const char *name, const char *host, const char *port, int flags);
 
 /* accept has failed with this errno. Return true if the caller may call it again immediately: no
- * client, or only this one, is lost. Return false if the caller has to pause first: the process has
- * run out of something (EMFILE, ENFILE, ENOBUFS, ENOMEM; accept(2)), or the error is unknown. Die
- * if the descriptor is not a listening socket. */
+ * client, or only this one, is lost (EINTR, ECONNABORTED, EPROTO). Return false if the caller has
+ * to pause first: the process has run out of something (EMFILE, ENFILE, ENOBUFS, ENOMEM;
+ * accept(2)), or the error is unknown. Die if the descriptor is not a listening socket. */
 bool net_accept_again(int error);
 
 /* How long to wait for the next accept when the process has run out of something: an event loop

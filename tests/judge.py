@@ -179,8 +179,10 @@ def try_rung(rung, judged):
 def explain(rung, fell, judged):
     """Say what was done, what was expected, and what came; and where to read on."""
     rows = [("did", "\n".join(fell.did)), ("expected", fell.expected), ("got", fell.got),
+            ("to write", ", ".join(f"line {line}" for line in hints.unwritten(judged)) if rung.key != "build" else ""),
             ("where", where(judged, rung) if re.search(CRASH, fell.got) else ""),
             ("read", hints.section(rung, judged)), ("see it", see(rung, fell, judged)),
+            ("then", "kill -9 $server" if "server=$!" in "".join(fell.did) else ""),
             ("hint", f"make hint {words(judged)}")]
     for label, text in rows:
         head = f"        {label + ':':10}"

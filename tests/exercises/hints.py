@@ -61,20 +61,25 @@ def steps(judged, rung, names, got=""):
     came."""
     sole = find(rung.key, "sole", judged, got)
     first = sole or find(rung.key, "ask", judged, got)
-    path = lab.ROOT / judged.name / "server.c"
-    left = skeleton.unwritten(path.read_text(errors="replace")) if judged.in_tree and path.exists() else []
+    left = unwritten(judged)
     bugs = gallery.related(judged, names) if judged.in_tree and not left and not sole else []
     if left and rung.key != "build":
         places = ", ".join(map(str, left))
         first = (f"{judged.name}/server.c has places that are still to be written: "
                  f"line{'s' * (len(left) > 1)} {places}.\n{first}")
     if bugs:
-        first += "\nKnown mistakes that look like this:"
+        first += "\nKnown mistakes that fail here, too (yours may be another):"
         first += "".join(f"\n- {bug.symptom}" for bug in bugs)
     second = find(rung.key, "look", judged, got) + f"\nMore: {section(rung, judged)}"
     if left:
         second += "\nWhen these places are written, and a rung still fails, there are more hints."
     return [first, second, *map(mistake, bugs)]
+
+
+def unwritten(judged):
+    """Return the lines of a stage at which something is still to be written."""
+    path = lab.ROOT / judged.name / "server.c"
+    return skeleton.unwritten(path.read_text(errors="replace")) if judged.in_tree and path.exists() else []
 
 
 def mistake(bug):

@@ -410,7 +410,7 @@ def expect_masks(judged):
             mask = int(re.search(r"^SigBlk:\s*(\w+)", (task / "status").read_text(), re.M)[1], 16)
             masked = bool(mask >> (signal.SIGTERM - 1) & 1)
             if masked != (int(task.name) != server.program.pid):
-                server.did.append("grep SigBlk /proc/$server/task/*/status")
+                server.did.append("sleep 0.5; grep SigBlk /proc/$server/task/*/status")
                 raise Fell("SIGTERM in the signal mask of each thread but the main thread",
                            "the main thread masks it, too" if masked else "a thread that does not mask it")
 
