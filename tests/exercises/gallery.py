@@ -27,7 +27,8 @@ class Bug:
     def is_in(self, path):
         there = {line.strip() for line in (lab.ROOT / path).read_text().splitlines()}
         right, wrong = ({line[1:].strip() for line in self.lines() if line.startswith(sign)} for sign in "-+")
-        return wrong - right <= there and not right - wrong - {""} <= there
+        gone = right - wrong - {""}  # nothing, if the patch only adds lines
+        return wrong - right <= there and not (gone and gone <= there)
 
     def leaves_out(self, names):
         right = "\n".join(line for line in self.lines() if line.startswith("-"))
