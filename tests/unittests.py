@@ -22,30 +22,17 @@ class Result(unittest.TextTestResult):
 
     @property
     def failed(self):
-        """The names of the tests that failed; a test with several subtests that fail is one."""
-        names = [test.id().partition(" ")[0] for test, _ in [*self.failures, *self.errors]]
-        return list(dict.fromkeys(name.partition(".")[2] for name in names))
+        """How many tests failed; a test with several subtests that fail is one."""
+        return len({test.id().partition(" ")[0] for test, _ in [*self.failures, *self.errors]})
 
 
-def run(names):
-    """Run tests of the program; without names, all of them."""
+def main(arguments):
+    """Run the tests of the program, or those that are named, such as Class.test."""
     loader, module = unittest.defaultTestLoader, sys.modules["__main__"]
-    suite = loader.loadTestsFromNames(names, module) if names else loader.loadTestsFromModule(module)
+    suite = loader.loadTestsFromNames(arguments, module) if arguments else loader.loadTestsFromModule(module)
     result = unittest.TextTestRunner(sys.stdout, verbosity=2, resultclass=Result).run(suite)
     lab.tick(None)
-    return result
-
-
-def main(names, tries=1):
-    """Run the tests of the program, or those that are named, such as Class.test. If a busy machine can spoil
-    a test, but cannot make it pass, try those that fail again."""
-    result = run(names)
-    count, skipped = result.testsRun, result.skipped
-    for number in range(2, tries + 1):
-        if result.failed:
-            print(f"\nTry {number} of {tries}: {' '.join(result.failed)}")
-            result = run(result.failed)
-    for test, reason in skipped:
+    for test, reason in result.skipped:
         print(f"skipped: {test.id()}: {reason}")
-    print(f"{count - len(result.failed) - len(skipped)} passed, {len(result.failed)} failed")
-    return 1 if result.failed else 0
+    print(f"{result.testsRun - result.failed - len(result.skipped)} passed, {result.failed} failed")
+    return 0 if result.wasSuccessful() else 1

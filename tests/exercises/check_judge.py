@@ -521,7 +521,7 @@ def main(arguments):
     lab.need("curl", "deps-tutorial")
     if FORBIDDEN:
         print(f"07-uring cannot be judged here, and is skipped: {FORBIDDEN}")
-    return unittests.main(options.tests, tries=2)
+    return unittests.main(options.tests)
 
 
 if __name__ == "__main__":
