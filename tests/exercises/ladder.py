@@ -110,7 +110,8 @@ def fast(judged):
 
 
 @rung("slow", "it answers /slow after its delay", needs="",
-      tests="both_routes_are_answered slow_is_never_early one_event_causes_one_recv")
+      tests="both_routes_are_answered slow_is_never_early one_event_causes_one_recv "
+            "slow_requests_wait_simultaneously")
 def slow(judged):
     with judged.serve("--delay", DELAY) as server:
         delay = server.delay(DELAY)
