@@ -99,7 +99,7 @@ static void report(enum how how, int fd)
            FD_ISSET(fd, &readable) ? "readable" : "silent",
            told((uint32_t)polled.revents), /* POLLHUP and EPOLLHUP are the same number, and so on */
            told(event.events));
-    printf("; recv: %s\n", recv(fd, &byte, 1, 0) == 0 ? "0 bytes" : strerror(errno));
+    printf("; recv: %s\n", recv(fd, &byte, 1, MSG_DONTWAIT) == 0 ? "0 bytes" : strerror(errno));
     close(epoll);
 }
 
