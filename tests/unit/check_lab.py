@@ -262,7 +262,10 @@ class Lab(unittest.TestCase):
         self.assertEqual((tool.output(), tool.messages()), ("up\n", f"status {BROKEN_PIPE}\n"))
 
     def close_terminal(self, script):
-        terminal, stdin = pty.openpty()
+        try:
+            terminal, stdin = pty.openpty()
+        except OSError as error:  # such as in a chroot without /dev/pts
+            self.skipTest(f"there are no terminals here: {error}")
         tool = start("serving", on_terminal(script), stdin=stdin)
         os.close(stdin)
         shown = os.read(terminal, 1000)
