@@ -22,17 +22,24 @@ class Result(unittest.TextTestResult):
 
     @property
     def failed(self):
-        """How many tests failed; a test with several subtests that fail is one."""
-        return len({test.id().partition(" ")[0] for test, _ in [*self.failures, *self.errors]})
+        """The names of the tests that failed; a test with several subtests that fail is one."""
+        return sorted({test.id().split()[0].partition(".")[2] for test, _ in [*self.failures, *self.errors]})
 
 
-def main(arguments):
-    """Run the tests of the program, or those that are named, such as Class.test."""
+def run(arguments):
+    """Run the tests of the program, or those that are named, such as Class.test. Return the names of those
+    that failed."""
     loader, module = unittest.defaultTestLoader, sys.modules["__main__"]
     suite = loader.loadTestsFromNames(arguments, module) if arguments else loader.loadTestsFromModule(module)
     result = unittest.TextTestRunner(sys.stdout, verbosity=2, resultclass=Result).run(suite)
     lab.tick(None)
     for test, reason in result.skipped:
         print(f"skipped: {test.id()}: {reason}")
-    print(f"{result.testsRun - result.failed - len(result.skipped)} passed, {result.failed} failed")
-    return 0 if result.wasSuccessful() else 1
+    failed = len(result.failed)
+    print(f"{result.testsRun - failed - len(result.skipped)} passed, {failed} failed")
+    return result.failed
+
+
+def main(arguments):
+    """The same. Return the exit status."""
+    return 1 if run(arguments) else 0

@@ -82,7 +82,7 @@ def clean_tree():
         _tree = copy_tree(lab.ROOT, "tree")
         # What judges share that work simultaneously is built before they do.
         make(_tree, "probe", "check_http", "check_connections", "check_stages", "build/turn/05-epoll")
-        make(_tree, "BUILD=build/asan", "SANITIZE=address", "05-epoll")
+        make(_tree, "BUILD=build/asan", "SANITIZE=address", "02-threaded", "05-epoll")
         make(_tree, "BUILD=build/tsan", "SANITIZE=thread", "02-threaded")
     return _tree
 
@@ -362,6 +362,17 @@ MISTAKES = [
      "does not sleep either", "EPOLLOUT"),
     ("05-epoll", "for (int i = 0; i < ready; i++)", "connections_accept();\n        for (int i = 0; i < ready; i++)", "turn",
      "connections_ready after connections_accept", "In which order"),
+    ("05-epoll", "connections_expire();", "if (ready == 0)\n            connections_expire();", "turn",
+     "a turn without connections_expire", "Which condition, or which continue"),
+    ("05-epoll", "int ready = epoll_pwait(epoll_fd, events, MAX_EVENTS, wait_ms",
+     "int ready = epoll_pwait(epoll_fd, events, MAX_EVENTS, wait_ms < 0 || wait_ms > 10 ? 10 : wait_ms", "idle",
+     "it wakes up [0-9]+ times", "Something ends the wait again and again"),
+    ("05-epoll", "    if (want == WANT_NOTHING) /* events = 0 would not silence EPOLLHUP */\n        op = EPOLL_CTL_DEL;\n",
+     "    if (want == WANT_NOTHING)\n        return true;\n    op = epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, "
+     "&(struct epoll_event){.data.fd = fd}) ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;\n",
+     "leaving", "a busy loop", "whatever for"),
+    ("05-epoll", "i < ready; i++", "i <= ready; i++", "sanitizer", "AddressSanitizer: ", "Which pointer or index"),
+    ("02-threaded", "    free(client);\n    free_slot();", "    free_slot();", "sanitizer", "LeakSanitizer: detected memory leaks", "nobody has freed it"),
     ("05-epoll", "connections_drain();", "(void)options;", "signals", "it has taken SIGTERM, and goes on",
      "connections_drain, connections_remain"),
     ("05-epoll", "stop_poll(&unblocked);", "", "tests", "signal_reaches_a_loop_that_is_never_idle", "deaf-under-load"),
@@ -418,7 +429,7 @@ class Mistakes(unittest.TestCase):
 
 def all_hints(*words, tree=None):
     out = ""
-    while "That was the last hint" not in out:
+    while not re.search("That was the last hint|nothing to hint at", out):
         hint = judge("hint", *words, tree=tree).finish()
         if hint.status != 0:
             raise lab.Failed(hint.out)
@@ -449,10 +460,14 @@ class Hints(unittest.TestCase):
                            for tree, name in planted])
         for bug, (tree, name), check in zip(bugs, planted, checks):
             with self.subTest(bug=bug.name):
-                self.assertEqual(check.status, 1, check.out)
-                out = all_hints(name, tree=tree)
-                print(f"    {bug.name:32} {check.fell()}")
-                self.assertIn(f"{bug.name}: {bug.mistake}", " ".join(out.split()))
+                for again in (False, True):  # by chance, some mistakes show themselves at another rung
+                    check = judge("check", name, tree=tree).finish() if again else check
+                    out = all_hints(name, tree=tree)
+                    print(f"    {bug.name:32} {check.fell()}")
+                    named = f"{bug.name}: {bug.mistake}" in " ".join(out.split())
+                    if named:
+                        break
+                self.assertTrue(named, check.out + out)
 
 
 def plant(bug):
@@ -516,12 +531,19 @@ def main(arguments):
     parser = lab.Parser(description=__doc__, usage="%(prog)s [OPTION]... [TEST]...")
     parser.add_argument("tests", nargs="*", metavar="TEST", help="Class.test, or a class")
     parser.add_argument("--gallery", action="store_true", help="plant each bug of tests/bugs")
+    parser.add_argument("--last", action="store_true", help="do not try again what fails")
     parser.parse_args(arguments, options)
     lab.need("patch", "deps-tools")
     lab.need("curl", "deps-tutorial")
     if FORBIDDEN:
         print(f"07-uring cannot be judged here, and is skipped: {FORBIDDEN}")
-    return unittests.main(options.tests)
+    failed = unittests.run(options.tests)
+    if not failed or options.last:
+        return 1 if failed else 0
+    # Some mistakes show themselves only if two clients arrive simultaneously.
+    print(f"Once more, in case this machine was busy: {' '.join(failed)}", flush=True)
+    again = [sys.executable, __file__, "--last", *(["--gallery"] if options.gallery else []), *failed]
+    return lab.start(again).wait()
 
 
 if __name__ == "__main__":

@@ -39,16 +39,16 @@ def built_with(judged, sanitizer):
 
 
 @contextlib.contextmanager
-def reports(judged):
+def reports(judged, leaks=False):
     """Let the programs that are started meanwhile write their reports to files. Yield a function that returns
-    the reports so far."""
+    the reports so far. With leaks, AddressSanitizer also reports what nobody has freed at the end."""
     folder = lab.scratch() / f"reports-{judged.name}-{judged.sanitizer}"
     folder.mkdir(exist_ok=True)
     for path in folder.iterdir():
         path.unlink()
     name = {"address": "ASAN_OPTIONS", "thread": "TSAN_OPTIONS"}[judged.sanitizer]
     before = os.environ.get(name)
-    os.environ[name] = f"log_path={folder}/report:handle_abort=1:detect_leaks=0:exitcode=66"
+    os.environ[name] = f"log_path={folder}/report:handle_abort=1:detect_leaks={leaks:d}:exitcode=66"
     try:
         yield lambda: [path.read_text(errors="replace") for path in sorted(folder.iterdir())]
     finally:

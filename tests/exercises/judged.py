@@ -300,6 +300,16 @@ class Running:
         raise Fell(f"a server that sleeps until {until}",
                    f"a busy loop: it used {used:.2f} s of processor time in {took:.2f} s")
 
+    def expect_no_wake_ups(self, seconds):
+        """Expect that it sleeps all the time."""
+        before = tasks(self.program.pid)
+        time.sleep(seconds)
+        after = tasks(self.program.pid)
+        times = max(task.slept - before[number].slept for number, task in after.items() if number in before)
+        if times > 2:
+            raise Fell("a server that sleeps until something happens",
+                       f"it wakes up {times} times in {seconds} s, though nothing happens")
+
     def expect_few_threads(self):
         """A server that starts threads without end is stopped early."""
         count = self.program.threads if self.program.alive else 0
@@ -455,15 +465,18 @@ class Running:
                 raise Trouble(f"connect: {error}") from None
             yield
 
-    def burst(self, count):
-        """Let so many clients connect, and ask for /fast, while the server is suspended. Return them."""
+    def burst(self, count, known=False):
+        """Let so many clients connect, and ask for /fast, while the server is suspended. If they are known,
+        they have connected before. Return them."""
+        clients = [self.client() for _ in range(count)] if known else []
+        if known:
+            self.pause(0.05)
         self.signal(signal.SIGSTOP)
-        clients = [self.client() for _ in range(count)]
+        clients = clients or [self.client() for _ in range(count)]
         for client in clients:
             client.get("/fast")
         self.signal(signal.SIGCONT)
         return clients
-
 
     def delay(self, delay):
         """Return how long /slow takes. At a URL, that is measured once."""

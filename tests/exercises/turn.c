@@ -1,6 +1,6 @@
-/* Does a loop call the functions of common/connections.h in the order that it asks for? With
- * -Wl,--wrap=NAME, the linker lets a call of NAME reach __wrap_NAME, and a call of __real_NAME
- * reach NAME (ld(1)). */
+/* Does a loop call the functions of common/connections.h in each turn, in the order that it asks
+ * for? With -Wl,--wrap=NAME, the linker lets a call of NAME reach __wrap_NAME, and a call of
+ * __real_NAME reach NAME (ld(1)). */
 #include "common/connections.h"
 #include "common/util.h"
 
@@ -14,38 +14,47 @@ void __wrap_connections_expire(void);
 void __real_connections_accept(void);
 void __wrap_connections_accept(void);
 
-static const char *const names[] = {"connections_wait_ms", "connections_ready",
-                                    "connections_expire", "connections_accept"};
-static int last; /* of these functions in this turn */
+enum { READY, EXPIRE, ACCEPT, FUNCTIONS };
+static const char *const names[] = {"connections_ready", "connections_expire",
+                                    "connections_accept"};
+static bool called[FUNCTIONS]; /* in this turn */
 
 static void expect_order(int function)
 {
-    if (function < last)
-        die("%s after %s in the same turn", names[function], names[last]);
-    last = function;
+    for (int later = function + 1; later < FUNCTIONS; later++)
+        if (called[later])
+            die("%s after %s in the same turn", names[function], names[later]);
+    called[function] = true;
 }
 
 int __wrap_connections_wait_ms(void)
 {
-    last = 0; /* a turn begins */
+    static bool first = true; /* a loop may wait before it does anything else */
+
+    for (int function = EXPIRE; function < FUNCTIONS; function++) {
+        if (!first && !called[function])
+            die("a turn without %s", names[function]);
+        called[function] = false;
+    }
+    called[READY] = first = false;
     return __real_connections_wait_ms();
 }
 
 void __wrap_connections_ready(int fd)
 {
-    expect_order(1);
+    expect_order(READY);
     __real_connections_ready(fd);
 }
 
 void __wrap_connections_expire(void)
 {
-    expect_order(2);
+    expect_order(EXPIRE);
     __real_connections_expire();
 }
 
 void __wrap_connections_accept(void)
 {
-    expect_order(3);
+    expect_order(ACCEPT);
     __real_connections_accept();
 }
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
