@@ -20,6 +20,7 @@ import events  # noqa: E402
 import lab  # noqa: E402
 import story  # noqa: E402
 import strace_log  # noqa: E402
+import svg  # noqa: E402
 import symbols  # noqa: E402
 import understand  # noqa: E402
 import unittests  # noqa: E402
@@ -395,6 +396,11 @@ class Telling(unittest.TestCase):
     def test_thread_is_started_by_a_line_of_ours(self):
         text = "\n".join(story.tell(recording(kept("02-threaded"))))
         self.assertRegex(text, r"clone3? +starts thread 2 .*02-threaded/server\.c:\d+")
+
+    def test_picture_explains_only_what_it_shows(self):
+        for name, waits in [("01-blocking", False), ("05-epoll", True)]:
+            drawn = svg.draw([recording(kept(name))])
+            self.assertEqual(("ms at most" in drawn, "next response is due" in drawn), (waits, waits))
 
     def test_events_are_valid(self):
         recordings = [recording(path.read_text()) for path in KEPT]

@@ -17,8 +17,9 @@ LANE, BAR = 32, 24             # the height of a lane, and of the bar in it
 SIZE, LINE = 12, 15            # of text
 COLUMNS = 7                    # calls in the magnified strip, at most, if some can be left out
 KINDS = ("clients", "delay", "lock", "thread", "other")
-FOOTNOTES = ("Black: the thread works. A wait of “… ms at most” ends when the next response is due.",
-             "Recorded with strace, which adds up to a few ms to each call: trust the order, not the microseconds.")
+WORKS = "Black: the thread works."
+AT_MOST = " A wait of “… ms at most” ends when the next response is due."
+RECORDED = "Recorded with strace, which adds up to a few ms to each call: trust the order, not the microseconds."
 
 STYLE = """
 .waits { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif }
@@ -500,7 +501,7 @@ def draw(recordings, prefix="waits-", headings=True, style=STYLE):
             drawn, y = piece(Sheet(recording, axis, prefix), y)
             parts += drawn
         y += 8
-    for note in FOOTNOTES:
+    for note in (WORKS + AT_MOST * any("ms at most" in part for part in parts), RECORDED):
         parts.append(text(MARGIN, y + 10, note, "quiet"))
         y += 16
     height = round(y + 8)
