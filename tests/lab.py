@@ -227,9 +227,10 @@ def start(command, dies_by=signal.SIGKILL, **popen_arguments):
     process is killed, the kernel sends dies_by to the other: SIGTERM lets a server stop its own workers.
     (The kernel does so when the *thread* ends that called start.)"""
     command = [str(word) for word in command]
-    if shutil.which(command[0]) is None:
-        reason = errno.EACCES if os.path.exists(command[0]) else errno.ENOENT
-        raise Failed(f"cannot start {command[0]}: {os.strerror(reason)}")
+    for program in ("setpriv", command[0]):
+        if shutil.which(program) is None:
+            reason = errno.EACCES if os.path.exists(program) else errno.ENOENT
+            raise Failed(f"cannot start {program}: {os.strerror(reason)}")
     popen_arguments.setdefault("stdin", subprocess.DEVNULL)
     # setpriv(1) asks the kernel for that signal, and becomes the command (execve(2)). We could do the first
     # with preexec_fn, but then Python would fork with all its memory: three times the processor time.

@@ -355,7 +355,7 @@ class Forbidden(unittest.TestCase):
     def test_without_addr2line_it_names_functions(self):
         folder = lab.scratch() / "without-addr2line"
         folder.mkdir()
-        for command in ("strace", "true"):
+        for command in ("setpriv", "strace", "true"):
             (folder / command).symlink_to(shutil.which(command))
         result = run(TRACE, "01-blocking", env={**os.environ, "PATH": str(folder)})
         self.assertEqual((result.returncode, result.stderr), (0, ""))
