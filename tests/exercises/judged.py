@@ -472,6 +472,7 @@ class Running:
         if known:
             self.pause(0.05)
         self.signal(signal.SIGSTOP)
+        lab.wait_until(lambda: lab.stat(self.program.pid)[0] == "T")  # else it may see the first clients alone
         clients = clients or [self.client() for _ in range(count)]
         for client in clients:
             client.get("/fast")

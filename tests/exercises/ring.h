@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <linux/io_uring.h>
+#include <linux/time_types.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
