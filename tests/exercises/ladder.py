@@ -102,7 +102,8 @@ def listens(judged):
 
 
 @rung("fast", "it answers /fast", needs="",
-      tests="both_routes_are_answered slow_is_never_early one_event_causes_one_recv")
+      tests="both_routes_are_answered slow_is_never_early one_event_causes_one_recv "
+            "slow_requests_wait_simultaneously")
 def fast(judged):
     with judged.serve("--delay", DELAY) as server:
         for _ in range(2):
