@@ -305,7 +305,8 @@ class Running:
         before = tasks(self.program.pid)
         time.sleep(seconds)
         after = tasks(self.program.pid)
-        times = max(task.slept - before[number].slept for number, task in after.items() if number in before)
+        self.expect_alive()
+        times = max((task.slept - before[number].slept for number, task in after.items() if number in before), default=0)
         if times > 2:
             raise Fell("a server that sleeps until something happens",
                        f"it wakes up {times} times in {seconds} s, though nothing happens")
