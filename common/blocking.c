@@ -79,23 +79,28 @@ static bool read_head(struct conversation *c, const struct options *options,
                       int64_t *begun_ns)
 {
     int64_t deadline_ns = clock_now_ns() + options->timeout_ns;
+    bool begun = false;
 
     *begun_ns = clock_now_ns();
     while (!http_parse(request, input, *length)) {
-        if (c->idle && http_begun(request))
+        if (!begun && http_begun(request)) {
+            begun = true;
             deadline_ns = *begun_ns + options->timeout_ns;
-        c->idle = !http_begun(request);
-        if (c->idle && stop_requested)
-            blocking_hang_up(c);
+        }
+        c->idle = !begun;
+        if (c->idle && stop_requested) {
+            c->idle = false; /* do not hang up: take what has arrived, and do not wait */
+            deadline_ns = *begun_ns;
+        }
         ssize_t n = receive(c->fd, input + *length, HTTP_HEAD_MAX - *length, deadline_ns);
-        if (n == 0 || (n < 0 && c->idle))
+        if (n == 0 || (n < 0 && !begun))
             return false;
         if (n < 0) {
             http_time_out(request);
             break;
         }
         *length += (size_t)n;
-        if (c->idle)
+        if (!begun)
             *begun_ns = clock_now_ns();
     }
     c->idle = false;
@@ -138,5 +143,5 @@ void blocking_converse(struct conversation *c, const struct options *options, bo
 void blocking_hang_up(struct conversation *c)
 {
     if (c->idle)
-        shutdown(c->fd, SHUT_RD); /* the current recv, or the next one, returns 0 */
+        shutdown(c->fd, SHUT_RD); /* recv returns what has arrived already, then 0 */
 }

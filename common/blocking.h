@@ -21,7 +21,7 @@ struct conversation {
 void blocking_converse(struct conversation *c, const struct options *options, bool keep_alive);
 
 /* End the conversation if it is idle. This is async-signal-safe, and another thread may call it
- * while c->fd is open. */
+ * while c->fd is open. A head of which only a part has arrived, unread, gets no response. */
 void blocking_hang_up(struct conversation *c);
 
 #endif

@@ -313,7 +313,7 @@ static void advance(struct connection *c, bool readable)
     if (outcome == WAIT && want != c->watched) {
         if (all.watch(c->fd, c->watched, want))
             c->watched = want;
-        else
+        else if (c->state != WORKING) /* a thread still has the job, which is part of c */
             outcome = END;
     }
     if (outcome == END)
@@ -494,6 +494,7 @@ void connections_unwatched(int fd)
         all.resume_ns = all.now_ns + NET_PAUSE_NS;
     } else if (c != NULL) {
         c->watched = WANT_NOTHING;
-        end(c);
+        if (c->state != WORKING)
+            end(c);
     }
 }

@@ -16,9 +16,9 @@ void stop_handler(int signal_number)
 {
     int error = errno;
 
+    fcntl(listener, F_SETFL, O_NONBLOCK); /* each time: a new worker may have undone it */
     if (!stop_requested) {
         stop_requested = true;
-        fcntl(listener, F_SETFL, O_NONBLOCK);
         void (*on_stop)(void) = first_signal;
         if (on_stop != NULL)
             on_stop();

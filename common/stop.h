@@ -19,7 +19,7 @@ void stop_catch(void (*on_stop)(void));
 /* The handler itself, for a loop (libev's) that catches signals in its own way. */
 void stop_handler(int signal_number);
 
-/* Let the first signal make fd non-blocking, so that an accept that is just about to block returns
+/* Let each signal make fd non-blocking, so that an accept that is just about to block returns
  * EAGAIN instead. */
 void stop_unblocks(int fd);
 

@@ -120,7 +120,7 @@ static void read_head(struct connection *c)
 {
     if (c->length == 0 || !http_parse(&c->request, c->input, c->length)) {
         if (draining && !http_begun(&c->request))
-            shutdown(c->fd, SHUT_RD); /* recv returns what is there already, or 0 */
+            ring_set_deadline(&c->operation, 0); /* take what has arrived, and do not wait */
         ring_transfer(&c->operation, IORING_OP_RECV, c->fd, c->input + c->length,
                       sizeof c->input - c->length, on_received);
     } else if (c->request.status != 200 || c->request.route != HTTP_SLOW) {

@@ -321,11 +321,18 @@ void expect_descriptors(int wanted)
     WAIT_UNTIL((count = descriptors()) == wanted, "%d descriptors instead of %d", count, wanted);
 }
 
+void limit_descriptors_of(pid_t pid, int most)
+{
+    struct rlimit files;
+
+    EXPECT(prlimit(pid, RLIMIT_NOFILE, NULL, &files) == 0, "prlimit: %m");
+    files.rlim_cur = (rlim_t)most; /* the hard limit stays: a test may raise this one again */
+    EXPECT(prlimit(pid, RLIMIT_NOFILE, &files, NULL) == 0, "prlimit: %m");
+}
+
 void limit_descriptors(int most)
 {
-    struct rlimit files = {(rlim_t)most, (rlim_t)most};
-
-    EXPECT(prlimit(server.pid, RLIMIT_NOFILE, &files, NULL) == 0, "prlimit: %m");
+    limit_descriptors_of(server.pid, most);
 }
 
 int lowest_free_descriptor(void)

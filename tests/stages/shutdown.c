@@ -2,6 +2,7 @@
 #include "tests/stages/subject.h"
 
 #include <signal.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -177,6 +178,24 @@ START_TEST(client_may_finish_its_head_before_exit)
 }
 END_TEST
 
+/* The server accepts the client only when it has been told to stop already. */
+START_TEST(client_in_the_backlog_may_finish_its_head_before_exit)
+{
+    START("--timeout", LONG);
+    send_signal(SIGSTOP);
+    WAIT_UNTIL(strstr(status_of(server.pid, "State:"), "stopped") != NULL, "does not stop");
+    int fd = dial_and_say("GET /fast HT");
+    expect_received(fd);
+    send_signal(SIGTERM);
+    send_signal(SIGCONT);
+    expect_refusal();
+    pause_s(0.1); /* let the server read this part; the test also holds if it has not */
+    say(fd, "TP/1.1\r\nHost: h\r\n\r\n");
+    expect_close(fd, expect_fast(fd));
+    expect_exit(0);
+}
+END_TEST
+
 void shutdown_tests(void)
 {
     begin_subject("shutdown");
@@ -190,4 +209,5 @@ void shutdown_tests(void)
     add_test(two_hundred_requests_are_answered_before_exit, THREADED, LIBEV);
     add_test(clients_in_the_backlog_are_answered_before_exit, THREADED, LIBEV);
     add_test(client_may_finish_its_head_before_exit, THREADED, LIBEV);
+    add_test(client_in_the_backlog_may_finish_its_head_before_exit, THREADED, LIBEV);
 }

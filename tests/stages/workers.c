@@ -101,6 +101,32 @@ START_TEST(repeated_sigterm_changes_nothing_for_workers)
 }
 END_TEST
 
+/* A worker that is told to stop makes the listener non-blocking, and a worker that starts makes it
+ * blocking again. Here it does so before the first has closed it. */
+START_TEST(worker_hears_sigterm_again_in_accept)
+{
+    pid_t workers[2];
+    int slow = start_with_one_busy(_i, LONG, workers);
+    bool first = descriptors_of(workers[0]) > descriptors_of(workers[1]);
+    pid_t busy = workers[first ? 0 : 1], other = workers[first ? 1 : 0];
+    int open = descriptors_of(busy);
+
+    limit_descriptors_of(busy, open); /* so it tries again and again to accept */
+    kill(busy, SIGTERM);
+    expect_delivered(busy);
+    kill(other, SIGKILL);
+    WAIT_UNTIL(children_of(server.pid, workers, 2) == 2 && workers[0] != other &&
+                   workers[1] != other,
+               "does not replace the worker");
+    pause_s(0.2); /* let the new worker start; the test also holds if it has not */
+    limit_descriptors_of(busy, 100);
+    pause_s(0.2); /* and the busy one block in accept */
+    kill(busy, SIGTERM);
+    WAIT_UNTIL(descriptors_of(busy) == open - 1, "does not close the listener");
+    close(slow);
+}
+END_TEST
+
 START_TEST(second_sigint_ends_the_workers_immediately)
 {
     pid_t workers[2], left[2];
@@ -129,5 +155,6 @@ void workers_tests(void)
     add_test(dead_worker_is_replaced, BLOCKING, LIBEV);
     add_test(workers_answer_requests_in_flight_before_exit, THREADED, LIBEV);
     add_test(repeated_sigterm_changes_nothing_for_workers, BLOCKING, LIBEV);
+    add_test(worker_hears_sigterm_again_in_accept, THREADED, THREADED);
     add_test(second_sigint_ends_the_workers_immediately, BLOCKING, LIBEV);
 }

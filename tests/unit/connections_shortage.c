@@ -4,7 +4,9 @@
 #include "tests/unit/world.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* ---- Out of descriptors: clients wait in the backlog; the loop sleeps meanwhile, and accepts
  * again when a connection closes or after a second. */
@@ -176,6 +178,32 @@ START_TEST(unwatched_listener_pauses_for_a_second)
 }
 END_TEST
 
+/* A thread of the pool has the job, which is part of the connection. */
+START_TEST(connection_of_a_running_job_is_not_closed)
+{
+    struct pollfd pool = {.fd = next_descriptor(), .events = POLLIN};
+    int server;
+
+    world.options.threads = 1;
+    world.options.delay_ns = 0;
+    world_restart(); /* opens the descriptor of the pool */
+    int client = client_open("", &server);
+    world.unstoppable = server;
+    client_send(client, SLOW);
+    loop_turn();
+    ck_assert(server_is_open(server));
+    connections_unwatched(server);
+    ck_assert(server_is_open(server));
+    world.watched[server] = WANT_NOTHING;
+    world.unstoppable = NO_DESCRIPTOR;
+    ck_assert_int_eq(poll(&pool, 1, 15000), 1);
+    loop_settle();
+    CHECK_RECEIVED(client, "slow");
+    world.watched[pool.fd] = WANT_NOTHING; /* a pool never ends */
+    close(pool.fd);
+}
+END_TEST
+
 /* ---- Stale events: an event for a descriptor that is closed, or that is another connection by
  * now, harms nobody. */
 
@@ -225,6 +253,7 @@ void add_shortage_tests(Suite *suite)
     tcase_add_loop_test(tests, unwatched_connection_is_closed, 0, COUNT(before_the_loss));
     tcase_add_test(tests, unwatched_listener_is_watched_again);
     tcase_add_test(tests, unwatched_listener_pauses_for_a_second);
+    tcase_add_test(tests, connection_of_a_running_job_is_not_closed);
 
     tests = world_case(suite, "stale events");
     tcase_add_test(tests, stale_events_are_harmless);

@@ -15,6 +15,7 @@
 struct world world = {
     .options = {.name = "test", .delay_ns = DELAY, .timeout_ns = TIMEOUT},
     .unwatchable = NO_DESCRIPTOR,
+    .unstoppable = NO_DESCRIPTOR,
     .descriptor_limit = INT_MAX,
     .send_limit = SIZE_MAX,
 };
@@ -34,7 +35,7 @@ static bool watch(int fd, enum want was, enum want want)
     ck_assert_int_eq(was, world.watched[fd]);
     ck_assert_int_ne(was, want);
     world.watch_calls++;
-    if (fd == world.unwatchable && want != WANT_NOTHING)
+    if (fd == (want == WANT_NOTHING ? world.unstoppable : world.unwatchable))
         return false;
     world.watched[fd] = want;
     return true;

@@ -36,6 +36,7 @@ extern struct world {
     enum want watched[DESCRIPTORS];
     int watch_calls;
     int unwatchable; /* watch fails for this descriptor, except to stop watching it */
+    int unstoppable; /* watch fails to stop watching this descriptor */
 
     int accept_errno;     /* accept fails with it, unless it is 0 */
     int descriptor_limit; /* accept fails with EMFILE if no lower number is free */
