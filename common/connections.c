@@ -23,7 +23,7 @@ enum state {
     SLEEPING,  /* for the end of the delay */
     WORKING,   /* for a thread of the pool */
     WRITING,   /* for room to send */
-    LINGERING, /* for the client to close, after an error */
+    LINGERING, /* for the client to close, after the last answer */
 };
 
 enum { STATES = LINGERING + 1 };
