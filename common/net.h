@@ -26,8 +26,8 @@ bool net_accept_again(int error);
 #define NET_PAUSE_NS INT64_C(1000000000)
 #define NET_RETRY_NS INT64_C(10000000)
 
-/* Lingering: after an error, the client may still be sending. Before closing, discard its input: at
- * most NET_LINGER_BYTES, and for timeout_ns or two seconds, whichever is shorter. */
+/* Lingering: after the last answer, the client may still be sending. Before closing, discard its
+ * input: at most NET_LINGER_BYTES, and for timeout_ns or two seconds, whichever is shorter. */
 #define NET_LINGER_BYTES ((size_t)4 << 20)
 int64_t net_linger_ns(int64_t timeout_ns);
 

@@ -175,10 +175,20 @@ def judge(experiment, stage, clients, figures, errors, metrics):
         report.fail(f"{stage}: {figures['lost']} of {clients} answers lost", errors)
 
 
-def measure_waits(stage, clients, delay):
-    report.begin(f"{clients:10} simultaneous clients")
+def ask_simultaneously(stage, clients, delay):
     with lab.Server(stage, "--delay", delay, "--timeout", "300") as server:
-        figures, errors = crowd(server, clients, delay, [f"{clients}x0:/slow"], delay * 0.85)
+        return crowd(server, clients, delay, [f"{clients}x0:/slow"], delay * 0.85)
+
+
+def measure_waits(stage, clients, delay):
+    """Measure this number of simultaneous clients. If the backlog was full, and answers were lost, measure once more:
+    when Linux completes a connection that had to try again, on one processor, and the client sends its request on
+    another, the kernel now and then resets the connection (seen in 3 of 137 runs of 02)."""
+    report.begin(f"{clients:10} simultaneous clients")
+    figures, errors = ask_simultaneously(stage, clients, delay)
+    if figures["lost"] and figures["overflows"]:
+        report.begin(f", {figures['lost']} lost, the backlog was full: again")
+        figures, errors = ask_simultaneously(stage, clients, delay)
     metrics = ["late_ms", "lost", "held", "threads"]
     text = "the last answer is {late_ms:8.1f} ms late, threads: {threads}"
     if figures["held"] < clients - 5:
