@@ -75,7 +75,7 @@ void stop_poll(const sigset_t *unblocked)
     if (clock_now_ns() - last_ns < 50 * NS_PER_MS)
         return;
     last_ns = clock_now_ns();
-    if (sigprocmask(SIG_SETMASK, unblocked, &blocked) < 0 ||
-        sigprocmask(SIG_SETMASK, &blocked, NULL) < 0)
-        die("sigprocmask:");
+    if (pthread_sigmask(SIG_SETMASK, unblocked, &blocked) != 0 ||
+        pthread_sigmask(SIG_SETMASK, &blocked, NULL) != 0)
+        die("cannot unblock signals");
 }
