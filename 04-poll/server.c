@@ -1,6 +1,6 @@
 /* 04: one thread, poll.
  * Model: one wait for all clients; poll reports the descriptors that would not block now.
- * Cost:  each turn passes the whole array to the kernel, and both look at every element.
+ * Cost:  each turn passes the whole array to the kernel; kernel and server look at every element.
  * Limit: that cost, which grows with the number of idle clients. There is no fixed limit. */
 #include "common/clock.h"
 #include "common/connections.h"

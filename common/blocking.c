@@ -87,10 +87,10 @@ static bool read_head(struct conversation *c, const struct options *options,
             begun = true;
             deadline_ns = *begun_ns + options->timeout_ns;
         }
-        c->idle = !begun;
-        if (c->idle && stop_requested) {
-            c->idle = false; /* do not hang up: take what has arrived, and do not wait */
-            deadline_ns = *begun_ns;
+        c->idle = !begun && !stop_requested;
+        if (!begun && stop_requested) { /* ask again: the signal may have come in between */
+            c->idle = false;
+            deadline_ns = *begun_ns; /* take what has arrived, and do not wait */
         }
         ssize_t n = receive(c->fd, input + *length, HTTP_HEAD_MAX - *length, deadline_ns);
         if (n == 0 || (n < 0 && !begun))

@@ -21,7 +21,8 @@ struct conversation {
 void blocking_converse(struct conversation *c, const struct options *options, bool keep_alive);
 
 /* End the conversation if it is idle. This is async-signal-safe, and another thread may call it
- * while c->fd is open. A head of which only a part has arrived, unread, gets no response. */
+ * while c->fd is open. If only a part of a head has arrived, and nobody has read it yet, the client
+ * gets no response. */
 void blocking_hang_up(struct conversation *c);
 
 #endif

@@ -1,9 +1,10 @@
 /* SIGTERM and SIGINT: a graceful shutdown.
  *
  * The first signal sets stop_requested: the server finishes the requests in flight and exits. A
- * later SIGTERM changes nothing, because a worker may get the same one twice: timeout(1), pkill(1)
- * and service managers may signal the parent and its workers alike, and the parent passes the
- * signal on. A later SIGINT ends the server immediately: somebody has pressed Ctrl-C once more. */
+ * later SIGTERM does not end it sooner, because a worker may get the same one twice: timeout(1),
+ * pkill(1) and service managers may signal the parent and its workers alike, and the parent passes
+ * the signal on. A later SIGINT ends the server immediately: somebody has pressed Ctrl-C once more.
+ */
 #ifndef COMMON_STOP_H
 #define COMMON_STOP_H
 

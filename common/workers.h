@@ -24,7 +24,9 @@
  * when all have ended: with status 0 if they were told to stop and exited with 0, else 1.
  *
  * A worker of 01 or 02 that is told to stop takes the others with it, because stop_unblocks changes
- * the listener that they share; the parent then starts new ones. */
+ * the listener that they share; the parent then starts new ones, and changes it back. A worker of
+ * 02 that is still draining its backlog by then may wait in accept until the next client or signal.
+ */
 void workers_fork(const struct options *options, int listener);
 
 #endif

@@ -101,10 +101,8 @@ static void on_received(struct connection *c, int n)
     if (n == -ECANCELED) /* the rest may have arrived since the deadline, so look once more */
         n = (int)recv(c->fd, c->input + c->length, sizeof c->input - c->length, MSG_DONTWAIT);
     if (n > 0) {
-        if (c->length == 0) { /* later bytes do not move the deadline */
+        if (!http_begun(&c->request))
             c->begun_ns = clock_now_ns();
-            ring_set_deadline(&c->operation, options.timeout_ns);
-        }
         c->length += (size_t)n;
         read_head(c);
     } else if (n < 0 && http_begun(&c->request)) {
@@ -118,9 +116,13 @@ static void on_received(struct connection *c, int n)
 /* Parse what has arrived. Then receive more, or begin the delay, or respond. */
 static void read_head(struct connection *c)
 {
+    bool begun = http_begun(&c->request);
+
     if (c->length == 0 || !http_parse(&c->request, c->input, c->length)) {
-        if (draining && !http_begun(&c->request))
-            ring_set_deadline(&c->operation, 0); /* take what has arrived, and do not wait */
+        if (!begun && http_begun(&c->request)) /* later bytes do not move the deadline */
+            ring_set_deadline(&c->operation, options.timeout_ns);
+        else if (!begun && draining) /* take what has arrived, and do not wait */
+            ring_set_deadline(&c->operation, 0);
         ring_transfer(&c->operation, IORING_OP_RECV, c->fd, c->input + c->length,
                       sizeof c->input - c->length, on_received);
     } else if (c->request.status != 200 || c->request.route != HTTP_SLOW) {

@@ -97,8 +97,8 @@ int descriptors_of(pid_t pid);
 int descriptors(void); /* of the server */
 void expect_descriptors(int wanted);
 
-/* From now on, the server (or this process) can open no descriptor with the number most or a higher
- * one. */
+/* From now on, the server (or the process pid) can open no descriptor with the number most or a
+ * higher one. */
 void limit_descriptors(int most);
 void limit_descriptors_of(pid_t pid, int most);
 

@@ -178,7 +178,7 @@ START_TEST(client_may_finish_its_head_before_exit)
 }
 END_TEST
 
-/* The server accepts the client only when it has been told to stop already. */
+/* The server accepts this client only after SIGTERM. */
 START_TEST(client_in_the_backlog_may_finish_its_head_before_exit)
 {
     START("--timeout", LONG);

@@ -101,8 +101,8 @@ START_TEST(repeated_sigterm_changes_nothing_for_workers)
 }
 END_TEST
 
-/* A worker that is told to stop makes the listener non-blocking, and a worker that starts makes it
- * blocking again. Here it does so before the first has closed it. */
+/* A worker that is told to stop makes the listener non-blocking, and the parent makes it blocking
+ * again when it starts a worker: here, before the first has closed it. */
 START_TEST(worker_hears_sigterm_again_in_accept)
 {
     pid_t workers[2];
@@ -123,6 +123,7 @@ START_TEST(worker_hears_sigterm_again_in_accept)
     pause_s(0.2); /* and the busy one block in accept */
     kill(busy, SIGTERM);
     WAIT_UNTIL(descriptors_of(busy) == open - 1, "does not close the listener");
+    kill(busy, SIGKILL); /* the end of its parent would not end it */
     close(slow);
 }
 END_TEST
