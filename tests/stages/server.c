@@ -335,16 +335,21 @@ void limit_descriptors(int most)
     limit_descriptors_of(server.pid, most);
 }
 
-int lowest_free_descriptor(void)
+int lowest_free_descriptor_of(pid_t pid)
 {
     char path[64];
     struct stat unused;
     int fd = -1;
 
     do
-        snprintf(path, sizeof path, "/proc/%d/fd/%d", server.pid, ++fd);
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, ++fd);
     while (lstat(path, &unused) == 0);
     return fd;
+}
+
+int lowest_free_descriptor(void)
+{
+    return lowest_free_descriptor_of(server.pid);
 }
 
 void limit_threads(void)

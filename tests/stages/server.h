@@ -103,6 +103,7 @@ void limit_descriptors(int most);
 void limit_descriptors_of(pid_t pid, int most);
 
 int lowest_free_descriptor(void);
+int lowest_free_descriptor_of(pid_t pid);
 
 /* Leave the server room for a dozen more threads. */
 void limit_threads(void);
