@@ -494,7 +494,6 @@ void connections_unwatched(int fd)
         all.resume_ns = all.now_ns + NET_PAUSE_NS;
     } else if (c != NULL) {
         c->watched = WANT_NOTHING;
-        if (c->state != WORKING)
-            end(c);
+        end(c);
     }
 }

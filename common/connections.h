@@ -65,8 +65,7 @@ void connections_wake_with(void (*wake)(void));
 void connections_collect(void);
 
 /* Watching fd has failed after watch returned true: libev tells the kernel later. Close fd if it is
- * a connection, unless a thread of the pool has its job; try to watch it again after a pause if it
- * is the listener. */
+ * a connection; try to watch it again after a pause if it is the listener. */
 void connections_unwatched(int fd);
 
 #endif

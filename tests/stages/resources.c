@@ -11,7 +11,7 @@ static double serve_forty(void)
     int fds[40];
     double before = cpu_s();
 
-    send_signal(SIGSTOP); /* let all clients connect before the first is accepted */
+    suspend(); /* let all clients connect before the first is accepted */
     for (size_t i = 0; i < LENGTH(fds); i++)
         fds[i] = dial_and_say(GET_FAST);
     send_signal(SIGCONT);

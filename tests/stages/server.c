@@ -112,6 +112,12 @@ void send_signal(int number)
     EXPECT(server.pid > 0 && kill(server.pid, number) == 0, "signal %d cannot be sent", number);
 }
 
+void suspend(void)
+{
+    send_signal(SIGSTOP);
+    WAIT_UNTIL(strstr(status_of(server.pid, "State:"), "stopped") != NULL, "does not stop");
+}
+
 bool has_ended(void)
 {
     if (server.pid > 0 && waitpid(server.pid, &server.status, WNOHANG) == server.pid) {

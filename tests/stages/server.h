@@ -56,6 +56,9 @@ void expect_listening(const char *host);
 
 void send_signal(int number);
 
+/* Stop the server until SIGCONT, and wait until it has stopped. */
+void suspend(void);
+
 /* Has the server ended? */
 bool has_ended(void);
 

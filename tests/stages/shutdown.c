@@ -2,7 +2,6 @@
 #include "tests/stages/subject.h"
 
 #include <signal.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -182,8 +181,7 @@ END_TEST
 START_TEST(client_in_the_backlog_may_finish_its_head_before_exit)
 {
     START("--timeout", LONG);
-    send_signal(SIGSTOP);
-    WAIT_UNTIL(strstr(status_of(server.pid, "State:"), "stopped") != NULL, "does not stop");
+    suspend();
     int fd = dial_and_say("GET /fast HT");
     expect_received(fd);
     send_signal(SIGTERM);

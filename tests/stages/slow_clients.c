@@ -59,8 +59,7 @@ static int dial_and_suspend(int index, const char *beginning)
         while (descriptors() == idle && now() - since < 0.3)
             pause_s(0.002);
         expect_asleep();
-        send_signal(SIGSTOP);
-        WAIT_UNTIL(strstr(status_of(server.pid, "State:"), "stopped") != NULL, "does not stop");
+        suspend();
         if (now() - since < 0.3)
             return fd;
         send_signal(SIGCONT);

@@ -192,9 +192,6 @@ START_TEST(connection_of_a_running_job_is_not_closed)
     client_send(client, SLOW);
     loop_turn();
     ck_assert(server_is_open(server));
-    connections_unwatched(server);
-    ck_assert(server_is_open(server));
-    world.watched[server] = WANT_NOTHING;
     world.unstoppable = NO_DESCRIPTOR;
     ck_assert_int_eq(poll(&pool, 1, 15000), 1);
     loop_settle();
