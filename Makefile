@@ -21,9 +21,11 @@ CHECKS   := check_http check_connections check_pool check_stages
 PROGRAMS := $(STAGES) $(CHECKS) probe hold floor hostile trigger early
 OBJ       = $(BUILD)/obj
 COMMON    = $(patsubst %.c,$(OBJ)/%.o,$(wildcard common/*.c))
-C_FILES   = $(wildcard common/*.c $(STAGES:%=%/*.c) tests/*.c tests/*/*.c)
-H_FILES   = $(wildcard common/*.h tests/*/*.h)
-PY_FILES  = $(wildcard tests/*.py tests/*/*.py)
+C_FILES   = $(wildcard common/*.c $(STAGES:%=%/*.c) tests/*.c tests/*/*.c tests/*/*/*.c)
+H_FILES   = $(wildcard common/*.h tests/*/*.h tests/*/*/*.h)
+PY_FILES  = $(wildcard tests/*.py tests/*/*.py tests/*/*/*.py)
+
+export PYTHONPATH := $(CURDIR)/tests# the root of all imports: python3 -m ROOM.MODULE
 
 $(if $(filter-out 1,$(words $(BUILD))),$(error BUILD=$(BUILD): it has to be the name of one folder, without blanks))
 .DELETE_ON_ERROR:
@@ -66,54 +68,57 @@ trace: all ## run: record with strace where each thread waits; write build/trace
 	@BUILD=$(BUILD) tests/trace.py --html $(BUILD)/trace.html
 
 test: all $(CHECKS) ## prove: run all tests
-	@BUILD=$(BUILD) tests/unit/check_lab.py
-	@BUILD=$(BUILD) tests/unit/check_latency.py
-	@tests/run.py $(CHECKS:%=$(BUILD)/%)
+	@BUILD=$(BUILD) python3 -m kit.test_tool
+	@BUILD=$(BUILD) python3 -m recorder.test_latency
+	@python3 -m kit.check_programs $(CHECKS:%=$(BUILD)/%)
 
 judge-test: all ## prove: test the judge, and the solutions of the exercises
-	@BUILD=$(BUILD) tests/exercises/check_judge.py
+	@BUILD=$(BUILD) python3 -m judging.test_judge
 
 trace-test: all ## prove: test the recorder, its page in a browser, and tests/where.py
-	@BUILD=$(BUILD) tests/trace/check_trace.py
-	@BUILD=$(BUILD) tests/trace/check_recorder.py
-	@tests/trace/check_page.py
+	@BUILD=$(BUILD) python3 -m recorder.test_trace
+	@BUILD=$(BUILD) python3 -m recorder.test_recorder
+	@python3 -m recorder.test_page
 
 faults: all ## prove: inject errors of the kernel into every system call, with strace
-	@BUILD=$(BUILD) tests/stress/faults.py
+	@BUILD=$(BUILD) python3 -m servers.stress.faults
 
-bugs: ## prove: plant each bug of tests/bugs: do the tests that it names catch it?
-	@tests/bugs/bugs.py
+bugs: ## prove: plant each bug of tests/servers/bugs, or NAME: do the tests that it names catch it?
+	@python3 -m servers.bugs.bugs $(NAME)
 
 soak: all hostile ## prove: run honest and hostile clients against all six servers, for SECONDS (120)
-	@BUILD=$(BUILD) tests/stress/soak.py $(SECONDS)
+	@BUILD=$(BUILD) python3 -m servers.stress.soak $(SECONDS)
 
 scale: all hold ## understand: measure what idle connections and waiting clients cost, and how that grows
-	@BUILD=$(BUILD) tests/bench/scale.py
+	@BUILD=$(BUILD) python3 -m bench.scale
 
 peers: all floor ## understand: compare the stages with gunicorn, uvicorn, Node and nginx
-	@BUILD=$(BUILD) tests/bench/peers.py
+	@BUILD=$(BUILD) python3 -m bench.peers
 
 pictures: all ## understand: record the servers again with strace, and draw where each thread waits
-	@BUILD=$(BUILD) tests/tutorial/pictures.py
+	@BUILD=$(BUILD) python3 -m tutorial.pictures
 
 wayout: all ## understand: a pool of threads: in the stages, FastAPI and Flask; its queue, and what a hand-over costs
-	@BUILD=$(BUILD) tests/bench/wayout.py
+	@BUILD=$(BUILD) python3 -m bench.wayout
+
+proxy: all ## understand: put nginx in front of two stages
+	@BUILD=$(BUILD) python3 -m tutorial.check_proxy
 
 figures: ## understand: draw the plots from tests/bench/results
-	@tests/bench/figures.py
+	@python3 -m bench.figures
 
 measure: all hold floor ## understand: measure tests/bench/results again (about ten minutes), and draw the pictures
-	@BUILD=$(BUILD) tests/bench/figures.py --measure
+	@BUILD=$(BUILD) python3 -m bench.figures --measure
 
 tables: ## understand: write the numbers of tests/bench/results into the tables of the tutorial
-	@tests/bench/tables.py
+	@python3 -m bench.tables
 
 tutorial: ## understand: turn the tutorial into one HTML page, in which its recordings can be played
-	@BUILD=$(BUILD) tests/tutorial/page.py
+	@BUILD=$(BUILD) python3 -m tutorial.page
 
 tutorial-test: all check_stages hold trigger early ## prove: check that the tutorial tells the truth
-	@tests/tutorial/check_tutorial.py
-	@BUILD=$(BUILD) tests/tutorial/check_web.py
+	@python3 -m tutorial.check_tutorial
+	@BUILD=$(BUILD) python3 -m tutorial.test_page
 
 deps: ## install the packages that the build needs
 	@tests/deps.sh gcc libc6-dev libev-dev check pkg-config python3
@@ -140,7 +145,7 @@ lint: $(C_FILES:%=lint/%) ## prove: run clang-format, clang-tidy, gcc -fanalyzer
 lint/%: lint-tools
 	@echo "  LINT $*"
 	@cppcheck --quiet --std=c11 --enable=warning,style,performance,portability --inline-suppr \
-	  --suppress=missingIncludeSystem '--suppress=unusedStructMember:tests/unit/*.c' \
+	  --suppress=missingIncludeSystem '--suppress=unusedStructMember:tests/servers/unit/*.c' \
 	  --error-exitcode=1 -D_GNU_SOURCE -I. $*
 	@clang-tidy --quiet $* -- $(LINT_FLAGS) 2>/dev/null
 	@gcc $(LINT_FLAGS) -O2 -fanalyzer -Werror -c $* -o /dev/null
@@ -151,14 +156,14 @@ lint-tools:
 
 memcheck: ## prove: run the tests under memcheck and helgrind
 	$(MAKE) BUILD=build/valgrind CFLAGS='-O1 -g' programs
-	tests/stress/memcheck.py build/valgrind
+	BUILD=build/valgrind python3 -m servers.stress.memcheck
 
 # Threads that still run while their process exits leave counters that do not add up: gcovr skips such a line, and says so.
 GCOVR := gcovr --root . --filter common/ --gcov-ignore-parse-errors
 coverage: ## prove: list the lines and branches of common/ that the tests reach
 	$(MAKE) -s BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic' all $(CHECKS)
 	find build/coverage -name '*.gcda' -exec rm {} +
-	COVERAGE=1 tests/run.py $(CHECKS:%=build/coverage/%)
+	COVERAGE=1 python3 -m kit.check_programs $(CHECKS:%=build/coverage/%)
 	$(GCOVR) --print-summary build/coverage
 	$(GCOVR) --branches build/coverage
 
@@ -189,17 +194,17 @@ $(BUILD)/flags: force
 	@$(built_with) | cmp -s - $@ || $(built_with) >$@
 
 $(patsubst %,$(BUILD)/%,$(STAGES) $(MINE)): $(BUILD)/%: $(OBJ)/%/server.o
-# A stage for the judge, in which tests/exercises/turn.c watches the order of the calls
+# A stage for the judge, in which tests/judging/turn.c watches the order of the calls
 TURNS := $(patsubst %,$(BUILD)/turn/%,$(STAGES) $(MINE))
-$(TURNS): $(BUILD)/turn/%: $(OBJ)/%/server.o $(OBJ)/tests/exercises/turn.o | $(BUILD)/turn
+$(TURNS): $(BUILD)/turn/%: $(OBJ)/%/server.o $(OBJ)/tests/judging/turn.o | $(BUILD)/turn
 $(BUILD)/turn: ; @mkdir -p $@
 $(BUILD)/probe: $(OBJ)/tests/probe.o
 $(BUILD)/hold $(BUILD)/floor: $(BUILD)/%: $(OBJ)/tests/bench/%.o
-$(BUILD)/hostile: $(OBJ)/tests/stress/hostile.o
+$(BUILD)/hostile: $(OBJ)/tests/servers/stress/hostile.o
 $(BUILD)/trigger $(BUILD)/early: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
-$(BUILD)/check_http: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*http*.c))
-$(BUILD)/check_connections: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*connections*.c) tests/unit/world.c)
-$(BUILD)/check_pool: $(OBJ)/tests/unit/check_pool.o
+$(BUILD)/check_http: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/servers/unit/*http*.c))
+$(BUILD)/check_connections: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/servers/unit/*connections*.c) tests/servers/unit/world.c)
+$(BUILD)/check_pool: $(OBJ)/tests/servers/unit/check_pool.o
 $(BUILD)/check_stages: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/stages/*.c))
 
 $(BUILD)/early: LIBRARIES = -lev
@@ -213,7 +218,7 @@ $(patsubst %,$(BUILD)/%,$(PROGRAMS) $(MINE)) $(TURNS): $(COMMON)
 	$(call quiet,LINK $(@F))$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(filter %.o,$^) -o $@ -pthread $(LIBRARIES)
 
 $(OBJ)/06-libev/server.o $(OBJ)/tests/tutorial/early.o: | need-ev.h
-$(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/*.c tests/stages/*.c)): | need-check.h
+$(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/servers/unit/*.c tests/stages/*.c)): | need-check.h
 need-ev.h: ; @$(call need,ev.h,libev-dev)
 need-check.h: ; @$(call need,check.h,check)
 
@@ -221,10 +226,10 @@ FUZZ_SECONDS = 60
 FUZZERS      = $(BUILD)/fuzz/http $(BUILD)/fuzz/connections
 
 fuzz: $(FUZZERS) ## prove: let libFuzzer look for inputs that break a rule, for FUZZ_SECONDS (60)
-	@tests/fuzz/fuzz.py $(FUZZ_SECONDS) $^
+	@python3 -m servers.fuzz.fuzz $(FUZZ_SECONDS) $^
 
 # The fuzzer of connections includes common/connections.c over a fake kernel.
-$(FUZZERS): $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard common/*.[ch])
+$(FUZZERS): $(BUILD)/fuzz/%: tests/servers/fuzz/%.c $(wildcard common/*.[ch])
 	@mkdir -p $(@D)
 	@echo 'int LLVMFuzzerTestOneInput(void){return 0;}' | \
 	  clang -fsanitize=fuzzer,address -x c - -o $@ >/dev/null 2>&1 || { \
@@ -237,8 +242,8 @@ ifneq ($(filter deps,$(MAKECMDGOALS)),)
 $(BUILD)/flags need-ev.h need-check.h: | deps
 endif
 
--include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d)
+-include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d $(OBJ)/*/*/*/*.d)
 
-.PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers wayout pictures figures measure tables tutorial tutorial-test \
+.PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers proxy wayout pictures figures measure tables tutorial tutorial-test \
         deps deps-tools deps-peers deps-tutorial format lint memcheck coverage clean help fuzz force need-ev.h need-check.h
 .PHONY: $(MINE) start check hint solution exercise judge-test lint-tools

@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import hashlib
 import json
-import pathlib
 import re
 import shlex
 import subprocess
@@ -20,14 +19,14 @@ import sys
 import textwrap
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "exercises"))
-import compiled  # noqa: E402
-import exercises  # noqa: E402
-import hints  # noqa: E402
-import lab  # noqa: E402
-import ladder  # noqa: E402
-import skeleton  # noqa: E402
-from judged import MANUAL_PORT, Fell, Judged  # noqa: E402
+from judging import compiled, exercises, hints, ladder, skeleton
+from judging.judged import Fell, Judged, MANUAL_PORT
+from kit import tool
+from kit.commandline import Parser
+from kit.errors import Failed
+from kit.report import bad, good
+from kit.tree import BUILD, ROOT, STAGES
+
 
 EPILOG = """\
 NAME is two digits and a word, such as 07-mine; the stages of the toolkit can be
@@ -45,7 +44,7 @@ URL = r"http://(\[[0-9a-f:]+\]|[\w.-]+):\d{1,5}/?"
 # ---- the command line
 
 def parse(arguments):
-    parser = lab.Parser(description=__doc__, epilog=EPILOG, usage="%(prog)s COMMAND [NAME] [OPTION]...")
+    parser = Parser(description=__doc__, epilog=EPILOG, usage="%(prog)s COMMAND [NAME] [OPTION]...")
     parser.add_argument("command", metavar="COMMAND", choices=list(COMMANDS))
     parser.add_argument("name", metavar="NAME", nargs="?")
     parser.add_argument("--like", metavar="STAGE", choices=list(skeleton.CUTS),
@@ -87,35 +86,35 @@ def get_judged(options):
         return exercises.EXERCISES[name].judged()
     like = options.like or remembered(name)
     if like is None:
-        raise lab.Failed(f"{name}: which model is it? Add LIKE=05-epoll, or begin with: "
+        raise Failed(f"{name}: which model is it? Add LIKE=05-epoll, or begin with: "
                          f"make start STAGE={name} LIKE=05-epoll")
     if options.program and "://" in options.program:
         return Judged(name, like, None, url=options.program.rstrip("/"))
     if options.program:
         return Judged(name, like, shlex.split(options.program))
-    if not (lab.ROOT / name / "server.c").exists():
-        raise lab.Failed(f"{name}/server.c: no such file. To make it: make start STAGE={name} LIKE={like}")
-    return Judged(name, like, [str(lab.BUILD / name)], in_tree=True)
+    if not (ROOT / name / "server.c").exists():
+        raise Failed(f"{name}/server.c: no such file. To make it: make start STAGE={name} LIKE={like}")
+    return Judged(name, like, [str(BUILD / name)], in_tree=True)
 
 
 def remembered(name):
     """Return the stage whose model it has: itself, or the one that start was told; or None."""
-    if name in lab.STAGES:
+    if name in STAGES:
         return name
-    note = lab.ROOT / name / "like"
+    note = ROOT / name / "like"
     like = note.read_text().strip() if note.exists() else None
     if like is not None and like not in skeleton.CUTS:
-        raise lab.Failed(f"{name}/like: {like}: want one of {' '.join(skeleton.CUTS)}")
+        raise Failed(f"{name}/like: {like}: want one of {' '.join(skeleton.CUTS)}")
     return like
 
 
 # ---- start
 
 def start(options):
-    name, folder = options.name, lab.ROOT / options.name
+    name, folder = options.name, ROOT / options.name
     text = skeleton.skeleton(name, options.like)
     if (folder / "server.c").exists():
-        raise lab.Failed(f"{name}/server.c is there already, and is left as it is")
+        raise Failed(f"{name}/server.c is there already, and is left as it is")
     folder.mkdir(exist_ok=True)
     (folder / "server.c").write_text(text)
     (folder / "like").write_text(options.like + "\n")
@@ -161,7 +160,7 @@ def climb(judged, every, quiet=False):
 def say(result, rung, text, quiet):
     """Print a line about a rung."""
     if not quiet:
-        color = {"ok": lab.good, "FAIL": lab.bad}.get(result, str)
+        color = {"ok": good, "FAIL": bad}.get(result, str)
         print(f"  {color(f'{result:4}')}  {rung.title:{WIDTH}}  {text}")
 
 
@@ -193,7 +192,7 @@ def explain(rung, fell, judged):
 def where(judged, rung):
     """Return where a stage crashes on a rung, in words; "": unknown. A second build, with AddressSanitizer,
     finds that out."""
-    source = lab.ROOT / judged.name / "server.c"
+    source = ROOT / judged.name / "server.c"
     stage = compiled.built_with(judged, "address") if judged.in_tree and source.exists() else None
     if stage is None:
         return ""
@@ -249,7 +248,7 @@ def run_check(options):
     fallen, passed = climb(judged, options.all)
     remember(judged, fallen)
     print(f"{passed} passed, {len(fallen)} failed")
-    if not fallen and judged.in_tree and judged.name not in lab.STAGES:
+    if not fallen and judged.in_tree and judged.name not in STAGES:
         print(f"The top of the ladder. Compare: make solution STAGE={judged.name}")
     elif not fallen and not judged.in_tree:
         print("The top of the ladder. The rungs that were left out are for a stage in this tree.")
@@ -259,16 +258,16 @@ def run_check(options):
 # ---- what was last found
 
 def note(judged):
-    return lab.BUILD / "judge" / f"{judged.exercise or judged.name}.json"
+    return BUILD / "judge" / f"{judged.exercise or judged.name}.json"
 
 
 def state(judged):
     """Return something that changes when the reader has changed the server."""
     parts = [judged.like, judged.url or judged.shown()]
-    files = [lab.ROOT / judged.name / "server.c"] if judged.in_tree else []
+    files = [ROOT / judged.name / "server.c"] if judged.in_tree else []
     if judged.exercise:
-        files = sorted([*lab.ROOT.glob("0?-*/server.c"), *lab.ROOT.glob("common/*.[ch]"),
-                        *lab.ROOT.glob("tests/tutorial/*.c")])
+        files = sorted([*ROOT.glob("0?-*/server.c"), *ROOT.glob("common/*.[ch]"),
+                        *ROOT.glob("tests/tutorial/*.c")])
     parts += [path.read_text(errors="replace") for path in files]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -319,7 +318,7 @@ def run_hint(options):
 
 def hint_at_exercise(exercise):
     judged = exercise.judged()
-    steps, taken = exercise.hints, lab.BUILD / "judge" / f"{exercise.name}.step"
+    steps, taken = exercise.hints, BUILD / "judge" / f"{exercise.name}.step"
     step = min(int(taken.read_text()) + 1 if taken.exists() else 1, len(steps))
     taken.parent.mkdir(parents=True, exist_ok=True)
     taken.write_text(str(step))
@@ -348,17 +347,17 @@ def run_solution(options):
     judged = get_judged(options)
     if judged.exercise:
         if recall(judged)["rung"] is not None:
-            raise lab.Failed(f"{judged.exercise} is not solved yet: make exercise NAME={judged.exercise}")
+            raise Failed(f"{judged.exercise} is not solved yet: make exercise NAME={judged.exercise}")
         print(exercises.EXERCISES[judged.exercise].solution.read_text(), end="")
         return 0
-    if not judged.in_tree or judged.name in lab.STAGES:
-        raise lab.Failed(f"{judged.name}: the solution is for a stage that make start has begun")
+    if not judged.in_tree or judged.name in STAGES:
+        raise Failed(f"{judged.name}: the solution is for a stage that make start has begun")
     if recall(judged)["rung"] is not None:
-        raise lab.Failed(f"{judged.name} is not at the top of the ladder yet: make check STAGE={judged.name}")
-    ours = lab.scratch() / "server.c"
+        raise Failed(f"{judged.name} is not at the top of the ladder yet: make check STAGE={judged.name}")
+    ours = tool.scratch() / "server.c"
     ours.write_text(skeleton.whole(judged.name, judged.like))
-    theirs = lab.scratch() / "theirs.c"
-    theirs.write_text(skeleton.without_tasks((lab.ROOT / judged.name / "server.c").read_text(), judged.like))
+    theirs = tool.scratch() / "theirs.c"
+    theirs.write_text(skeleton.without_tasks((ROOT / judged.name / "server.c").read_text(), judged.like))
     found = subprocess.run(["diff", "-u", "-B", "--label", f"{judged.name}/server.c", "--label",
                     f"{judged.like}/server.c", theirs, ours], check=False)
     if found.returncode:
@@ -380,7 +379,7 @@ def run_exercise(options):
     if options.name == "07-uring":
         print(exercises.read("07-uring")[0])
         options.like = "07-uring"
-        return run_check(options) if (lab.ROOT / "07-uring").exists() else 1
+        return run_check(options) if (ROOT / "07-uring").exists() else 1
     exercise = exercises.EXERCISES[options.name]
     judged = exercise.judged()
     print(exercise.task)
@@ -403,4 +402,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

@@ -13,16 +13,18 @@ judged; 1 if not; 2 for a bad command line.
 import argparse
 import contextlib
 import os
-import pathlib
 import re
-import sys
 import time
 from dataclasses import dataclass
 from typing import Optional
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent / "trace")]
-import blocked
-import lab
+from kit import commandline, measuring, processes, tool
+from kit.errors import Failed
+from kit.report import Report, bad, good, span
+from kit.servers import Server
+from kit.tree import STAGES
+from recorder import blocked
+
 
 TRIES = 3
 # In delays, until five clients have their /slow. One worker takes 5 (two workers 3), three or four take 2.
@@ -41,7 +43,7 @@ the threads accept the clients themselves, /fast waits too when all are busy. A
 computation also stops a loop, and threads share the cores of the machine."""
 STAGE_OPTIONS = r"( (--block|--compute|--threads[= ]\d+))+"
 
-report = lab.Report("stage", "experiment", "try", *COLUMNS)
+report = Report("stage", "experiment", "try", *COLUMNS)
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Subject:
         self.threads = int(threads[1]) if threads else 1  # so many /slow keep all of them busy
 
 
-SUBJECTS = {stage: Subject(stage, "concurrent") for stage in lab.STAGES}
+SUBJECTS = {stage: Subject(stage, "concurrent") for stage in STAGES}
 SUBJECTS["01-blocking"].promise = "serializes"
 SUBJECTS["trap"] = Subject("06-libev --block", "serializes",
                            remark=" (the trap: /slow sleeps inside the loop)")
@@ -82,7 +84,7 @@ def parse_subject(text):
                 f"{text}: want http://HOST[:PORT], without a path (--slow and --fast are the paths)")
         return Subject(text)
     stage, _, options = text.partition(" ")
-    if stage in lab.STAGES and options:
+    if stage in STAGES and options:
         if not re.fullmatch(STAGE_OPTIONS, f" {options}"):
             raise argparse.ArgumentTypeError(f"{text}: want a stage with --block, --compute or --threads N")
         return next((subject for subject in POOLS if subject.name == text), Subject(text))
@@ -94,14 +96,14 @@ def parse(arguments):
     parser = report.parser(__doc__, usage="%(prog)s [OPTION]... [STAGE | URL]...")
     parser.add_argument("subjects", nargs="*", metavar="STAGE | URL", type=parse_subject,
                         help=f"one of {' '.join(SUBJECTS)}, or http://HOST[:PORT]")
-    parser.add_argument("--delay", type=lab.seconds(0.1, 3600), metavar="SECONDS", default=1,
+    parser.add_argument("--delay", type=commandline.seconds(0.1, 3600), metavar="SECONDS", default=1,
                         help="how long /slow waits in a stage (1); for a URL, this is measured")
-    parser.add_argument("--workers", type=lab.whole_number(1, 999), metavar="N", default=1,
+    parser.add_argument("--workers", type=commandline.whole_number(1, 999), metavar="N", default=1,
                         help="start each stage with N processes, and send N times as many /slow (1)")
     parser.add_argument("--way-out", action="store_true",
                         help="ask also: " + ", ".join(subject.name for subject in POOLS))
     for path, kind in ("/slow", "slow"), ("/fast", "fast"):
-        parser.add_argument(f"--{kind}", type=lab.route, metavar="PATH", default=path,
+        parser.add_argument(f"--{kind}", type=commandline.route, metavar="PATH", default=path,
                             help=f"the {kind} route ({path})")
     options = parser.parse_args(arguments)
     options.subjects = options.subjects or list(SUBJECTS.values())
@@ -135,7 +137,7 @@ class Experiment:
         self.threads, self.samples = 0, blocked.Samples(self.pids)
         report.begin(f"    {announcement} ...")
         timeout = self.delay * 6 + 10 if self.delay else 60
-        rows = lab.probe(self.url, *shots, timeout=timeout, watch=self.look, ports=True)
+        rows = measuring.probe(self.url, *shots, timeout=timeout, watch=self.look, ports=True)
         report.end()
         for row in rows:
             report.figure(self.subject.name, experiment, self.tries, *[row[column] for column in COLUMNS])
@@ -152,9 +154,9 @@ class Experiment:
         if wrong and self.server:
             time.sleep(0.2)  # a server that breaks off may be about to die
         if self.server and not self.server.alive:
-            raise lab.Failed(f"died ({lab.ending(self.server.process.returncode)})", self.server.messages())
+            raise Failed(f"died ({processes.ending(self.server.process.returncode)})", self.server.messages())
         if wrong:
-            raise lab.Failed(wrong)
+            raise Failed(wrong)
 
     def wrong(self, row):
         """Return what is wrong with an answer, or None."""
@@ -171,9 +173,9 @@ class Experiment:
         slow, fast = self.options.slow, self.options.fast
         fast_ms = self.ask(f"how long does {fast} take alone", "fast-alone", f"0:{fast}")[0]["took_ms"]
         slow_ms = self.ask(f"how long does {slow} take alone", "slow-alone", f"0:{slow}")[0]["took_ms"]
-        report.say(f"{fast} {lab.span(fast_ms)}, {slow} {slow_ms / 1000:.3f} s")
+        report.say(f"{fast} {span(fast_ms)}, {slow} {slow_ms / 1000:.3f} s")
         if slow_ms < 100 or slow_ms <= 3 * fast_ms:
-            raise lab.Failed(f"cannot be judged: {slow} is not clearly slower than {fast}")
+            raise Failed(f"cannot be judged: {slow} is not clearly slower than {fast}")
         self.delay = slow_ms / 1000
 
     def fast_after_slow(self):
@@ -188,7 +190,7 @@ class Experiment:
         self.places = self.samples.between(float(rows[-1]["epoch"]), slow_end)
         draw(rows, self.waited)
         why = f": {blocked.sentence(self.places)}" if self.places else ""
-        how = lab.bad(f"{fast} had to wait for {slow}") if self.waited else lab.good(f"{fast} did not wait")
+        how = bad(f"{fast} had to wait for {slow}") if self.waited else good(f"{fast} did not wait")
         report.say(how + why)
 
     def five_slow(self):
@@ -197,12 +199,12 @@ class Experiment:
         last_ms = max(float(row["done_ms"]) for row in rows) - min(float(row["start_ms"]) for row in rows)
         self.delays = last_ms / 1000 / self.delay
         how = ("as fast as the cores compute" if "--compute" in self.subject.options else
-               lab.bad("one after the other") if self.delays > ONE_AFTER_THE_OTHER else
-               lab.good("side by side") if self.delays < SIDE_BY_SIDE else
+               bad("one after the other") if self.delays > ONE_AFTER_THE_OTHER else
+               good("side by side") if self.delays < SIDE_BY_SIDE else
                f"{self.subject.threads} at a time" if self.in_turns() else
                "neither one after the other nor side by side")
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
-        report.say(f"the last is answered after {lab.span(last_ms)}, "
+        report.say(f"the last is answered after {span(last_ms)}, "
                    f"{self.delays:.1f} delays: {how}{threads}")
 
     def judge(self):
@@ -275,12 +277,12 @@ def experiment(subject, options):
             if not subject.url:
                 settings = ["--delay", options.delay, "--timeout", options.delay * 8 + 20,
                             "--workers", options.workers, *subject.options]
-                done.server = stack.enter_context(lab.Server(subject.stage, *settings))
+                done.server = stack.enter_context(Server(subject.stage, *settings))
             report.end()
             done.run()
-    except lab.Failed as failure:
+    except Failed as failure:
         done.problem = str(failure).removeprefix(f"{subject.stage} ")
-        for line in lab.bad(done.problem), *(f"  {line}" for line in failure.details):
+        for line in bad(done.problem), *(f"  {line}" for line in failure.details):
             report.say(line)
     print()
     return done
@@ -307,9 +309,9 @@ def draw(rows, waited):
         last = max(last, first + 1)
         bar = ("█" if utf8() else "#") * (last - first)
         if row is rows[-1]:
-            bar = lab.bad(bar) if waited else lab.good(bar)
+            bar = bad(bar) if waited else good(bar)
         bar = " " * first + bar + " " * (WIDTH - last)
-        report.say(f"{shorten(row['path'], 12):<12} {bar}  {lab.span(row['took_ms']):>8}")
+        report.say(f"{shorten(row['path'], 12):<12} {bar}  {span(row['took_ms']):>8}")
 
 
 def print_table(experiments, options):
@@ -322,12 +324,12 @@ def print_table(experiments, options):
     for done in experiments:
         name = f"{shorten(done.subject.name, width):<{width}}"
         if done.problem:
-            print(f"{name}  {lab.bad(shorten(done.problem.partition('. ')[0], 56))}")
+            print(f"{name}  {bad(shorten(done.problem.partition('. ')[0], 56))}")
             continue
-        color = {"concurrent": lab.good, "serializes": lab.bad}.get(done.verdict, str)
+        color = {"concurrent": good, "serializes": bad}.get(done.verdict, str)
         verdict = color(done.verdict) + (f": {blocked.summary(done.places)}" if done.places else "")
         delays = f"{done.delays:.1f} delays"
-        print(f"{name}  {lab.span(done.fast_ms):>17}  {delays:>10}  {done.threads or '-':>7}  {verdict}")
+        print(f"{name}  {span(done.fast_ms):>17}  {delays:>10}  {done.threads or '-':>7}  {verdict}")
     print()
 
 
@@ -348,4 +350,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

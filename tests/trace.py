@@ -13,14 +13,12 @@ import pathlib
 import re
 import sys
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent / "trace")]
-import events  # noqa: E402
-import lab  # noqa: E402
-import processes  # noqa: E402
-import recorder  # noqa: E402
-import story  # noqa: E402
-import strace_log  # noqa: E402
-import understand  # noqa: E402
+from kit import commandline, proc, tool
+from kit.commandline import Parser
+from kit.errors import Failed
+from kit.tree import STAGES
+from recorder import events, recorder, story, strace_log, understand
+
 
 USAGE = """\
 %(prog)s [OPTION]... [STAGE | trap]...
@@ -34,7 +32,7 @@ EPILOG = f"""\
 {NOTE}
 BUILD in the environment names the folder with the programs (build).
 Exit status: 0 if it was recorded; 1 if not; 2 for a bad command line."""
-SUBJECTS = [*lab.STAGES, "trap"]
+SUBJECTS = [*STAGES, "trap"]
 OUTPUTS = {"svg": "draw it", "html": "write a page that replays it",
            "json": "write events for the viewers of Perfetto and Chrome (chrome://tracing)",
            "raw": "keep the log of strace, for --from"}
@@ -53,23 +51,23 @@ def parse(arguments):
     words, command = arguments, None
     if "--" in arguments:
         words, command = arguments[:arguments.index("--")], arguments[arguments.index("--") + 1:]
-    parser = lab.Parser(description=__doc__, epilog=EPILOG, usage=USAGE)
+    parser = Parser(description=__doc__, epilog=EPILOG, usage=USAGE)
     parser.add_argument("subjects", nargs="*", metavar="STAGE | URL",
                         help=f"one of {' '.join(SUBJECTS)}, or http://HOST[:PORT]")
-    parser.add_argument("--delay", type=lab.seconds(0.1, 3600), metavar="SECONDS",
+    parser.add_argument("--delay", type=commandline.seconds(0.1, 3600), metavar="SECONDS",
                         help="how long /slow waits in a stage (1)")
-    parser.add_argument("--gap", type=lab.seconds(0.001, 3600), metavar="SECONDS", default=0.1,
+    parser.add_argument("--gap", type=commandline.seconds(0.001, 3600), metavar="SECONDS", default=0.1,
                         help="send /fast so much later than /slow (0.1)")
-    parser.add_argument("--slow", type=lab.route, metavar="PATH", default="/slow",
+    parser.add_argument("--slow", type=commandline.route, metavar="PATH", default="/slow",
                         help="the slow route (/slow)")
-    parser.add_argument("--fast", type=lab.route, metavar="PATH", default="/fast",
+    parser.add_argument("--fast", type=commandline.route, metavar="PATH", default="/fast",
                         help="the fast route (/fast)")
     parser.add_argument("--shots", type=parse_shots, metavar="SHOTS",
                         help='other requests, such as "5x0:/slow 100:/fast" (see build/probe --help)')
-    parser.add_argument("--pid", type=lab.whole_number(1, 2 ** 22), metavar="PID",
+    parser.add_argument("--pid", type=commandline.whole_number(1, 2 ** 22), metavar="PID",
                         help="the process to record, with its threads and the processes that it has started "
                              "(those that listen at the URL)")
-    parser.add_argument("--wait", type=lab.seconds(0.1, 3600), metavar="SECONDS", default=30,
+    parser.add_argument("--wait", type=commandline.seconds(0.1, 3600), metavar="SECONDS", default=30,
                         help="give a COMMAND so long to answer (30)")
     parser.add_argument("--name", help="the title for a server of your own (the command)")
     parser.add_argument("--from", dest="file", metavar="FILE",
@@ -119,7 +117,7 @@ def wrong_url(options):
         return "want a command after --"
     if options.pid is not None and options.command:
         return f"--pid {options.pid}: there is a command to start, too"
-    if options.pid is not None and not processes.threads(options.pid):
+    if options.pid is not None and not proc.threads(options.pid):
         return f"--pid {options.pid}: no such process"
     return None if recorder.is_here(url) else f"{url}: this is not an address of this machine"
 
@@ -179,10 +177,10 @@ def write(options, recordings, text):
     if options.json:
         pathlib.Path(options.json).write_text(events.dump(recordings))
     if options.svg:
-        import svg
+        from recorder import svg
         pathlib.Path(options.svg).write_text(svg.draw(recordings), encoding="utf-8")
     if options.html:
-        import replay
+        from recorder import replay
         pathlib.Path(options.html).write_text(replay.build(recordings), encoding="utf-8")
 
 
@@ -192,11 +190,11 @@ def main(arguments):
         write(options, *tell(options))
     except understand.NotUnderstood as reason:
         if options.file is None:
-            raise lab.Failed(f"nothing can be told: {reason}")
-        print(f"{lab.tool()}: --from {options.file}: {reason}", file=sys.stderr)
+            raise Failed(f"nothing can be told: {reason}")
+        print(f"{tool.name()}: --from {options.file}: {reason}", file=sys.stderr)
         return 2
     return 0
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

@@ -8,16 +8,15 @@ the server does not notice. What a server does with a request after reading it c
 be seen from here.
 """
 import os
-import pathlib
 import re
 import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent / "trace")]
-import lab
-import processes
+from kit import commandline, proc, tool
+from kit.commandline import Parser
+from kit.errors import Failed
+
 
 EPILOG = "Exit status: 0 if something listens on the port; 1 if not; 2 for a bad command line."
 MOST = 8  # lines about connections, or threads, that are alike
@@ -42,7 +41,7 @@ def sockets(side, port, *options):
     """The TCP sockets whose own port (side "sport") or whose peer's (side "dport") is port."""
     run = subprocess.run(["ss", "-Htaneio", *options, f"{side} = :{port}"], capture_output=True, text=True)
     if run.returncode != 0:
-        raise lab.Failed(f"ss: {run.stderr.strip()}")
+        raise Failed(f"ss: {run.stderr.strip()}")
     found = []
     for block in re.sub(r"\n[ \t]+", " ", run.stdout).splitlines():  # a socket may take two lines
         words = block.split(None, 5) + [""]
@@ -97,10 +96,10 @@ def clients(port):
     """{address of a client of this machine: the program behind it}."""
     inodes = {s.inode: s.local for s in sockets("dport", port) if s.inode}
     found = {}
-    for pid in processes.all_pids():
-        for inode in processes.descriptors(pid, inodes).values():
+    for pid in proc.all_pids():
+        for inode in proc.descriptors(pid, inodes).values():
             if pid != os.getpid():  # we may have inherited it
-                found.setdefault(inodes[inode], f"{processes.name(pid)} (pid {pid})")
+                found.setdefault(inodes[inode], f"{proc.name(pid)} (pid {pid})")
     return found
 
 
@@ -123,8 +122,8 @@ def tell_connections(own, port):
 
 def doing(pid, tid, peers):
     """What a thread does at this moment, in words. peers: {descriptor: whose connection}."""
-    state = re.search(r"^State:\s+(\w)", processes.read(f"/proc/{pid}/task/{tid}/status"), re.M)
-    call = processes.read(f"/proc/{pid}/task/{tid}/syscall").split()
+    state = re.search(r"^State:\s+(\w)", proc.read(f"/proc/{pid}/task/{tid}/status"), re.M)
+    call = proc.read(f"/proc/{pid}/task/{tid}/syscall").split()
     if state is None:
         return None
     if state[1] == "R" or call[:1] == ["running"]:
@@ -132,11 +131,11 @@ def doing(pid, tid, peers):
     if state[1] in "Tt":
         return "is stopped, or traced"
     if not call or call[0] == "-1":
-        function = processes.read(f"/proc/{pid}/task/{tid}/wchan")
+        function = proc.read(f"/proc/{pid}/task/{tid}/wchan")
         if function in ("", "0"):
             return "is asleep; only its owner or root may see in which call"
         return f"is asleep in the kernel's {function}"
-    name = processes.call_name(int(call[0]))
+    name = proc.call_name(int(call[0]))
     return f"is asleep in {name}{_purpose(name, int(call[1], 16), peers)}"
 
 
@@ -160,7 +159,7 @@ def _purpose(name, fd, peers):
 
 def tell_threads(pid, peers):
     told = Counter()
-    words = [(tid, doing(pid, tid, peers)) for tid in processes.threads(pid)]
+    words = [(tid, doing(pid, tid, peers)) for tid in proc.threads(pid)]
     totals = Counter(text for _, text in words)
     for number, (tid, text) in enumerate(words, 1):
         if text is None:  # it has ended meanwhile
@@ -179,25 +178,25 @@ def tell(port):
     listeners = [s for s in everything if s.state == "LISTEN"]
     own = [s for s in everything if s.state not in ("LISTEN", "TIME-WAIT")]
     if not listeners:
-        raise lab.Failed(f"nothing listens on port {port}")
+        raise Failed(f"nothing listens on port {port}")
     yield "\n".join(f"{s.local}: {s.receive} of at most {s.send} clients in the backlog" for s in listeners)
     yield from tell_connections(own, port)
     inodes = {s.inode for s in listeners}
-    serving = [pid for pid in processes.all_pids() if processes.descriptors(pid, inodes)]
+    serving = [pid for pid in proc.all_pids() if proc.descriptors(pid, inodes)]
     if not serving:
         yield "The process that listens belongs to another user: only its owner or root may see its threads."
     peer_of = {s.inode: s.peer for s in own if s.inode}
     for pid in serving:
-        peers = {fd: peer_of[inode] for fd, inode in processes.descriptors(pid, peer_of).items()}
-        yield f"{processes.name(pid)} (pid {pid}) listens, and has accepted {len(peers)} of the connections"
+        peers = {fd: peer_of[inode] for fd, inode in proc.descriptors(pid, peer_of).items()}
+        yield f"{proc.name(pid)} (pid {pid}) listens, and has accepted {len(peers)} of the connections"
         yield from tell_threads(pid, peers)
 
 
 def main(arguments):
-    parser = lab.Parser(description=__doc__, epilog=EPILOG, usage="%(prog)s PORT")
-    parser.add_argument("port", type=lab.whole_number(1, 65535), metavar="PORT")
+    parser = Parser(description=__doc__, epilog=EPILOG, usage="%(prog)s PORT")
+    parser.add_argument("port", type=commandline.whole_number(1, 65535), metavar="PORT")
     options = parser.parse_args(arguments)
-    lab.need("ss", "deps-tutorial")
+    tool.need("ss", "deps-tutorial")
     os.environ["LC_ALL"] = "C"
     for line in tell(options.port):
         print(line)
@@ -205,4 +204,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Draw scale-idle.svg, scale-waits.svg, peers.svg and wayout.svg in tests/bench from the figures in
 tests/bench/results. NAME is one of these files of results: scale, peers, wayout; without names, all of them.
 
@@ -7,9 +6,13 @@ for a bad command line."""
 import argparse
 import os
 import re
-import sys
 
-from measured import HERE, RESULTS, lab, load, machine, replace
+from bench.measured import HERE, RESULTS, load, machine, replace
+from kit import processes, tool
+from kit.commandline import Parser
+from kit.errors import Failed
+from kit.tree import BUILD_NOTE, ROOT, STAGES
+
 
 COLORS = {"01-blocking": 0xd55e00, "02-threaded": 0xe69f00, "03-select": 0x56b4e9, "04-poll": 0x0072b2,
           "05-epoll": 0x009e73, "06-libev": 0xcc79a7, "floor": 0x222222}
@@ -23,14 +26,13 @@ def measure(names, quick):
     """Run the measuring tools, and keep their figures. Return how many of them found something wrong."""
     wrong = 0
     for name in names:
-        program = HERE / f"{name}.py"
-        figures = lab.scratch() / f"{name}.tsv"
+        figures = tool.scratch() / f"{name}.tsv"
         options = ["--quick"] if quick else []
         # Its temporary files are inside of ours: should it be killed, they go as well.
-        status = lab.start([sys.executable, program, "--tsv", figures, *options],
-                           env=dict(os.environ, TMPDIR=f"{lab.scratch()}")).wait()
+        status = processes.start([*tool.module(f"bench.{name}"), "--tsv", figures, *options],
+                           env=dict(os.environ, TMPDIR=f"{tool.scratch()}")).wait()
         if status not in (0, 1) or not figures.exists():
-            raise lab.Failed(f"{name}.py did not measure to its end: {lab.ending(status)}")
+            raise Failed(f"{name}.py did not measure to its end: {processes.ending(status)}")
         replace(RESULTS / f"{name}.tsv", f"# {machine()}\n{figures.read_text()}")
         wrong += status
     return wrong
@@ -41,21 +43,21 @@ def measure(names, quick):
 def write(name, rows):
     """Write rows to a file for gnuplot, which complains of an empty one."""
     lines = ["\t".join(map(str, row)) + "\n" for row in rows or [["NaN"] * 4]]
-    (lab.scratch() / name).write_text("".join(lines), encoding="utf-8")
+    (tool.scratch() / name).write_text("".join(lines), encoding="utf-8")
 
 
 def draw(out, script, **variables):
     """Have gnuplot run a script that knows these variables."""
-    svg, head = lab.scratch() / "out.svg", lab.scratch() / "head"
-    variables.update({f"c{stage[:2]}": COLORS[stage] for stage in lab.STAGES}, out=svg, work=lab.scratch())
+    svg, head = tool.scratch() / "out.svg", tool.scratch() / "head"
+    variables.update({f"c{stage[:2]}": COLORS[stage] for stage in STAGES}, out=svg, work=tool.scratch())
     head.write_text("".join(f"{name} = {value}\n" if isinstance(value, (int, float)) else
                             "{} = '{}'\n".format(name, str(value).replace("'", "''"))
                             for name, value in variables.items()))
     environment = dict(os.environ, LC_ALL="C.UTF-8")
-    status = lab.start(["gnuplot", head, f"{script}.gnuplot"], cwd=HERE, env=environment).wait()
+    status = processes.start(["gnuplot", head, f"{script}.gnuplot"], cwd=HERE, env=environment).wait()
     if status != 0:
-        raise lab.Failed(f"gnuplot cannot draw {out} ({lab.ending(status)})")
-    replace(lab.ROOT / out, svg.read_text(encoding="utf-8"))
+        raise Failed(f"gnuplot cannot draw {out} ({processes.ending(status)})")
+    replace(ROOT / out, svg.read_text(encoding="utf-8"))
     print(out)
 
 
@@ -66,7 +68,7 @@ def labels(name, ends, factor):
         last = max(y, last * factor)
         lines.append(f"set label '{stage}' at graph 1.03,first {last:.3f} left offset character 1.2,-0.35 "
                      f"point pt 5 ps 0.9 lc rgb {COLORS[stage]} textcolor rgb ink font ',12'\n")
-    (lab.scratch() / f"{name}.labels").write_text("".join(lines))
+    (tool.scratch() / f"{name}.labels").write_text("".join(lines))
 
 
 def scale():
@@ -76,8 +78,8 @@ def scale():
         return [(int(row["clients"]), float(row["value"])) for row in rows
                 if (row["experiment"], row["metric"], row["stage"]) == (experiment, metric, stage)]
 
-    idle = {stage: [(max(n, 10), us) for n, us in series("idle", "cpu_us", stage)] for stage in lab.STAGES}
-    late = {stage: [(n, max(ms, 1)) for n, ms in series("waits", "late_ms", stage)] for stage in lab.STAGES}
+    idle = {stage: [(max(n, 10), us) for n, us in series("idle", "cpu_us", stage)] for stage in STAGES}
+    late = {stage: [(n, max(ms, 1)) for n, ms in series("waits", "late_ms", stage)] for stage in STAGES}
     for name, lines, factor in ("idle", idle, 1.7), ("waits", late, 1.9):
         for stage, points in lines.items():
             write(f"{name}.{stage[:2]}", points)
@@ -86,7 +88,7 @@ def scale():
     draw("tests/bench/scale-idle.svg", "scale-idle", machine=measured_on)
 
     memory, clients = [], 0
-    for place, stage in enumerate(lab.STAGES[1:], 1):
+    for place, stage in enumerate(STAGES[1:], 1):
         n, own = (series("waits", "server_kib", stage) or [(0, 0)])[-1]
         kernel = dict(series("waits", "kernel_kib", stage)).get(n, 0)
         text = (f"{own} + {kernel}" if kernel else own) if n else "not measured"
@@ -147,21 +149,21 @@ def main(arguments):
             raise argparse.ArgumentTypeError(f"{text}: want one of {' '.join(DRAW)}")
         return text
 
-    parser = lab.Parser(description=__doc__, epilog=lab.BUILD_NOTE)
+    parser = Parser(description=__doc__, epilog=BUILD_NOTE)
     parser.add_argument("names", nargs="*", metavar="NAME", type=name)
     parser.add_argument("--measure", action="store_true",
                         help="first measure anew, some ten minutes for all, and replace tests/bench/results")
     parser.add_argument("--quick", action="store_true", help="with --measure: fewer clients and rounds")
     options = parser.parse_args(arguments)
-    lab.need("gnuplot", "deps-tutorial")
+    tool.need("gnuplot", "deps-tutorial")
     names = options.names or list(DRAW)
     wrong = measure(names, options.quick) if options.measure else 0
     for chosen in names:
         DRAW[chosen]()
     if wrong:
-        raise lab.Failed("the pictures are drawn, but not all figures are as they should be: see above")
+        raise Failed("the pictures are drawn, but not all figures are as they should be: see above")
     return 0
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

@@ -4,13 +4,14 @@ import pathlib
 import platform
 import signal
 import statistics
-import sys
 import time
+
+from kit import measuring
+from kit.errors import Failed
+from kit.tree import ROOT
 
 HERE = pathlib.Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-sys.path.insert(0, str(HERE.parent))
-import lab
 
 median = statistics.median_low  # one of the measurements, not the mean of two
 
@@ -29,9 +30,9 @@ def load(name):
     """Read a file of results. Return what machine() said then, and a dictionary for each row."""
     path = RESULTS / f"{name}.tsv"
     if not path.exists():
-        raise lab.Failed(f"{path.relative_to(lab.ROOT)} is missing. To measure it: make measure")
+        raise Failed(f"{path.relative_to(ROOT)} is missing. To measure it: make measure")
     first, _, rows = path.read_text().partition("\n")
-    return first.lstrip("# "), lab.table(rows)
+    return first.lstrip("# "), measuring.table(rows)
 
 
 def replace(path, text):

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Measure the six stages beside gunicorn, uvicorn, Node and nginx (those that are installed: make
 deps-peers), with one process each.
 
@@ -20,7 +19,14 @@ import subprocess
 import time
 from collections import namedtuple
 
-from measured import HERE, lab, median
+from bench.measured import HERE, median
+from kit import measuring, proc, processes, tool
+from kit.errors import Failed
+from kit.processes import PIPES, Program
+from kit.report import Report, bad
+from kit.servers import Server
+from kit.tree import STAGES
+
 
 DELAY, CLIENTS, SECONDS = 1, 64, 1
 APPS = HERE / "apps"
@@ -43,7 +49,7 @@ ONE_CORE = {max(CORES)}
 
 Peer = namedtuple("Peer", "name pid url tests promise")
 Load = namedtuple("Load", "cpu_us rate")
-report = lab.Report("server", "metric", "value", "least", "most")
+report = Report("server", "metric", "value", "least", "most")
 peers = []  # in the order in which they are measured: those that a claim compares follow each other
 missing = []
 
@@ -61,14 +67,14 @@ def started_on(cores):
 # ---- the servers
 
 def short(name):
-    return name[:2] if name in lab.STAGES else name
+    return name[:2] if name in STAGES else name
 
 
 def start_stage(stage, tests, promise=None, *options):
     """Start a stage. Return its name in the tables."""
     name = "".join([stage, *options])
     report.begin(f" {short(name)}")
-    server = lab.Server(stage, "--delay", f"{DELAY}", "--timeout", "3600", *options)
+    server = Server(stage, "--delay", f"{DELAY}", "--timeout", "3600", *options)
     peers.append(Peer(name, server.pid, server.url, tests, promise))
     return name
 
@@ -78,13 +84,13 @@ def start_other(name, tests, promise, command, url="", **environment):
     what it has written."""
     report.begin(f" {name}")
     environment = dict(os.environ, DELAY=f"{DELAY}", PYTHONDONTWRITEBYTECODE="1", **environment)
-    server = lab.Program(command, dies_by=signal.SIGTERM, env=environment)
+    server = Program(command, dies_by=signal.SIGTERM, env=environment)
 
     def answers_at():
         found = re.search(r"http://127\.0\.0\.1:[1-9]\d*", url + server.output() + server.messages())
-        return found and lab.probe(found[0], "0:/fast", timeout=2)[0]["status"] == "200" and found[0]
+        return found and measuring.probe(found[0], "0:/fast", timeout=2)[0]["status"] == "200" and found[0]
 
-    answer = lab.wait_until(lambda: not server.alive or answers_at(), 15, step=0.1)
+    answer = processes.wait_until(lambda: not server.alive or answers_at(), 15, step=0.1)
     written = server.output() + server.messages()
     if answer and server.alive:
         peers.append(Peer(name, server.pid, answer, tests, promise))
@@ -94,7 +100,7 @@ def start_other(name, tests, promise, command, url="", **environment):
 
 
 def start_nginx():
-    folder = lab.scratch() / "nginx"
+    folder = tool.scratch() / "nginx"
     folder.mkdir()
     with socket.socket() as reserved:  # keeps the port for nginx: the kernel gives it to nobody else
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -111,7 +117,7 @@ def installed(what, packages, command, module=None):
     if found and module:
         with open(shutil.which(command), errors="replace") as file:
             python = file.readline()[2:].split()  # after #!
-        found = lab.start([*python, "-c", f"import {module}"], stderr=subprocess.DEVNULL).wait() == 0
+        found = processes.start([*python, "-c", f"import {module}"], stderr=subprocess.DEVNULL).wait() == 0
     if not found:
         missing.append(f"{what} is not installed ({packages}): make deps-peers")
     return found
@@ -132,7 +138,7 @@ def start_others():
         start_other("FastAPI,time.sleep", "latency", "serializes", command, MISTAKE="1")
     if installed("gunicorn with Flask", "gunicorn python3-flask", "gunicorn", "flask"):
         start_other("gunicorn+Flask", "latency cost", "serializes", [
-            "gunicorn", "--workers=1", "--bind", "127.0.0.1:0", "--worker-tmp-dir", lab.scratch(),
+            "gunicorn", "--workers=1", "--bind", "127.0.0.1:0", "--worker-tmp-dir", tool.scratch(),
             "--chdir", APPS, "flask_app:app"])
     return loop and loop[0]
 
@@ -161,7 +167,7 @@ def start_all():
 def say_missing():
     """Loudly: a comparison without these is another comparison."""
     for text in missing:
-        print(lab.bad(f"LEFT OUT: {text}"), flush=True)
+        print(bad(f"LEFT OUT: {text}"), flush=True)
 
 
 # ---- latency
@@ -171,8 +177,8 @@ def latency():
           f"{'server':<27} {'/fast meanwhile':>16} {'five /slow':>13}  verdict")
     for peer in [peer for peer in peers if "latency" in peer.tests]:
         report.begin(peer.name)
-        pair = lab.probe(peer.url, "0:/slow", "100:/fast")
-        five = lab.probe(peer.url, "5x0:/slow")
+        pair = measuring.probe(peer.url, "0:/slow", "100:/fast")
+        five = measuring.probe(peer.url, "5x0:/slow")
         lost = [f"{row['path']}: {row['status']}" for row in pair + five if row["status"] != "200"]
         if lost:
             report.fail(f"{peer.name}: {len(lost)} answers lost: {lost[0]}")
@@ -193,7 +199,7 @@ def cpu_ns(pid):
     """Return the CPU time that each process of a server has taken: {pid: ns}. /proc/PID/stat has the same,
     but in ticks of 10 ms, too coarse for the work of a second."""
     return {member: time.clock_gettime_ns((~member << 3) | 2)  # as clock_getcpuclockid(3) does it
-            for member in lab.family(pid)}
+            for member in proc.family(pid)}
 
 
 def load(peer, cores, threads, path):
@@ -203,17 +209,17 @@ def load(peer, cores, threads, path):
     try:
         before = cpu_ns(peer.pid)
         with started_on(cores):
-            wrk = lab.start(command, **lab.PIPES)
+            wrk = processes.start(command, **PIPES)
         output = "".join(wrk.communicate()).strip()
         after = cpu_ns(peer.pid)
     except OSError as error:
-        raise lab.Failed(f"its CPU time cannot be read: {error.strerror}")
+        raise Failed(f"its CPU time cannot be read: {error.strerror}")
     lost = re.search(r"(Non-2xx|Socket errors).*", output)
     counted = re.search(r"([1-9]\d*) requests in ([\d.]+)(m?s),", output)
     if wrk.returncode != 0 or lost or not counted:
-        raise lab.Failed(lost[0] if lost else f"wrk: {lab.ending(wrk.returncode)}", output)
+        raise Failed(lost[0] if lost else f"wrk: {processes.ending(wrk.returncode)}", output)
     if not before.keys() <= after.keys():
-        raise lab.Failed("one of its processes has ended, and its CPU time is lost")
+        raise Failed("one of its processes has ended, and its CPU time is lost")
     requests, took_s = int(counted[1]), float(counted[2]) / (1000 if counted[3] == "ms" else 1)
     return Load((sum(after.values()) - sum(before.values())) / 1000 / requests, round(requests / took_s))
 
@@ -270,8 +276,8 @@ def main(arguments):
     parser = report.parser(__doc__, "fewer rounds")
     options = parser.parse_args(arguments)
     rounds = 3 if options.quick else 21
-    lab.need("wrk", "deps-peers")
-    report.start(parser, options, "probe", "floor", *lab.STAGES)
+    tool.need("wrk", "deps-peers")
+    report.start(parser, options, "probe", "floor", *STAGES)
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # inherited by all that is started here
 
     loop = start_all()
@@ -294,4 +300,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

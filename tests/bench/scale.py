@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Measure what clients cost each stage (all six, if none is named).
 
   idle    CPU time of the server for one /fast, while other connections are idle
@@ -16,7 +15,14 @@ import resource
 import time
 from collections import namedtuple
 
-from measured import lab, median
+from bench.measured import median
+from kit import measuring, proc, processes, tool
+from kit.errors import Failed
+from kit.processes import PIPES
+from kit.report import Report
+from kit.servers import Server
+from kit.tree import STAGES, built
+
 
 Size = namedtuple("Size", "delay passes rounds most beyond beyond_delay spread")
 FULL = Size(delay=5, passes=3, rounds=3, most=10000, beyond=100000, beyond_delay=20, spread=10)
@@ -24,7 +30,7 @@ QUICK = Size(delay=2, passes=2, rounds=3, most=1000, beyond=10000, beyond_delay=
 FD_SETSIZE = 1024
 _, DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
 
-report = lab.Report("experiment", "stage", "clients", "metric", "value", "least", "most")
+report = Report("experiment", "stage", "clients", "metric", "value", "least", "most")
 
 
 def numbers(path, pattern=r"(\d+)"):
@@ -35,12 +41,12 @@ def shortage(stage, clients):
     """What this machine has too little of for so many clients of a stage, in words, or None."""
     limits = [("descriptors (ulimit -Hn)", DESCRIPTORS, 50)]
     if stage == "02-threaded":
-        processes, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+        most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
         # The stack of a thread takes two mappings: itself, and its guard page.
         limits += [("mappings (vm.max_map_count)", *numbers("/proc/sys/vm/max_map_count"), clients + 200),
                    ("threads (kernel.threads-max)", *numbers("/proc/sys/kernel/threads-max"), 1000),
                    ("threads (kernel.pid_max)", *numbers("/proc/sys/kernel/pid_max"), 1000),
-                   ("threads (ulimit -u)", processes if processes >= 0 else clients + 1001, 1000)]
+                   ("threads (ulimit -u)", most if most >= 0 else clients + 1001, 1000)]
     few = [f"too few {name}: {limit}" for name, limit, reserve in limits if clients >= limit - reserve]
     return next(iter(few), None)
 
@@ -62,7 +68,7 @@ def start_idle(stage, size, stack):
         if few:
             notes.append(f"{clients} idle: not measured, {few}")
         else:
-            servers[clients] = stack.enter_context(lab.Server(stage, "--timeout", "3600"))
+            servers[clients] = stack.enter_context(Server(stage, "--timeout", "3600"))
     return servers, notes
 
 
@@ -73,12 +79,12 @@ def measure_idle(stage, size):
         if not servers:
             return [], notes
         targets = [f"{server.port}:{server.pid}:{clients}" for clients, server in servers.items()]
-        hold = lab.start([lab.built("hold"), "--rounds", size.rounds, *targets], **lab.PIPES)
-        out, err = lab.finish(hold)
+        hold = processes.start([built("hold"), "--rounds", size.rounds, *targets], **PIPES)
+        out, err = processes.finish(hold)
     if hold.returncode != 0:
-        raise lab.Failed(f"hold did not measure ({lab.ending(hold.returncode)})", err)
+        raise Failed(f"hold did not measure ({processes.ending(hold.returncode)})", err)
     rounds = [{} for _ in range(size.rounds)]
-    for row in lab.table(out):
+    for row in measuring.table(out):
         rounds[int(row["round"]) - 1][int(row["idle"])] = float(row["cpu_us"])
     return rounds, notes
 
@@ -132,7 +138,7 @@ def overflows():
 def sample(server):
     """Memory of all processes of a server: pages of their own, and their share of others (Pss). Memory
     of the kernel. Open descriptors."""
-    family = lab.family(server.pid)
+    family = proc.family(server.pid)
     return (sum(sum(numbers(f"/proc/{pid}/smaps_rollup", r"^Pss: *(\d+)")) for pid in family),
             sum(numbers("/proc/meminfo", r"^(?:Slab|KernelStack|PageTables): *(\d+)")),
             sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in family))
@@ -144,15 +150,15 @@ def crowd(server, clients, delay, shots, seconds, parts=1, sources=2):
     They run in so many processes (parts), connect from so many addresses (sources), and the server is
     sampled after some seconds, when all of them wait."""
     before, overflows_before = sample(server), overflows()
-    probe = [lab.built("probe"), "--tsv", "--summary", "--sources", sources, "--timeout", "300"]
-    probes = [lab.start([*probe, server.url, *shots], **lab.PIPES) for _ in range(parts)]
+    probe = [built("probe"), "--tsv", "--summary", "--sources", sources, "--timeout", "300"]
+    probes = [processes.start([*probe, server.url, *shots], **PIPES) for _ in range(parts)]
     time.sleep(seconds)
     server_kib, kernel_kib, held = (now - then for now, then in zip(sample(server), before))
-    threads = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in lab.family(server.pid))
-    outputs = [lab.finish(probe) for probe in probes]
-    rows, errors = [row for out, _ in outputs for row in lab.table(out)], "".join(err for _, err in outputs)
+    threads = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in proc.family(server.pid))
+    outputs = [processes.finish(probe) for probe in probes]
+    rows, errors = [row for out, _ in outputs for row in measuring.table(out)], "".join(err for _, err in outputs)
     if len(rows) < parts:
-        raise lab.Failed(f"cannot ask {server.url}", errors)
+        raise Failed(f"cannot ask {server.url}", errors)
     late_ms = {key: max([float(row[key]) for row in rows if row[key] != "-"], default=0) - delay * 1000
                for key in ("max_ms", "median_ms", "p99_ms")}
     return {"late_ms": late_ms["max_ms"], "median_late_ms": late_ms["median_ms"],
@@ -176,7 +182,7 @@ def judge(experiment, stage, clients, figures, errors, metrics):
 
 
 def ask_simultaneously(stage, clients, delay):
-    with lab.Server(stage, "--delay", delay, "--timeout", "300") as server:
+    with Server(stage, "--delay", delay, "--timeout", "300") as server:
         return crowd(server, clients, delay, [f"{clients}x0:/slow"], delay * 0.85)
 
 
@@ -247,7 +253,7 @@ def beyond(stage, size):
     report.say(f"{clients} clients come within {size.spread} s, and each waits {delay} s. A process may have")
     report.begin(f"    {DESCRIPTORS} descriptors: {workers} workers, {parts} x probe, {sources} addresses")
     options = "--workers", workers, "--delay", delay, "--timeout", "300"
-    with lab.Server(stage, *options) as server:
+    with Server(stage, *options) as server:
         time.sleep(0.5)
         figures, errors = crowd(server, clients, delay, shots, (size.spread + delay) // 2, parts, sources)
     report.end()
@@ -264,12 +270,12 @@ def beyond(stage, size):
 
 def main(arguments):
     parser = report.parser(__doc__, "fewer clients, shorter waits: two minutes, for a first look or a test")
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"one of {' '.join(lab.STAGES)}")
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"one of {' '.join(STAGES)}")
     options = parser.parse_args(arguments)
     for stage in options.stages:
-        if stage not in lab.STAGES:
-            parser.error(f"{stage}: no such stage; want one of {' '.join(lab.STAGES)}")
-    stages, size = options.stages or lab.STAGES, QUICK if options.quick else FULL
+        if stage not in STAGES:
+            parser.error(f"{stage}: no such stage; want one of {' '.join(STAGES)}")
+    stages, size = options.stages or STAGES, QUICK if options.quick else FULL
     report.start(parser, options, "probe", "hold", *stages)
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))  # for all that is started here
 
@@ -291,4 +297,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Write the figures of tests/bench/results into the tables of tutorial.md, between their marks.
 
 Exit status: 0; with --check, 1 if the tables differ from the results; 2 for a bad command line."""
@@ -6,9 +5,14 @@ import difflib
 import re
 import sys
 
-from measured import lab, load, replace
+from bench.measured import load, replace
+from kit import tool
+from kit.commandline import Parser
+from kit.errors import Failed
+from kit.tree import ROOT, STAGES
 
-TEXT = lab.ROOT / "tutorial.md"
+
+TEXT = ROOT / "tutorial.md"
 
 
 def table(heading, rows, measured_on, command):
@@ -26,7 +30,7 @@ def idle():
     def cell(us):
         return "-" if us is None else f"{us:.1f} µs" if us < 10 else f"{us:,.0f} µs"
 
-    lines = [[stage, *[cell(cost.get((stage, n))) for n in levels]] for stage in lab.STAGES[1:]]
+    lines = [[stage, *[cell(cost.get((stage, n))) for n in levels]] for stage in STAGES[1:]]
     return table(["idle connections", *[f"{int(n):,}" for n in levels]], lines, measured_on, "scale")
 
 
@@ -36,7 +40,7 @@ def waits():
              if (row["experiment"], row["clients"]) == ("waits", "10000")}
     lines = [[stage, f"{value[stage, 'late_ms']:.0f} ms", f"{value[stage, 'threads']:,.0f}",
               f"{value[stage, 'server_kib']:.1f} KiB", f"{value[stage, 'kernel_kib']:.1f} KiB"]
-             for stage in lab.STAGES if (stage, "late_ms") in value]
+             for stage in STAGES if (stage, "late_ms") in value]
     heading = ["stage", "last answer late by", "threads", "memory per client in the server", "in the kernel"]
     return table(heading, lines, measured_on, "scale")
 
@@ -62,7 +66,7 @@ def wayout():
 
 
 def main(arguments):
-    parser = lab.Parser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only tell whether they are up to date")
     options = parser.parse_args(arguments)
     old = new = TEXT.read_text(encoding="utf-8")
@@ -70,15 +74,15 @@ def main(arguments):
         marks = rf"(<!-- table: {make.__name__} -->\n).*?(?=<!-- end -->\n)"
         new, found = re.subn(marks, lambda match: match[1] + make(), new, flags=re.S)
         if found != 1:
-            raise lab.Failed(f"tutorial.md has {found} marks <!-- table: {make.__name__} -->, not one")
+            raise Failed(f"tutorial.md has {found} marks <!-- table: {make.__name__} -->, not one")
     if not options.check:
         replace(TEXT, new)
     elif new != old:
         sys.stderr.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True),
                                                    "tutorial.md", "tests/bench/results", n=0))
-        raise lab.Failed("the tables of tutorial.md are not up to date. To write them: make tables")
+        raise Failed("the tables of tutorial.md are not up to date. To write them: make tables")
     return 0
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Measure the way out of the trap: a pool of threads for the line that blocks or computes.
 
   beside    the experiment with stages and with FastAPI and Flask (make deps-peers): /slow as often as the
@@ -15,16 +14,19 @@ import os
 import pathlib
 import re
 import signal
-import sys
 import time
 from collections import namedtuple
 
-from measured import HERE, lab, median
+from bench import peers
+from bench.measured import median
+from bench.peers import APPS, DELAY, report
+from kit import measuring, proc, processes, tool, tree
+from kit.errors import Failed
+from kit.processes import PIPES
+from kit.servers import Server
+from kit.tree import built
+from recorder import blocked
 
-sys.path.insert(0, str(HERE.parent / "trace"))
-import blocked
-import peers
-from peers import APPS, DELAY, report
 
 TRIES = 3
 CORES = min(5, len(peers.CORES))
@@ -63,7 +65,7 @@ def start_beside():
     if peers.installed("gunicorn with Flask", "gunicorn python3-flask", "gunicorn", "flask"):
         peers.start_other("Flask,gunicorn--threads=2", "beside", None, [
             "gunicorn", "--workers=1", "--threads=2", "--bind", "127.0.0.1:0",
-            "--worker-tmp-dir", lab.scratch(), "--chdir", APPS, "flask_app:app"])
+            "--worker-tmp-dir", tool.scratch(), "--chdir", APPS, "flask_app:app"])
         rows.append(Row("Flask,gunicorn--threads=2", 2, True, 3))
     report.end()
     peers.say_missing()
@@ -73,15 +75,15 @@ def start_beside():
 def ask(peer, row):
     """Return the times of ten /fast, in ms and in order, the delays that five /slow take, and where the
     threads were."""
-    samples = blocked.Samples(lab.family(peer.pid))
+    samples = blocked.Samples(proc.family(peer.pid))
     shots = [f"{100 + 40 * number}:/fast" for number in range(10)]
-    slow, *rest = lab.probe(peer.url, f"{row.threads}x0:/slow", *shots, watch=samples.take, ports=True)
+    slow, *rest = measuring.probe(peer.url, f"{row.threads}x0:/slow", *shots, watch=samples.take, ports=True)
     begun = float(slow["epoch"])
     places = samples.between(begun + 0.1, begun + slow["took_ms"] / 1000)
-    five = lab.probe(peer.url, "5x0:/slow")
+    five = measuring.probe(peer.url, "5x0:/slow")
     lost = [answer for answer in [slow, *rest, *five] if answer["status"] != "200"]
     if lost:
-        raise lab.Failed(f"{peer.name}: {len(lost)} answers lost: {lost[0]['path']}: {lost[0]['status']}")
+        raise Failed(f"{peer.name}: {len(lost)} answers lost: {lost[0]['path']}: {lost[0]['status']}")
     fast_ms = sorted(answer["took_ms"] for answer in rest[-10:])
     return fast_ms, max(float(answer["done_ms"]) for answer in five) / 1000 / DELAY, places
 
@@ -116,8 +118,8 @@ def queue():
     threads, delay, count = 4, 0.05, 100
     print(f"\n{count} simultaneous /slow of {delay} s over a pool of {threads} (05); a /fast every {delay} s")
     shots = [f"{20 + n * delay * 1000:g}:/fast" for n in range(count // threads)]
-    with lab.Server("05-epoll", "--block", "--threads", threads, "--delay", delay) as server:
-        rows = lab.probe(server.url, f"{count}x0:/slow", *shots)
+    with Server("05-epoll", "--block", "--threads", threads, "--delay", delay) as server:
+        rows = measuring.probe(server.url, f"{count}x0:/slow", *shots)
     lost = sum(row["status"] != "200" for row in rows)
     if lost:
         report.fail(f"{lost} of {len(rows)} were not answered")
@@ -142,18 +144,18 @@ def waiting_kib(count, *options):
     """Return the memory that one client takes which waits for its /slow."""
     def rss():
         return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{server.pid}/status").read_text())[1])
-    with lab.Server("05-epoll", "--delay", "60", *options) as server:
-        lab.probe(server.url, "0:/fast")
+    with Server("05-epoll", "--delay", "60", *options) as server:
+        measuring.probe(server.url, "0:/fast")
         before, idle = rss(), server.descriptors
-        client = lab.start([lab.built("probe"), "--summary", "--timeout", "90", server.url,
-                            f"{count}x0:/slow"], **lab.PIPES)
-        here = lab.wait_until(lambda: server.descriptors >= idle + count, patience=60)
+        client = processes.start([built("probe"), "--summary", "--timeout", "90", server.url,
+                            f"{count}x0:/slow"], **PIPES)
+        here = processes.wait_until(lambda: server.descriptors >= idle + count, patience=60)
         time.sleep(0.5)  # the last ones have connected, and their requests are to be read
         after = rss()
-        lab.stop(client)
+        processes.stop(client)
         server.process.kill()
     if not here:
-        raise lab.Failed(f"not all of {count} clients were accepted within 60 s")
+        raise Failed(f"not all of {count} clients were accepted within 60 s")
     return (after - before) / count
 
 
@@ -172,16 +174,16 @@ def all_answered(stop_after=None):
     """Ask for 10,000 /slow. Return the rows, the ports of the responses that the server has logged, and when
     it was told to stop, in seconds since 1970."""
     stopped = math.inf
-    with lab.Server("05-epoll", "--block", "--threads", "8", "--delay", "0.001", "--timeout", "60",
+    with Server("05-epoll", "--block", "--threads", "8", "--delay", "0.001", "--timeout", "60",
                     "--verbose") as server:
-        client = lab.start([lab.built("probe"), "--tsv", "--ports", "--timeout", "60", server.url,
-                            "10000x0:/slow"], **lab.PIPES)
+        client = processes.start([built("probe"), "--tsv", "--ports", "--timeout", "60", server.url,
+                            "10000x0:/slow"], **PIPES)
         if stop_after:
             time.sleep(stop_after)
             stopped = time.time()
             server.process.send_signal(signal.SIGTERM)
-        rows = lab.probe_rows(lab.finish(client)[0])
-        if stop_after and (not lab.wait_until(lambda: not server.alive) or server.process.returncode != 0):
+        rows = measuring.probe_rows(processes.finish(client)[0])
+        if stop_after and (not processes.wait_until(lambda: not server.alive) or server.process.returncode != 0):
             report.fail(f"05 did not end well after SIGTERM: {server.process.poll()}")
         ports = re.findall(r':(\d+) "GET /slow[^"]*" 200', server.messages())
     return rows, ports, stopped
@@ -221,7 +223,7 @@ def handover(rounds):
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # as peers.py does, for the same reason
     with peers.started_on(peers.ONE_CORE):
         for name, *options in [("in-the-loop",), ("threads=1", "--threads=1"), ("threads=4", "--threads=4")]:
-            server = lab.Server("05-epoll", "--compute", "--delay", "0", "--timeout", "3600", *options)
+            server = Server("05-epoll", "--compute", "--delay", "0", "--timeout", "3600", *options)
             peers.peers.append(peers.Peer(f"05-epoll--{name}", server.pid, server.url, "handover", None))
     print("\nCPU time of 05 for one /slow with --compute --delay 0: what does a hand-over to a thread cost?")
     peers.measure("handover", rounds, "05-epoll--in-the-loop", peers.ONE_CORE, 1, "/slow")
@@ -230,8 +232,8 @@ def handover(rounds):
 def main(arguments):
     command_line = report.parser(__doc__, "fewer rounds")
     options = command_line.parse_args(arguments)
-    lab.need("wrk", "deps-peers")
-    report.start(command_line, options, "probe", *lab.STAGES)
+    tool.need("wrk", "deps-peers")
+    report.start(command_line, options, "probe", *tree.STAGES)
     beside()
     queue()
     memory()
@@ -242,4 +244,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

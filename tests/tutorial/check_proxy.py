@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """nginx in front of two stages, with the configuration tests/tutorial/nginx.conf. Show that nginx asks both in turn,
 that a silent client no longer blocks 01, and that one of the two may stop without losing a request.
 
@@ -6,19 +5,22 @@ The ports of the configuration are replaced by free ones. Exit status: 0 if all 
 bad command line."""
 import pathlib
 import socket
-import sys
 import threading
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent)]
-import lab  # noqa: E402
-from session import free_port  # noqa: E402
+from kit import measuring, processes, tool
+from kit.commandline import Parser
+from kit.errors import Failed
+from kit.processes import Program
+from kit.servers import Server
+from tutorial.session import free_port
+
 
 CONFIGURATION = pathlib.Path(__file__).with_name("nginx.conf")
 SHOTS = ["0:/fast", "50:/fast", "100:/fast", "150:/fast", "16x200:/fast"]  # 20 requests
 TRIES = 5
 
 
-class Proxy(lab.Program):
+class Proxy(Program):
     """nginx on a free port, in front of two servers."""
 
     def __init__(self, first, second):
@@ -26,7 +28,7 @@ class Proxy(lab.Program):
         text = CONFIGURATION.read_text()
         for old, new in (8000, self.port), (8001, first.port), (8002, second.port):
             text = text.replace(str(old), str(new))
-        folder = lab.scratch() / f"nginx-{self.port}"
+        folder = tool.scratch() / f"nginx-{self.port}"
         folder.mkdir()
         (folder / "nginx.conf").write_text(text)
         super().__init__(["nginx", "-p", folder, "-c", folder / "nginx.conf"])
@@ -34,56 +36,56 @@ class Proxy(lab.Program):
 
     def answers(self):
         try:
-            return lab.probe(self.url, "0:/fast", timeout=5)[0]["status"] == "200"
-        except lab.Failed:
+            return measuring.probe(self.url, "0:/fast", timeout=5)[0]["status"] == "200"
+        except Failed:
             return False
 
 
 def start_proxy(first, second):
     for _ in range(TRIES):  # another program may take the free port before nginx does
         proxy = Proxy(first, second)
-        if lab.wait_until(lambda: not proxy.alive or proxy.answers()) and proxy.alive:
+        if processes.wait_until(lambda: not proxy.alive or proxy.answers()) and proxy.alive:
             return proxy
-    raise lab.Failed("nginx does not start", proxy.messages())
+    raise Failed("nginx does not start", proxy.messages())
 
 
 def ask(proxy, first, second, by_server=True):
     """Ask 20 times through the proxy. Return how many of the answers are from the first server."""
     before = [server.messages().count(' 200 ') for server in (first, second)]
-    rows = lab.probe(proxy.url, *SHOTS, timeout=10)
+    rows = measuring.probe(proxy.url, *SHOTS, timeout=10)
     lost = sum(row["status"] != "200" for row in rows)
     if lost:
-        raise lab.Failed(f"{lost} of {len(rows)} requests got no answer with status 200", proxy.messages())
+        raise Failed(f"{lost} of {len(rows)} requests got no answer with status 200", proxy.messages())
     one, two = (server.messages().count(' 200 ') - old for server, old in zip((first, second), before))
     print(f"  {len(rows)} answers" + (f": {one} from 01, {two} from 05" if by_server else ""))
     return one
 
 
 def main(arguments):
-    lab.Parser(description=__doc__).parse_args(arguments)
-    lab.need("nginx", "deps-tutorial")
-    first = lab.Server("01-blocking", "--delay", "2", "--verbose")
-    second = lab.Server("05-epoll", "--delay", "2", "--verbose")
+    Parser(description=__doc__).parse_args(arguments)
+    tool.need("nginx", "deps-tutorial")
+    first = Server("01-blocking", "--delay", "2", "--verbose")
+    second = Server("05-epoll", "--delay", "2", "--verbose")
     proxy = start_proxy(first, second)
     print("nginx asks both in turn:")
     if not 5 <= ask(proxy, first, second) <= 15:
-        raise lab.Failed("nginx does not ask both in turn")
+        raise Failed("nginx does not ask both in turn")
     print("A client that connects and stays silent does not block 01:")
     with socket.create_connection(("127.0.0.1", proxy.port)):
         if ask(proxy, first, second) < 5:
-            raise lab.Failed("01 does not answer")
+            raise Failed("01 does not answer")
     print("05 is told to stop meanwhile, and no request is lost:")
     timer = threading.Timer(0.12, second.process.terminate)  # after the third of the 20 requests
     timer.start()
     ask(proxy, first, second, by_server=False)  # which server gets how many is not certain here
     timer.join()
     if second.stop() != 0:
-        raise lab.Failed("05 did not exit with status 0", second.messages())
+        raise Failed("05 did not exit with status 0", second.messages())
     print("05 has stopped:")
     if ask(proxy, first, second) != 20:
-        raise lab.Failed("some answers are not from 01, and 05 has stopped")
+        raise Failed("some answers are not from 01, and 05 has stopped")
     return 0
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

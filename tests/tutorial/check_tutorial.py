@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Does what tutorial.md says hold? Its code stands in the files that it names, its diffs are what diff prints, its
 tables are the measured ones, its links lead somewhere, its pictures name lines that exist, and its commands print
 what it shows. The commands of a chapter are typed into one shell.
@@ -6,20 +5,19 @@ what it shows. The commands of a chapter are typed into one shell.
 TUTORIAL in the environment names another text. Exit status: 0 if all holds; 1 if not; 2 for a bad command line."""
 import difflib
 import os
-import pathlib
 import re
 import subprocess
-import sys
 import time
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent)]
-import lab  # noqa: E402
-import markdown  # noqa: E402
-import older  # noqa: E402
-import output  # noqa: E402
-import session  # noqa: E402
+from kit import tool
+from kit.commandline import Parser
+from kit.errors import Failed
+from kit.report import tick, write
+from kit.tree import ROOT
+from tutorial import markdown, older, output, session
 
-TEXT = lab.ROOT / os.environ.get("TUTORIAL", "tutorial.md")
+
+TEXT = ROOT / os.environ.get("TUTORIAL", "tutorial.md")
 TRIES = 3
 PROGRAMS = ["all", "build/check_stages", "build/hold", "trigger", "early"]
 WAITS = r"clock_sleep_until|->run\(|p(select|poll)\(|epoll_pwait\(|ev_run|accept4\(|clock_compute|block\("
@@ -45,7 +43,7 @@ def stands_in(lines, source):
 
 
 def diff_of(one, other):
-    before, after = ((lab.ROOT / name).read_text().splitlines() for name in (one, other))
+    before, after = ((ROOT / name).read_text().splitlines() for name in (one, other))
     return list(difflib.unified_diff(before, after, n=1, lineterm=""))[2:]
 
 
@@ -53,7 +51,7 @@ def quoted(block):
     """Return whether a block with a file in its fence is what stands there."""
     try:
         source = (diff_of(*block.words) if block.kind == "diff" else
-                  (lab.ROOT / block.words[0]).read_text().splitlines())
+                  (ROOT / block.words[0]).read_text().splitlines())
     except (OSError, TypeError):
         return False
     indent = min((len(line) - len(line.lstrip()) for line in block.lines if line), default=0)
@@ -81,17 +79,17 @@ def links(text):
         if link.startswith("#"):
             say(link[1:] in anchors, f"{TEXT.name} has a link to {link}, and no such heading")
         elif not link.startswith("http"):
-            say((lab.ROOT / link).exists(), f"{TEXT.name} has a link to {link}, which is not there")
-    prose += (lab.ROOT / "README.md").read_text()
+            say((ROOT / link).exists(), f"{TEXT.name} has a link to {link}, which is not there")
+    prose += (ROOT / "README.md").read_text()
     for path in sorted(set(re.findall(r"`([a-z0-9.-]+/[a-zA-Z0-9_./-]*)`", prose))):
         if not path.startswith(("build/", "Lib/")):
-            say((lab.ROOT / path).exists(), f"{path} is named, but not there")
+            say((ROOT / path).exists(), f"{path} is named, but not there")
 
 
 def pictures(text):
     """The text alternative of a recording tells what was recorded, and the recording names lines that wait."""
     for alternative, name in re.findall(r"!\[([^\]]*)\]\(([\w/-]+\.svg)\)", text):
-        told = (re.search(r"<desc[^>]*>(.*?)</desc>", (lab.ROOT / name).read_text(), re.S) or ["", ""])[1]
+        told = (re.search(r"<desc[^>]*>(.*?)</desc>", (ROOT / name).read_text(), re.S) or ["", ""])[1]
         verdicts = re.findall(r"/fast (waited|did not wait)", told)
         for verdict in verdicts:
             say(verdict in alternative, f"{name}: recorded is that /fast {verdict}; its text alternative differs")
@@ -100,11 +98,11 @@ def pictures(text):
         for waited in map(int, re.findall(r"waited (\d+) ms", told)):
             say(f"{round(waited, -2)} ms" in alternative, f"{name}: recorded are {waited} ms; its text alternative differs")
         for file, line in re.findall(r"called from (\S+?):(\d+)", told):
-            source = (lab.ROOT / file).read_text().splitlines()
+            source = (ROOT / file).read_text().splitlines()
             code = source[int(line) - 1] if int(line) <= len(source) else ""
             say(re.search(WAITS, code), f"{name} names {file}:{line}, and nothing waits there: make pictures")
     for chapter in text.split("\n## "):
-        drawn = " ".join((lab.ROOT / name).read_text() for name in re.findall(r"!\[[^\]]*\]\(([\w/-]+\.svg)\)", chapter))
+        drawn = " ".join((ROOT / name).read_text() for name in re.findall(r"!\[[^\]]*\]\(([\w/-]+\.svg)\)", chapter))
         for label in re.findall(r'"(\d+ ms\s+at\s+most)"', chapter):
             seen = re.sub(r"\s+|<[^>]*>", " ", drawn)
             say(re.search(rf"\b{' '.join(label.split())}", " ".join(seen.split())), f"{label}: no picture of the chapter says so")
@@ -112,8 +110,8 @@ def pictures(text):
 
 def gallery(text):
     """The tests that the text says catch a planted bug are the ones that its patch names."""
-    for names, after in re.findall(r"^ *tests/bugs/bugs\.py ([^\n]+)\n *```\n(.*?)(?=^ *```|^## )", text, re.M | re.S):
-        patches = [(lab.ROOT / "tests/bugs" / f"{name}.patch").read_text() for name in names.split()]
+    for names, after in re.findall(r'^ *make bugs NAME="?([^\n"]+)"?\n *```\n(.*?)(?=^ *```|^## )', text, re.M | re.S):
+        patches = [(ROOT / "tests/servers/bugs" / f"{name}.patch").read_text() for name in names.split()]
         catchers = {test for patch in patches for test in re.findall(r"(?m)^Caught by: .*?(\w+)$", patch)}
         for told in re.findall(r"caught by[^`]*`(\w+)`|`caught by (?:\S+ )*(\w+)`", after):
             test = told[0] or told[1]
@@ -126,7 +124,7 @@ def static(text):
     links(text)
     pictures(text)
     gallery(text)
-    tables = subprocess.run([sys.executable, "tests/bench/tables.py", "--check"], cwd=lab.ROOT)
+    tables = subprocess.run(tool.module("bench.tables", "--check"), cwd=ROOT)
     say(tables.returncode == 0, "the tables")
     return chapters
 
@@ -165,7 +163,7 @@ def try_chapter(chapter, blocks):
                 return number, f"{problem}\n    {shown.strip()}".replace("\n", "\n    ")
         number, left = len(blocks), shell.jobs()
         return number, f"it leaves this running: {left}" if left else None
-    except lab.Failed as failure:
+    except Failed as failure:
         return number, str(failure)
     finally:
         shell.close()
@@ -181,8 +179,8 @@ def run_chapter(chapter):
             blocks.append(commands)
     if not blocks:
         return
-    lab.write(f"  {chapter.title}: {len(blocks)} blocks of commands")
-    lab.tick(lab.write)
+    write(f"  {chapter.title}: {len(blocks)} blocks of commands")
+    tick(write)
     # A machine that stops for a second can spoil what is said of who waits, but cannot make a wrong text right.
     for number in range(1, TRIES + 1):
         began = time.monotonic()
@@ -192,22 +190,22 @@ def run_chapter(chapter):
         if number < TRIES:
             print(f"\nagain: {chapter.title}, try {number + 1} of {TRIES}: {problem.splitlines()[0]}", flush=True)
             time.sleep(2)
-    lab.tick(None)
+    tick(None)
     print(f", {time.monotonic() - began:.0f} s", flush=True)
     Count.passed += held
     say(not problem, f"{chapter.title}: {problem}")
 
 
 def main(arguments):
-    parser = lab.Parser(description=__doc__, usage="%(prog)s [--static] [CHAPTER]...")
+    parser = Parser(description=__doc__, usage="%(prog)s [--static] [CHAPTER]...")
     parser.add_argument("--static", action="store_true", help="run no commands")
     parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help="run only chapters whose title begins so")
     options = parser.parse_args(arguments)
     chapters = static(TEXT.read_text(encoding="utf-8"))
     if not options.static:
-        build = subprocess.run(["make", "-s", "BUILD=build", *PROGRAMS], cwd=lab.ROOT)
+        build = subprocess.run(["make", "-s", "BUILD=build", *PROGRAMS], cwd=ROOT)
         if build.returncode != 0:
-            raise lab.Failed("the programs cannot be built")
+            raise Failed("the programs cannot be built")
         for chapter in chapters:
             if not options.chapters or chapter.title.startswith(tuple(options.chapters)):
                 run_chapter(chapter)
@@ -216,4 +214,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

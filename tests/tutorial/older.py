@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-import lab
+from kit.errors import Failed
 
 
 @functools.lru_cache(maxsize=None)
@@ -19,7 +19,7 @@ def version(program):
         text = subprocess.run(["/usr/bin/python3", "-c", "import starlette; print(starlette.__version__)"],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     else:
-        raise lab.Failed(f"before {program}: its version is not known here; see tests/tutorial/older.py")
+        raise Failed(f"before {program}: its version is not known here; see tests/tutorial/older.py")
     return tuple(map(int, re.findall(r"\d+", text))) or None
 
 
@@ -29,7 +29,7 @@ def differences(befores):
     for before in befores:
         parts = re.fullmatch(r"(\S+) ([\d.]+): (?:(\S+) is (\S+)|(.+))", before)
         if not parts:
-            raise lab.Failed(f"what does this comment mean? before {before}")
+            raise Failed(f"what does this comment mean? before {before}")
         if (version(parts[1]) or (99,)) >= tuple(map(int, parts[2].split("."))):
             continue
         if parts[3]:

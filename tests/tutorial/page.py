@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Turn tutorial.md into one HTML page: FILE, or build/tutorial.html.
 
 pandoc writes the HTML. Then the pictures are put into it, each heading gets a link, each picture and each table
@@ -9,14 +8,16 @@ import html
 import os
 import pathlib
 import re
-import sys
+
+from kit import processes, tool
+from kit.commandline import Parser
+from kit.errors import Failed
+from kit.processes import PIPES
+from kit.tree import BUILD, ROOT
+from recorder import replay, svg
+from tutorial import pictures
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "trace")]
-import lab  # noqa: E402
-import pictures  # noqa: E402
-import replay  # noqa: E402
-import svg  # noqa: E402
 
 TITLE = "What happens beneath async/await?"
 PAGE = """<!doctype html>
@@ -49,12 +50,12 @@ PAGE = """<!doctype html>
 
 def pandoc():
     """Return the text as HTML."""
-    lab.need("pandoc", "deps-tutorial")
+    tool.need("pandoc", "deps-tutorial")
     options = ["--from", "gfm", "--to", "html5", "--wrap", "none", "--no-highlight"]
-    run = lab.start(["pandoc", *options, "tutorial.md"], cwd=lab.ROOT, **lab.PIPES)
-    out, err = lab.finish(run)
+    run = processes.start(["pandoc", *options, "tutorial.md"], cwd=ROOT, **PIPES)
+    out, err = processes.finish(run)
     if run.returncode != 0:
-        raise lab.Failed(f"pandoc: {lab.ending(run.returncode)}", err)
+        raise Failed(f"pandoc: {processes.ending(run.returncode)}", err)
     return out
 
 
@@ -64,7 +65,7 @@ def drawn(text):
         name, words = match[1], match[2]
         if name in pictures.PICTURES:
             return recording(name, words)
-        data = base64.b64encode((lab.ROOT / name).read_bytes()).decode()
+        data = base64.b64encode((ROOT / name).read_bytes()).decode()
         image = f'<img src="data:image/svg+xml;base64,{data}" alt="{words}">'
         return f'<figure class="scroll" tabindex="0">{image}</figure>'
 
@@ -116,7 +117,7 @@ def boxes(text):
 
 def links(text, folder):
     """Let links to files lead from the folder of the page to the toolkit."""
-    way = os.path.relpath(lab.ROOT, folder)
+    way = os.path.relpath(ROOT, folder)
     return re.sub(r'href="(?!#|https?:)([^"]+)"', rf'href="{way}/\1"', text)
 
 
@@ -131,8 +132,8 @@ def build(page):
 
 
 def main(arguments):
-    parser = lab.Parser(description=__doc__, usage="%(prog)s [FILE]")
-    parser.add_argument("file", nargs="?", default=lab.BUILD / "tutorial.html", type=pathlib.Path, metavar="FILE")
+    parser = Parser(description=__doc__, usage="%(prog)s [FILE]")
+    parser.add_argument("file", nargs="?", default=BUILD / "tutorial.html", type=pathlib.Path, metavar="FILE")
     options = parser.parse_args(arguments)
     page = options.file.resolve()
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -142,4 +143,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Record the servers again, keep the recordings in tests/tutorial/recordings, and draw those that the tutorial
 shows: waits.svg of each stage, 06-libev/trap.svg, and in tests/tutorial the comparisons await.svg, trap.svg and
 pool.svg.
@@ -10,18 +9,17 @@ import re
 import socket
 import sys
 
+from kit import processes, tool
+from kit.commandline import Parser
+from kit.errors import Failed
+from kit.processes import PIPES
+from kit.tree import ROOT, STAGES, built
+from recorder import clients, replay, strace_log, svg, symbols, understand
+
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "trace")]
-import clients  # noqa: E402
-import lab  # noqa: E402
-import replay  # noqa: E402
-import strace_log  # noqa: E402
-import svg  # noqa: E402
-import symbols  # noqa: E402
-import understand  # noqa: E402
 
 KEPT = HERE / "recordings"
-ASYNCIO = lab.ROOT / "tests" / "trace" / "asyncio_server.py"
+ASYNCIO = ROOT / "tests" / "recorder" / "asyncio_server.py"
 TRIES = 5
 
 # How to record: the command line of a server that is not one of the stages, after its URL.
@@ -31,7 +29,7 @@ PYTHON = {"asyncio": ("asyncio.sleep in async def", "sleep"),
 SERIALIZES = {"01-blocking", "trap", "mistake"}
 
 # The recordings that a picture shows, one below the other.
-PICTURES = {**{f"{stage}/waits.svg": [stage] for stage in lab.STAGES},
+PICTURES = {**{f"{stage}/waits.svg": [stage] for stage in STAGES},
             "06-libev/trap.svg": ["trap"],
             "tests/tutorial/await.svg": ["05-epoll", "asyncio"],
             "tests/tutorial/trap.svg": ["01-blocking", "trap", "mistake"],
@@ -50,21 +48,21 @@ def free_port():
 
 def trace(*arguments):
     """Run the recorder, and return what it prints."""
-    tool = lab.start([sys.executable, lab.ROOT / "tests" / "trace.py", *arguments], **lab.PIPES)
-    out, err = lab.finish(tool)
-    if tool.returncode != 0:
-        raise lab.Failed(f"trace.py {' '.join(map(str, arguments))}: {lab.ending(tool.returncode)}", err)
+    tracer = processes.start([sys.executable, ROOT / "tests" / "trace.py", *arguments], **PIPES)
+    out, err = processes.finish(tracer)
+    if tracer.returncode != 0:
+        raise Failed(f"trace.py {' '.join(map(str, arguments))}: {processes.ending(tracer.returncode)}", err)
     return out
 
 
 def what(name):
     """Return the arguments that tell the recorder which server to record."""
-    if name in lab.STAGES or name == "trap":
+    if name in STAGES or name == "trap":
         return [name]
     port = str(free_port())
     url = f"http://127.0.0.1:{port}"
     if name == "pool":
-        command = [lab.built("05-epoll"), "--port", port, "--delay", "1", "--block", "--threads", "2"]
+        command = [built("05-epoll"), "--port", port, "--delay", "1", "--block", "--threads", "2"]
         return ["--name", "05-epoll --block --threads 2", url, "--", *command]
     title, way = PYTHON[name]
     return ["--name", title, url, "--", "python3", ASYNCIO, port, way]
@@ -85,7 +83,7 @@ def shorten(text):
                       if (frame.object, frame.address) in known or "pthread_create" in frame.function]
     lines += [f"{tid} {time:.6f} +++ {how} +++" for tid, (time, how) in log.ends.items()
               if time <= experiment.end]
-    return "\n".join(lines).replace(f"{lab.ROOT}/", "") + "\n"
+    return "\n".join(lines).replace(f"{ROOT}/", "") + "\n"
 
 
 def understood(text):
@@ -107,7 +105,7 @@ def recordings(picture):
 
 def record(name):
     """Record one server until its verdict is the one that is expected, and keep the log."""
-    log = lab.scratch() / f"{name}.strace"
+    log = tool.scratch() / f"{name}.strace"
     for _ in range(TRIES):
         trace("--raw", log, *what(name))
         text = log.read_text()
@@ -115,15 +113,15 @@ def record(name):
         if found.serializes == (name in SERIALIZES) and "between two calls" not in found.sentence:
             short = shorten(text)
             if told(understood(short)) != told(found):
-                raise lab.Failed(f"{name}: the shortened log tells another story")
+                raise Failed(f"{name}: the shortened log tells another story")
             (KEPT / log.name).write_text(short)
             print(f"{name}: {found.sentence}", flush=True)
             return
-    raise lab.Failed(f"{name} cannot be drawn: {found.sentence}")
+    raise Failed(f"{name} cannot be drawn: {found.sentence}")
 
 
 def main(arguments):
-    parser = lab.Parser(description=__doc__, usage="%(prog)s [--kept | NAME...]")
+    parser = Parser(description=__doc__, usage="%(prog)s [--kept | NAME...]")
     names = sorted({name for shown in PICTURES.values() for name in shown})
     parser.add_argument("--kept", action="store_true", help="record nothing, and draw what is kept")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"record only this: {', '.join(names)}")
@@ -132,14 +130,14 @@ def main(arguments):
     if wrong:
         parser.error(f"{wrong[0]}: {'nothing is recorded' if options.kept else 'no such recording'}")
     if not options.kept:
-        lab.need("strace", "deps-tutorial")
+        tool.need("strace", "deps-tutorial")
         for name in options.names or names:
             record(name)
     for picture in PICTURES:
-        (lab.ROOT / picture).write_text(svg.draw(recordings(picture)), encoding="utf-8")
+        (ROOT / picture).write_text(svg.draw(recordings(picture)), encoding="utf-8")
     print(f"{len(PICTURES)} pictures drawn")
     return 0
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

@@ -5,7 +5,10 @@ import secrets
 import socket
 import subprocess
 
-import lab
+from kit import processes, tool
+from kit.errors import Failed
+from kit.tree import ROOT
+
 
 PATIENCE = 60  # seconds for one command
 
@@ -27,11 +30,11 @@ class Session:
 
     def __init__(self):
         self.port = free_port()
-        self.path = lab.scratch() / f"session-{secrets.token_hex(4)}"
+        self.path = tool.scratch() / f"session-{secrets.token_hex(4)}"
         self.file = open(self.path, "wb")
         environment = dict(os.environ, LC_ALL="C.UTF-8", TERM="dumb", PYTHONUNBUFFERED="1")
         environment.pop("BUILD", None)  # the text says build/
-        self.shell = lab.start(["bash", "--noprofile", "--norc"], cwd=lab.ROOT, env=environment,
+        self.shell = processes.start(["bash", "--noprofile", "--norc"], cwd=ROOT, env=environment,
                                stdin=subprocess.PIPE, stdout=self.file, stderr=subprocess.STDOUT)
         self.type("set -m")  # as an option, -m has no effect in bash 5.1 without a terminal
 
@@ -41,13 +44,13 @@ class Session:
         mark, before = f"ready-{secrets.token_hex(8)}", self.path.stat().st_size
         self.shell.stdin.write(f"{command}\necho {mark}\n".encode())
         self.shell.stdin.flush()
-        if not lab.wait_until(lambda: mark in self._since(before) or self.shell.poll() is not None, PATIENCE):
-            raise lab.Failed(f"after {PATIENCE} s this is still running: {command}")
+        if not processes.wait_until(lambda: mark in self._since(before) or self.shell.poll() is not None, PATIENCE):
+            raise Failed(f"after {PATIENCE} s this is still running: {command}")
         starts_server = command.rstrip().endswith("&") and "$port" in command and "$url" not in command
         if starts_server:
-            lab.wait_until(lambda: listens(self.port) or "Address already in use" in self._since(before), 20)
+            processes.wait_until(lambda: listens(self.port) or "Address already in use" in self._since(before), 20)
         if command.startswith("kill %"):
-            lab.wait_until(lambda: not listens(self.port), 20)
+            processes.wait_until(lambda: not listens(self.port), 20)
         return self._since(before).replace(f"{mark}\n", "")
 
     def _since(self, offset):
@@ -55,7 +58,7 @@ class Session:
 
     def jobs(self):
         """Return the commands that are still running."""
-        lab.wait_until(lambda: not self.type("jobs -r"), 5, step=0.3)
+        processes.wait_until(lambda: not self.type("jobs -r"), 5, step=0.3)
         return self.type("jobs -r").strip()
 
     def close(self):
@@ -64,5 +67,5 @@ class Session:
             self.shell.wait(5)
         except subprocess.TimeoutExpired:
             pass
-        lab.stop(self.shell, patience=1)
+        processes.stop(self.shell, patience=1)
         self.file.close()

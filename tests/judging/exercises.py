@@ -1,0 +1,233 @@
+"""The exercises of the tutorial that ask for code: what to do, how it is checked, hints, and a solution."""
+import pathlib
+import re
+import resource
+import time
+from typing import List, NamedTuple
+
+from judging import ladder
+from judging.judged import Fell, Judged
+from judging.ladder import DELAY, Rung
+from kit import processes
+from kit.processes import PIPES
+from kit.tree import BUILD, STAGES
+
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Exercise(NamedTuple):
+    name: str
+    chapter: str
+    build: str          # the program
+    files: str          # what the reader changes
+    solution: pathlib.Path
+    task: str
+    hints: List[str]    # a question, a system call, nearly the answer
+    rungs: List[Rung]
+
+    def judged(self):
+        stage = self.build if self.build in STAGES else "06-libev"
+        return Judged(self.build, stage, [str(BUILD / self.build)], in_tree=True, exercise=self.name)
+
+
+EXERCISES = {}
+
+
+def read(name):
+    """Return the task of an exercise, and its hints, from exercises.txt."""
+    text = (HERE / "exercises.txt").read_text()
+    section = re.search(rf"^== {name}\n(.*?)(?=\n*^== |\n*\Z)", text, re.M | re.S)[1]
+    task, *hints = section.split("\nhint: ")
+    return task, [" ".join(hint.split()) for hint in hints]
+
+
+def exercise(name, chapter, build, files, solution=None):
+    task, hints = read(name)
+    solution = HERE / (solution or f"solutions/{name}.patch")
+    EXERCISES[name] = Exercise(name, chapter, build, files, solution, task, hints, [])
+    step(name, "it builds")(builds)
+
+
+def step(name, title):
+    def add(function):
+        EXERCISES[name].rungs.append(Rung(name, title, function, "one threads loop", "tree", "", ""))
+        return function
+    return add
+
+
+def builds(judged):
+    made = ladder.make([judged.name])
+    if made.returncode != 0 or "warning:" in made.stderr:
+        fell = Fell("no error and no warning", "\n".join(made.stderr.strip().splitlines()[:12]))
+        fell.did = [f"make {judged.name}"]
+        raise fell
+
+
+def black_box(judged, *subjects):
+    """Some of the tests that the stage had to pass before."""
+    ladder.build("check_stages")
+    ladder.run_check_stages({"STAGE": judged.like}, subjects)
+
+
+# ---- 01
+
+exercise("keep-alive", "01", "01-blocking", "01-blocking", "../bugs/keep-alive-in-01.patch")
+
+
+@step("keep-alive", "a second request on the same connection is answered")
+def second_request(judged):
+    with judged.serve("--delay", DELAY) as server:
+        client = server.client()
+        for path in ("/fast", "/slow", "/fast"):
+            client.get(path)
+            if server.expect(client, path, sleeps=DELAY).closes:
+                raise Fell("a response that does not say Connection: close", f"one that does, to {path}")
+
+
+@step("keep-alive", "the price: an idle client makes the next one wait, until --timeout")
+def price_of_keep_alive(judged):
+    with judged.serve("--timeout", 1) as server:
+        start = time.monotonic()
+        idle = server.client()
+        idle.get("/fast")
+        server.expect(idle, "/fast")
+        server.expect_served("/fast", sleeps=1)
+        waited = time.monotonic() - start
+        if waited < 1:
+            raise Fell("a client that waits for the idle one, since 01 takes one client at a time",
+                       f"its response after {waited:.3f} s")
+
+
+# ---- 02
+
+exercise("small-stacks", "02", "02-threaded", "02-threaded")
+
+
+@step("small-stacks", "a hundred threads in 40 MiB of address space")
+def hundred_threads(judged):
+    with judged.serve("--delay", 30) as server:
+        server.expect_served("/fast")
+        server.limit("as", resource.RLIMIT_AS, server.memory() + (40 << 20))
+        for _ in range(100):
+            server.client().get("/slow")
+        if not processes.wait_until(lambda: server.program.threads > 100, patience=5):
+            raise Fell("100 clients that are served simultaneously, each by a thread of its own",
+                       f"{server.program.threads - 1} of them")
+
+
+@step("small-stacks", "64 KiB are enough for every request")
+def small_stacks_suffice(judged):
+    black_box(judged, "http", "keep_alive", "slow_clients")
+
+
+# ---- 03
+
+exercise("medium", "03", "03-select", "common")
+
+
+@step("medium", "/medium is answered after half the delay")
+def medium(judged):
+    with judged.serve("--delay", 0.6) as server:
+        start = time.monotonic()
+        server.expect_served("/medium", sleeps=0.3)
+        took = time.monotonic() - start
+        if took < 0.3:
+            raise Fell("a response after 0.3 s, and not before", f"the response after {took:.3f} s")
+
+
+@step("medium", "/medium overtakes a /slow that came before it")
+def medium_overtakes_slow(judged):
+    """If the machine was slow, try again with a longer delay."""
+    for delay in (1, 6):
+        with judged.serve("--delay", delay) as server:
+            server.expected = "a response to /medium after half the delay, and before that to /slow"
+            slow, other = server.client(), server.client()
+            slow.get("/slow")
+            slow.pause(0.1)
+            other.get("/medium")
+            server.expect(other, "/medium", sleeps=delay)
+            if slow.silent():
+                server.expect(slow, "/slow", sleeps=delay)
+                return
+            if delay == 6:
+                raise Fell(server.expected, "the response to /slow was there first")
+
+
+@step("medium", "everything else is as it was")
+def medium_changes_nothing_else(judged):
+    ladder.unit_tests(judged)
+    black_box(judged, "http", "waiting", "leaving_clients", "shutdown")
+
+
+# ---- 05
+
+exercise("edge", "05", "05-epoll", "05-epoll common")
+
+
+def edges(server):
+    """Return how many descriptors are watched with EPOLLET, and how many are watched."""
+    text = ""
+    for path in pathlib.Path(f"/proc/{server.program.pid}/fdinfo").glob("*"):
+        text += path.read_text()
+    events = [int(word, 16) for word in re.findall(r"^tfd: +\d+ events: +([0-9a-f]+)", text, re.M)]
+    return sum(word >> 31 for word in events), len(events)
+
+
+@step("edge", "clients are watched with EPOLLET, and served")
+def edge_clients(judged):
+    with judged.serve("--timeout", 20) as server:
+        server.expected = "EPOLLET in the events of a client (/proc/$server/fdinfo)"
+        client = server.client()
+        client.get("/fast", times=1000)  # more than one recv takes
+        got = client.count(1000)
+        if got != 1000:
+            raise Fell("1000 responses to 1000 requests", f"{got} responses")
+        if edges(server)[0] == 0:
+            raise Fell(server.expected, "none that has it")
+        client.first_half("/fast")
+        client.pause(0.05)
+        client.rest("/fast")
+        server.expect(client, "/fast")
+
+
+@step("edge", "a client that does not read loses nothing")
+def edge_slow_reader(judged):
+    ladder.slow_reader(judged)
+
+
+@step("edge", "the listener is watched with EPOLLET, and a burst of clients is served")
+def edge_listener(judged):
+    with judged.serve("--timeout", 20) as server:
+        server.expect_served("/fast")
+        server.pause(0.1)
+        found, watched = edges(server)
+        if watched != 1 or found != 1:
+            raise Fell("one descriptor that is watched, the listener, with EPOLLET (/proc/$server/fdinfo)",
+                       f"{watched}, of them {found} with EPOLLET")
+        clients = server.burst(50)
+        for client in clients:
+            server.expect(client, "/fast")
+
+
+@step("edge", "everything else is as it was")
+def edge_changes_nothing_else(judged):
+    black_box(judged, *ladder.subjects())
+
+
+# ---- 06
+
+exercise("ev-now-update", "06", "early", "tests/tutorial/early.c")
+
+
+@step("ev-now-update", "the timer fires after 0.5 s")
+def timer_is_not_early(judged):
+    """Noise can only make it later, so try several times."""
+    for _ in range(3):
+        process = processes.start([BUILD / "early"], **PIPES)
+        out, _ = processes.finish(process)
+        fired = re.search(r"fired after (\d+\.\d) s", out)
+        if not fired or float(fired[1]) < 0.5 or "timer of 0.5 s" not in out or "for 0.3 s" not in out:
+            fell = Fell("a timer of 0.5 s, started after computing for 0.3 s, fired after 0.5 s", out.strip())
+            fell.did = ["build/early"]
+            raise fell

@@ -1,0 +1,89 @@
+"""Hints, step by step: a question, and how mistakes of this kind show; the system call; the mistakes."""
+import pathlib
+import re
+
+from judging import gallery, skeleton
+from kit.tree import ROOT
+
+
+KEPT = pathlib.Path(__file__).resolve().parent / "hints.txt"
+
+
+# Where the tutorial explains a rung to a stage, or to stages of a kind; "": in the chapter of the stage.
+SECTIONS = {"keep-alive loop": "", "signals loop": "Ctrl-C in a loop", "signals threads": "Shutdown",
+            "signals one": "Shutdown",
+            "turn loop": "The order of a turn", "leaving 05-epoll": "How does a server silence a hang-up",
+            "leaving loop": "A client that leaves during",
+            "leaving one": "01", "leaving threads": "01", "descriptors one": "02",
+            "descriptors loop": "Running out of descriptors",
+            "silent one": "A silent client", "silent threads": "A silent client",
+            "silent loop": "The wait is data"}
+
+
+def find(key, verb, judged, got=""):
+    """Return the hint for a rung, if possible for what came: of the stage, of its kind, or of all. A program
+    that is not a stage in this tree has hints of its own."""
+    found = {}
+    for section in (key, "all"):
+        text = re.search(rf"^== {section}\n(.*?)(?=^== |\Z)", KEPT.read_text(), re.M | re.S)[1]
+        for words, pattern, hint in re.findall(
+                rf'^{verb}((?: [\w-]+)*)(?: "(.*?)")?: (.*(?:\n +.*)*)', text, re.M):
+            for word in words.split() or ["all"]:
+                if not pattern or re.search(pattern, got):
+                    found.setdefault((bool(pattern), word), " ".join(hint.split()))
+    whose = [judged.like, judged.kind] if judged.in_tree else ["program"]
+    fitting = [(fits, word) for fits in (True, False) for word in [*whose, "all"] if (fits, word) in found]
+    return found[fitting[0]] if fitting else None
+
+
+def chapter(begin):
+    """Return where the tutorial has a chapter, or a paragraph, that begins so, such as 05 or Shutdown.
+    07-uring is an exercise of 06."""
+    begin = "06" if begin == "07" else begin
+    text = (ROOT / "tutorial.md").read_text()
+    found = (re.search(rf"^## ({begin}.*)$", text, re.M) or
+             re.search(rf"^(?:- )?(?:\*\*|\*|_)({begin}.*?)[.?:]?(?:\*\*|\*|_)", text, re.M))
+    if found is None:
+        return f'tutorial.md, "{begin}"'
+    line = text.count("\n", 0, found.start()) + 1
+    return f'tutorial.md, line {line}: "{found[1]}"'.replace("`", "")
+
+
+def section(rung, judged):
+    """Return where the tutorial explains a rung."""
+    words = [f"{rung.key} {word}" for word in (judged.like, judged.kind)]
+    begin = next((SECTIONS[word] for word in words if word in SECTIONS), rung.chapter)
+    return chapter(begin or judged.like[:2])
+
+
+def steps(judged, rung, names, got=""):
+    """Return the hints for a rung, one after the other. names are those of gallery.related; got is what
+    came."""
+    sole = find(rung.key, "sole", judged, got)
+    first = sole or find(rung.key, "ask", judged, got)
+    left = unwritten(judged)
+    bugs = gallery.related(judged, names) if judged.in_tree and not left and not sole else []
+    if left and rung.key != "build":
+        places = ", ".join(map(str, left))
+        first = (f"{judged.name}/server.c has places that are still to be written: "
+                 f"line{'s' * (len(left) > 1)} {places}.\n{first}")
+    if bugs:
+        first += "\nKnown mistakes that fail here, too (yours may be another):"
+        first += "".join(f"\n- {bug.symptom}" for bug in bugs)
+    second = find(rung.key, "look", judged, got) + f"\nMore: {section(rung, judged)}"
+    if left:
+        second += "\nWhen these places are written, and a rung still fails, there are more hints."
+    return [first, second, *map(mistake, bugs)]
+
+
+def unwritten(judged):
+    """Return the lines of a stage at which something is still to be written."""
+    path = ROOT / judged.name / "server.c"
+    return skeleton.unwritten(path.read_text(errors="replace")) if judged.in_tree and path.exists() else []
+
+
+def mistake(bug):
+    """Describe a bug of the gallery. The lines that it removes are nearly the solution: do not show them."""
+    wrong = [line for line in bug.lines() if line.startswith("+")]
+    text = f"{bug.name}: {bug.mistake}"
+    return "\n".join([f"{text} The lines with + are wrong:", *wrong] if wrong else [text])

@@ -1,0 +1,550 @@
+"""Is the judge fair? It must praise what is right, name what is wrong, and see through a server that lies.
+
+Everything happens in a copy of the tree. --gallery plants each bug of tests/servers/bugs in a solution, not just a
+few of them: some minutes.
+"""
+import argparse
+import concurrent.futures
+import itertools
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import unittest
+
+from judging import exercises, gallery, hints, ladder, skeleton
+from judging.judged import Judged
+from judging.liar import LIES
+from kit import processes, tool, unittests
+from kit import tree as kit_tree
+from kit.commandline import Parser
+from kit.errors import Failed
+from kit.processes import PIPES
+from kit.servers import Server
+from kit.tree import BUILD, ROOT
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+URING = Judged("07-uring", "07-uring", [])
+FORBIDDEN = ladder.forbidden(URING)
+STAGES = [stage for stage in skeleton.CUTS if stage != "07-uring" or not FORBIDDEN]
+LANES = 8  # judges that work simultaneously: they mostly wait
+numbers = itertools.count(10)
+options = argparse.Namespace(gallery=False)
+
+
+# ---- a copy of the tree
+
+def copy_tree(source, name):
+    """Return a copy of a tree, with what is built in it."""
+    tree = tool.scratch() / name
+    skip = shutil.ignore_patterns("__pycache__", "corpus", "recordings", "judge")
+    tree.mkdir()
+    for path in ["Makefile", "tutorial.md", "common", "tests", *kit_tree.STAGES]:
+        if (source / path).is_dir():
+            shutil.copytree(source / path, tree / path, ignore=skip)
+        else:
+            shutil.copy2(source / path, tree)
+    (tree / "build").mkdir()
+    for name in ("obj", "flags", "probe", "check_http", "check_connections", "check_stages"):
+        path = (BUILD if source == ROOT else source / "build") / name
+        if path.is_dir():
+            shutil.copytree(path, tree / "build" / name, symlinks=True)
+        elif path.exists():
+            shutil.copy2(path, tree / "build")
+    return tree
+
+
+def make(tree, *words):
+    command = ["make", "-s", f"-j{os.cpu_count()}", *words]
+    process = processes.start(command, cwd=tree, env=environment(), **PIPES)
+    out, err = processes.finish(process)
+    if process.returncode != 0:
+        raise Failed(f"make {' '.join(words)} failed: {err}")
+
+
+def environment():
+    """Return an environment without the options of a make that has started us."""
+    return {name: value for name, value in os.environ.items()
+            if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "BUILD", "STAGE", "LIKE", "PROGRAM")}
+
+
+_tree = None
+
+
+def clean_tree():
+    """Return the copy that all tests share that do not touch common/."""
+    global _tree
+    if _tree is None:
+        _tree = copy_tree(ROOT, "tree")
+        # What judges share that work simultaneously is built before they do.
+        make(_tree, "probe", "check_http", "check_connections", "check_stages", "build/turn/05-epoll")
+        make(_tree, "BUILD=build/asan", "SANITIZE=address", "02-threaded", "05-epoll")
+        make(_tree, "BUILD=build/tsan", "SANITIZE=thread", "02-threaded")
+    return _tree
+
+
+def write_stage(tree, like, text=None):
+    """Make a stage of a new number, and return its name. Without a text, what the skeleton leaves out is put
+    back."""
+    name = f"{next(numbers)}-{like[3:]}"
+    (tree / name).mkdir()
+    (tree / name / "server.c").write_text((text or skeleton.whole(name, like)).replace("NAME", name))
+    (tree / name / "like").write_text(like + "\n")
+    return name
+
+
+class Command:
+    """A command that runs in a tree. out is what it has printed, to stderr, too."""
+
+    def __init__(self, tree, *words):
+        self.words, self.out = words, None
+        self.process = processes.start([str(tree / words[0]), *words[1:]], cwd=tree, env=environment(), text=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def finish(self):
+        if self.out is None:
+            self.out, _ = processes.finish(self.process)
+        return self
+
+    @property
+    def status(self):
+        return self.finish().process.returncode
+
+    def rungs(self):
+        """Return the titles of the rungs, each with its result."""
+        lines = re.findall(r"^  (ok|FAIL|--) +(.*?)  +", self.finish().out, re.M)
+        return {title: result for result, title in lines}
+
+    def fell(self):
+        """Return the title of the rung that failed, or None."""
+        return next((title for title, result in self.rungs().items() if result == "FAIL"), None)
+
+
+def judge(*words, tree=None):
+    return Command(tree or clean_tree(), "tests/judge.py", *words)
+
+
+def together(commands):
+    """Run commands, given as functions that start them, a few at a time. Return them when they have ended."""
+    waiting, started = list(commands), []
+    while waiting or any(command.process.poll() is None for command in started if command.out is None):
+        running = [command for command in started if command.out is None]
+        for command in running:
+            if command.process.poll() is not None:
+                command.finish()
+        while waiting and len([command for command in started if command.out is None]) < LANES:
+            started.append(waiting.pop(0)())
+        time.sleep(0.05)
+    return [command.finish() for command in started]
+
+
+def title(key, kind="05-epoll"):
+    kinds = {kind, Judged(kind, kind, []).kind}
+    return next(rung.title for rung in ladder.LADDER if rung.key == key and kinds & set(rung.kinds.split()))
+
+
+# ---- tests
+
+class Skeleton(unittest.TestCase):
+    def test_skeleton_compiles_and_answers_nobody(self):
+        names = [f"{next(numbers)}-{like[3:]}" for like in STAGES]
+        for name, like in zip(names, STAGES):
+            started = judge("start", name, "--like", like)
+            self.assertEqual(started.status, 0, started.out)
+        checks = together([lambda name=name: judge("check", name) for name in names])
+        for check in checks:
+            self.assertEqual((check.status, check.fell()), (1, title("fast")), check.out)
+            self.assertEqual(check.rungs()[title("build")], "ok")
+        out = judge("hint", names[0]).finish().out
+        self.assertIn("still to be written", out)
+
+    def test_what_is_cut_out_is_not_in_the_skeleton(self):
+        for like, call in zip(STAGES, ["accept4(", "pthread_create(", "pselect(", "ppoll(", "epoll_pwait(",
+                                     "ev_io_init(", "IORING_OP_ACCEPT"]):
+            text = skeleton.skeleton("07-x", like)
+            self.assertIn(call, skeleton.whole("07-x", like))
+            self.assertNotIn(call, re.sub(r"/\*.*?\*/", "", text, flags=re.S))
+            self.assertEqual(len(skeleton.unwritten(text)), len(skeleton.CUTS[like]))
+
+    def test_what_a_comment_names_is_there(self):
+        headers = "".join(path.read_text() for path in (ROOT / "common").glob("*.h"))
+        for like in STAGES:
+            for cut in skeleton.CUTS[like]:
+                for name in re.findall(r"\b[a-z]+_[a-z0-9_]+\b(?!\(\d\))", cut.task):  # no manual pages
+                    self.assertTrue(re.search(rf"\b{name}\b", skeleton.source(like) + headers), name)
+
+    def test_written_is_what_has_no_stub_any_more(self):
+        text = skeleton.skeleton("07-x", "05-epoll")
+        written = text.replace(f"/* {skeleton.UNTIL} */\n    (void)fd", "(void)fd")
+        self.assertEqual((len(skeleton.unwritten(text)), len(skeleton.unwritten(written))), (2, 1))
+
+    def test_start_leaves_a_file_alone(self):
+        name = write_stage(clean_tree(), "04-poll", "mine\n")
+        started = judge("start", name, "--like", "05-epoll")
+        self.assertEqual((started.status, (clean_tree() / name / "server.c").read_text()), (1, "mine\n"))
+        self.assertIn("left as it is", started.out)
+
+    def test_a_place_that_is_gone_is_named(self):
+        tree = copy_tree(ROOT, "renamed")
+        for like, old, new, said in [
+                ("05-epoll", "bool watch(", "bool look(", "watch is not found"),
+                ("03-select", "while (connections_remain()) {", "do {", "loop is not found"),
+                ("01-blocking", '"01-blocking"', "NAME", '"01-blocking", the name of the stage, is not'),
+                ("04-poll", "/* 04: ", "/* Four: ", "a comment at its head, with the number of the stage")]:
+            path = tree / like / "server.c"
+            path.write_text(path.read_text().replace(old, new))
+            started = judge("start", f"{next(numbers)}-x", "--like", like, tree=tree)
+            self.assertEqual(started.status, 1)
+            self.assertIn(said, started.out)
+
+    def test_wrong_command_line_is_a_line_that_says_why(self):
+        name = "want two digits and a word, such as 07-mine"
+        for words, said in [(["start", "07-x"], "start: --like (LIKE) which stage? such as 05-epoll"),
+                            (["start", "05-x", "--like", "05-epoll"], "05-x: 00 to 06 belong to the toolkit; "
+                             "want 07 or more"),
+                            (["start", "7-x", "--like", "05-epoll"], f"7-x: {name}"),
+                            (["start", "../07-x", "--like", "05-epoll"], f"../07-x: {name}"),
+                            (["check", "07-x", "--program", "http://127.0.0.1:x"],
+                             "--program http://127.0.0.1:x: want http://HOST:PORT"),
+                            (["check"], "check: which STAGE? such as 07-mine"),
+                            (["check", "07-x", "--like", "x"], "--like x: want one of " +
+                             ", ".join(STAGES)),
+                            (["climb", "07-x"], "climb: want one of start, check, hint, solution, exercise")]:
+            command = judge(*words)
+            self.assertEqual((command.status, command.out), (2, f"judge.py: {said}\n"))
+
+
+class Ladder(unittest.TestCase):
+    def test_what_is_cut_out_put_back_passes_all(self):
+        tree = clean_tree()
+        names = [write_stage(tree, like) for like in STAGES]
+        for check in together([lambda name=name: judge("check", name) for name in names]):
+            self.assertEqual((check.status, set(check.rungs().values()) - {"--"}), (0, {"ok"}), check.out)
+        for name in names:
+            solution = judge("solution", name)
+            self.assertEqual((solution.status, solution.out), (0, ""))
+
+    def test_solution_is_not_told_before_the_top(self):
+        name = f"{next(numbers)}-x"
+        self.assertEqual(judge("start", name, "--like", "05-epoll").status, 0)
+        solution = judge("solution", name)
+        self.assertEqual(solution.status, 1)
+        self.assertIn("is not at the top of the ladder yet", solution.out)
+        self.assertNotIn("epoll_pwait(", solution.out)
+
+    def test_a_warning_fails_every_time(self):
+        text = skeleton.whole("NAME", "05-epoll").replace("    stop_catch(NULL);",
+                                                          "    int unused;\n    stop_catch(NULL);")
+        name = write_stage(clean_tree(), "05-epoll", text)
+        for _ in range(2):
+            check = judge("check", name).finish()
+            self.assertEqual(check.fell(), title("build"), check.out)
+            self.assertIn("unused", check.out)
+
+    def test_what_was_done_can_be_repeated(self):
+        """The commands that a failure shows make the same server fail."""
+        text = skeleton.whole("NAME", "05-epoll").replace("op = EPOLL_CTL_DEL;", "abort();")
+        name = write_stage(clean_tree(), "05-epoll", "#include <stdlib.h>\n" + text)
+        check = judge("check", name).finish()
+        self.assertIn(check.fell(), (title("fast"), title("slow")), check.out)
+        did = re.search(r"did: +(.*?)\n +expected:", check.out, re.S)[1].splitlines()
+        script = "\n".join(line.strip() for line in did).replace("8000", "$port")
+        script = script.replace("& server", "--port $port & server").replace("curl", "sleep 0.5; curl -s")
+        script = f"ulimit -c 0; port=$((20000 + $$ % 10000)); {script}\nwait $server; echo $?"
+        repeated = processes.start(["bash", "-c", script], cwd=clean_tree(), **PIPES)
+        out, err = processes.finish(repeated)
+        self.assertIn("134", out, err)  # 128 + SIGABRT
+
+    def test_crash_and_endless_loop_are_reported_with_the_last_words(self):
+        loop = "for (int i = 0; i < ready; i++)"
+        cases = [
+            (f'if (ready > 0) {{ fprintf(stderr, "I am lost\\n"); raise(SIGSEGV); }}\n        {loop}',
+             ['the server has ended: killed by SIGSEGV', '"I am lost"', "AddressSanitizer: ", "server.c:"]),
+            (f"while (ready > 0) ready += !ready;\n        {loop}", ["a busy loop"]),
+            (f'while (ready > 0) puts("{"spam" * 100}");\n        {loop}',
+             ["killed by SIGXFSZ", "more than 16 MiB"])]
+        names = []
+        for change, _ in cases:
+            text = skeleton.whole("NAME", "05-epoll").replace(loop, change)
+            names.append(write_stage(clean_tree(), "05-epoll", "#include <stdio.h>\n" + text))
+        checks = together([lambda name=name: judge("check", name) for name in names])
+        for check, (_, said) in zip(checks, cases):
+            self.assertEqual(check.fell(), title("fast"), check.out)
+            for words in said:
+                self.assertIn(words, check.out)
+        self.assertEqual(processes_of(clean_tree()), [])
+
+    def test_interrupted_judge_leaves_no_process(self):
+        name = write_stage(clean_tree(), "05-epoll")
+        check = judge("check", name)
+        self.assertTrue(processes.wait_until(lambda: processes_of(clean_tree() / "build" / name)))
+        check.process.terminate()
+        self.assertEqual(check.status, 128 + 15)
+        self.assertEqual(processes_of(clean_tree() / "build" / name), [])
+
+
+def processes_of(path):
+    """Return the processes whose program is below a path."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*/exe"):
+        try:
+            program = os.readlink(entry)
+        except OSError:
+            continue
+        if program == str(path) or program.startswith(f"{path}/"):
+            found.append(program)
+    return found
+
+
+class Liars(unittest.TestCase):
+    """Another program, in another language."""
+    CAUGHT = {None: None, "reads-all": "slow-reader", "drain": "signals", "deaf": "signals",  # what takes long
+              "spins": "leaving", "dies": "leaving", "patient": "silent", "swallows": "pipelining",
+              "closes": "keep-alive", "fourth": "clients", "early": "slow", "body": "fast"}
+
+    def test_honest_program_passes_and_each_liar_is_caught(self):
+        self.assertEqual(set(LIES), set(self.CAUGHT) - {None})
+        programs = [f"{sys.executable} tests/judging/liar.py {lie or ''}" for lie in self.CAUGHT]
+        checks = together([lambda program=program: judge("check", "05-epoll", "--program", program)
+                           for program in programs])
+        for check, key in zip(checks, self.CAUGHT.values()):
+            self.assertEqual(check.fell(), key and title(key), check.out)
+            self.assertEqual(check.status, 1 if key else 0)
+
+    def test_server_at_a_url(self):
+        make(clean_tree(), "05-epoll", "01-blocking")
+        for like, model, status in [("05-epoll", "05-epoll", 0), ("01-blocking", "05-epoll", 1)]:
+            with Server(like, "--delay", "0.4", program=clean_tree() / "build" / like) as server:
+                check = judge("check", model, "--program", server.url)
+                self.assertEqual(check.status, status, check.out)
+
+    def test_io_uring_may_be_forbidden(self):
+        number, ladder.SYS_IO_URING_SETUP = ladder.SYS_IO_URING_SETUP, 9999
+        try:
+            self.assertEqual(ladder.forbidden(URING), "io_uring_setup: Function not implemented")
+            self.assertIsNone(ladder.forbidden(Judged("05-epoll", "05-epoll", [])))
+        finally:
+            ladder.SYS_IO_URING_SETUP = number
+
+    def test_make_passes_all_on(self):
+        """A program whose command has quotes and blanks; the model; and to go on after a failure."""
+        tree, program = clean_tree(), f"{sys.executable} -c 'import sys; sys.exit(3)'"
+        check = Command(tree, shutil.which("make"), "-s", "check", "STAGE=07-other", "LIKE=04-poll", "ALL=1",
+                        f"PROGRAM={program}").finish()
+        self.assertIn(f"07-other: {program}, by the model of 04-poll\n", check.out)
+        self.assertIn("make hint STAGE=07-other LIKE=04-poll PROGRAM=", check.out)
+        self.assertEqual(set(check.rungs().values()), {"FAIL", "--"}, check.out)
+        self.assertGreater(list(check.rungs().values()).count("FAIL"), 5)
+
+    def test_program_that_is_not_there(self):
+        check = judge("check", "05-epoll", "--program", "/nowhere/server")
+        self.assertEqual(check.status, 1)
+        self.assertIn("judge.py: cannot start /nowhere/server: No such file or directory", check.out)
+
+
+# What a reader may get wrong: in which stage, the right text, and the wrong one; at which rung that must fall, what the
+# judge must say, and what a hint must say.
+MISTAKES = [
+    ("05-epoll", "was == WANT_NOTHING ? EPOLL_CTL_ADD :", "was == WANT_NOTHING ? EPOLL_CTL_MOD :", "listen",
+     "the server has ended: exit status 1", "ENOENT"),
+    ("05-epoll", "connections_expire();", "connections_expire();\n        if (ready > 0)\n            "
+     "*(volatile int *)stop_handler = 1;", "fast", "where: +AddressSanitizer: SEGV\\n +[0-9]+-epoll/server.c:[0-9]+, in main",
+     "The server has crashed"),
+    ("05-epoll", "connections_accept();", "", "fast", "a busy loop", "connections_accept, the last call"),
+    ("05-epoll", ", .data.fd = fd", "", "fast", "a busy loop", "event.data.fd"),
+    ("05-epoll", "MAX_EVENTS, wait_ms", "MAX_EVENTS, wait_ms * 0", "idle", "a busy loop", "0 returns immediately"),
+    ("05-epoll", "op = EPOLL_CTL_DEL;", "return true;", "keep-alive", "without a response", "EEXIST"),
+    ("05-epoll", "want == WANT_WRITE ? EPOLLOUT :", "want == WANT_WRITE ? EPOLLIN :", "slow-reader",
+     "does not sleep either", "EPOLLOUT"),
+    ("05-epoll", "for (int i = 0; i < ready; i++)", "connections_accept();\n        for (int i = 0; i < ready; i++)", "turn",
+     "connections_ready after connections_accept", "In which order"),
+    ("05-epoll", "connections_expire();", "if (ready == 0)\n            connections_expire();", "turn",
+     "a turn without connections_expire", "Which condition, or which continue"),
+    ("05-epoll", "int ready = epoll_pwait(epoll_fd, events, MAX_EVENTS, wait_ms",
+     "int ready = epoll_pwait(epoll_fd, events, MAX_EVENTS, wait_ms < 0 || wait_ms > 10 ? 10 : wait_ms", "idle",
+     "it wakes up [0-9]+ times", "Something ends the wait again and again"),
+    ("05-epoll", "    if (want == WANT_NOTHING) /* events = 0 would not silence EPOLLHUP */\n        op = EPOLL_CTL_DEL;\n",
+     "    if (want == WANT_NOTHING)\n        return true;\n    op = epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, "
+     "&(struct epoll_event){.data.fd = fd}) ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;\n",
+     "leaving", "a busy loop", "whatever for"),
+    ("05-epoll", "i < ready; i++", "i <= ready; i++", "sanitizer", "AddressSanitizer: ", "Which pointer or index"),
+    ("02-threaded", "    free(client);\n    free_slot();", "    free_slot();", "sanitizer", "LeakSanitizer: detected memory leaks", "nobody has freed it"),
+    ("05-epoll", "connections_drain();", "(void)options;", "signals", "it has taken SIGTERM, and goes on",
+     "connections_drain, connections_remain"),
+    ("05-epoll", "stop_poll(&unblocked);", "", "tests", "signal_reaches_a_loop_that_is_never_idle", "deaf-under-load"),
+    ("05-epoll", "MAX_EVENTS, wait_ms, &unblocked", "MAX_EVENTS, wait_ms, NULL", "signals", "is pending|it has taken|still runs",
+     "SIGTERM"),
+    ("02-threaded", "pthread_sigmask(SIG_SETMASK, &all, &unblocked);", "pthread_sigmask(SIG_SETMASK, NULL, &unblocked);",
+     "signals", "a thread that does not mask it", "inherits the mask"),
+    ("02-threaded", "    if (LIST_EMPTY(&clients))\n        pthread_cond_signal(&all_gone);\n    pthread_mutex_unlock(&lock);",
+     "    pthread_mutex_unlock(&lock);\n    if (LIST_EMPTY(&clients))\n        pthread_cond_signal(&all_gone);",
+     "sanitizer", "ThreadSanitizer: data race", "What do all threads have to hold"),
+    ("02-threaded", "PTHREAD_CREATE_DETACHED", "PTHREAD_CREATE_JOINABLE", "threads", "left their stacks", "joinable and detached"),
+    ("02-threaded", "if (!wait_for_resources(false))", "if (wait_for_resources(false) || true)", "threads", "closed early|reset",
+     "What could the main thread do instead"),
+    ("02-threaded", "    close(client->conversation.fd);\n", "", "silent", "stays open, and no thread serves it",
+     "Which line of yours closes"),
+    ("02-threaded", "    free(client);\n    free_slot();", "    free(client);", "tests", "no response",
+     "count take_slot and free_slot"),
+    ("02-threaded", "int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);", "int fd = dup(listener);", "fast",
+     "[0-9]+ threads for 1 client", "many more threads than it has clients")]
+
+
+class Mistakes(unittest.TestCase):
+    def test_each_falls_at_its_rung_and_is_hinted_at(self):
+        names = []
+        for like, right, wrong, *_ in MISTAKES:
+            text = skeleton.whole("NAME", like)
+            self.assertEqual(text.count(right), 1, right)
+            names.append(write_stage(clean_tree(), like, text.replace(right, wrong)))
+        checks = together([lambda name=name: judge("check", name) for name in names])
+        with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
+            hinted = list(pool.map(all_hints, names))
+        for out, check, (like, right, wrong, key, said, hint) in zip(hinted, checks, MISTAKES):
+            with self.subTest(wrong=wrong or f"without {right}"):
+                self.assertEqual(check.fell(), title(key, like), check.out)
+                self.assertRegex(check.out, said)
+                self.assertIn(hint, " ".join(out.split()))
+                self.assertIsNone(re.search(r"^   - .*;$|common/connections\.c", out, re.M), out)  # not the solution
+
+    def test_a_function_may_be_unused_while_something_is_still_to_be_written(self):
+        text = skeleton.skeleton("NAME", "02-threaded")
+        self.assertIn("(void)take_slot, ", text)
+        name = write_stage(clean_tree(), "02-threaded", text.replace("(void)take_slot, ", ""))
+        check = judge("check", name).finish()
+        self.assertEqual((check.fell(), check.rungs()[title("build")]), (title("fast", "02-threaded"), "ok"), check.out)
+
+    def test_program_gets_hints_without_c(self):
+        for program, said in [("/bin/false", "has ended: exit status 1"),
+                              (f"{sys.executable} tests/judging/liar.py closes", "closed the connection")]:
+            check = judge("check", "05-epoll", "--program", program).finish()
+            self.assertIn(said, check.out)
+            out = all_hints("05-epoll", "--program", program)
+            self.assertIsNone(re.search("epoll_|watch|connections|[.]patch", out), out)
+
+
+def all_hints(*words, tree=None):
+    out = ""
+    while not re.search("That was the last hint|nothing to hint at", out):
+        hint = judge("hint", *words, tree=tree).finish()
+        if hint.status != 0:
+            raise Failed(hint.out)
+        out = hint.out
+    return out
+
+
+class Hints(unittest.TestCase):
+    def test_every_rung_of_every_stage_has_hints(self):
+        files = [*(ROOT / "tests/stages").glob("*.c"), *(ROOT / "tests/servers/unit").glob("*.c")]
+        names = set(re.findall(r"START_TEST\((\w+)\)", "".join(path.read_text() for path in files)))
+        for like in STAGES:
+            judged = Judged(like, like, [], in_tree=True)
+            for rung in ladder.LADDER:
+                if ladder.reason_to_skip(rung, judged) is None:
+                    self.assertGreaterEqual(len(hints.steps(judged, rung, rung.tests.split())), 2)
+                    self.assertLessEqual(set(rung.tests.split()), names)
+                    self.assertRegex(hints.section(rung, judged), "^tutorial.md, line [0-9]+: ")
+
+    def test_planted_bug_is_named(self):
+        sample = ["keep-alive-in-01", "sigpipe-blocking", "address-of-a-loop-variable", "select-and-one",
+                  "fd-set-overflow", "hang-up-spin-poll", "lost-signal", "emfile-spin"]
+        bugs = [gallery.Bug(path) for path in sorted((ROOT / "tests/servers/bugs").glob("*.patch"))
+                if options.gallery or path.stem in sample]
+        bugs = [bug for bug in bugs if not bug.race]  # only ThreadSanitizer sees it
+        planted = [plant(bug) for bug in bugs]
+        checks = together([lambda tree=tree, name=name: judge("check", name, tree=tree)
+                           for tree, name in planted])
+        for bug, (tree, name), check in zip(bugs, planted, checks):
+            with self.subTest(bug=bug.name):
+                for again in (False, True):  # by chance, some mistakes show themselves at another rung
+                    check = judge("check", name, tree=tree).finish() if again else check
+                    out = all_hints(name, tree=tree)
+                    print(f"    {bug.name:32} {check.fell()}")
+                    named = f"{bug.name}: {bug.mistake}" in " ".join(out.split())
+                    if named:
+                        break
+                self.assertTrue(named, check.out + out)
+
+
+def plant(bug):
+    """Put a bug into a solution. Return the tree and the name of the stage."""
+    stages = [path.split("/")[0] for path in bug.touched if path[0] == "0"]
+    stages += [*sorted(bug.stages), "05-epoll"]
+    tree = clean_tree() if bug.touched == [f"{stages[0]}/server.c"] else copy_tree(clean_tree(), bug.name)
+    name = write_stage(tree, stages[0])
+    target = [f"{name}/server.c"] if tree == clean_tree() else ["-p1"]
+    with open(ROOT / "tests/servers/bugs" / f"{bug.name}.patch") as text:
+        subprocess.run(["patch", "-s", *target], cwd=tree, stdin=text, check=True)
+    return tree, name
+
+
+class Exercises(unittest.TestCase):
+    def test_each_asks_for_something_and_its_solution_passes(self):
+        names = list(exercises.EXERCISES)
+        trees = {name: copy_tree(clean_tree(), name) for name in names}
+        checks = together([lambda name=name: judge("exercise", name, tree=trees[name]) for name in names])
+        for check, name in zip(checks, names):
+            self.assertEqual((check.status, list(check.rungs().values())), (1, ["ok", "FAIL"]), check.out)
+            self.assertEqual(judge("solution", name, tree=trees[name]).status, 1)
+            with open(exercises.EXERCISES[name].solution) as text:
+                subprocess.run(["patch", "-s", "-p1"], cwd=trees[name], stdin=text, check=True)
+        checks = together([lambda name=name: judge("exercise", name, tree=trees[name]) for name in names])
+        for check, name in zip(checks, names):
+            self.assertEqual((check.status, set(check.rungs().values())), (0, {"ok"}), check.out)
+            solution = judge("solution", name, tree=trees[name]).finish()
+            self.assertEqual(solution.out, exercises.EXERCISES[name].solution.read_text())
+
+    def test_half_a_solution_is_not_enough(self):
+        """One queue for both delays; EPOLLET in the stage alone."""
+        trees = [copy_tree(clean_tree(), "one-queue"), copy_tree(clean_tree(), "edge-alone")]
+        for tree, name in zip(trees, ["medium", "edge"]):
+            with open(exercises.EXERCISES[name].solution) as text:
+                subprocess.run(["patch", "-s", "-p1"], cwd=tree, stdin=text, check=True)
+        path = trees[0] / "common" / "connections.c"
+        path.write_text(path.read_text().replace("        enter(c, DOZING);", "        enter(c, SLEEPING);\n"
+                                                 "        c->deadline_ns -= all.options->delay_ns / 2;"))
+        shutil.copy2(ROOT / "common" / "connections.c", trees[1] / "common")
+        checks = together([lambda tree=tree, name=name: judge("exercise", name, tree=tree)
+                           for tree, name in zip(trees, ["medium", "edge"])])
+        self.assertEqual([check.fell() for check in checks], ["/medium overtakes a /slow that came before it",
+                                                              "clients are watched with EPOLLET, and served"])
+
+    def test_hints_and_list(self):
+        listed = judge("exercise").finish()
+        self.assertEqual(listed.status, 0)
+        for name, exercise in exercises.EXERCISES.items():
+            self.assertIn(name, listed.out)
+            for step in range(len(exercise.hints)):
+                out = judge("hint", name).finish().out
+                self.assertIn(f"{step + 1}. ", out)
+            self.assertIn("That was the last hint", out)
+        wrong = judge("exercise", "nothing")
+        self.assertEqual(wrong.status, 2)
+        self.assertIn("nothing: no such exercise; want one of keep-alive", wrong.out)
+
+
+def main(arguments):
+    parser = Parser(description=__doc__, usage="%(prog)s [OPTION]... [TEST]...")
+    parser.add_argument("tests", nargs="*", metavar="TEST", help="Class.test, or a class")
+    parser.add_argument("--gallery", action="store_true", help="plant each bug of tests/servers/bugs")
+    parser.add_argument("--last", action="store_true", help="do not try again what fails")
+    parser.parse_args(arguments, options)
+    tool.need("patch", "deps-tools")
+    tool.need("curl", "deps-tutorial")
+    if FORBIDDEN:
+        print(f"07-uring cannot be judged here, and is skipped: {FORBIDDEN}")
+    failed = unittests.run(options.tests)
+    if not failed or options.last:
+        return 1 if failed else 0
+    # Some mistakes show themselves only if two clients arrive simultaneously.
+    print(f"Once more, in case this machine was busy: {' '.join(failed)}", flush=True)
+    again = [*tool.module("judging.test_judge"), "--last", *(["--gallery"] if options.gallery else []), *failed]
+    return processes.start(again).wait()
+
+
+if __name__ == "__main__":
+    tool.run(main)

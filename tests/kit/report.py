@@ -1,0 +1,117 @@
+"""What a tool prints for a person, and the file of its figures."""
+import contextlib
+import os
+import signal
+import sys
+import time
+
+from kit.commandline import Parser
+from kit.errors import Failed
+from kit.tree import BUILD_NOTE, built
+
+
+def tick(write):
+    """Call write every four seconds from now on, and tell it how many have passed. None stops that."""
+    begun = time.monotonic()
+    if write:
+        signal.signal(signal.SIGALRM, lambda *_: write(f" {time.monotonic() - begun:.0f} s ..."))
+    signal.setitimer(signal.ITIMER_REAL, *([4, 4] if write else [0]))
+
+
+def write(text):
+    """Write to stdout, past its buffer, in which the program may be at work when a signal interrupts it."""
+    os.write(sys.stdout.fileno(), text.encode())
+
+
+class Report:
+    """What a tool prints while it works, the file for its figures, and how many checks failed. A line that
+    takes long begins with what is being waited for, and says for how long."""
+
+    def __init__(self, *columns):
+        self.columns = columns
+        self.failed = 0
+        self._file = None
+        self._width = 0  # of the line that has begun
+
+    def parser(self, description, quick=None, **arguments):
+        """Return the command line of a tool that has --tsv and, if there is a help for it, --quick."""
+        parser = Parser(description=description, epilog=BUILD_NOTE, **arguments)
+        if quick:
+            parser.add_argument("--quick", action="store_true", help=quick)
+        parser.add_argument("--tsv", metavar="FILE",
+                            help=f"write the figures as tab-separated values: {', '.join(self.columns)}")
+        return parser
+
+    def start(self, parser, options, *programs):
+        """Check that the programs are built, and begin the file of --tsv."""
+        for program in programs:
+            built(program)
+        if options.tsv is not None:
+            try:
+                self._file = open(options.tsv, "w", buffering=1)
+            except OSError as error:
+                parser.error(f"--tsv {options.tsv}: cannot be written: {error.strerror}")
+        self.figure(*self.columns)
+
+    def figure(self, *values):
+        """Write a row of the file; the last columns may be left out."""
+        if self._file:
+            print(*values, *["-"] * (len(self.columns) - len(values)), sep="\t", file=self._file)
+
+    def begin(self, text):
+        """Begin a line, or go on with it."""
+        self._write(text)
+        tick(self._write)
+
+    def _write(self, text):
+        self._width += len(text)
+        write(text)
+
+    def end(self, text="", column=0):
+        """End the line that has begun with text, at that column or further right."""
+        tick(None)
+        print(f"{' ' * (column - 1 - self._width)} {text}".rstrip())
+        self._width = 0
+
+    def say(self, text):
+        """Print a line of its own."""
+        if self._width:
+            self.end()
+        print(f"    {text}")
+
+    def fail(self, text, details=()):
+        self.failed += 1
+        for line in bad(f"FAILED: {text}"), *details:
+            self.say(line)
+
+    @contextlib.contextmanager
+    def checking(self, name):
+        """If what is done inside fails, then that is one failed check more."""
+        try:
+            yield
+        except Failed as failure:
+            self.fail(f"{name}: {failure}", failure.details)
+
+    def verdict(self):
+        """Say how many checks failed, if any did. Return the exit status."""
+        if self.failed:
+            print(f"{self.failed} failed: see above.")
+        return 1 if self.failed else 0
+
+
+def _colored(text, code):
+    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM", "dumb") == "dumb"
+    return text if plain else f"\033[{code}m{text}\033[0m"
+
+
+def good(text):
+    return _colored(text, 32)
+
+
+def bad(text):
+    return _colored(text, 31)
+
+
+def span(ms):
+    """Return a duration as a person reads it: 0.3 ms, 1.002 s."""
+    return f"{ms:.1f} ms" if ms < 100 else f"{ms / 1000:.3f} s"

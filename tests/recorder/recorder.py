@@ -1,0 +1,248 @@
+"""Start a server under strace, or attach strace to one that is running; ask it; return the log as text.
+
+strace runs as a grandchild of ours (-D), so that the server is our own child: our signals reach it, and it
+ends when we do. (A server that strace had started would go on when strace is killed.) strace itself ends
+after the last process that it follows.
+"""
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import List
+from urllib.parse import urlsplit
+
+from kit import measuring, proc, processes, tool
+from kit.errors import Failed
+from kit.processes import Program
+from kit.servers import Server
+from kit.tree import ROOT, built
+from recorder import strace_log, symbols
+
+
+STRACE = ["strace", "-f", "-ttt", "-T", "-y", "-s", "256"]
+LARGE = 20000000           # bytes of a program: see _stack_option
+INTERPRETER = re.compile(r"python|pypy|node|ruby|perl|php|java|beam|lua|(ba|da|z)?sh$")
+QUIET, FEW = 0.25, 5000    # a server that adds few bytes to the log for so many seconds is at rest
+
+
+# ---- may we trace?
+
+def check():
+    """Fail, with advice, if this process may not trace what it starts."""
+    tool.need("strace", "deps-tools")
+    tried = subprocess.run(["strace", "-D", "-o", "/dev/null", "true"], capture_output=True, text=True)
+    if tried.returncode != 0 or "strace:" in tried.stderr:
+        raise Failed(f"strace may not trace here ({_last_line(tried.stderr)}). {advice()}")
+
+
+def _last_line(text):
+    return (text.strip().splitlines() or ["it says nothing"])[-1].replace("strace: ", "")
+
+
+def advice(attach=False):
+    """How to allow what is forbidden."""
+    scope = int(proc.read("/proc/sys/kernel/yama/ptrace_scope") or 0)
+    allowed = 0 if attach else 1
+    if proc.tracer(os.getpid(), os.getpid()):
+        return "This program is itself being traced, by strace or a debugger. Start it without."
+    if scope == 3:
+        return "kernel.yama.ptrace_scope is 3, which forbids all tracing until the next boot."
+    if scope > allowed:
+        return (f"kernel.yama.ptrace_scope is {scope}. Use sudo, or allow it: "
+                f"sudo sysctl kernel.yama.ptrace_scope={allowed}")
+    if attach:
+        return "To trace a process of another user, use sudo."
+    return "To allow it in a container: docker run --cap-add SYS_PTRACE ..."
+
+
+def _stack_option(program):
+    """Return -k if this strace has it and the program knows the names of its functions. The stack of an
+    interpreter takes milliseconds to follow, and leads to no line of the reader's."""
+    try:
+        with open(program, "rb") as file:
+            data = file.read(LARGE + 1)
+    except OSError:
+        return []
+    if not data.startswith(b"\x7fELF") or b"\0.symtab\0" not in data or len(data) > LARGE or \
+            INTERPRETER.match(os.path.basename(os.path.realpath(program))):
+        return []
+    tried = subprocess.run(["strace", "-k", "-o", "/dev/null", "true"], capture_output=True, text=True)
+    return ["-k"] if tried.returncode == 0 and not tried.stderr else []
+
+
+# ---- what is recorded
+
+@dataclass
+class Requests:
+    """What is asked: shots for the probe, and the routes that the verdict is about."""
+    shots: List[str]
+    slow: str = "/slow"
+    fast: str = "/fast"
+
+
+def stage(name, delay, requests):
+    """Record a stage, or the trap."""
+    name, *flags = ["06-libev", "--block"] if name == "trap" else [name]
+    options = ["--delay", f"{delay:g}", *flags]
+    log = _new_log()
+    server = Server(name, *options, under=_strace(log, built(name)))
+    rows = _ask(server.url, requests, delay, log)
+    server.stop()
+    _wait_for_strace(log)
+    title, folder = " ".join([name, *flags]), os.environ.get("BUILD", "build")
+    return _compose(log, requests, rows, title, f"{folder}/{' '.join([name, *options])}", server.url)
+
+
+def command(url, words, title, patience, requests):
+    """Start a command that answers at url within patience, in seconds, and record it."""
+    program = shutil.which(words[0])
+    if program is None:
+        raise Failed(f"{words[0]}: no such command")
+    if _connects(url):
+        raise Failed(f"{url}: something is listening there already. Stop it, or leave out the command")
+    log = _new_log()
+    server = Program([*_strace(log, program), *words], stdin=subprocess.DEVNULL)
+    _wait_for_answer(url, requests.fast, patience, server, log)
+    rows = _ask(url, requests, 30, log)
+    server.stop()
+    _wait_for_strace(log)
+    return _compose(log, requests, rows, title, shlex.join(words), url)
+
+
+def process(url, pid, title, requests):
+    """Record a process that is running, with its threads and the processes that it has started."""
+    if not _connects(url):
+        raise Failed(f"{url}: nothing is listening. To start a server: {tool.name()} {url} -- COMMAND")
+    listeners = proc.listeners(_address(url)[1])
+    pids = _listening(url, listeners) if pid is None else [pid]
+    ours = proc.family(os.getpid())
+    pids = [pid for pid in dict.fromkeys(sum(map(proc.family, pids), [])) if pid not in ours]
+    log = _new_log()
+    strace, threads = _attach(pids, log)
+    header = [f"thread: {tid} of {pid}" for tid, pid in threads]
+    for pid in pids:
+        header += [f"listener: {fd} of {pid}" for fd in proc.descriptors(pid, listeners)]
+        header += [f"epoll: {fd} of {pid} watches {' '.join(map(str, watched))}"
+                   for fd, watched in proc.epolls(pid).items()]
+    rows = _ask(url, requests, 30, log)
+    processes.stop(strace)  # it detaches, and the process goes on
+    command = proc.command(pids[0])
+    return _compose(log, requests, rows, title or command, command, url, header)
+
+
+def _attach(pids, log):
+    """Attach strace to processes. Return it, and a list of (thread, process)."""
+    program = f"/proc/{pids[0]}/exe"
+    words = [word for pid in pids for word in ("-p", pid)]
+    strace = processes.start([*STRACE, "-q", *_stack_option(program), "-o", log, *words],
+                       stderr=subprocess.PIPE, text=True)
+    threads = [(tid, pid) for pid in pids for tid in proc.threads(pid)]
+    processes.wait_until(lambda: strace.poll() is not None or all(proc.tracer(*thread) for thread in threads))
+    if strace.poll() is not None:
+        raise Failed(f"strace cannot attach ({_last_line(strace.stderr.read())}). {advice(attach=True)}")
+    return strace, threads
+
+
+def _new_log():
+    return tool.scratch() / f"strace-{os.urandom(4).hex()}"
+
+
+def _strace(log, program):
+    return [STRACE[0], "-D", *STRACE[1:], *_stack_option(program), "-o", log]
+
+
+def _wait_for_strace(log):
+    """Wait until strace has written everything and has ended."""
+    processes.wait_until(lambda: not proc.users_of(log), 5)
+
+
+# ---- asking
+
+def _ask(url, requests, delay, log):
+    """Send the requests when the server has come to rest. Return the rows of the probe."""
+    sizes = []  # of the log
+
+    def at_rest():
+        sizes.append((time.monotonic(), log.stat().st_size if log.exists() else 0))
+        before = [size for moment, size in sizes if moment < sizes[-1][0] - QUIET]
+        return before and sizes[-1][1] - before[-1] < FEW  # some loops wake up ten times a second
+
+    processes.wait_until(at_rest, 5)
+    rows = measuring.probe(url, *requests.shots, timeout=2 * delay + 10, ports=True)
+    time.sleep(0.1)  # let the server come to its next wait before it is told to stop
+    return rows
+
+
+def _wait_for_answer(url, path, patience, server, log):
+    deadline = time.monotonic() + patience
+    while not _answers(url, path):
+        if not server.alive and not proc.users_of(log):  # nor does a process that it has started run
+            ending = processes.ending(server.process.returncode)
+            raise Failed(f"the command ended before it answered ({ending})", server.messages())
+        if time.monotonic() > deadline:
+            raise Failed(f"{url} does not answer within {patience:g} s", server.messages())
+        time.sleep(0.05)
+
+
+def _answers(url, path):
+    status = measuring.probe(url, f"0:{path}", timeout=5)[0]["status"] if _connects(url) else "refused"
+    if status == "404":
+        raise Failed(f"{url}{path}: status 404. Other routes are named with --slow PATH and --fast PATH")
+    return status.isdigit()
+
+
+def _address(url):
+    parts = urlsplit(url)
+    return parts.hostname, parts.port or 80
+
+
+def is_url(text):
+    """Is it http://HOST[:PORT]?"""
+    found = re.fullmatch(r"http://(?:\[[\da-fA-F:.]+\]|[\w.-]+)(?::(\d+))?/?", text)
+    return bool(found) and (found[1] is None or 1 <= int(found[1]) <= 65535)
+
+
+def _connects(url):
+    try:
+        socket.create_connection(_address(url), timeout=1).close()
+        return True
+    except OSError:
+        return False
+
+
+def is_here(url):
+    """Is the host of this URL an address of this machine?"""
+    host, _ = _address(url)
+    try:
+        for family, kind, _, _, address in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind) as probe:
+                probe.bind(address)
+                return True
+    except OSError:
+        pass
+    return False
+
+
+def _listening(url, listeners):
+    """The processes that have one of these sockets."""
+    pids = [pid for pid in proc.all_pids() if proc.descriptors(pid, listeners)]
+    if not pids:
+        raise Failed(f"{url}: the process that listens belongs to another user. Use sudo, or --pid PID")
+    return pids
+
+
+# ---- the log, with what strace cannot know
+
+def _compose(log, requests, rows, title, command, url, more=()):
+    """Put lines about the experiment before the text of strace's log."""
+    text = log.read_text(errors="replace").replace(f"{ROOT}/", "").replace(str(ROOT), ".")
+    columns = [column for column in rows[0] if column != "took_ms"]
+    header = [f"recording: {title}", f"command: {command}", f"url: {url}",
+              f"slow: {requests.slow}", f"fast: {requests.fast}", "probe: " + "\t".join(columns)]
+    header += ["probe: " + "\t".join(row[column] for column in columns) for row in rows]
+    header += [*more, *symbols.header(strace_log.read(text)[0])]
+    return "".join(f"# {line}\n" for line in header) + text

@@ -1,0 +1,75 @@
+"""Replay recordings on a page: replay.css, replay.js and the data, which each page that does so includes; and
+the page of all recordings, replay.html."""
+import html
+import json
+import pathlib
+import re
+
+from recorder import svg
+
+
+HERE = pathlib.Path(__file__).resolve().parent
+# What the script needs to know of each.
+THREAD = ("tid", "label", "start", "end")
+CALL = ("name", "start", "end", "source", "function", "waits_for", "plain", "stack")
+CLIENT = ("path", "start", "connected", "accepted", "answered", "done")
+WAIT = ("tid", "start", "end", "watched", "timeout_ms", "reported")
+
+
+def slug(name):
+    """The name of a recording as it stands in an address: #05-epoll."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")
+
+
+def style():
+    """Return the styles of the drawings and of the player."""
+    return svg.STYLE + (HERE / "replay.css").read_text(encoding="utf-8")
+
+
+def script():
+    return (HERE / "replay.js").read_text(encoding="utf-8")
+
+
+def build(recordings):
+    """Return the page of all recordings as one self-contained file."""
+    links = "\n".join(f'<a href="#{slug(each.name)}">{html.escape(each.name)}</a>' for each in recordings)
+    return ((HERE / "replay.html").read_text(encoding="utf-8")
+            .replace("<!-- style -->", style())
+            .replace("<!-- script -->", script())
+            .replace("<!-- links -->", links)
+            .replace("<!-- sections -->", "\n".join(map(section, recordings)))
+            .replace("<!-- data -->", data(recordings)))
+
+
+def section(recording):
+    """A recording without any script: its name, the sentence and the drawing."""
+    name, path = slug(recording.name), html.escape(svg.focus(recording).path)
+    verdict = {True: f'<strong class="bad">{path} had to wait</strong>',
+               False: f'<strong class="good">{path} did not wait</strong>', None: ""}[recording.serializes]
+    drawing = svg.draw([recording], prefix=name + "-", headings=False, style="")
+    return (f'<section id="{name}">\n<h2>{html.escape(recording.name)}</h2> {verdict}\n'
+            f'<p>{html.escape(recording.sentence)}</p>\n'
+            f'<div class="picture" tabindex="0" role="group" aria-label="The drawing">{drawing}</div>\n'
+            f'<p class="command">Recorded: <code>{html.escape(recording.command)}</code></p>\n</section>')
+
+
+def data(recordings):
+    """The recordings for the script, as JSON that cannot end the script element; each source file once."""
+    files, result = [], []
+    for recording in recordings:
+        for lines in recording.sources.values():
+            if lines not in files:
+                files.append(lines)
+        result.append({
+            "name": recording.name, "slug": slug(recording.name), "zero": svg.zero(recording),
+            "duration": recording.duration, "computing_from": recording.computing_from,
+            "threads": [{**fields(thread, THREAD), "calls": [fields(call, CALL) for call in thread.calls]}
+                        for thread in recording.threads],
+            "clients": [fields(client, CLIENT) for client in recording.clients],
+            "waits": [fields(wait, WAIT) for wait in recording.waits],
+            "sources": {name: files.index(lines) for name, lines in recording.sources.items()}})
+    return json.dumps({"recordings": result, "files": files}, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def fields(thing, names):
+    return {name: getattr(thing, name) for name in names}

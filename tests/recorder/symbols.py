@@ -1,0 +1,124 @@
+"""From the addresses of a stack to lines of the source, with addr2line."""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import zlib
+
+from recorder import strace_log
+
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+PLUMBING = {"common/clock.c", "common/net.c"}  # small wrappers: the line that calls them says more
+_LIBRARY = re.compile(r"/(usr/)?lib(32|64|x32)?/|\[")
+_LIBC = re.compile(r".*/(libc|libpthread|ld)[-.][^/]*|\[.*")
+
+
+# ---- while it is recorded: addresses are looked up, and kept in the header of the log
+
+def header(log):
+    """Lines for the header: the place of each address in the stacks, and for each file a checksum of the lines
+    that are named there."""
+    addresses = {}
+    for call in log.calls:
+        for frame in call.stack:
+            if not _LIBRARY.match(frame.object):
+                addresses.setdefault(frame.object, set()).add(frame.address)
+    lines, known = [], []
+    for program, found in addresses.items():
+        for address, places in _look_up(program, sorted(found)).items():
+            lines.append(f"frame: {program} 0x{address:x} = {'; '.join(places)}")
+            known += places
+    return lines + [f"source: {name} {checksum(path, numbers)}" for name, path, numbers in _files(known)]
+
+
+def _look_up(program, addresses):
+    """{address: ["function file:line", ...]}, an inlined function before the one that it is part of."""
+    path = find(program)
+    if shutil.which("addr2line") is None or path is None:
+        return {}
+    # A stack holds the addresses to return to: the call is just before.
+    command = ["addr2line", "-a", "-f", "-i", "-C", "-e", path, *(hex(address - 1) for address in addresses)]
+    try:
+        output = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
+    except subprocess.TimeoutExpired:
+        return {}
+    found = {}
+    for block in re.split(r"^(?=0x)", output, flags=re.M)[1:]:
+        address, *lines = block.splitlines()
+        places = [f"{function} {_shorten(line)}" for function, line in zip(lines[::2], lines[1::2])
+                  if re.search(r":[1-9]\d*( \(|$)", line) and not line.startswith("/usr/")]
+        if places:
+            found[int(address, 16) + 1] = places
+    return found
+
+
+def _shorten(place):
+    """/home/me/toolkit/common/net.c:12 (discriminator 3) -> common/net.c:12"""
+    path = os.path.normpath(place.partition(" (")[0])
+    for folder in (str(ROOT), os.getcwd()):
+        if path.startswith(folder + os.sep):
+            return path[len(folder) + 1:]
+    return path
+
+
+def _file(place):
+    """function common/net.c:12 -> common/net.c"""
+    return place.rpartition(" ")[2].rpartition(":")[0]
+
+
+def find(name):
+    """The file that a name without our root means, or None."""
+    return next((path for path in (ROOT / name, pathlib.Path(name)) if path.is_file()), None)
+
+
+def _files(places):
+    """Return (name, path, numbers of the lines) for each file that these places name and that is there."""
+    numbers = {}
+    for place in places:
+        numbers.setdefault(_file(place), set()).add(int(place.rpartition(":")[2]))
+    return [(name, find(name), sorted(numbers[name])) for name in sorted(numbers) if find(name)]
+
+
+def checksum(path, numbers):
+    """Return a checksum of these lines: only a change that touches or moves them makes a recording stale."""
+    lines = path.read_bytes().splitlines()
+    return f"{zlib.crc32(b' '.join(b''.join(lines[number - 1:number]).strip() for number in numbers)):08x}"
+
+
+# ---- when it is told
+
+def known_places(log):
+    """{(object, address): ["function file:line", ...]}, from the header."""
+    found = {}
+    for line in log.header.get("frame", []):
+        frame, _, places = line.partition(" = ")
+        program, _, address = frame.rpartition(" ")
+        found[program, int(address, 16)] = places.split("; ")
+    return found
+
+
+def place(call, next_call, known):
+    """Return (our lines, the innermost that says something, its function) of a call. next_call is the next
+    one of its thread."""
+    frames = call.stack
+    if strace_log.child(call) and next_call and any("pthread_create" in f.function for f in next_call.stack):
+        frames = next_call.stack  # of clone, strace finds no stack; but pthread_create makes this call, too
+    ours = [line for frame in frames for line in known.get((frame.object, frame.address), [])]
+    telling = [line for line in ours if _file(line) not in PLUMBING] or ours
+    if telling:
+        function, _, source = telling[0].rpartition(" ")
+        return ours, source, function
+    functions = [frame.function for frame in frames if frame.function and not _LIBC.fullmatch(frame.object)]
+    return ours, None, functions[0] if functions else None
+
+
+def sources(threads, log):
+    """{file: its lines} for the files that the threads' calls came from, but for none of which a line that is
+    named has changed or moved."""
+    sums = dict(line.rsplit(" ", 1) for line in log.header.get("source", []))
+    names = {_file(line) for thread in threads for call in thread.calls for line in call.stack}
+    places = [place for found in known_places(log).values() for place in found]
+    return {name: path.read_text(errors="replace").splitlines() for name, path, numbers in _files(places)
+            if name in names and sums.get(name) == checksum(path, numbers)}

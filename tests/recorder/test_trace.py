@@ -1,0 +1,421 @@
+"""Does the recorder understand what strace writes, and tell the truth about it?
+
+The logs in recordings/ were made with tests/trace.py --raw, and shortened: without the start of the program,
+and without the lines of libraries in the stacks. Those of FastAPI and of gunicorn with threads were made of
+tests/bench/apps, and are also without calls about files, memory and signals.
+"""
+import collections
+import json
+import pathlib
+import re
+import unittest
+
+from kit import tool, unittests
+from recorder import clients, descriptors, events, story, strace_log, svg, symbols, understand, words
+from recorder.recording import Client
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+KEPT = sorted((HERE / "recordings").glob("*.strace"))
+
+
+def kept(name):
+    return (HERE / "recordings" / f"{name}.strace").read_text()
+
+
+def one(text):
+    log, = strace_log.read(text)
+    return log
+
+
+def recording(text):
+    return understand.understand(one(text))
+
+
+def calls(recorded, *names):
+    """The calls of a recording with one of these names, in the order of time."""
+    found = [call for thread in recorded.threads for call in thread.calls if call.name in names]
+    return sorted(found, key=lambda call: call.start)
+
+
+# ---- reading
+
+LOG = """\
+100 1700000000.000000 accept4(3<socket:[1]>, NULL, NULL, SOCK_CLOEXEC) = 4<socket:[2]> <0.010000>
+ > build/x(main+0x10) [0x1234]
+100 1700000000.020000 recvfrom(4<socket:[2]>, "GET /a HTTP/1.1\\r\\n", 8192, 0, NULL, NULL) = 17 <0.000010>
+100 1700000000.030000 clock_nanosleep(CLOCK_MONOTONIC, 0, {tv_sec=1, tv_nsec=0},  <unfinished ...>
+101 1700000000.040000 futex(0x1, FUTEX_WAIT_PRIVATE, 2, NULL <unfinished ...>
+100 1700000001.030000 <... clock_nanosleep resumed>NULL) = 0 <1.000000>
+ > build/x(sleeper+0x20) [0x5678]
+"""
+
+
+class Reading(unittest.TestCase):
+    def test_call_that_was_interrupted_by_another_thread_is_one_call(self):
+        log = one(LOG)
+        sleep, = [call for call in log.calls if call.name == "clock_nanosleep"]
+        self.assertEqual(sleep.arguments, "CLOCK_MONOTONIC, 0, {tv_sec=1, tv_nsec=0}, NULL")
+        self.assertEqual((sleep.result, round(sleep.duration, 6)), ("0", 1.0))
+        self.assertEqual([frame.function for frame in sleep.stack], ["sleeper"])
+        self.assertEqual(log.unread, 0)
+
+    def test_call_that_never_returned_has_no_end(self):
+        futex, = [call for call in one(LOG).calls if call.name == "futex"]
+        self.assertIsNone(futex.end)
+        self.assertEqual(futex.arguments, "0x1, FUTEX_WAIT_PRIVATE, 2, NULL")
+
+    def test_stack_belongs_to_the_call_before_it(self):
+        accept = one(LOG).calls[0]
+        self.assertEqual(accept.stack, [strace_log.Frame("build/x", "main", 0x1234)])
+
+    def test_end_in_the_middle_of_a_call(self):
+        log = one("7 1700000000.1 read(5,  <unfinished ...>\n"
+                  "7 1700000000.2 <... read resumed> <unfinished ...>) = ?\n"
+                  "7 1700000000.3 +++ killed by SIGKILL (core dumped) +++\n")
+        self.assertEqual((log.calls[0].name, log.calls[0].end, log.unread), ("read", None, 0))
+        self.assertEqual(log.ends, {7: (1700000000.3, "killed by SIGKILL (core dumped)")})
+
+    def test_call_that_began_before_the_log(self):
+        read, = one('7 1700000005.0 <... read resumed>"x", 1) = 1 <2.000000>\n').calls
+        self.assertEqual((read.start, read.end, read.value), (1700000003.0, 1700000005.0, 1))
+
+    def test_signals_and_stops(self):
+        log = one("7 1700000000.1 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER} ---\n"
+                  "7 1700000000.2 --- stopped by SIGSTOP ---\n")
+        self.assertEqual([name for _, _, name in log.signals], ["SIGTERM", "stopped by SIGSTOP"])
+        self.assertEqual(log.unread, 0)
+
+    def test_output_on_a_terminal_has_another_form(self):
+        log = one("[pid  7] 1700000000.1 read(5, \"\", 1) = 0 <0.000001>\n"
+                  "1700000000.2 read(5, \"\", 1) = 0 <0.000001>\n"
+                  "strace: Process 7 attached\n")
+        self.assertEqual([call.tid for call in log.calls], [7, 0])
+        self.assertEqual(log.unread, 0)
+
+    def test_text_that_looks_like_a_result_is_none(self):
+        call, = one(r'7 1700000000.1 write(1, "f(x) = 3 <0.1>", 14) = 14 <0.000002>' + "\n").calls
+        self.assertEqual((call.value, call.arguments), (14, '1, "f(x) = 3 <0.1>", 14'))
+
+    def test_process_in_another_namespace_has_the_number_that_strace_knows(self):
+        call, = one("7 1700000000.1 fork() = 3 /* 99 in strace's PID NS */ <0.000100>\n").calls
+        self.assertEqual(strace_log.child(call), 99)
+
+    def test_log_may_be_cut_anywhere(self):
+        whole = kept("02-threaded")
+        complete = [(call.tid, call.start, call.name) for call in one(whole).calls]
+        for length in range(len(whole) // 3, len(whole), 61):
+            log = one(whole[:length])
+            # the last line may be too short to be one
+            self.assertLessEqual(log.unread, 1, whole[length - 80:length])
+            found = [(call.tid, call.start, call.name) for call in log.calls]
+            self.assertEqual(found[:-1], complete[:len(found) - 1])
+
+    def test_kept_logs_are_read_completely(self):
+        for path in KEPT:
+            with self.subTest(path.name):
+                log = one(path.read_text())
+                self.assertEqual(log.unread, 0)
+                self.assertTrue(log.durations)
+                last = {call.tid: call for call in log.calls}
+                for call in log.calls:  # a thread may end, or the log, while it is in its last call
+                    self.assertTrue(call.end is not None or call is last[call.tid], call)
+
+
+# ---- words
+
+class Words(unittest.TestCase):
+    def test_time_out_of_each_kind_of_wait(self):
+        for text, expected in [
+                ("epoll_wait(4, [], 64, 901) = 0", 901), ("epoll_wait(4, [], 64, -1) = 0", None),
+                ("epoll_pwait(4, [], 64, 899, [], 8) = 0", 899),
+                ("epoll_pwait(4, [], 64, -1, ~[], 8) = 0", None),
+                ("epoll_pwait(4, 0x7ffc, 64, 12, 0x7ffc, 8) = -1 EINTR (x)", 12),
+                ("epoll_pwait(4, [{events=EPOLLIN, data={u32=3, u64=3}}], 64, 1000, [], 8) = 1", 1000),
+                ("epoll_pwait(4, [{events=EPOLLIN, data=0x100000003}], 64, 1000, [], 8) = 1", 1000),
+                ("epoll_pwait2(4, [], 64, {tv_sec=1, tv_nsec=5000000}, NULL, 8) = 0", 1005),
+                ("poll([{fd=3, events=POLLIN}], 1, 250) = 0 (Timeout)", 250),
+                ("ppoll([{fd=3, events=POLLIN}], 1, {tv_sec=0, tv_nsec=898000000}, [], 8) = 0", 898),
+                ("ppoll([{fd=3, events=POLLIN}], 1, NULL, [], 8) = 0", None),
+                ("pselect6(4, [3], [], NULL, {tv_sec=1, tv_nsec=0}, {sigmask=[], sigsetsize=8}) = 0", 1000),
+                ("select(4, [3], NULL, NULL, {tv_sec=0, tv_usec=500000}) = 0 (Timeout)", 500)]:
+            call, = one(f"7 1700000000.1 {text} <0.000001>\n").calls
+            self.assertEqual(words.timeout_ms(call), expected, text)
+
+    def test_event_names_its_descriptor(self):
+        for data in "{u32=3, u64=4294967299}", "0x100000003":  # as strace 6.1 and 6.13 print it
+            log = one("7 1700000000.0 listen(3, 9) = 0 <0.1>\n"
+                      f"7 1700000000.1 epoll_ctl(4, EPOLL_CTL_ADD, 3, {{events=EPOLLIN, data={data}}}) = 0\n"
+                      f"7 1700000000.2 epoll_wait(4, [{{events=EPOLLIN, data={data}}}], 9, -1) = 1 <0.1>\n")
+            seen = descriptors.Descriptors(log)
+            self.assertEqual(seen.reported[id(log.calls[-1])], ["listener"], data)
+
+    def test_select_without_descriptors_is_a_sleep(self):
+        log = one("7 1700000000.0 accept(3, NULL, NULL) = 4 <0.000001>\n"
+                  '7 1700000000.1 read(4, "GET / HTTP/1.1\\r\\n", 99) = 16 <0.000001>\n'
+                  "7 1700000000.2 select(0, NULL, NULL, NULL, {tv_sec=1, tv_usec=0}) = 0 (Timeout) <1.0001>\n"
+                  '7 1700000001.3 write(4, "HTTP/1.1 200 OK", 15) = 15 <0.000001>\n')
+        select, = calls(understand.understand(log), "select")
+        self.assertEqual((select.waits_for, select.plain), ("delay", "sleeps, 1000 ms at most"))
+
+
+# ---- what is understood of kept recordings
+
+def waited(doing, thread="the only thread"):
+    return rf"/fast waited 9\d\d ms: {thread} was {doing}\."
+
+
+def loop(call, source="", thread="the only thread"):
+    called = rf", called from {source}\.c:\d+" if source else ""
+    return (rf"/fast did not wait: {thread} was waiting for any client, in {call}{called}; "
+            r"it accepted /fast [\d.]+ ms after /fast had connected\.")
+
+
+def beside(wait, sleep):
+    return (rf"/fast did not wait: the main thread was waiting for any client, in {wait}, "
+            rf"and thread 2 was in {sleep}\.")
+
+
+BLOCKING = r"in clock_nanosleep, called from common/blocking\.c:\d+"
+EXPECTED = {  # the sentence of each kept recording
+    "01-blocking": waited(BLOCKING),
+    "02-threaded": rf"/fast did not wait: thread 3 answered it, while thread 2 was {BLOCKING}\.",
+    "03-select": loop("pselect6", "03-select/server"),
+    "04-poll": loop("ppoll", "04-poll/server"),
+    "05-epoll": loop("epoll_pwait", "05-epoll/server"),
+    "06-libev": loop("epoll_wait", "06-libev/server"),
+    "trap": waited(r"in clock_nanosleep, called from common/connections\.c:\d+"),
+    "workers": loop("epoll_pwait", "05-epoll/server", r"worker \d"),
+    "asyncio": loop("epoll_wait"),
+    "async-time.sleep": waited("in clock_nanosleep"),
+    "gunicorn": waited("in clock_nanosleep", "the only worker"),
+    "compute": waited("computing"),
+    "pool": beside("epoll_wait", "clock_nanosleep"),
+    "05-pool": beside(r"epoll_pwait, called from 05-epoll/server\.c:\d+",
+                      r"clock_nanosleep, called from common/pool\.c:\d+"),
+    "fastapi-def": beside("epoll_wait", "clock_nanosleep"),
+    "fastapi-to_thread": beside("epoll_wait", "clock_nanosleep"),
+    "fastapi-time.sleep": waited("in clock_nanosleep"),
+    "gunicorn-threads": r"/fast did not wait: worker 1, thread 3 answered it, "
+                        r"while worker 1, thread 2 was in clock_nanosleep\.",
+    "gunicorn-threads-busy": waited("in clock_nanosleep", "worker 1, thread 2"),
+    "signal": waited(rf"{BLOCKING}, 2 times").replace(r"9\d\d", r"\d+"),
+    "plain": r"/fast did not wait: the only thread was waiting for any client, in epoll_pwait\.",
+}
+
+
+class Kept(unittest.TestCase):
+    def test_sentence_of_each(self):
+        self.assertEqual(sorted(EXPECTED), sorted(path.stem for path in KEPT))
+        for name, pattern in EXPECTED.items():
+            with self.subTest(name):
+                recorded = recording(kept(name))
+                self.assertRegex(recorded.sentence, f"^{pattern}$")
+                self.assertIs(recorded.serializes, " waited " in recorded.sentence)
+
+    def test_asyncio_tells_the_story_of_05(self):
+        """Both in the same order: which calls about which client, and waits for clients."""
+        def told(name):
+            lines = []
+            for call in calls(recording(kept(name)), "accept4", "recvfrom", "sendto",
+                              "epoll_pwait", "epoll_wait"):
+                line = f"{call.name} {call.client}" if call.client is not None else "wait"
+                if not call.detail and lines[-1:] != [line]:
+                    lines.append(line)
+            return lines
+
+        expected = ["wait", "accept4 0", "recvfrom 0", "wait", "accept4 1", "recvfrom 1", "sendto 1",
+                    "wait", "sendto 0", "wait"]
+        self.assertEqual(told("05-epoll"), expected)
+        self.assertEqual(told("asyncio"), expected)
+
+    def test_time_sleep_in_async_def_tells_the_story_of_01_and_of_the_trap(self):
+        def told(name):
+            lines = []
+            for call in calls(recording(kept(name)), "accept4", "recvfrom", "sendto", "clock_nanosleep"):
+                line = f"{call.name} {call.client}"
+                if call.client is not None and lines[-1:] != [line]:
+                    lines.append(line)
+            return lines
+
+        expected = ["accept4 0", "recvfrom 0", "clock_nanosleep 0", "sendto 0",
+                    "accept4 1", "recvfrom 1", "sendto 1"]
+        for name in ("01-blocking", "trap", "async-time.sleep", "fastapi-time.sleep", "gunicorn"):
+            with self.subTest(name):
+                self.assertEqual(told(name), expected)
+
+    def test_pools_beside_a_loop_tell_one_story(self):
+        """The loop does all for the clients, and another thread sleeps meanwhile."""
+        def told(name):
+            recorded, lines = recording(kept(name)), []
+            loop = recorded.clients[0].accepted_by
+            for call in calls(recorded, "accept4", "recvfrom", "sendto", "clock_nanosleep"):
+                line = f"{call.name} {call.client}" if call.tid == loop else f"{call.name} elsewhere"
+                about_client = call.client is not None or call.name == "clock_nanosleep"
+                if about_client and lines[-1:] != [line]:
+                    lines.append(line)
+            return lines
+
+        expected = ["accept4 0", "recvfrom 0", "clock_nanosleep elsewhere",
+                    "accept4 1", "recvfrom 1", "sendto 1", "sendto 0"]
+        for name in ("05-pool", "pool", "fastapi-def", "fastapi-to_thread"):
+            with self.subTest(name):
+                self.assertEqual(told(name), expected)
+
+    def test_pool_of_gunicorn_reads_and_answers(self):
+        """As in 02, the main thread only accepts. If both threads sleep, /fast waits for one of them."""
+        recorded = recording(kept("gunicorn-threads"))
+        slow, fast = recorded.clients
+        self.assertEqual(slow.accepted_by, fast.accepted_by)
+        self.assertEqual(len({slow.accepted_by, slow.answered_by, fast.answered_by}), 3)
+        recorded = recording(kept("gunicorn-threads-busy"))
+        first, second, fast = recorded.clients
+        self.assertEqual([client.path for client in recorded.clients], ["/slow", "/slow", "/fast"])
+        self.assertNotEqual(first.answered_by, second.answered_by)
+        self.assertIn(fast.answered_by, (first.answered_by, second.answered_by))
+        self.assertGreater(fast.received, min(first.answered, second.answered))
+
+    def test_workers_and_their_parent(self):
+        recorded = recording(kept("workers"))
+        self.assertEqual(sorted(thread.label for thread in recorded.threads), ["worker 1", "worker 2"])
+        self.assertEqual(recorded.idle_threads, 1)  # the parent, which waits for a signal
+        for wait in recorded.waits:
+            self.assertEqual(wait.watched[0], "listener")
+
+    def test_waits_know_what_is_watched_and_reported(self):
+        for name in ("03-select", "04-poll", "05-epoll", "06-libev"):
+            with self.subTest(name):
+                first, second, third = [wait for wait in recording(kept(name)).waits if wait.end][:3]
+                for wait in (first, second, third):
+                    self.assertIn("listener", wait.watched)
+                self.assertEqual([wait.reported for wait in (first, second, third)],
+                                 [["listener"], ["listener"], []])
+                self.assertEqual(second.timeout_ms, 1000)
+
+    def test_signal_is_read(self):
+        self.assertIn("SIGTERM", [name for _, _, name in one(kept("signal")).signals])
+
+    def test_log_of_a_person_names_clients_by_their_requests(self):
+        recorded = recording(kept("plain"))
+        self.assertEqual([client.path for client in recorded.clients], ["/slow", "/fast"])
+
+    def test_log_of_a_person_cannot_tell_when_clients_connected(self):
+        text = re.sub(r"^# .*\n", "", kept("01-blocking"), flags=re.M)
+        recorded = recording(text)
+        self.assertIsNone(recorded.serializes)
+        self.assertIn("does not tell when it connected", recorded.sentence)
+
+    def test_moments_of_a_client_are_in_order(self):
+        for path in KEPT:
+            for client in recording(path.read_text()).clients:
+                moments = [getattr(client, key) for key in clients.KEYS]
+                self.assertEqual(moments, sorted(moments), f"{path.name} {client.path}")
+
+    def test_look_at_what_has_arrived_is_not_its_reading(self):
+        recorded = recording(
+            '7 1700000000.1 accept(3, NULL, NULL) = 4 <0.000001>\n'
+            '7 1700000000.2 recvfrom(4, "GET /a HTTP/1.1\\r\\n", 99, 0, NULL, NULL) = 17 <0.000001>\n'
+            '7 1700000000.3 write(4, "HTTP/1.1 200 OK", 15) = 15 <0.000001>\n'
+            '7 1700000000.4 recvfrom(4, "G", 1, MSG_PEEK|MSG_DONTWAIT, NULL, NULL) = 1 <0.000001>\n')
+        client, = recorded.clients
+        self.assertAlmostEqual(client.received - client.start, 0.1, places=3)
+        self.assertEqual(len(calls(recorded, "recvfrom")), 1)
+
+    def test_process_for_each_client_inherits_the_connection(self):
+        recorded = recording(
+            '7 1700000000.1 accept(3, NULL, NULL) = 4 <0.000001>\n'
+            '7 1700000000.2 fork() = 8 <0.000001>\n'
+            '7 1700000000.3 close(4) = 0 <0.000001>\n'
+            '8 1700000000.4 read(4, "GET /a HTTP/1.1\\r\\n", 99) = 17 <0.000001>\n'
+            '8 1700000000.5 write(4, "HTTP/1.1 200 OK", 15) = 15 <0.000001>\n')
+        client, = recorded.clients
+        self.assertEqual((client.accepted_by, client.answered_by), (7, 8))
+        self.assertEqual([thread.label for thread in recorded.threads], ["worker 1", "worker 2"])
+
+    def test_moments_that_were_noticed_late_are_put_in_order(self):
+        client = Client("/fast", start=10.0, connected=10.5, accepted=10.2, received=10.4,
+                        answered=11.1, done=11.0)
+        clients.count_from(client, 9.5)
+        self.assertEqual([getattr(client, key) for key in clients.KEYS], [0.5, 0.7, 0.7, 0.9, 1.5, 1.5])
+
+    def test_source_is_shown_until_a_line_that_is_named_changes(self):
+        source = tool.scratch() / "server.c"
+        lines = [f"line {number}\n" for number in range(1, 61)]
+        source.write_text("".join(lines))
+        log = one(kept("05-epoll").replace("05-epoll/server.c", str(source)))
+        named = sorted({int(number) for line in log.header["frame"]
+                        for number in re.findall(rf"{source}:(\d+)", line)})
+        self.assertIn(45, named)
+        log.header["source"] = [f"{source} {symbols.checksum(source, named)}"]
+        for changed, shown in [(lines, True), (["other\n", *lines[1:], "more\n"], True),
+                               (["more\n", *lines], False), ([*lines[:44], "other\n", *lines[45:]], False),
+                               (lines[:44], False)]:
+            source.write_text("".join(changed))
+            expected = {str(source): "".join(changed).splitlines()} if shown else {}
+            self.assertEqual(understand.understand(log).sources, expected)
+
+    def test_shots_of_one_path_are_told_apart(self):
+        text = kept("05-epoll").replace("/fast", "/slow")
+        recorded = recording(text)
+        self.assertEqual([clients.name(recorded.clients, index) for index in (0, 1)],
+                         ["/slow (1 of 2)", "/slow (2 of 2)"])
+
+
+class Telling(unittest.TestCase):
+    def test_story_fits_on_a_screen(self):
+        for path in KEPT:
+            with self.subTest(path.name):
+                lines = story.tell(recording(path.read_text()))
+                self.assertLessEqual(len(lines), story.MOST_LINES)
+                self.assertLessEqual(max(map(len, lines[:-1])), 120)
+
+    def test_many_clients_fit_as_well(self):
+        recorded = recording(kept("05-epoll"))
+        recorded.clients *= 20
+        lines = story.tell(recorded)
+        self.assertLessEqual(len(lines), story.MOST_LINES)
+        self.assertTrue(any("more lines" in line for line in lines))
+
+    def test_story_names_call_words_and_line(self):
+        text = "\n".join(story.tell(recording(kept("01-blocking"))))
+        self.assertRegex(text, r"clock_nanosleep  sleeps, serving /slow +1000 ms  common/blocking\.c:\d+")
+        self.assertRegex(text, r"/fast +connects, and stays in the backlog +9\d\d ms")
+        self.assertRegex(text, r"Not shown: \d+ other calls \(.*setsockopt.*\)\.")
+
+    def test_thread_is_started_by_a_line_of_ours(self):
+        text = "\n".join(story.tell(recording(kept("02-threaded"))))
+        self.assertRegex(text, r"clone3? +starts thread 2 .*02-threaded/server\.c:\d+")
+
+    def test_picture_explains_only_what_it_shows(self):
+        for name, waits in [("01-blocking", False), ("05-epoll", True)]:
+            drawn = svg.draw([recording(kept(name))])
+            self.assertEqual(("ms at most" in drawn, "next response is due" in drawn), (waits, waits))
+
+    def test_events_are_valid(self):
+        recordings = [recording(path.read_text()) for path in KEPT]
+        data = json.loads(events.dump(recordings))
+        self.assertEqual(data["displayTimeUnit"], "ms")
+        named, lanes = set(), collections.defaultdict(list)
+        for event in data["traceEvents"]:
+            self.assertIsInstance(event["pid"], int)
+            self.assertIsInstance(event["tid"], int)
+            if event["ph"] == "M":
+                self.assertIn(event["name"], ("process_name", "thread_name"))
+                self.assertIsInstance(event["args"]["name"], str)
+                named.add((event["name"], event["pid"], event["tid"]))
+            else:
+                self.assertEqual(event["ph"], "X")
+                self.assertGreaterEqual(event["ts"], 0)
+                self.assertGreaterEqual(event["dur"], 0)
+                bar = (event["ts"], event["ts"] + event["dur"], event["name"])
+                lanes[event["pid"], event["tid"]].append(bar)
+        self.assertGreater(len(lanes), 3 * len(KEPT) - 1)
+        for (pid, tid), bars in lanes.items():
+            self.assertIn(("process_name", pid, 0), named)
+            self.assertIn(("thread_name", pid, tid), named)
+            for before, after in zip(sorted(bars), sorted(bars)[1:]):  # a lane shows one thing at a time
+                self.assertLessEqual(before[1], after[0] + 1, f"{before} {after}")
+
+
+if __name__ == "__main__":
+    tool.run(unittests.main)

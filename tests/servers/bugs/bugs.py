@@ -1,0 +1,165 @@
+"""Plant each bug of tests/servers/bugs in a copy of the tree, and require that the tests which its patch
+names notice it. NAME is a patch without its ending; without names, plant all of them.
+Exit status: 0 if every bug is caught, else 1.
+"""
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import time
+
+from kit import processes, tool
+from kit.errors import Failed
+from kit.report import Report
+from kit.tree import ROOT, STAGES
+
+
+GALLERY = ROOT / "tests/servers/bugs"
+UNIT = ["check_http", "check_connections", "check_pool"]
+CHECKS = [*UNIT, "check_stages"]
+PATIENCE = 180  # seconds for one test program
+
+
+class Bug:
+    """A patch. Lines before the diff say what it breaks, how that shows, and which tests must notice it."""
+
+    def __init__(self, name):
+        self.name = name
+        self.patch = GALLERY / f"{name}.patch"
+        header, _, diff = self.patch.read_text().partition("\n--- ")
+        self.sanitizer = (re.findall(r"^Sanitizer: (\w+)$", header, re.M) or ["address"])[0].replace("none", "")
+        self.touched = re.findall(r"^\+\+\+ b/(\S+)", "\n--- " + diff, re.M)
+        # such as: Caught by: check_stages 05-epoll silent_client_delays_nobody_else
+        self.catchers = [line.split() for line in re.findall(r"^Caught by: (.*)$", header, re.M)]
+
+    def programs(self):
+        """Return what to run: {(program, stage): the tests that must fail}; the stage may be None."""
+        wanted = {}
+        for program, *stage, test in self.catchers:
+            wanted.setdefault((program, stage[0] if stage else None), set()).add(test)
+        return wanted
+
+    def possible_programs(self):
+        """Return the same for a patch that names no tests yet."""
+        stages = [path.split("/")[0] for path in self.touched if path[0] == "0"]
+        if not stages:
+            blocking, events = "common/blocking.c" in self.touched, "common/connections.c" in self.touched
+            stages = ["02-threaded"] * (not events) + ["05-epoll"] * (not blocking)
+        unit = [] if self.touched[0][0] == "0" else [(name, None) for name in UNIT]
+        return {key: set() for key in unit + [("check_stages", stage) for stage in stages]}
+
+
+def make(tree, bug_sanitizer, targets, log):
+    command = ["make", "-s", "-C", tree, "CFLAGS=-O1 -g", f"SANITIZE={bug_sanitizer}", *targets]
+    with open(log, "w") as output:
+        process = processes.start(command, stdout=output, stderr=subprocess.STDOUT)
+        process.wait()
+    return processes.stop(process) == 0
+
+
+def failures(tree, program, stage, wanted, log):
+    """Run a test program until the wanted tests have failed, or to its end. Return the names of all
+    tests that have failed so far; "(died)" stands for a program that did not end well."""
+    env = {**os.environ, "STAGE": stage or "all", "CK_LOG_FILE_NAME": str(log)}
+    if stage and len(wanted) == 1:
+        env["TEST"], = wanted  # run that one alone: the others take half a minute
+    process = processes.start([tree / "build" / program], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        running = process.poll() is None
+        # Check logs file:line:F or E:case:test:iteration: message, as it goes
+        text = log.read_text(errors="replace") if log.exists() else ""
+        failed = set(re.findall(r"^[^:\n]*:\d+:[FE]:[^:]*:(\w+):", text, re.M))
+        if not running or (wanted and wanted <= failed) or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    status = processes.stop(process, patience=1)
+    return failed | ({"(died)"} if not running and status != 0 and not failed else set())
+
+
+def plant(name, clean, find):
+    """Plant one bug in a copy of the clean tree, and print a line. Return whether it is caught."""
+    bug, tree = Bug(name), tool.scratch() / name
+    log = tool.scratch() / "log"
+    shutil.copytree(clean, tree, symlinks=True)
+    with open(bug.patch) as text:
+        if subprocess.run(["patch", "-s", "-p1", "-F0"], cwd=tree, stdin=text, capture_output=True).returncode != 0:
+            print(f"{name:28} FAILED: the patch does not apply")
+            return False
+    programs = bug.possible_programs() if find else bug.programs()
+    targets = {target for program, stage in programs for target in (program, stage) if target}
+    if not programs or not make(tree, bug.sanitizer, targets, log):
+        print(f"{name:28} FAILED: {'does not build' if programs else 'the patch names no test'}")
+        return False
+    caught, missed = [], []
+    for (program, stage), wanted in programs.items():
+        failed = failures(tree, program, stage, wanted, tool.scratch() / f"{program}.{stage}.log")
+        where = f"{program} {stage}" if stage else program
+        caught += [f"{where} {test}" for test in sorted(failed if find else wanted & failed)]
+        missed += [f"{where} {test}" for test in sorted(wanted - failed)]
+    if missed or not caught:
+        print(f"{name:28} FAILED: not noticed by {', '.join(missed) or 'any test'}")
+        return False
+    print(f"{name:28} caught by {', '.join(caught)}")
+    return True
+
+
+def prepare():
+    """Copy the tree and build the copy, with nothing planted in it. Return its path."""
+    clean = tool.scratch() / "clean"
+    clean.mkdir()
+    for path in ["Makefile", "common", "tests", *STAGES]:
+        if (ROOT / path).is_dir():
+            shutil.copytree(ROOT / path, clean / path, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / path, clean)
+    report, log = Report(), tool.scratch() / "log"
+    report.begin("Building a tree without bugs ...")
+    builds = make(clean, "address", [f"-j{os.cpu_count()}", "all", *CHECKS], log)
+    report.end()
+    if not builds:
+        raise Failed(f"the tree does not build:\n{log.read_text()}")
+    return clean
+
+
+def plant_all(names, find):
+    """Plant the bugs, some at a time: their tests mostly wait. Return how many are caught."""
+    clean, waiting, running, caught = prepare(), list(names), {}, 0
+    told = time.monotonic()
+    while waiting or running:
+        while waiting and len(running) < 2 * os.cpu_count():
+            command = [*tool.module("servers.bugs.bugs"), "--plant", clean, *(["--find"] if find else []), waiting[0]]
+            running[processes.start(command)] = waiting.pop(0)
+        for process in [process for process in running if process.poll() is not None]:
+            del running[process]
+            caught += processes.stop(process) == 0
+        if time.monotonic() - told > 4:
+            told = time.monotonic()
+            print(f"    ... {', '.join(running.values())}", flush=True)
+        time.sleep(0.1)
+    return caught
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--find", action="store_true",
+                        help="run all tests that might notice, and list those that do (for a new patch)")
+    parser.add_argument("--plant", type=pathlib.Path, metavar="TREE", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    tool.need("patch", "deps-tools")
+    names = options.names or sorted(path.stem for path in GALLERY.glob("*.patch"))
+    for name in names:
+        if not (GALLERY / f"{name}.patch").exists():
+            parser.error(f"{name}: there is no tests/servers/bugs/{name}.patch")
+    if options.plant:
+        return 0 if plant(names[0], options.plant, options.find) else 1
+    caught = plant_all(names, options.find)
+    print(f"{caught} passed, {len(names) - caught} failed")
+    return 0 if caught == len(names) else 1
+
+
+if __name__ == "__main__":
+    tool.run(main)

@@ -1,0 +1,170 @@
+"""Is the page of the tutorial readable? Make it, and ask a headless Chromium at 400 and at 1200 pixels: nothing
+scrolls sideways but boxes that are meant to, all pictures load, all links into the page lead somewhere, each
+block of commands has its button, each snippet its file, and the console has no error. Each recording plays in
+its place, and shows at each step the lines and the clients that were recorded. Without JavaScript, the page has
+all its text and pictures.
+
+Exit status: 0 if all of this holds; 1 if not; 2 for a bad command line."""
+import re
+
+from kit import tool
+from kit.commandline import Parser
+from kit.tree import ROOT
+from recorder import replay, svg
+from recorder import test_page as page_test
+from tutorial import page, pictures
+
+HERE = __file__.rpartition("/")[0]
+
+WIDTHS = [400, 1200]
+MOST = 600_000    # bytes of the page
+FORWARD = 14      # steps from the beginning of a recording
+MORE = """{
+  width: innerWidth, focus: document.activeElement.className, players: seen(".buttons, .details").length,
+  drawn: all(".open g.timed").map(each => each.querySelectorAll(".cursor").length),
+  pictures: all("img, .picture svg").length,
+  broken: all("img").filter(each => !each.naturalWidth).map(each => each.alt),
+  mute: all("img, .picture svg").map(each => each.alt || each.getAttribute("aria-label") || "")
+    .filter(words => words.length < 20).length,
+  thin: all(".scroll img, .scroll svg").filter(each => each.getBoundingClientRect().width < 800).length,
+  wide: all("table").filter(each => !each.closest(".scroll")).length,
+  dead: all("a[href^='#']").map(each => each.hash).filter(each => !document.getElementById(each.slice(1))),
+  bare: all("main :is(h2, h3):not(:has(a.here))").length,
+  blocks: all(".commands").length, buttons: all(".commands > button").length,
+  copied: all(".commands code").filter(each => /copy|^\\$ /.test(each.textContent)).length,
+  files: all("pre.c, pre.python, pre.diff, pre.nginx").length,
+  nameless: all("pre.c, pre.python, pre.diff, pre.nginx").filter(each =>
+    !/[\\w-]+\\/[\\w.-]+\\.\\w+/.test(each.previousElementSibling.textContent)).map(each => each.textContent),
+  beside: document.querySelector("main").getBoundingClientRect().left >= 200 }"""
+SHOWN = [name for name in re.findall(r"\]\(([^)]+)\)", (ROOT / "tutorial.md").read_text(encoding="utf-8"))
+         if name in pictures.PICTURES]
+failed = passed = 0
+
+
+def say(holds, words):
+    global failed, passed
+    if holds:
+        passed += 1
+    else:
+        failed += 1
+        print(f"FAILED: {words}")
+
+
+def check(report):
+    """The page as it opens."""
+    width = report["width"]
+    say(report["errors"] == [], f"{width} px: errors: {report['errors']}")
+    say(report["sideways"] <= 0, f"{width} px: the page scrolls sideways by {report['sideways']} px")
+    say(report["pictures"] >= 12, f"{width} px: there are only {report['pictures']} pictures")
+    say(not report["broken"], f"{width} px: pictures do not load: {report['broken']}")
+    say(report["mute"] == 0, f"{width} px: {report['mute']} pictures have no text that says what they show")
+    say(report["thin"] == 0, f"{width} px: {report['thin']} pictures are too small to read")
+    say(report["clashes"] == [], f"{width} px: words in pictures overlap: {report['clashes']}")
+    say(report["wide"] == 0, f"{width} px: {report['wide']} tables may be cut off")
+    say(report["dead"] == [], f"{width} px: links lead nowhere: {report['dead']}")
+    say(report["bare"] == 0, f"{width} px: {report['bare']} headings have no link")
+    say(0 < report["blocks"] == report["buttons"],
+        f"{width} px: {report['buttons']} buttons, {report['blocks']} blocks of commands")
+    say(report["copied"] == 0, f"{width} px: {report['copied']} buttons copy more than the commands")
+    say(0 < report["files"] and not report["nameless"], f"{width} px: code of no file: {report['nameless']}")
+    say(report["beside"] == (width > 1000), f"{width} px: the contents are not where they should be")
+
+
+def selector(picture):
+    names = " ".join(replay.slug(each.name) for each in pictures.recordings(picture))
+    return f'.replay[data-recordings="{names}"]'
+
+
+def steps(picture):
+    """Play a recording for half a second, drag it to the middle, go to its beginning, then from call to call,
+    then to its end, and close it."""
+    box = selector(picture)
+    keys = ["Home", *["ArrowRight"] * FORWARD, "ArrowLeft", "End"]
+    return [{"click": f"{box} .start", "wait": 500}, {"click": f"{box} .play"}, {"slide": 0.5},
+            *[{"key": key} for key in keys], {"click": f"{box} .close"}]
+
+
+def expected(recordings, time):
+    """Return what a player shows at a moment: the lines where threads are, and the clients in the backlog."""
+    lines, backlog = [], []
+    for recording in recordings:
+        moment = time + svg.zero(recording) + 1e-7  # the slider rounds its value
+        calls = [page_test.call_at(thread, recording, moment) for thread in recording.threads
+                 if thread.start <= moment and (thread.end is None or moment < thread.end)]
+        lines += [call.source for call in calls if call and call.source]
+        backlog += page_test.in_backlog(recording, moment)
+    return lines, backlog
+
+
+def play(picture, reports):
+    recordings = pictures.recordings(picture)
+    width, zero = reports[0]["width"], max(map(svg.zero, recordings))
+    where = f"{width} px: {picture}"
+    played, paused, dragged, *walk, closed = reports
+    say(-zero < played["time"] < 0.9, f"{where}: after half a second, ten times slower, at {played['time']} s")
+    say(dragged["time"] == 0.5, f"{where} was dragged to 0.5 s, and is at {dragged['time']} s")
+    say({each["players"] for each in reports[:-1]} == {2}, f"{where} does not open")
+    say(closed["players"] == 0, f"{where} does not close")
+    say("play" in paused["focus"] and "start" in closed["focus"], f"{where}: the focus is lost")
+    say(paused["drawn"] == [1, 1] * len(recordings), f"{where}: not each part of the drawing has a cursor")
+    say(closed["cursors"] == [], f"{where}: the cursors stay")
+    times = [each["time"] for each in walk]
+    begin, *forward, back, end = times
+    say(begin == -zero and forward == sorted(set(forward)) and back == forward[-2] and end > 1,
+        f"{where} does not go from call to call: {times}")
+    for each in [dragged, *walk]:
+        shown, right = (each["now"], each["backlog"]), expected(recordings, each["time"])
+        say(shown == right, f"{where}, at {each['time']} s: it shows {shown}, and recorded is {right}")
+    lines = {tuple(each["now"]) for each in walk}
+    say(len(lines) >= 3, f"{where}: it highlights no line that changes: {lines}")
+    wrong = [(each["errors"], each["sideways"]) for each in reports if each["errors"] or each["sideways"] > 0]
+    say(not wrong, f"{where}: errors, or the page scrolls sideways: {wrong}")
+
+
+def recorded():
+    """The pictures are drawn from the recordings that are kept, and the code that these name is there."""
+    for picture in pictures.PICTURES:
+        found = pictures.recordings(picture)
+        same = (ROOT / picture).read_text(encoding="utf-8") == svg.draw(found)
+        say(same, f"{picture} does not show its recording: make pictures")
+        named = {call.source.rpartition(":")[0] for each in found for thread in each.threads
+                 for call in thread.calls if call.source}
+        stale = named.difference(*(each.sources for each in found))
+        say(not stale, f"{picture}: {', '.join(stale)} has changed since it was recorded: make pictures")
+
+
+def without_script(built):
+    plain = re.sub(r"<script.*?</script>", "", built, flags=re.S)
+    say(built.startswith('<!doctype html>\n<html lang="en">'), "the page does not name its language")
+    say("<button" not in plain and plain.count("<h2") >= 15, "without JavaScript, something is missing")
+    say(plain.count("<svg ") == len(SHOWN) >= 9, "without JavaScript, pictures are missing")
+    loads = re.findall(r'<link[^>]*|<iframe[^>]*|@import[^;]*|url\((?!#)[^)]*|\ssrc="(?!data:)[^"]*', plain)
+    say(not loads, f"the page loads something: {loads}")
+    ids = sorted(re.findall(r'\sid="([^"]*)"', plain))
+    twice = [one for one, other in zip(ids, ids[1:]) if one == other]
+    say(not twice, f"more than one part of the page has the id {twice}")
+    say(len(built.encode()) < MOST, f"the page has {len(built.encode())} bytes")
+
+
+def main(arguments):
+    Parser(description=__doc__).parse_args(arguments)
+    tool.need("chromium", "deps-tools")
+    built = page.build(tool.scratch() / "page.html")
+    without_script(built)
+    recorded()
+    walks = [steps(picture) for picture in SHOWN]
+    for width in WIDTHS:  # one after the other, since the focus can be in one frame only
+        visits = [(width, "", [{"wait": 100}, *sum(walks, [])])]
+        (reports,), console = page_test.visit(built, visits, "--virtual-time-budget=60000", more=MORE)
+        say(console == [], f"the console: {console}")
+        say(reports[0]["width"] == width, f"{width} px: Chromium reports on {reports[0]['width']} px")
+        check(reports.pop(0))
+        for picture, walk in zip(SHOWN, walks):
+            play(picture, reports[:len(walk)])
+            reports = reports[len(walk):]
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    tool.run(main)
