@@ -70,6 +70,7 @@ trace: all ## run: record with strace where each thread waits; write build/trace
 test: all $(CHECKS) ## prove: run all tests
 	@BUILD=$(BUILD) python3 -m kit.test_tool
 	@BUILD=$(BUILD) python3 -m recorder.test_latency
+	@python3 -m servers.bugs.test_bug
 	@python3 -m kit.check_programs $(CHECKS:%=$(BUILD)/%)
 
 judge-test: all ## prove: test the judge, and the solutions of the exercises
@@ -85,6 +86,9 @@ faults: all ## prove: inject errors of the kernel into every system call, with s
 
 bugs: ## prove: plant each bug of tests/servers/bugs, or NAME: do the tests that it names catch it?
 	@python3 -m servers.bugs.bugs $(NAME)
+
+bug: ## prove: show a bug of the gallery as a diff: NAME=... (patch -p1 plants it, patch -R -p1 removes it)
+	@python3 -m servers.bugs.bugs --diff $(NAME)
 
 soak: all hostile ## prove: run honest and hostile clients against all six servers, for SECONDS (120)
 	@BUILD=$(BUILD) python3 -m servers.stress.soak $(SECONDS)
@@ -244,6 +248,6 @@ endif
 
 -include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d $(OBJ)/*/*/*/*.d)
 
-.PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs soak scale peers proxy wayout pictures figures measure tables tutorial tutorial-test \
+.PHONY: all programs $(PROGRAMS) latency trace trace-test test faults bugs bug soak scale peers proxy wayout pictures figures measure tables tutorial tutorial-test \
         deps deps-tools deps-peers deps-tutorial format lint memcheck coverage clean help fuzz force need-ev.h need-check.h
 .PHONY: $(MINE) start check hint solution exercise judge-test lint-tools

@@ -335,7 +335,7 @@ def show(steps, count, judged):
 
 
 def wrap(line):
-    """Indent a line of a hint, and wrap it unless it is a line of a patch. Names stay whole."""
+    """Indent a line of a hint, and wrap it unless it is a line of a diff. Names stay whole."""
     if not line or line[0] == "+":
         return "   " + line
     more = "  " if line.startswith("- ") else ""

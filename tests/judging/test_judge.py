@@ -15,7 +15,7 @@ import sys
 import time
 import unittest
 
-from judging import exercises, gallery, hints, ladder, skeleton
+from judging import exercises, hints, ladder, skeleton
 from judging.judged import Judged
 from judging.liar import LIES
 from kit import processes, tool, unittests
@@ -25,6 +25,7 @@ from kit.errors import Failed
 from kit.processes import PIPES
 from kit.servers import Server
 from kit.tree import BUILD, ROOT
+from servers.bugs.bug import Bug, every_name
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -452,9 +453,8 @@ class Hints(unittest.TestCase):
     def test_planted_bug_is_named(self):
         sample = ["keep-alive-in-01", "sigpipe-blocking", "address-of-a-loop-variable", "select-and-one",
                   "fd-set-overflow", "hang-up-spin-poll", "lost-signal", "emfile-spin"]
-        bugs = [gallery.Bug(path) for path in sorted((ROOT / "tests/servers/bugs").glob("*.patch"))
-                if options.gallery or path.stem in sample]
-        bugs = [bug for bug in bugs if not bug.race]  # only ThreadSanitizer sees it
+        bugs = [Bug(name) for name in (every_name() if options.gallery else sample)]
+        bugs = [bug for bug in bugs if bug.sanitizer != "thread"]  # no rung sees a race
         planted = [plant(bug) for bug in bugs]
         checks = together([lambda tree=tree, name=name: judge("check", name, tree=tree)
                            for tree, name in planted])
@@ -472,13 +472,10 @@ class Hints(unittest.TestCase):
 
 def plant(bug):
     """Put a bug into a solution. Return the tree and the name of the stage."""
-    stages = [path.split("/")[0] for path in bug.touched if path[0] == "0"]
-    stages += [*sorted(bug.stages), "05-epoll"]
-    tree = clean_tree() if bug.touched == [f"{stages[0]}/server.c"] else copy_tree(clean_tree(), bug.name)
-    name = write_stage(tree, stages[0])
-    target = [f"{name}/server.c"] if tree == clean_tree() else ["-p1"]
-    with open(ROOT / "tests/servers/bugs" / f"{bug.name}.patch") as text:
-        subprocess.run(["patch", "-s", *target], cwd=tree, stdin=text, check=True)
+    caught = sorted(words[1] for words in bug.catchers if len(words) == 3)
+    tree = clean_tree() if bug.stage else copy_tree(clean_tree(), bug.name)
+    name = write_stage(tree, bug.stage or [*caught, "05-epoll"][0])
+    bug.plant(tree, instead=name)
     return tree, name
 
 

@@ -109,13 +109,13 @@ def pictures(text):
 
 
 def gallery(text):
-    """The tests that the text says catch a planted bug are the ones that its patch names."""
+    """The tests that the text says catch a planted bug are the ones that it names."""
     for names, after in re.findall(r'^ *make bugs NAME="?([^\n"]+)"?\n *```\n(.*?)(?=^ *```|^## )', text, re.M | re.S):
-        patches = [(ROOT / "tests/servers/bugs" / f"{name}.patch").read_text() for name in names.split()]
-        catchers = {test for patch in patches for test in re.findall(r"(?m)^Caught by: .*?(\w+)$", patch)}
+        heads = [(ROOT / "tests/servers/bugs" / f"{name}.bug").read_text() for name in names.split()]
+        catchers = {test for head in heads for test in re.findall(r"(?m)^Caught by: .*?(\w+)$", head)}
         for told in re.findall(r"caught by[^`]*`(\w+)`|`caught by (?:\S+ )*(\w+)`", after):
             test = told[0] or told[1]
-            say(test in catchers, f"{names}: the text says that {test} catches it, and the patch does not")
+            say(test in catchers, f"{names}: the text says that {test} catches it, and the gallery does not")
 
 
 def static(text):

@@ -1,5 +1,5 @@
-"""Plant each bug of tests/servers/bugs in a copy of the tree, and require that the tests which its patch
-names notice it. NAME is a patch without its ending; without names, plant all of them.
+"""Plant each bug of tests/servers/bugs in a copy of the tree, and require that the tests which it names
+notice it. NAME is a file NAME.bug in this folder; without names, plant all of them.
 Exit status: 0 if every bug is caught, else 1.
 """
 import argparse
@@ -14,41 +14,30 @@ from kit import processes, tool
 from kit.errors import Failed
 from kit.report import Report
 from kit.tree import ROOT, STAGES
+from servers.bugs.bug import Bug, every_name
 
-
-GALLERY = ROOT / "tests/servers/bugs"
 UNIT = ["check_http", "check_connections", "check_pool"]
 CHECKS = [*UNIT, "check_stages"]
 PATIENCE = 180  # seconds for one test program
 
 
-class Bug:
-    """A patch. Lines before the diff say what it breaks, how that shows, and which tests must notice it."""
+def programs(bug):
+    """Return what to run: {(program, stage): the tests that must fail}; the stage may be None."""
+    wanted = {}
+    for program, *stage, test in bug.catchers:
+        wanted.setdefault((program, stage[0] if stage else None), set()).add(test)
+    return wanted
 
-    def __init__(self, name):
-        self.name = name
-        self.patch = GALLERY / f"{name}.patch"
-        header, _, diff = self.patch.read_text().partition("\n--- ")
-        self.sanitizer = (re.findall(r"^Sanitizer: (\w+)$", header, re.M) or ["address"])[0].replace("none", "")
-        self.touched = re.findall(r"^\+\+\+ b/(\S+)", "\n--- " + diff, re.M)
-        # such as: Caught by: check_stages 05-epoll silent_client_delays_nobody_else
-        self.catchers = [line.split() for line in re.findall(r"^Caught by: (.*)$", header, re.M)]
 
-    def programs(self):
-        """Return what to run: {(program, stage): the tests that must fail}; the stage may be None."""
-        wanted = {}
-        for program, *stage, test in self.catchers:
-            wanted.setdefault((program, stage[0] if stage else None), set()).add(test)
-        return wanted
-
-    def possible_programs(self):
-        """Return the same for a patch that names no tests yet."""
-        stages = [path.split("/")[0] for path in self.touched if path[0] == "0"]
-        if not stages:
-            blocking, events = "common/blocking.c" in self.touched, "common/connections.c" in self.touched
-            stages = ["02-threaded"] * (not events) + ["05-epoll"] * (not blocking)
-        unit = [] if self.touched[0][0] == "0" else [(name, None) for name in UNIT]
-        return {key: set() for key in unit + [("check_stages", stage) for stage in stages]}
+def possible_programs(bug):
+    """Return the same for a bug that names no tests yet."""
+    touched = bug.changed(ROOT)
+    stages = [bug.stage] if bug.stage else []
+    if not stages:
+        blocking, events = "common/blocking.c" in touched, "common/connections.c" in touched
+        stages = ["02-threaded"] * (not events) + ["05-epoll"] * (not blocking)
+    unit = [] if bug.stage else [(name, None) for name in UNIT]
+    return {key: set() for key in unit + [("check_stages", stage) for stage in stages]}
 
 
 def make(tree, bug_sanitizer, targets, log):
@@ -65,7 +54,8 @@ def failures(tree, program, stage, wanted, log):
     env = {**os.environ, "STAGE": stage or "all", "CK_LOG_FILE_NAME": str(log)}
     if stage and len(wanted) == 1:
         env["TEST"], = wanted  # run that one alone: the others take half a minute
-    process = processes.start([tree / "build" / program], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = processes.start([tree / "build" / program], env=env, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + PATIENCE
     while True:
         running = process.poll() is None
@@ -81,20 +71,22 @@ def failures(tree, program, stage, wanted, log):
 
 def plant(name, clean, find):
     """Plant one bug in a copy of the clean tree, and print a line. Return whether it is caught."""
-    bug, tree = Bug(name), tool.scratch() / name
+    tree = tool.scratch() / name
     log = tool.scratch() / "log"
     shutil.copytree(clean, tree, symlinks=True)
-    with open(bug.patch) as text:
-        if subprocess.run(["patch", "-s", "-p1", "-F0"], cwd=tree, stdin=text, capture_output=True).returncode != 0:
-            print(f"{name:28} FAILED: the patch does not apply")
-            return False
-    programs = bug.possible_programs() if find else bug.programs()
-    targets = {target for program, stage in programs for target in (program, stage) if target}
-    if not programs or not make(tree, bug.sanitizer, targets, log):
-        print(f"{name:28} FAILED: {'does not build' if programs else 'the patch names no test'}")
+    try:
+        bug = Bug(name)
+        bug.plant(tree)
+    except Failed as failed:
+        print(f"{name:28} FAILED: {failed}")
+        return False
+    to_run = possible_programs(bug) if find else programs(bug)
+    targets = {target for program, stage in to_run for target in (program, stage) if target}
+    if not to_run or not make(tree, bug.sanitizer.replace("none", ""), targets, log):
+        print(f"{name:28} FAILED: {'does not build' if to_run else 'it names no test'}")
         return False
     caught, missed = [], []
-    for (program, stage), wanted in programs.items():
+    for (program, stage), wanted in to_run.items():
         failed = failures(tree, program, stage, wanted, tool.scratch() / f"{program}.{stage}.log")
         where = f"{program} {stage}" if stage else program
         caught += [f"{where} {test}" for test in sorted(failed if find else wanted & failed)]
@@ -146,14 +138,17 @@ def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--find", action="store_true",
-                        help="run all tests that might notice, and list those that do (for a new patch)")
+                        help="run all tests that might notice, and list those that do (for a new bug)")
+    parser.add_argument("--diff", action="store_true", help="show each bug as a diff, and plant none")
     parser.add_argument("--plant", type=pathlib.Path, metavar="TREE", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    tool.need("patch", "deps-tools")
-    names = options.names or sorted(path.stem for path in GALLERY.glob("*.patch"))
+    names = options.names or every_name()
     for name in names:
-        if not (GALLERY / f"{name}.patch").exists():
-            parser.error(f"{name}: there is no tests/servers/bugs/{name}.patch")
+        if name not in every_name():
+            parser.error(f"{name}: there is no tests/servers/bugs/{name}.bug")
+    if options.diff:
+        print("\n".join(bug.head + bug.diff() for bug in map(Bug, names)), end="")
+        return 0
     if options.plant:
         return 0 if plant(names[0], options.plant, options.find) else 1
     caught = plant_all(names, options.find)
