@@ -1,0 +1,52 @@
+"""Do the commands of the Makefile take what a reader gives them for what it is, and are they all listed?"""
+import re
+import subprocess
+import unittest
+
+from kit import tool, unittests
+from kit.tree import ROOT
+
+# Each would leave a file if a shell, or make, ran what it says.
+STRANGE = ["a b;touch {0};$(touch {0})`touch {0}`\"$(shell touch {0})|touch {0}", "it's; touch {0}; '"]
+
+
+def make(*words):
+    return subprocess.run(["make", "-s", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+class Commands(unittest.TestCase):
+    def test_value_is_never_run_by_a_shell(self):
+        trace = tool.scratch() / "ran"
+        for command, variable in [("start LIKE=05-epoll", "STAGE"), ("start STAGE=07-x", "LIKE"), ("check", "STAGE"),
+                                  ("hint", "STAGE"), ("solution", "STAGE"), ("exercise", "NAME"), ("bugs", "NAME")]:
+            for strange in STRANGE:
+                value = strange.format(trace)
+                with self.subTest(f"make {command} {variable}={value}"):
+                    made = make(*command.split(), f"{variable}={value}")
+                    self.assertRegex(made.stderr, r"(?m)^(judge|bugs)\.py: ")
+                    self.assertNotIn("Traceback", made.stderr)
+                    self.assertEqual(made.returncode, 2)
+                    self.assertFalse(trace.exists())
+
+    def test_help_lists_every_command_once(self):
+        listed = re.findall(r"^  make (\S+) +\S", make("help").stdout, re.M)
+        self.assertEqual(len(listed), len(set(listed)))
+        for name in ["all", "latency", "test", "start", "check", "bugs", "lint", "scale", "tutorial", "deps"]:
+            self.assertIn(name, listed)
+
+    def test_command_runs_although_a_file_has_its_name(self):
+        named = re.findall(r"^  make (\S+)", make("help").stdout, re.M)
+        phony = set(make("-pn", "help").stdout.partition("\n.PHONY: ")[2].partition("\n")[0].split())
+        self.assertEqual([name for name in named if name not in phony], [])
+
+    def test_text_names_only_commands_that_exist(self):
+        listed = set(re.findall(r"^  make (\S+)", make("help").stdout, re.M))
+        for name in ["README.md", "tutorial.md", "tests/README.md", ".github/CONTRIBUTING.md"]:
+            text = (ROOT / name).read_text()
+            for words in re.findall(r"(?:`|^ *)make((?:\s+[a-z][a-z-]*)+)(?=[^\w-])", text, re.M):
+                with self.subTest(f"{name}: make{words}"):
+                    self.assertLessEqual(set(words.split()), listed | {"probe"})
+
+
+if __name__ == "__main__":
+    tool.run(unittests.main)

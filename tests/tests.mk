@@ -1,0 +1,154 @@
+# Commands that prove the servers, measure them, and keep the text true. The Makefile of the product includes this file.
+
+CHECKS        := check_http check_connections check_pool check_stages
+TEST_PROGRAMS := $(CHECKS) hold floor hostile trigger early
+C_FILES        = $(wildcard common/*.c $(STAGES:%=%/*.c) tests/*.c tests/*/*.c tests/*/*/*.c)
+H_FILES        = $(wildcard common/*.h tests/*/*.h tests/*/*/*.h)
+PY_FILES       = $(wildcard tests/*.py tests/*/*.py tests/*/*/*.py)
+
+## prove
+
+test: all $(CHECKS) ## run all tests of the servers and of latency.py
+	@python3 -m kit.test_tool
+	@python3 -m kit.test_commands
+	@python3 -m recorder.test_latency
+	@python3 -m servers.bugs.test_bug
+	@python3 -m kit.check_programs $(CHECKS:%=$(BUILD)/%)
+
+judge-test: all ## test the judge, and the solutions of the exercises
+	@python3 -m judging.test_judge
+
+trace-test: all ## test the recorder, its page in a browser, and tests/where.py
+	@python3 -m recorder.test_trace
+	@python3 -m recorder.test_recorder
+	@python3 -m recorder.test_page
+
+tutorial-test: all check_stages hold trigger early ## check that the tutorial tells the truth
+	@python3 -m tutorial.check_tutorial
+	@python3 -m tutorial.test_page
+
+faults: all ## inject errors of the kernel into every system call, with strace
+	@python3 -m servers.stress.faults
+
+bugs: ## plant the bugs of tests/servers/bugs, or NAME=...: do the tests that each names catch it?
+	@python3 -m servers.bugs.bugs $(foreach name,$(value NAME),$(call quoted,$(name)))
+
+bug: ## show a bug of the gallery as a diff: NAME=... (patch -p1 plants it, patch -R -p1 removes it)
+	@python3 -m servers.bugs.bugs --diff $(call value_of,NAME)
+
+FUZZ_SECONDS = 60
+FUZZERS      = $(BUILD)/fuzz/http $(BUILD)/fuzz/connections
+fuzz: $(FUZZERS) ## let libFuzzer look for inputs that break a rule, for FUZZ_SECONDS (60)
+	@python3 -m servers.fuzz.fuzz $(FUZZ_SECONDS) $^
+
+soak: all hostile ## run honest and hostile clients against all six servers, for SECONDS (120)
+	@python3 -m servers.stress.soak $(call value_of,SECONDS)
+
+memcheck: ## run the tests under memcheck and helgrind
+	$(MAKE) BUILD=build/valgrind CFLAGS='-O1 -g' programs
+	BUILD=build/valgrind python3 -m servers.stress.memcheck
+
+# Threads that still run while their process exits leave counters that do not add up: gcovr skips such a line, and says so.
+GCOVR := gcovr --root . --filter common/ --gcov-ignore-parse-errors
+coverage: ## list the lines and branches of common/ that the tests reach
+	$(MAKE) -s BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic' all $(CHECKS)
+	find build/coverage -name '*.gcda' -exec rm {} +
+	COVERAGE=1 python3 -m kit.check_programs $(CHECKS:%=build/coverage/%)
+	$(GCOVR) --print-summary build/coverage
+	$(GCOVR) --branches build/coverage
+
+LINT_FLAGS := -std=gnu11 -D_GNU_SOURCE -I.
+lint: $(C_FILES:%=lint/%) ## run clang-format, clang-tidy, gcc -fanalyzer, cppcheck, shellcheck and pyflakes
+	clang-format --dry-run -Werror $(C_FILES) $(H_FILES)
+	shellcheck $(wildcard tests/*.sh tests/*/*.sh) .ci/run
+	pyflakes3 $(PY_FILES)
+
+lint/%: lint-tools
+	@echo "  LINT $*"
+	@cppcheck --quiet --std=c11 --enable=warning,style,performance,portability --inline-suppr \
+	  --suppress=missingIncludeSystem '--suppress=unusedStructMember:tests/servers/unit/*.c' \
+	  --error-exitcode=1 -D_GNU_SOURCE -I. $*
+	@clang-tidy --quiet $* -- $(LINT_FLAGS) 2>/dev/null
+	@gcc $(LINT_FLAGS) -O2 -fanalyzer -Werror -c $* -o /dev/null
+
+lint-tools:
+	@grep -qs '^VERSION_ID="12"' /etc/os-release || \
+	echo "Each version of these tools finds other things: the code is clean for those of Debian 12" >&2
+
+format: ## format the code in C as .clang-format says
+	clang-format -i $(C_FILES) $(H_FILES)
+
+programs: all $(TEST_PROGRAMS) ## build the servers and all test programs
+
+## measure
+
+scale: all hold ## what idle connections and waiting clients cost, and how that grows
+	@python3 -m bench.scale
+
+peers: all floor ## compare the stages with gunicorn, uvicorn, Node and nginx
+	@python3 -m bench.peers
+
+wayout: all ## a pool of threads: in the stages, FastAPI and Flask; its queue, and what a hand-over costs
+	@python3 -m bench.wayout
+
+measure: all hold floor ## measure tests/bench/results again (about ten minutes), and draw the plots
+	@python3 -m bench.figures --measure
+
+## the text
+
+figures: ## draw the plots from tests/bench/results
+	@python3 -m bench.figures
+
+tables: ## write the numbers of tests/bench/results into the tables of the tutorial
+	@python3 -m bench.tables
+
+pictures: all ## record the servers again with strace, and draw where each thread waits
+	@python3 -m tutorial.pictures
+
+tutorial: ## turn the tutorial into one HTML page, in which its recordings can be played
+	@python3 -m tutorial.page
+
+proxy: all ## what the tutorial says of nginx in front of two stages
+	@python3 -m tutorial.check_proxy
+
+## packages for these commands
+
+deps-tools: ## those that faults, bugs, fuzz, lint, coverage, memcheck and trace-test need
+	@tests/deps.sh clang 'libclang-rt-dev?' clang-format clang-tidy cppcheck shellcheck pyflakes3 strace patch gcovr valgrind \
+	  chromium
+
+deps-peers: ## the servers that peers and wayout compare the stages with
+	@tests/deps.sh nginx-light gunicorn python3-flask uvicorn python3-fastapi nodejs wrk
+
+deps-tutorial: ## those that tutorial, figures, proxy and (with deps-tools) tutorial-test need
+	@tests/deps.sh curl strace procps iproute2 util-linux patch nginx-light uvicorn python3-fastapi pandoc gnuplot-nox
+
+# ---- how the test programs are built
+
+.PHONY: $(TEST_PROGRAMS)
+$(TEST_PROGRAMS): %: $(BUILD)/%
+
+unit = $(patsubst %.c,$(OBJ)/%.o,$(wildcard $(1:%=tests/servers/unit/%)))
+$(BUILD)/check_http: $(call unit,*http*.c)
+$(BUILD)/check_connections: $(call unit,*connections*.c world.c)
+$(BUILD)/check_pool: $(call unit,check_pool.c)
+$(BUILD)/check_stages: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/stages/*.c))
+$(BUILD)/hold $(BUILD)/floor: $(BUILD)/%: $(OBJ)/tests/bench/%.o
+$(BUILD)/hostile: $(OBJ)/tests/servers/stress/hostile.o
+$(BUILD)/trigger $(BUILD)/early: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
+
+$(BUILD)/early: LIBRARIES = -lev
+$(CHECKS:%=$(BUILD)/%): LIBRARIES = $$(pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt -pthread)
+
+$(OBJ)/tests/tutorial/early.o: | need-ev.h
+$(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/servers/unit/*.c tests/stages/*.c)): | need-check.h
+need-check.h: ; @$(call need,check.h,check)
+
+# The fuzzer of connections includes common/connections.c over a fake kernel.
+$(FUZZERS): $(BUILD)/fuzz/%: tests/servers/fuzz/%.c $(wildcard common/*.[ch])
+	@mkdir -p $(@D)
+	@echo 'int LLVMFuzzerTestOneInput(void){return 0;}' | \
+	  clang -fsanitize=fuzzer,address -x c - -o $@ >/dev/null 2>&1 || { \
+	  echo "$@ is not built: clang or its runtime is missing. To install them: make deps-tools" >&2; exit 1; }
+	$(call quiet,LINK $@)clang $(filter-out $(HARDENED),$(FLAGS)) -O1 -g -fsanitize=fuzzer,address,undefined \
+	  -fno-sanitize-recover=all $< $(filter-out common/connections.c,$(wildcard common/*.c)) -o $@
