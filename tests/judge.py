@@ -8,6 +8,8 @@
   exercise [NAME]           check an exercise of the tutorial, such as medium; without NAME, list them
                             (hint and solution take this NAME, too)
 """
+from kit import tool  # first: see kit/__init__.py
+
 import argparse
 import contextlib
 import hashlib
@@ -21,7 +23,6 @@ import time
 
 from judging import compiled, exercises, hints, ladder, skeleton
 from judging.judged import Fell, Judged, MANUAL_PORT
-from kit import tool
 from kit.commandline import Parser
 from kit.errors import Failed
 from kit.report import bad, good

@@ -5,6 +5,7 @@ import itertools
 import re
 
 from kit import tool
+from kit.printable import printable
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,7 +31,7 @@ class Parser(argparse.ArgumentParser):
             message = re.sub(pattern, replacement, message)
         if "want one of" in message:
             message = message.replace("'", "")  # which Python before 3.12 puts around each
-        self.exit(2, f"{tool.name()}: {message}\n")
+        self.exit(2, f"{tool.name()}: {printable(message)}\n")
 
 
 def _number(pattern, kind, wanted, least, most):

@@ -1,4 +1,5 @@
 """The one exception that a tool raises for what is not its own defect."""
+from kit.printable import printable
 
 
 class Failed(Exception):
@@ -6,5 +7,5 @@ class Failed(Exception):
     details are lines that such a program wrote to stderr."""
 
     def __init__(self, reason, details=""):
-        super().__init__(reason)
-        self.details = [line.rstrip() for line in details.strip().splitlines()[:5]]
+        super().__init__(printable(reason))
+        self.details = [printable(line.rstrip()) for line in details.strip().splitlines()[:5]]

@@ -7,6 +7,7 @@ import time
 
 from kit.commandline import Parser
 from kit.errors import Failed
+from kit.printable import printable
 from kit.tree import BUILD_NOTE, built
 
 
@@ -56,7 +57,7 @@ class Report:
     def figure(self, *values):
         """Write a row of the file; the last columns may be left out."""
         if self._file:
-            print(*values, *["-"] * (len(self.columns) - len(values)), sep="\t", file=self._file)
+            print(*map(printable, values), *["-"] * (len(self.columns) - len(values)), sep="\t", file=self._file)
 
     def begin(self, text):
         """Begin a line, or go on with it."""
@@ -80,8 +81,9 @@ class Report:
         print(f"    {text}")
 
     def fail(self, text, details=()):
+        """Say that a check failed. details are lines that a program wrote."""
         self.failed += 1
-        for line in bad(f"FAILED: {text}"), *details:
+        for line in bad(f"FAILED: {printable(text)}"), *map(printable, details):
             self.say(line)
 
     @contextlib.contextmanager

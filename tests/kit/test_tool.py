@@ -3,6 +3,7 @@
 Each tool here runs with a mark in its environment, which all its processes inherit, and with a folder of its
 own for temporary files.
 """
+import errno
 import os
 import pathlib
 import pty
@@ -20,7 +21,7 @@ from kit.processes import Program
 from kit.report import Report
 from kit.servers import Server
 from kit.tool import run, scratch
-from kit.tree import ROOT
+from kit.tree import ROOT, TESTS
 
 ITSELF = ["-m", "kit.test_tool"]
 
@@ -69,6 +70,14 @@ def failing():
     raise Failed("no luck", "first line\nsecond line\n")
 
 
+def refused():
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/etc/file")  # as open() does, but for root
+
+
+def noisy():
+    raise Failed("it says \033[31mred\033[0m\r", "and \u202eturns\a\nround\t.\0")
+
+
 def crashing():
     (scratch() / "file").write_text("text")
     processes.start(["sleep", "1000"])
@@ -84,7 +93,7 @@ def waiting():
 
 
 TOOLS = {tool.__name__: tool
-         for tool in [restart, stubborn, stopped, serving, failing, crashing, waiting]}
+         for tool in [restart, stubborn, stopped, serving, failing, refused, noisy, crashing, waiting]}
 
 
 STARTED = []
@@ -95,11 +104,11 @@ class Tool(Program):
 
     def __init__(self, *command, prefix=(), **popen_arguments):
         mark = secrets.token_hex(8)
-        self.mark = f"CHECK_LAB={mark}"
+        self.mark = f"TEST_TOOL={mark}"
         self.folder = scratch() / mark
         self.folder.mkdir()
         STARTED.append(self)
-        environment = {**os.environ, "CHECK_LAB": mark, "TMPDIR": str(self.folder)}
+        environment = {**os.environ, "TEST_TOOL": mark, "TMPDIR": str(self.folder)}
         super().__init__([*prefix, sys.executable, *command], env=environment, **popen_arguments)
 
     def processes(self):
@@ -173,7 +182,7 @@ def on_terminal(script):
 
 # ---- the tests
 
-class Lab(unittest.TestCase):
+class Tools(unittest.TestCase):
 
     def tearDown(self):
         """Kill what a tool that fails the test has left."""
@@ -194,7 +203,7 @@ class Lab(unittest.TestCase):
     def assert_any_moment(self, command, seconds, count, kill=os.kill):
         """Start count tools for each signal. Send it at a random moment; some get a second one soon after."""
         targets = [Target(Tool(*command), number, random.uniform(0, seconds), kill)
-                   for number in [signal.SIGHUP, signal.SIGINT, signal.SIGTERM] * count]
+                   for number in [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM] * count]
         while any(target.signals for target in targets):
             for target in targets:
                 target.shoot()
@@ -304,6 +313,34 @@ class Lab(unittest.TestCase):
         tool = start("failing")
         self.assert_ends(tool, 1)
         self.assertEqual(tool.messages(), "test_tool.py: no luck\n    first line\n    second line\n")
+
+    def test_refusal_of_the_system_is_a_line(self):
+        tool = start("refused")
+        self.assert_ends(tool, 1)
+        self.assertEqual(tool.messages(), "test_tool.py: /etc/file: Permission denied\n")
+
+    def test_folder_for_temporary_files_may_be_missing(self):
+        tool = start("restart", ["env", "TMPDIR=/nowhere"])
+        self.assert_ends(tool, 1)
+        self.assertRegex(tool.messages(), r"^test_tool\.py: no folder for temporary files in /nowhere \(TMPDIR\): No such .*\n$")
+
+    def test_text_of_others_cannot_control_the_terminal(self):
+        tool = start("noisy")
+        self.assert_ends(tool, 1)
+        self.assertEqual(tool.messages(), "test_tool.py: it says \\x1b[31mred\\x1b[0m\\x0d\n"
+                                          "    and \\u202eturns\\x07\n    round .\\x00\n")
+
+    def test_ctrl_c_while_a_command_imports_what_it_needs(self):
+        slow = scratch() / "slow"
+        slow.mkdir()
+        (slow / "argparse.py").write_text("import time; print('up', flush=True); time.sleep(1000)")
+        for command in ["latency.py", "trace.py", "where.py", "judge.py"]:
+            with self.subTest(command):
+                tool = Tool(TESTS / command, prefix=["env", f"PYTHONPATH={slow}"])
+                tool.wait_for(lambda tool=tool: "up" in tool.output())
+                os.kill(tool.pid, signal.SIGINT)
+                self.assert_ends(tool, -signal.SIGINT)
+                self.assertEqual(tool.messages(), "")
 
     def test_defect_leaves_nothing(self):
         tool = start("crashing")

@@ -5,12 +5,12 @@ A tool is a module with a main(arguments) that returns its exit status, and ends
     if __name__ == "__main__":
         tool.run(main)
 
-However such a tool ends, by itself or by SIGINT, SIGTERM, SIGHUP or a closed terminal, at any moment: all
+However such a tool ends, by itself, by SIGINT, SIGQUIT, SIGTERM, SIGHUP or a closed terminal, at any moment: all
 processes that it started, and those that they started, end before it does, and scratch() is removed. A
 signal ends it without an exception, so that its own "finally" and "with" blocks are not run to the end.
 """
-import ctypes
 import contextlib
+import ctypes
 import errno
 import os
 import pathlib
@@ -22,10 +22,13 @@ import time
 
 from kit import proc
 from kit.errors import Failed
+from kit.printable import printable
 from kit.processes import wait_until
 from kit.tree import TESTS
 
-_SIGNALS = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
+_SIGNALS = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM]
+# a file that this machine does not let us read or write: no defect of the tool
+_REFUSALS = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO]
 _PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 _libc = ctypes.CDLL(None, use_errno=True)
 _strangers = []    # children that the tool had before it started any
@@ -65,13 +68,16 @@ def _call(main):
             print(f"{name()}: {failure}", *failure.details, sep="\n    ", file=sys.stderr)
             return 1
     except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.EIO, errno.ENOSPC):
+        closed = error.errno in (errno.EPIPE, errno.EIO) and error.filename is None
+        if not closed and error.errno not in _REFUSALS:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python will try to flush it again
-        if error.errno == errno.ENOSPC:
-            print(f"{name()}: {error.strerror}", file=sys.stderr)
-            return 1
-        return 128 + signal.SIGPIPE  # nobody reads our output: the pipe or the terminal is closed
+        if error.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python will try to flush it again
+        if closed:
+            return 128 + signal.SIGPIPE  # nobody reads our output: the pipe or the terminal is closed
+        file = f"{printable(error.filename)}: " if error.filename else ""
+        print(f"{name()}: {file}{error.strerror}", file=sys.stderr)
+        return 1
 
 
 def name():
@@ -131,8 +137,11 @@ def scratch():
     if _scratch is None:
         # The name is known to clean_up before the folder exists. (The module tempfile would try out the
         # folder above with a file, and leave that if a signal arrives.)
-        _scratch = pathlib.Path(os.environ.get("TMPDIR", "/tmp"), f"lab-{secrets.token_hex(8)}")
-        _scratch.mkdir(mode=0o700)
+        _scratch = pathlib.Path(os.environ.get("TMPDIR", "/tmp"), f"toolkit-{secrets.token_hex(8)}")
+        try:
+            _scratch.mkdir(mode=0o700)
+        except OSError as error:
+            raise Failed(f"no folder for temporary files in {_scratch.parent} (TMPDIR): {error.strerror}") from None
     return _scratch
 
 

@@ -112,7 +112,7 @@ def prepare():
     builds = make(clean, "address", [f"-j{os.cpu_count()}", "all", *CHECKS], log)
     report.end()
     if not builds:
-        raise Failed(f"the tree does not build:\n{log.read_text()}")
+        raise Failed("the tree does not build", log.read_text())
     return clean
 
 
