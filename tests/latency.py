@@ -10,6 +10,8 @@ http://127.0.0.1:8000, is a server of your own that is already running.
 Exit status: 0 if every stage behaves as its model promises, and every URL can be
 judged; 1 if not; 2 for a bad command line.
 """
+from kit import tool  # first: see kit/__init__.py
+
 import argparse
 import contextlib
 import os
@@ -18,7 +20,7 @@ import time
 from dataclasses import dataclass
 from typing import Optional
 
-from kit import commandline, measuring, processes, tool
+from kit import commandline, measuring, processes, urls
 from kit.errors import Failed
 from kit.report import Report, bad, good, span
 from kit.servers import Server
@@ -79,10 +81,7 @@ def parse_subject(text):
     if text in SUBJECTS:
         return SUBJECTS[text]
     if text.startswith("http://"):
-        if not re.fullmatch(r"http://[!-.0-~]+/?", text) or "\\" in text:
-            raise argparse.ArgumentTypeError(
-                f"{text}: want http://HOST[:PORT], without a path (--slow and --fast are the paths)")
-        return Subject(text)
+        return Subject(urls.url(text))
     stage, _, options = text.partition(" ")
     if stage in STAGES and options:
         if not re.fullmatch(STAGE_OPTIONS, f" {options}"):

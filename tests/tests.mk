@@ -8,11 +8,16 @@ PY_FILES       = $(wildcard tests/*.py tests/*/*.py tests/*/*/*.py)
 
 ## prove
 
-test: all $(CHECKS) ## run all tests of the servers and of latency.py
+test: all $(CHECKS) ## run all tests of the servers, and those of the tools that a reader's first commands need
 	@python3 -m kit.test_tool
 	@python3 -m kit.test_commands
+	@python3 -m kit.test_proc
+	@python3 -m kit.test_urls
 	@python3 -m recorder.test_latency
 	@python3 -m servers.bugs.test_bug
+	@python3 -m kit.check_programs $(CHECKS:%=$(BUILD)/%)
+
+server-test: all $(CHECKS) ## run those of the servers alone, such as for a build with sanitizers
 	@python3 -m kit.check_programs $(CHECKS:%=$(BUILD)/%)
 
 judge-test: all ## test the judge, and the solutions of the exercises

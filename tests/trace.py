@@ -7,13 +7,15 @@ A STAGE is started here; if nothing is named, all of them, and trap, which is
 06-libev with --block. A URL is a server of your own: a COMMAND starts it here, or it
 is already running on this machine.
 """
+from kit import tool  # first: see kit/__init__.py
+
 import argparse
 import os
 import pathlib
 import re
 import sys
 
-from kit import commandline, proc, tool
+from kit import commandline, proc, urls
 from kit.commandline import Parser
 from kit.errors import Failed
 from kit.tree import STAGES
@@ -107,8 +109,10 @@ def contradiction(options):
 def wrong_url(options):
     """Return what is wrong with the options for a server of the reader's own, or None."""
     url = options.url
-    if not recorder.is_url(url):
-        return f"{url}: want http://HOST[:PORT], without a path (--slow and --fast are the paths)"
+    try:
+        urls.url(url)
+    except argparse.ArgumentTypeError as error:
+        return f"{error} (--slow and --fast are the paths)"
     if len(options.subjects) > 1:
         return f"{' '.join(options.subjects)}: want one URL alone; a command comes after --"
     if options.delay is not None:
@@ -119,7 +123,7 @@ def wrong_url(options):
         return f"--pid {options.pid}: there is a command to start, too"
     if options.pid is not None and not proc.threads(options.pid):
         return f"--pid {options.pid}: no such process"
-    return None if recorder.is_here(url) else f"{url}: this is not an address of this machine"
+    return None if urls.is_here(url) else f"{url}: this is not an address of this machine"
 
 
 def closed_file(options):

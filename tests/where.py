@@ -7,13 +7,15 @@ or read and not answered, or answered. The kernel knows all of this (ss, /proc),
 the server does not notice. What a server does with a request after reading it cannot
 be seen from here.
 """
+from kit import tool  # first: see kit/__init__.py
+
 import os
 import re
 import subprocess
 from collections import Counter
 from dataclasses import dataclass
 
-from kit import commandline, proc, tool
+from kit import commandline, proc
 from kit.commandline import Parser
 from kit.errors import Failed
 
@@ -122,21 +124,19 @@ def tell_connections(own, port):
 
 def doing(pid, tid, peers):
     """What a thread does at this moment, in words. peers: {descriptor: whose connection}."""
-    state = re.search(r"^State:\s+(\w)", proc.read(f"/proc/{pid}/task/{tid}/status"), re.M)
-    call = proc.read(f"/proc/{pid}/task/{tid}/syscall").split()
-    if state is None:
+    place = proc.place(pid, tid)
+    if place is None:
         return None
-    if state[1] == "R" or call[:1] == ["running"]:
+    if place.state == "R":
         return "is running"
-    if state[1] in "Tt":
+    if place.state in "Tt":
         return "is stopped, or traced"
-    if not call or call[0] == "-1":
-        function = proc.read(f"/proc/{pid}/task/{tid}/wchan")
-        if function in ("", "0"):
-            return "is asleep; only its owner or root may see in which call"
-        return f"is asleep in the kernel's {function}"
-    name = proc.call_name(int(call[0]))
-    return f"is asleep in {name}{_purpose(name, int(call[1], 16), peers)}"
+    if place.function:
+        return f"is asleep in the kernel's {place.function}"
+    if place.number is None:
+        return "is asleep; only its owner or root may see in which call"
+    name = proc.call_name(place.number)
+    return f"is asleep in {name}{_purpose(name, place.argument, peers)}"
 
 
 def _purpose(name, fd, peers):

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from typing import NamedTuple, Optional
 
 _LISTEN = "0A"  # TCP_LISTEN of <netinet/tcp.h>
 
@@ -41,6 +42,12 @@ def listeners(port):
     words = [line.split() for name in ("tcp", "tcp6") for line in read(f"/proc/net/{name}").splitlines()[1:]]
     return {int(inode) for _, local, _, state, _, _, _, _, _, inode, *_ in words
             if state == _LISTEN and local.endswith(f":{port:04X}")}
+
+
+def serving(port):
+    """Return the processes that listen on a port, as far as we may look."""
+    inodes = listeners(port)
+    return [pid for pid in all_pids() if descriptors(pid, inodes)]
 
 
 def threads(pid):
@@ -94,6 +101,34 @@ def call_names():
 
 def call_name(number):
     return call_names().get(number, f"system call {number}")
+
+
+class Place(NamedTuple):
+    """Where a thread is at a moment."""
+    state: str                       # a letter of proc(5), status
+    number: Optional[int] = None     # the system call in which it is blocked, as far as we may see that
+    argument: Optional[int] = None   # the first one of this call
+    function: Optional[str] = None   # otherwise the kernel's function, as far as we may see that
+
+    @property
+    def call(self):
+        """The name of the system call, or None if it is unknown."""
+        return call_names().get(self.number)
+
+
+def place(pid, tid):
+    """Return where a thread is; None if it has ended."""
+    folder = f"/proc/{pid}/task/{tid}"
+    state = re.search(r"^State:\s+(\w)", read(f"{folder}/status"), re.M)
+    if state is None:
+        return None
+    number, *arguments = read(f"{folder}/syscall").split() or [""]
+    if state[1] == "R" or number == "running":
+        return Place("R")
+    if number.isdigit() and not is_32_bit(pid):
+        return Place(state[1], int(number), int(arguments[0], 16))
+    function = read(f"{folder}/wchan")
+    return Place(state[1], function=function if function not in ("", "0") else None)
 
 
 def children(pid):

@@ -1,36 +1,24 @@
 """In which system call is each thread of a server blocked while clients wait? Sampled from /proc, which costs
 the server nothing. What cannot be seen is not said."""
-import re
 import time
 from collections import Counter
 
-from kit import proc
-from recorder import recorder
-
+from kit import proc, urls
 
 RUNNING = "running"
 
 
 def serving(url):
     """Return the processes that listen at a URL, as far as they run on this machine and may be seen."""
-    if not recorder.is_here(url):
-        return []
-    port = int(re.search(r":(\d+)/?$", url)[1]) if re.search(r":\d+/?$", url) else 80
-    inodes = proc.listeners(port)
-    return [pid for pid in proc.all_pids() if proc.descriptors(pid, inodes)]
+    return proc.serving(urls.address(url).port) if urls.is_here(url) else []
 
 
 def where(pid, tid):
     """Return the system call in which a thread is blocked, or RUNNING; None if it cannot be seen."""
-    folder = f"/proc/{pid}/task/{tid}"
-    state = re.search(r"^State:\s+(\w)", proc.read(f"{folder}/status"), re.M)
-    number, *_ = proc.read(f"{folder}/syscall").split() or [""]
-    if state and state[1] == "R" or number == RUNNING:
-        return RUNNING
-    if number.isdigit() and not proc.is_32_bit(pid):
-        return proc.call_names().get(int(number))
-    function = proc.read(f"{folder}/wchan")
-    return f"the kernel's {function}" if function not in ("", "0") else None
+    place = proc.place(pid, tid)
+    if place is None or place.state == "R":
+        return place and RUNNING
+    return place.call or (place.function and f"the kernel's {place.function}")
 
 
 class Samples:

@@ -8,14 +8,12 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
 from typing import List
-from urllib.parse import urlsplit
 
-from kit import measuring, proc, processes, tool
+from kit import measuring, proc, processes, tool, urls
 from kit.errors import Failed
 from kit.processes import Program
 from kit.servers import Server
@@ -102,7 +100,7 @@ def command(url, words, title, patience, requests):
     program = shutil.which(words[0])
     if program is None:
         raise Failed(f"{words[0]}: no such command")
-    if _connects(url):
+    if urls.connects(url):
         raise Failed(f"{url}: something is listening there already. Stop it, or leave out the command")
     log = _new_log()
     server = Program([*_strace(log, program), *words], stdin=subprocess.DEVNULL)
@@ -115,9 +113,9 @@ def command(url, words, title, patience, requests):
 
 def process(url, pid, title, requests):
     """Record a process that is running, with its threads and the processes that it has started."""
-    if not _connects(url):
+    if not urls.connects(url):
         raise Failed(f"{url}: nothing is listening. To start a server: {tool.name()} {url} -- COMMAND")
-    listeners = proc.listeners(_address(url)[1])
+    listeners = proc.listeners(urls.address(url).port)
     pids = _listening(url, listeners) if pid is None else [pid]
     ours = proc.family(os.getpid())
     pids = [pid for pid in dict.fromkeys(sum(map(proc.family, pids), [])) if pid not in ours]
@@ -189,42 +187,10 @@ def _wait_for_answer(url, path, patience, server, log):
 
 
 def _answers(url, path):
-    status = measuring.probe(url, f"0:{path}", timeout=5)[0]["status"] if _connects(url) else "refused"
+    status = measuring.probe(url, f"0:{path}", timeout=5)[0]["status"] if urls.connects(url) else "refused"
     if status == "404":
         raise Failed(f"{url}{path}: status 404. Other routes are named with --slow PATH and --fast PATH")
     return status.isdigit()
-
-
-def _address(url):
-    parts = urlsplit(url)
-    return parts.hostname, parts.port or 80
-
-
-def is_url(text):
-    """Is it http://HOST[:PORT]?"""
-    found = re.fullmatch(r"http://(?:\[[\da-fA-F:.]+\]|[\w.-]+)(?::(\d+))?/?", text)
-    return bool(found) and (found[1] is None or 1 <= int(found[1]) <= 65535)
-
-
-def _connects(url):
-    try:
-        socket.create_connection(_address(url), timeout=1).close()
-        return True
-    except OSError:
-        return False
-
-
-def is_here(url):
-    """Is the host of this URL an address of this machine?"""
-    host, _ = _address(url)
-    try:
-        for family, kind, _, _, address in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
-            with socket.socket(family, kind) as probe:
-                probe.bind(address)
-                return True
-    except OSError:
-        pass
-    return False
 
 
 def _listening(url, listeners):

@@ -18,6 +18,7 @@ from kit import measuring, proc, processes, unittests
 from kit.servers import Server
 from kit.tool import run as run_tool, scratch
 from kit.tree import ROOT, STAGES, built
+from kit.urls import free_port
 from recorder import recorder, strace_log, understand
 from recorder.test_trace import EXPECTED, calls, kept
 
@@ -45,12 +46,6 @@ def expect(case, pattern, record):
             break
     case.assertRegex(result.stdout, pattern)
     return result.stdout
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def live(name):

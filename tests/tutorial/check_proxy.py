@@ -12,7 +12,7 @@ from kit.commandline import Parser
 from kit.errors import Failed
 from kit.processes import Program
 from kit.servers import Server
-from tutorial.session import free_port
+from kit.urls import free_port
 
 
 CONFIGURATION = pathlib.Path(__file__).with_name("nginx.conf")

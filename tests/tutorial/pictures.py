@@ -6,7 +6,6 @@ A picture can be drawn at a quiet moment only. Look at each before you commit it
 Exit status: 0 if all are drawn; 1 if not; 2 for a bad command line."""
 import pathlib
 import re
-import socket
 import sys
 
 from kit import processes, tool
@@ -14,6 +13,7 @@ from kit.commandline import Parser
 from kit.errors import Failed
 from kit.processes import PIPES
 from kit.tree import ROOT, STAGES, built
+from kit.urls import free_port
 from recorder import clients, replay, strace_log, svg, symbols, understand
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -38,12 +38,6 @@ PICTURES = {**{f"{stage}/waits.svg": [stage] for stage in STAGES},
 # Calls that say, before the experiment begins, which threads and descriptors there are.
 BEFORE = re.compile(r"listen|accept|epoll_c|eventfd|clone")
 FILES = re.compile(r'["<]/')  # a call with such arguments is about a file of this machine, not about a client
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def trace(*arguments):

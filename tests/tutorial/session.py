@@ -2,27 +2,15 @@
 import os
 import re
 import secrets
-import socket
 import subprocess
 
-from kit import processes, tool
+from kit import proc, processes, tool
 from kit.errors import Failed
 from kit.tree import ROOT
+from kit.urls import free_port
 
 
 PATIENCE = 60  # seconds for one command
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def listens(port):
-    """Return whether anything listens on a port of this machine (proc(5), net/tcp)."""
-    with open("/proc/net/tcp", encoding="ascii") as table:
-        return any(re.match(rf"\s*\d+: [0-9A-F]+:{port:04X} \S+ 0A ", line) for line in table)
 
 
 class Session:
@@ -48,9 +36,9 @@ class Session:
             raise Failed(f"after {PATIENCE} s this is still running: {command}")
         starts_server = command.rstrip().endswith("&") and "$port" in command and "$url" not in command
         if starts_server:
-            processes.wait_until(lambda: listens(self.port) or "Address already in use" in self._since(before), 20)
+            processes.wait_until(lambda: proc.listeners(self.port) or "Address already in use" in self._since(before), 20)
         if command.startswith("kill %"):
-            processes.wait_until(lambda: not listens(self.port), 20)
+            processes.wait_until(lambda: not proc.listeners(self.port), 20)
         return self._since(before).replace(f"{mark}\n", "")
 
     def _since(self, offset):

@@ -1,0 +1,54 @@
+"""The URL of a server, http://HOST[:PORT]: its grammar, and what is there."""
+import argparse
+import re
+import socket
+from typing import NamedTuple
+
+_URL = re.compile(r"http://(\[[\da-fA-F:.]+\]|[\w.-]+)(?::(\d+))?/?", re.ASCII)
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+
+
+def url(text):
+    """The type of an argument that is such a URL."""
+    found = _URL.fullmatch(text)
+    if not found or not 1 <= int(found[2] or 80) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text}: want http://HOST[:PORT] with a PORT up to 65535, and no path")
+    return text
+
+
+def address(text):
+    """Return the host and the port that a URL names."""
+    found = _URL.fullmatch(text)
+    return Address(found[1].strip("[]"), int(found[2] or 80))
+
+
+def connects(text):
+    """Return whether somebody listens at a URL."""
+    try:
+        socket.create_connection(address(text), timeout=1).close()
+        return True
+    except OSError:
+        return False
+
+
+def is_here(text):
+    """Return whether the host of a URL is an address of this machine."""
+    try:
+        for family, kind, _, _, where in socket.getaddrinfo(address(text).host, 0, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind) as probe:
+                probe.bind(where)
+                return True
+    except OSError:
+        pass
+    return False
+
+
+def free_port():
+    """Return a port of this machine on which nobody listens. Another program may take it first."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
