@@ -23,6 +23,9 @@ server-test: all $(CHECKS) ## run those of the servers alone, such as for a buil
 judge-test: all ## test the judge, and the solutions of the exercises
 	@python3 -m judging.test_judge
 
+hints-test: all ## plant each bug of the gallery in a stage of a reader: does a hint name it?
+	@python3 -m judging.test_judge --gallery Hints.test_planted_bug_is_named
+
 trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 	@python3 -m recorder.test_trace
 	@python3 -m recorder.test_recorder
@@ -48,6 +51,21 @@ fuzz: $(FUZZERS) ## let libFuzzer look for inputs that break a rule, for FUZZ_SE
 
 soak: all hostile ## run honest and hostile clients against all six servers, for SECONDS (120)
 	@python3 -m servers.stress.soak $(call value_of,SECONDS)
+
+tsan: ## run what has threads under ThreadSanitizer
+	$(MAKE) -s BUILD=build/tsan SANITIZE=thread all check_stages check_pool
+	setarch $$(uname -m) -R python3 -m kit.check_programs build/tsan/check_pool
+	STAGE=02-threaded setarch $$(uname -m) -R python3 -m kit.check_programs build/tsan/check_stages
+	CK_RUN_CASE=threads setarch $$(uname -m) -R python3 -m kit.check_programs build/tsan/check_stages
+
+musl: ## build 01 to 05 with musl instead of glibc, and test them
+	@tests/servers/musl.sh
+
+s390x: ## build for a big-endian processor, and test that in an emulator
+	@tests/servers/s390x.sh
+
+container: ## build the container for readers without Linux, and run the experiment in it (as root)
+	@tests/devcontainer.sh
 
 memcheck: ## run the tests under memcheck and helgrind
 	$(MAKE) BUILD=build/valgrind CFLAGS='-O1 -g' programs
@@ -87,8 +105,8 @@ programs: all $(TEST_PROGRAMS) ## build the servers and all test programs
 
 ## measure
 
-scale: all hold ## what idle connections and waiting clients cost, and how that grows
-	@python3 -m bench.scale
+scale: all hold ## what idle connections and waiting clients cost, and how that grows; QUICK=1: in short
+	@python3 -m bench.scale $(if $(QUICK),--quick)
 
 peers: all floor ## compare the stages with gunicorn, uvicorn, Node and nginx
 	@python3 -m bench.peers
