@@ -7,7 +7,7 @@ import argparse
 import os
 import re
 
-from bench.measured import HERE, RESULTS, load, machine, replace
+from bench.results import HERE, RESULTS, load, machine, replace
 from kit import processes, tool
 from kit.commandline import Parser
 from kit.errors import Failed

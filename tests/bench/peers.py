@@ -19,7 +19,7 @@ import subprocess
 import time
 from collections import namedtuple
 
-from bench.measured import HERE, median
+from bench.results import HERE, median
 from kit import measuring, proc, processes, tool
 from kit.errors import Failed
 from kit.processes import PIPES, Program

@@ -15,7 +15,7 @@ import resource
 import time
 from collections import namedtuple
 
-from bench.measured import median
+from bench.results import median
 from kit import measuring, proc, processes, tool
 from kit.errors import Failed
 from kit.processes import PIPES

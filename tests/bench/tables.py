@@ -5,7 +5,7 @@ import difflib
 import re
 import sys
 
-from bench.measured import load, replace
+from bench.results import load, replace
 from kit import tool
 from kit.commandline import Parser
 from kit.errors import Failed

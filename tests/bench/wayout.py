@@ -18,7 +18,7 @@ import time
 from collections import namedtuple
 
 from bench import peers
-from bench.measured import median
+from bench.results import median
 from bench.peers import APPS, DELAY, report
 from kit import measuring, proc, processes, tool, tree
 from kit.errors import Failed

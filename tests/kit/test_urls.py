@@ -10,12 +10,13 @@ from kit import proc, tool, unittests, urls
 class Urls(unittest.TestCase):
     def test_url_is_a_host_and_a_port_without_a_path(self):
         for text, address in [("http://127.0.0.1:8000", ("127.0.0.1", 8000)), ("http://localhost/", ("localhost", 80)),
-                              ("http://[::1]:65535", ("::1", 65535)), ("http://my-host.example:1/", ("my-host.example", 1))]:
+                              ("http://[::1]:65535", ("::1", 65535)), ("http://a-b.example:1/", ("a-b.example", 1))]:
             self.assertEqual(urls.address(urls.url(text)), address)
 
     def test_anything_else_is_refused(self):
-        for text in ["", "http://", "https://127.0.0.1:8000", "127.0.0.1:8000", "http://h:99999", "http://h:0", "http://h:",
-                     "http://h:8000/x", "http://h:8000//", "http://a b", "http://h\n", "http://::1", "http://h:٣", "http://h@i"]:
+        for text in ["", "http://", "https://127.0.0.1:8000", "127.0.0.1:8000", "http://h:99999", "http://h:0",
+                     "http://h:", "http://h:8000/x", "http://h:8000//", "http://a b", "http://h\n", "http://::1",
+                     "http://h:٣", "http://h@i"]:
             with self.subTest(text), self.assertRaisesRegex(argparse.ArgumentTypeError, "want http://HOST"):
                 urls.url(text)
 

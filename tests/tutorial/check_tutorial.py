@@ -14,7 +14,7 @@ from kit.commandline import Parser
 from kit.errors import Failed
 from kit.report import tick, write
 from kit.tree import ROOT
-from tutorial import markdown, older, output, session
+from tutorial import markdown, older_systems, output, session
 
 
 TEXT = ROOT / os.environ.get("TUTORIAL", "tutorial.md")
@@ -93,10 +93,12 @@ def pictures(text):
         verdicts = re.findall(r"/fast (waited|did not wait)", told)
         for verdict in verdicts:
             say(verdict in alternative, f"{name}: recorded is that /fast {verdict}; its text alternative differs")
-        for fact in re.findall(r"only thread|main thread|thread \d+|\w+_\w+|pp?oll|pselect6", alternative if told else ""):
+        for fact in re.findall(r"only thread|main thread|thread \d+|\w+_\w+|pp?oll|pselect6",
+                               alternative if told else ""):
             say(fact in told, f"{name}: its text alternative names {fact}, which was not recorded")
         for waited in map(int, re.findall(r"waited (\d+) ms", told)):
-            say(f"{round(waited, -2)} ms" in alternative, f"{name}: recorded are {waited} ms; its text alternative differs")
+            say(f"{round(waited, -2)} ms" in alternative,
+                f"{name}: recorded are {waited} ms; its text alternative differs")
         for file, line in re.findall(r"called from (\S+?):(\d+)", told):
             source = (ROOT / file).read_text().splitlines()
             code = source[int(line) - 1] if int(line) <= len(source) else ""
@@ -105,7 +107,8 @@ def pictures(text):
         drawn = " ".join((ROOT / name).read_text() for name in re.findall(r"!\[[^\]]*\]\(([\w/-]+\.svg)\)", chapter))
         for label in re.findall(r'"(\d+ ms\s+at\s+most)"', chapter):
             seen = re.sub(r"\s+|<[^>]*>", " ", drawn)
-            say(re.search(rf"\b{' '.join(label.split())}", " ".join(seen.split())), f"{label}: no picture of the chapter says so")
+            say(re.search(rf"\b{' '.join(label.split())}", " ".join(seen.split())),
+                f"{label}: no picture of the chapter says so")
 
 
 def gallery(text):
@@ -133,9 +136,9 @@ def static(text):
 
 def wrong(commands, shown):
     """Return what is wrong with the output of a block of commands, or None."""
-    lines, words = shown.splitlines(), older.differences(commands.befores)[0]
+    lines, words = shown.splitlines(), older_systems.differences(commands.befores)[0]
     for block in commands.outputs:
-        expected = [older.translate(line, words) for line in block.lines]
+        expected = [older_systems.translate(line, words) for line in block.lines]
         found = output.difference(expected, lines)
         if found:
             return f"line {block.line}: {found}"
@@ -143,7 +146,7 @@ def wrong(commands, shown):
         if block.lines[-1].strip() != output.ELISION and not output.difference(spoiled, lines):
             return f"line {block.line}: wrong output would not be noticed"
     for pattern in commands.expectations:
-        if not re.search(older.translate(pattern, words), shown, re.M):
+        if not re.search(older_systems.translate(pattern, words), shown, re.M):
             return f"line {commands.block.line}: the output does not match: {pattern}"
     if re.search(r"command not found|No such file or directory|Address already in use", shown) and not (
             commands.outputs or commands.expectations):
@@ -172,7 +175,7 @@ def try_chapter(chapter, blocks):
 def run_chapter(chapter):
     blocks = []
     for commands in markdown.commands(chapter):
-        reason = older.differences(commands.befores)[1]
+        reason = older_systems.differences(commands.befores)[1]
         if reason:
             print(f"not run: line {commands.block.line}, because {reason}", flush=True)
         else:

@@ -36,7 +36,8 @@ class Session:
             raise Failed(f"after {PATIENCE} s this is still running: {command}")
         starts_server = command.rstrip().endswith("&") and "$port" in command and "$url" not in command
         if starts_server:
-            processes.wait_until(lambda: proc.listeners(self.port) or "Address already in use" in self._since(before), 20)
+            processes.wait_until(lambda: proc.listeners(self.port) or
+                                 "Address already in use" in self._since(before), 20)
         if command.startswith("kill %"):
             processes.wait_until(lambda: not proc.listeners(self.port), 20)
         return self._since(before).replace(f"{mark}\n", "")

@@ -37,7 +37,7 @@ from kit.errors import Failed
 from kit.processes import Program
 from kit.servers import Server
 from kit.tree import STAGES, built
-from servers.stress import lanes
+from servers.stress import awaitable
 
 
 EPILOG = """\
@@ -198,7 +198,7 @@ class Tracer(Program):
         return processes.contents(self.file)
 
     async def attach(self):
-        await lanes.until(lambda: "attached" in self.messages() or not self.alive, 5)
+        await awaitable.until(lambda: "attached" in self.messages() or not self.alive, 5)
         if "attached" not in self.messages():
             raise Failed(f"strace did not attach: {' '.join(self.messages().splitlines()[-1:])}")
 
@@ -207,21 +207,21 @@ class Tracer(Program):
         fail, the call would fail with ENOSYS. So suspend the server first: then no thread is in a call."""
         server = self.server
         server.process.send_signal(signal.SIGSTOP)
-        await lanes.until(
+        await awaitable.until(
             lambda: not server.alive or self.log().count("--- stopped by SIGSTOP") >= server.threads, 2)
         # Do not stop strace while the server is ending: strace 6.1 would wait forever for a main thread that
         # has ended before the others. It ends with the server.
         if not server.alive:
-            await lanes.ended(self, 1)
+            await awaitable.ended(self, 1)
         self.process.terminate()
-        if not await lanes.ended(self, 2):
-            lanes.kill(self)
+        if not await awaitable.ended(self, 2):
+            awaitable.kill(self)
         server.process.send_signal(signal.SIGCONT)
 
 
 async def start(subject, **arguments):
     """Start a stage, with or without a pool."""
-    return await lanes.start(program_of(subject), *OPTIONS, *POOLS.get(subject, []), **arguments)
+    return await awaitable.start(program_of(subject), *OPTIONS, *POOLS.get(subject, []), **arguments)
 
 
 def program_of(subject):
@@ -236,16 +236,16 @@ async def list_calls(subject, lines):
         await tracer.attach()
         for clients in ("mix", "many", "mix"):
             if clients != "many" or subject not in ("01-blocking", *POOLS):  # there, they take 10 s or more
-                await lanes.Probe(server.url, *CLIENTS[clients]).rows()
-        client = lanes.Probe(server.url, "0:/slow")
-        await lanes.sleep(0.1)
+                await awaitable.Probe(server.url, *CLIENTS[clients]).rows()
+        client = awaitable.Probe(server.url, "0:/slow")
+        await awaitable.sleep(0.1)
         server.process.terminate()
-        await lanes.must_end(server, 0)
-        await lanes.ended(client)
+        await awaitable.must_end(server, 0)
+        await awaitable.ended(client)
         await tracer.detach()
     finally:
-        lanes.kill(server)
-        lanes.kill(tracer)
+        awaitable.kill(server)
+        awaitable.kill(tracer)
     calls, most = {}, {}
     for (_, name), count in sorted(Counter(re.findall(r"^(\d+) +(\w+)\(", tracer.log(), re.M)).items()):
         calls[name] = calls.get(name, 0) + count
@@ -261,7 +261,7 @@ async def list_start(subject):
     """Return the calls between listen and the first wait for clients: their names, each with its number."""
     with tempfile.TemporaryFile() as log:
         server = await start(subject, **traced_from_the_start(log))
-        lanes.kill(server)
+        awaitable.kill(server)
         text = processes.contents(log)
     counts, found = Counter(), []
     for name in re.findall(rf"^{server.pid} +(\w+)\(", text, re.M):
@@ -349,7 +349,7 @@ class Attempt:
             return await self.inject()
         finally:
             for program in filter(None, (self.client, self.server, self.tracer)):
-                lanes.kill(program)
+                awaitable.kill(program)
 
     async def prepare(self):
         fault, row = self.fault, self.row
@@ -357,12 +357,12 @@ class Attempt:
         self.descriptors, self.threads = self.server.descriptors, self.server.threads
         first = {"first": "1", "later": "5", "every": "1+", "stop": "1+"}[fault.moment]
         if fault.call == "close":  # let the C library read and close the file of the time zone
-            await lanes.Probe(self.server.url, "0:/fast").rows()
+            await awaitable.Probe(self.server.url, "0:/fast").rows()
         if fault.moment == "later" and row.calls.startswith("!"):
             first = "2"
         elif fault.moment == "later" and fault.most < 5:
             first = "1"
-            await lanes.Probe(self.server.url, *CLIENTS[row.clients]).rows()
+            await awaitable.Probe(self.server.url, *CLIENTS[row.clients]).rows()
             await self.settle(0)
         self.tracer = Tracer(self.server, *self.strace_options(first))
         await self.tracer.attach()
@@ -385,22 +385,22 @@ class Attempt:
     def happened(self):
         # Start the same clients again if they did not cause enough calls.
         if self.client is None or not self.client.alive:
-            self.client = lanes.Probe(self.server.url, *CLIENTS[self.row.clients])
+            self.client = awaitable.Probe(self.server.url, *CLIENTS[self.row.clients])
         return self.injected() > 0 or not self.server.alive
 
     async def inject(self):
         """Let the fault happen, and judge the server. Return the result."""
         server, outcome, moment = self.server, self.row.outcome, self.fault.moment
-        await lanes.until(self.happened, 5)
+        await awaitable.until(self.happened, 5)
         begun = time.monotonic()
         if moment == "every":
-            await lanes.sleep(1)
+            await awaitable.sleep(1)
         elif moment == "stop":
-            await lanes.sleep(0.1)
+            await awaitable.sleep(0.1)
             server.process.terminate()
-            await lanes.ended(server, 1)
+            await awaitable.ended(server, 1)
         elif outcome == "ends":
-            await lanes.ended(server, 3)
+            await awaitable.ended(server, 3)
         await self.tracer.detach()
         times, seconds = self.injected(), time.monotonic() - begun
         if times == 0:
@@ -408,13 +408,13 @@ class Attempt:
         if outcome == "ends":
             return await self.must_end_with_a_line()
         if moment == "stop":
-            await lanes.must_end(server, 0)
+            await awaitable.must_end(server, 0)
         else:
             await self.survive(times, seconds)
         return "ok"
 
     async def must_end_with_a_line(self):
-        await lanes.must_end(self.server, 1)
+        await awaitable.must_end(self.server, 1)
         said = [line for line in self.server.messages().splitlines()
                 if not re.match(r"[0-9-]*T[0-9:]*Z ", line)]  # of --verbose
         if len(said) != 1 or not said[0].startswith(f"{program_of(self.fault.stage)}: "):
@@ -424,25 +424,25 @@ class Attempt:
     async def survive(self, times, seconds):
         fault, server = self.fault, self.server
         if not server.alive:
-            await lanes.must_end(server, None)
+            await awaitable.must_end(server, None)
         if self.row.outcome == "served" or (self.row.outcome == "retried" and fault.moment != "every"):
             for row in await self.client.rows():
                 if row["status"] != "200":
                     raise Failed(f"a client was let down: {row['path']} {row['status']}")
-        lanes.kill(self.client)
-        rows = await lanes.Probe(server.url, "0:/fast", "0:/slow").rows()
-        if len(rows) != 2 or not all(map(lanes.is_right, rows)):
+        awaitable.kill(self.client)
+        rows = await awaitable.Probe(server.url, "0:/fast", "0:/slow").rows()
+        if len(rows) != 2 or not all(map(awaitable.is_right, rows)):
             raise Failed(f"no right answer afterwards: {[(row['path'], row['status']) for row in rows]}")
         if fault.call == "close" and closes_twice(self.tracer.log()):
             raise Failed("closes a number twice")
         # strace makes a call fail by not making it: what was not closed stays open.
         await self.settle(times if fault.call == "close" else 0)
-        if await lanes.cpu_share(server, 0.3) >= 100 / 3:
+        if await awaitable.cpu_share(server, 0.3) >= 100 / 3:
             raise Failed("spins afterwards")
         if fault.moment == "every" and times > 250 * seconds and not may_try_again(fault):
             raise Failed(f"spins: {times} calls in {seconds:.1f} s")
         server.process.terminate()
-        await lanes.must_end(server, 0)
+        await awaitable.must_end(server, 0)
 
     async def settle(self, more):
         """Wait until there are as many threads and descriptors as at the start, plus more descriptors."""
@@ -450,7 +450,7 @@ class Attempt:
             return f"{self.server.descriptors} descriptors and {self.server.threads} threads"
 
         wanted = f"{self.descriptors + more} descriptors and {self.threads} threads"
-        if not await lanes.until(lambda: held() == wanted):
+        if not await awaitable.until(lambda: held() == wanted):
             raise Failed(f"leaks: {held()} instead of {wanted}")
 
 
@@ -468,14 +468,14 @@ class AttemptAtTheStart(Attempt):
 
     async def inject(self):
         server = self.server
-        await lanes.until(lambda: server.listening() and (self.injected() or not server.alive), 5)
+        await awaitable.until(lambda: server.listening() and (self.injected() or not server.alive), 5)
         if not self.injected():
             raise Failed("was not injected")
-        rows = await lanes.Probe(server.url, "0:/fast", "0:/slow").rows()
-        if len(rows) != 2 or not all(map(lanes.is_right, rows)):
+        rows = await awaitable.Probe(server.url, "0:/fast", "0:/slow").rows()
+        if len(rows) != 2 or not all(map(awaitable.is_right, rows)):
             return await self.must_end_with_a_line()
         server.process.terminate()
-        await lanes.must_end(server, 0)
+        await awaitable.must_end(server, 0)
         return "ok"
 
 
@@ -521,10 +521,10 @@ def examine_all(faults, count):
         for number in numbers:
             results[number] = await examine(faults[number])
             while following in results:
-                lanes.say(f"{faults[following]} {results[following]}")
+                awaitable.say(f"{faults[following]} {results[following]}")
                 following += 1
 
-    lanes.together([lane() for _ in range(count)], lambda: f"waiting for {faults[following]}".strip())
+    awaitable.together([lane() for _ in range(count)], lambda: f"waiting for {faults[following]}".strip())
     return [results[number] for number in range(len(faults))]
 
 
@@ -562,9 +562,9 @@ def list_all(subjects):
         except Failed as failure:
             raise Failed(f"{subject}, traced and without any fault: {failure}")
 
-    lanes.say("Calls made while a stage listens (- while it serves, stop: after SIGTERM):")
-    lanes.together(map(list_one, subjects), lambda: "listing the calls")
-    lanes.say("\n".join(line for subject in subjects for line in lines[subject]))
+    awaitable.say("Calls made while a stage listens (- while it serves, stop: after SIGTERM):")
+    awaitable.together(map(list_one, subjects), lambda: "listing the calls")
+    awaitable.say("\n".join(line for subject in subjects for line in lines[subject]))
     return {subject: calls[subject] for subject in subjects}, starts
 
 
@@ -577,12 +577,12 @@ def run(options):
     if options.only.pattern:
         faults = [fault for fault in faults if options.only.search("|".join(fault[:4]))]
         wrong = []
-    lanes.say(f"\n{'stage':16} {'call':16} {'error':13} {'when':6} outcome")
+    awaitable.say(f"\n{'stage':16} {'call':16} {'error':13} {'when':6} outcome")
     results = examine_all(faults, options.lanes)
     failed = [f"{fault} {result}" for fault, result in zip(faults, results) if result.startswith("FAILED")]
     ended = sum(result.startswith("ends") for result in results)
-    lanes.say("\n".join(["\nWhat failed:", *failed, *wrong, ""] if failed or wrong else []))
-    lanes.say(f"{len(faults)} faults: {len(results) - ended - len(failed)} survived, "
+    awaitable.say("\n".join(["\nWhat failed:", *failed, *wrong, ""] if failed or wrong else []))
+    awaitable.say(f"{len(faults)} faults: {len(results) - ended - len(failed)} survived, "
               f"{ended} ended with a message, {len(failed)} failed\n"
               f"{len(faults) - len(failed)} passed, {len(failed + wrong)} failed")
     return 1 if failed or wrong or not faults else 0

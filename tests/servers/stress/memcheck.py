@@ -13,7 +13,7 @@ from kit.errors import Failed
 from kit.processes import Program
 from kit.tool import need, run, scratch
 from kit.tree import BUILD, BUILD_NOTE, STAGES, built
-from servers.stress import lanes
+from servers.stress import awaitable
 
 
 MEMCHECK = ["--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]
@@ -31,7 +31,7 @@ def valgrind(log, tool):
 
 async def check_tests(name, tool, log):
     with Program([*valgrind(log, tool), BUILD / name]) as tests:
-        await lanes.ended(tests)
+        await awaitable.ended(tests)
         failures = [line for line in tests.output().splitlines() if re.search(":[FE]:", line)]
         if not re.search("%: Checks: [1-9]", tests.output()):
             raise Failed(f"ended with {processes.ending(tests.process.returncode)}: {tests.messages()}")
@@ -43,25 +43,25 @@ async def check_tests(name, tool, log):
 
 async def check_server(stage, tool, log, options=()):
     async def ask(shots):
-        for row in await lanes.Probe(server.url, *shots.split(), timeout=60).rows():
-            if not lanes.is_right(row):
+        for row in await awaitable.Probe(server.url, *shots.split(), timeout=60).rows():
+            if not awaitable.is_right(row):
                 raise Failed(f"a client was let down: {row['path']} {row['status']}")
 
     serial = stage == "01-blocking"  # its clients wait for each other, so it gets fewer
-    with await lanes.start(stage, "--delay", "0.3", "--timeout", "1.5", "--verbose", *options, patience=30,
+    with await awaitable.start(stage, "--delay", "0.3", "--timeout", "1.5", "--verbose", *options, patience=30,
                            under=valgrind(log, tool)) as server:
         await ask("5x0:/fast 2x0:/slow" if serial else "20x0:/fast 10x0:/slow 10x100:/fast")
         with Program([BUILD / "hostile", "--seconds", 3 if serial else 5,
                           "--connections", 2 if serial else 30, server.url]) as hostile:
-            await lanes.ended(hostile)
+            await awaitable.ended(hostile)
             if hostile.process.returncode != 0:
                 raise Failed(f"a wrong answer: {hostile.messages()}")
         await ask("0:/fast 0:/slow" if serial else "20x0:/fast 10x0:/slow")
-        with lanes.Probe(server.url, "0:/slow", timeout=60) as client:
-            await lanes.sleep(0.2)
+        with awaitable.Probe(server.url, "0:/slow", timeout=60) as client:
+            await awaitable.sleep(0.2)
             server.process.terminate()  # while a client waits
-            await lanes.ended(client)
-        await lanes.must_end(server, 0, 30)
+            await awaitable.ended(client)
+        await awaitable.must_end(server, 0, 30)
 
 
 def check_all(checks):
@@ -78,13 +78,13 @@ def check_all(checks):
         if errors:
             problem = "\n".join(["valgrind has found errors", *([problem] if problem else []),
                                  *errors.splitlines()[:40]])
-        lanes.say(f"{name}: FAILED: {problem}" if problem else f"{name}: ok")
+        awaitable.say(f"{name}: FAILED: {problem}" if problem else f"{name}: ok")
         waiting.remove(name)
         failed.extend([name] if problem else [])
 
-    lanes.together([lane(name, check) for name, check in checks.items()],
+    awaitable.together([lane(name, check) for name, check in checks.items()],
                    lambda: f"waiting for {' '.join(waiting)}")
-    lanes.say(f"{len(checks) - len(failed)} passed, {len(failed)} failed")
+    awaitable.say(f"{len(checks) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 
 

@@ -16,7 +16,7 @@ from kit import commandline, processes, tool
 from kit.commandline import Parser
 from kit.processes import Program
 from kit.tree import BUILD, STAGES, built
-from servers.stress import lanes
+from servers.stress import awaitable
 
 
 DELAY, POOL_DELAY = 0.5, 0.1  # of /slow; with a pool, a short one: the clients wait for each other
@@ -54,10 +54,10 @@ class Load:
 
     async def ask(self, shots):
         """Send honest requests, and count the right answers."""
-        probe = lanes.Probe(self.server.url, *shots.split(), timeout=60)
+        probe = awaitable.Probe(self.server.url, *shots.split(), timeout=60)
         rows = await probe.rows()
         self.complaints += probe.messages().splitlines()
-        wrong = [f"{row['path']}: {row['status']} {row['body']}" for row in rows if not lanes.is_right(row)]
+        wrong = [f"{row['path']}: {row['status']} {row['body']}" for row in rows if not awaitable.is_right(row)]
         self.right += len(rows) - len(wrong)
         self.wrong += wrong if rows else ["no request was sent"]
 
@@ -68,7 +68,7 @@ class Load:
                               "--connections", 3 if self.serial else 60, self.server.url])
         while shots and client.alive:
             await self.ask(shots)
-        await lanes.ended(client)
+        await awaitable.ended(client)
         names, *rows = client.output().splitlines() or [""]
         for row in rows:
             self.hostile.update(dict(zip(names.split(), map(int, row.split()))))
@@ -81,10 +81,10 @@ class Load:
         shots = "4x0:/fast 300:/slow" if self.serial else "20x0:/fast 10x0:/slow 250:/fast 10x400:/fast"
         while time.monotonic() < deadline and self.server.alive:
             await self.abuse(3, shots)
-            await lanes.sleep(1 if self.serial else 0.1)
+            await awaitable.sleep(1 if self.serial else 0.1)
         for _ in range(3):  # all hang up in the middle of something, which is no reason to be busy
             await self.abuse(1)
-            self.busy.append(await lanes.cpu_share(self.server, 1))
+            self.busy.append(await awaitable.cpu_share(self.server, 1))
 
     # ---- the verdict
 
@@ -105,7 +105,7 @@ class Load:
             self.sample(seconds)
             return self.server.alive and self.samples[-1][3:5] == self.start[3:5]
 
-        free = await lanes.until(lambda: settled() or not self.server.alive, 5) and self.server.alive
+        free = await awaitable.until(lambda: settled() or not self.server.alive, 5) and self.server.alive
         last, hostile, busy = self.samples[-1], self.hostile, max(self.busy)
         early, late = self.memory(0, seconds / 5), self.memory(seconds * 4 / 5, seconds)
         return [
@@ -125,13 +125,13 @@ class Load:
     async def drain(self):
         """Tell the server to stop while clients wait: more of them than it has descriptors. Return checks."""
         count, least = (3, 1) if self.serial else (100, 100)
-        clients = lanes.Probe(self.server.url, f"{count}x0:/slow", timeout=30)
-        await lanes.sleep(0.1)
-        busy = await lanes.cpu_share(self.server, 0.3)
+        clients = awaitable.Probe(self.server.url, f"{count}x0:/slow", timeout=30)
+        await awaitable.sleep(0.1)
+        busy = await awaitable.cpu_share(self.server, 0.3)
         self.server.process.terminate()
-        answered = sum(map(lanes.is_right, await clients.rows()))
-        if not await lanes.ended(self.server, 5):
-            lanes.kill(self.server)
+        answered = sum(map(awaitable.is_right, await clients.rows()))
+        if not await awaitable.ended(self.server, 5):
+            awaitable.kill(self.server)
         status = self.server.process.returncode
         return [
             ("it is quiet while its clients wait", busy <= 40, f"{busy:.0f} % of a CPU"),
@@ -144,18 +144,18 @@ async def watch(loads, begun, seconds):
     """Take samples, and print some of them, six times."""
     shown = second = 0
     while second < seconds:
-        await lanes.sleep(0.5)
+        await awaitable.sleep(0.5)
         second = int(time.monotonic() - begun)
         for load in loads:
             load.sample(second)
         if second - shown >= seconds // 6:
             shown = second
             for load in loads:
-                lanes.say(f"{second:4} s  {load.describe()}")
+                awaitable.say(f"{second:4} s  {load.describe()}")
 
 
 def print_table(form, *rows):
-    lanes.say("\n" + "\n".join(form.format(*row) for row in rows))
+    awaitable.say("\n" + "\n".join(form.format(*row) for row in rows))
 
 
 def print_tables(loads, seconds):
@@ -176,11 +176,11 @@ def print_tables(loads, seconds):
 def conclude(loads, checks):
     failures = [f"{name}: {check}: FAILED: {' '.join(details.split())}"
                 for name, check, passed, details in checks if not passed]
-    lanes.say("\n".join(["", *failures]))
+    awaitable.say("\n".join(["", *failures]))
     for load in loads:
         if failures and load.complaints:
-            lanes.say("\n".join([f"== clients of {load.name} said", *load.complaints[:12]]))
-    lanes.say(f"{len(checks) - len(failures)} passed, {len(failures)} failed")
+            awaitable.say("\n".join([f"== clients of {load.name} said", *load.complaints[:12]]))
+    awaitable.say(f"{len(checks) - len(failures)} passed, {len(failures)} failed")
     return 1 if failures else 0
 
 
@@ -190,7 +190,7 @@ def soak(seconds):
                 f"hostile {sum(load.hostile['connections'] for load in loads)}")
 
     async def start(name, delay, *options):
-        server = await lanes.start(name.split()[0], "--delay", delay, "--timeout", "1", *options)
+        server = await awaitable.start(name.split()[0], "--delay", delay, "--timeout", "1", *options)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
         loads.append(Load(server, name))
 
@@ -205,11 +205,11 @@ def soak(seconds):
         checks.extend((load.name, *check) for check in found)
 
     loads, checks = [], []
-    lanes.together([start_all()], lambda: "starting the servers")
-    lanes.say(f"{len(loads)} servers, {DESCRIPTORS} descriptors each, {seconds} s: memory in KiB, CPU in s")
+    awaitable.together([start_all()], lambda: "starting the servers")
+    awaitable.say(f"{len(loads)} servers, {DESCRIPTORS} descriptors each, {seconds} s: memory in KiB, CPU in s")
     begun = time.monotonic()
-    lanes.together([watch(loads, begun, seconds), *(load.run(begun + seconds) for load in loads)], totals)
-    lanes.together(map(end, loads), lambda: "stopping the servers while clients wait")
+    awaitable.together([watch(loads, begun, seconds), *(load.run(begun + seconds) for load in loads)], totals)
+    awaitable.together(map(end, loads), lambda: "stopping the servers while clients wait")
     print_tables(loads, seconds)
     return conclude(loads, checks)
 

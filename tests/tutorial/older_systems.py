@@ -19,7 +19,7 @@ def version(program):
         text = subprocess.run(["/usr/bin/python3", "-c", "import starlette; print(starlette.__version__)"],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     else:
-        raise Failed(f"before {program}: its version is not known here; see tests/tutorial/older.py")
+        raise Failed(f"before {program}: its version is not known here; see tests/tutorial/older_systems.py")
     return tuple(map(int, re.findall(r"\d+", text))) or None
 
 

@@ -1,4 +1,4 @@
-"""Ways to be slow for a second in FastAPI, for the tutorial: uvicorn --app-dir tests/tutorial ways:app"""
+"""Ways to be slow for a second in FastAPI, for the tutorial: uvicorn --app-dir tests/tutorial slow_ways:app"""
 import asyncio
 import faulthandler
 import os
