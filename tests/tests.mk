@@ -12,6 +12,7 @@ test: all $(CHECKS) ## run all tests of the servers, and those of the tools that
 	@python3 -m kit.test_tool
 	@python3 -m kit.test_commands
 	@python3 -m kit.test_proc
+	@python3 -m kit.test_report
 	@python3 -m kit.test_urls
 	@python3 -m recorder.test_latency
 	@python3 -m servers.bugs.test_bug
@@ -65,6 +66,7 @@ s390x: ## build for a big-endian processor, and test that in an emulator
 	@tests/servers/s390x.sh
 
 container: ## build the container for readers without Linux, and run the experiment in it (as root)
+	@tests/deps.sh buildah mmdebstrap
 	@tests/devcontainer.sh
 
 memcheck: ## run the tests under memcheck and helgrind

@@ -7,6 +7,7 @@ import sys
 
 from kit import processes
 from kit.errors import Failed
+from kit.printable import printable
 from kit.report import tick, write
 from kit.tool import run
 
@@ -37,7 +38,7 @@ def run_program(program):
     listen()
     for line in map(str.rstrip, process.stdout):
         listen()
-        print(line)
+        print(printable(line))
         summary = SUMMARY.match(line)
         if summary:
             stage = summary[1]
