@@ -110,6 +110,9 @@ programs: all $(TEST_PROGRAMS) ## build the servers and all test programs
 scale: all hold ## what idle connections and waiting clients cost, and how that grows; QUICK=1: in short
 	@python3 -m bench.scale $(if $(QUICK),--quick)
 
+per-request: all ## count the instructions and system calls of one request
+	@python3 -m bench.per_request
+
 peers: all floor ## compare the stages with gunicorn, uvicorn, Node and nginx
 	@python3 -m bench.peers
 
@@ -162,6 +165,7 @@ $(BUILD)/hold $(BUILD)/floor: $(BUILD)/%: $(OBJ)/tests/bench/%.o
 $(BUILD)/hostile: $(OBJ)/tests/servers/stress/hostile.o
 $(BUILD)/trigger $(BUILD)/early: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
 
+$(BUILD)/check_connections: OWN = $(OBJ)/common/clock.o# tests/servers/unit/world.c has a clock of its own
 $(BUILD)/early: LIBRARIES = -lev
 $(CHECKS:%=$(BUILD)/%): LIBRARIES = $$(pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt -pthread)
 
@@ -169,11 +173,12 @@ $(OBJ)/tests/tutorial/early.o: | need-ev.h
 $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/servers/unit/*.c tests/stages/*.c)): | need-check.h
 need-check.h: ; @$(call need,check.h,check)
 
-# The fuzzer of connections includes common/connections.c over a fake kernel.
+# The fuzzer of connections includes both files over a fake kernel, which has a clock of its own.
+$(BUILD)/fuzz/connections: OWN = common/connections.c common/conversation.c common/clock.c
 $(FUZZERS): $(BUILD)/fuzz/%: tests/servers/fuzz/%.c $(wildcard common/*.[ch])
 	@mkdir -p $(@D)
 	@echo 'int LLVMFuzzerTestOneInput(void){return 0;}' | \
 	  clang -fsanitize=fuzzer,address -x c - -o $@ >/dev/null 2>&1 || { \
 	  echo "$@ is not built: clang or its runtime is missing. To install them: make deps-tools" >&2; exit 1; }
 	$(call quiet,LINK $@)clang $(filter-out $(HARDENED),$(FLAGS)) -O1 -g -fsanitize=fuzzer,address,undefined \
-	  -fno-sanitize-recover=all $< $(filter-out common/connections.c,$(wildcard common/*.c)) -o $@
+	  -fno-sanitize-recover=all $< $(filter-out $(OWN),$(wildcard common/*.c)) -o $@
