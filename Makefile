@@ -109,6 +109,7 @@ force:
 
 $(patsubst %,$(BUILD)/%,$(STAGES) $(MINE)): $(BUILD)/%: $(OBJ)/%/server.o
 $(BUILD)/probe: $(OBJ)/tests/probe.o
+comma := ,
 # A stage for the judge, in which tests/judging/turn.c watches the order of the calls
 TURNS := $(patsubst %,$(BUILD)/turn/%,$(STAGES) $(MINE))
 $(TURNS): $(BUILD)/turn/%: $(OBJ)/%/server.o $(OBJ)/tests/judging/turn.o | $(BUILD)/turn
@@ -117,10 +118,10 @@ $(BUILD)/turn: ; @mkdir -p $@
 LIBEV = $(if $(shell grep -s '<ev.h>' $(@F)/server.c),-lev)
 $(patsubst %,$(BUILD)/%,$(STAGES) $(MINE)): LIBRARIES = $(LIBEV)
 $(TURNS): LIBRARIES = $(LIBEV) \
-  -Wl,--wrap=connections_wait_ms,--wrap=connections_ready,--wrap=connections_expire,--wrap=connections_accept
+  $(patsubst %,-Wl$(comma)--wrap=connections_%,wait_ms begin_turn ready expire accept)
 
 $(patsubst %,$(BUILD)/%,$(STAGES) $(MINE) probe $(TEST_PROGRAMS)) $(TURNS): $(COMMON)
-	$(call quiet,LINK $(@F))$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(filter %.o,$^) -o $@ -pthread $(LIBRARIES)
+	$(call quiet,LINK $(@F))$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(filter-out $(OWN),$(filter %.o,$^)) -o $@ -pthread $(LIBRARIES)
 
 $(OBJ)/06-libev/server.o: | need-ev.h
 need-ev.h: ; @$(call need,ev.h,libev-dev)

@@ -2,11 +2,10 @@
  * Model: one wait for all clients; select reports the descriptors that would not block now.
  * Cost:  each turn copies the sets in and out, and tests every number up to the highest.
  * Limit: FD_SETSIZE, 1024: a descriptor with that number or a higher one has no bit in a set. */
+#include "common/server.h"
 #include "common/clock.h"
 #include "common/connections.h"
 #include "common/net.h"
-#include "common/stop.h"
-#include "common/workers.h"
 
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -32,14 +31,12 @@ static bool watch(int fd, enum want was, enum want want)
 
 int main(int argc, char **argv)
 {
-    struct options options = options_parse(argc, argv, "03-select");
-
-    stop_catch(NULL);
-    sigset_t unblocked = stop_block();
+    sigset_t unblocked;
+    struct options options =
+        options_parse(argc, argv, "03-select", WITH_BLOCK | WITH_COMPUTE | WITH_THREADS);
     net_limit_descriptors(FD_SETSIZE); /* accept fails (EMFILE) before a number is too high */
-    int listener = net_listen(options.name, options.host, options.port, SOCK_NONBLOCK);
-    workers_fork(&options, listener);
-    connections_start(&options, listener, watch, clock_now_ns);
+    int listener = server_open(&options, SOCK_NONBLOCK, &unblocked);
+    connections_start(&options, listener, watch);
 
     while (connections_remain()) {
         int wait_ms = connections_wait_ms();
@@ -50,9 +47,7 @@ int main(int argc, char **argv)
 
         if (ready < 0)
             net_wait_failed("pselect");
-        stop_poll(&unblocked);
-        if (stop_requested)
-            connections_drain();
+        connections_begin_turn();
         for (int fd = 0; fd < nfds && ready > 0; fd++)
             if (FD_ISSET(fd, &readable) || FD_ISSET(fd, &writable)) {
                 connections_ready(fd);

@@ -2,12 +2,11 @@
  * Model: one wait for all clients; poll reports the descriptors that would not block now.
  * Cost:  each turn passes the whole array to the kernel; kernel and server look at every element.
  * Limit: that cost, which grows with the number of idle clients. There is no fixed limit. */
+#include "common/server.h"
 #include "common/clock.h"
 #include "common/connections.h"
 #include "common/net.h"
-#include "common/stop.h"
-#include "common/util.h"
-#include "common/workers.h"
+#include "common/table.h"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -19,7 +18,7 @@ static int nfds; /* one more than the highest descriptor so far */
 static bool watch(int fd, enum want was, enum want want)
 {
     (void)was;
-    struct pollfd *room = grow(fds, &fds_size, (size_t)fd, sizeof *fds);
+    struct pollfd *room = table_grow(fds, &fds_size, (size_t)fd, sizeof *fds);
     if (room == NULL)
         return false;
     fds = room;
@@ -32,13 +31,11 @@ static bool watch(int fd, enum want was, enum want want)
 
 int main(int argc, char **argv)
 {
-    struct options options = options_parse(argc, argv, "04-poll");
-
-    stop_catch(NULL);
-    sigset_t unblocked = stop_block();
-    int listener = net_listen(options.name, options.host, options.port, SOCK_NONBLOCK);
-    workers_fork(&options, listener);
-    connections_start(&options, listener, watch, clock_now_ns);
+    sigset_t unblocked;
+    struct options options =
+        options_parse(argc, argv, "04-poll", WITH_BLOCK | WITH_COMPUTE | WITH_THREADS);
+    int listener = server_open(&options, SOCK_NONBLOCK, &unblocked);
+    connections_start(&options, listener, watch);
 
     while (connections_remain()) {
         int wait_ms = connections_wait_ms();
@@ -48,9 +45,7 @@ int main(int argc, char **argv)
 
         if (ready < 0)
             net_wait_failed("ppoll");
-        stop_poll(&unblocked);
-        if (stop_requested)
-            connections_drain();
+        connections_begin_turn();
         for (int fd = 0; fd < nfds && ready > 0; fd++)
             if (fds[fd].revents != 0) {
                 connections_ready(fd);

@@ -2,13 +2,11 @@
  * Model: one wait for all clients; the kernel remembers what is watched, and reports what is ready.
  * Cost:  a system call for each change of what is watched; a turn costs only what is ready.
  * Limit: one thread. While it computes, every client waits. */
-#include "common/clock.h"
+#include "common/server.h"
 #include "common/connections.h"
 #include "common/net.h"
-#include "common/stop.h"
-#include "common/util.h"
-#include "common/workers.h"
 
+#include <err.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -28,16 +26,14 @@ static bool watch(int fd, enum want was, enum want want)
 
 int main(int argc, char **argv)
 {
-    struct options options = options_parse(argc, argv, "05-epoll");
-
-    stop_catch(NULL);
-    sigset_t unblocked = stop_block();
-    int listener = net_listen(options.name, options.host, options.port, SOCK_NONBLOCK);
-    workers_fork(&options, listener);
+    sigset_t unblocked;
+    struct options options =
+        options_parse(argc, argv, "05-epoll", WITH_BLOCK | WITH_COMPUTE | WITH_THREADS);
+    int listener = server_open(&options, SOCK_NONBLOCK, &unblocked);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (epoll_fd < 0)
-        die("epoll_create1:");
-    connections_start(&options, listener, watch, clock_now_ns);
+        err(1, "epoll_create1");
+    connections_start(&options, listener, watch);
 
     while (connections_remain()) {
         struct epoll_event events[MAX_EVENTS];
@@ -46,9 +42,7 @@ int main(int argc, char **argv)
 
         if (ready < 0)
             net_wait_failed("epoll_pwait");
-        stop_poll(&unblocked);
-        if (stop_requested)
-            connections_drain();
+        connections_begin_turn();
         for (int i = 0; i < ready; i++)
             connections_ready(events[i].data.fd);
         connections_expire();

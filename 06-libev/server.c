@@ -2,13 +2,13 @@
  * Model: libev runs the loop, on epoll where there is epoll, and calls the functions we register.
  * Cost:  a call through a pointer for each event, and a watcher for each descriptor.
  * Limit: that of 05. The order of events is now up to the library. */
-#include "common/clock.h"
+#include "common/server.h"
 #include "common/connections.h"
 #include "common/net.h"
 #include "common/stop.h"
-#include "common/util.h"
-#include "common/workers.h"
+#include "common/table.h"
 
+#include <err.h>
 #include <ev.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -16,8 +16,8 @@
 static struct ev_io **watchers; /* by descriptor; libev keeps pointers to them */
 static size_t watchers_size;
 static ev_timer nearest_deadline;
-static ev_signal interrupt, terminate;
-static ev_async finished; /* jobs of the pool */
+static void *reserve; /* memory for libev, which would abort without */
+static size_t reserve_size;
 
 static void on_ready(struct ev_loop *loop, ev_io *watcher, int events)
 {
@@ -31,37 +31,66 @@ static void on_ready(struct ev_loop *loop, ev_io *watcher, int events)
 static bool watch(int fd, enum want was, enum want want)
 {
     struct ev_loop *loop = EV_DEFAULT;
-    struct ev_io **room = grow(watchers, &watchers_size, (size_t)fd, sizeof(*watchers));
+    struct ev_io **room = table_grow(watchers, &watchers_size, (size_t)fd, sizeof(*watchers));
 
     if (room == NULL)
         return false;
     watchers = room;
-    if (watchers[fd] == NULL && (watchers[fd] = malloc(sizeof(ev_io))) == NULL)
-        return false;
     if (was != WANT_NOTHING)
         ev_io_stop(loop, watchers[fd]); /* also drops an event that is not delivered yet */
+    if (want == WANT_NOTHING) {
+        free(watchers[fd]);
+        watchers[fd] = NULL;
+        return true;
+    }
+    if (watchers[fd] == NULL && (watchers[fd] = malloc(sizeof(ev_io))) == NULL)
+        return false;
     ev_io_init(watchers[fd], on_ready, fd, want == WANT_WRITE ? EV_WRITE : EV_READ);
-    if (want != WANT_NOTHING)
-        ev_io_start(loop, watchers[fd]);
+    ev_io_start(loop, watchers[fd]);
     return true;
 }
 
-static void on_stop(struct ev_loop *loop, ev_signal *watcher, int events)
+/* libev allocates with this, as with realloc. It aborts if it gets NULL. */
+static void *allocate(void *old, long size)
 {
-    (void)loop, (void)events;
-    stop_handler(watcher->signum);
-    connections_drain();
+    if (size == 0) {
+        free(old);
+        return NULL;
+    }
+    void *new = realloc(old, (size_t)size);
+    if (new == NULL) {
+        free(reserve);
+        reserve = NULL;
+        reserve_size = 0;
+        new = realloc(old, (size_t)size);
+    }
+    return new;
 }
 
-static void on_finished(struct ev_loop *loop, ev_async *watcher, int events)
+/* Return false if there is no memory for the reserve. For each descriptor, libev has a few elements
+ * in its arrays, which it doubles when they are full. */
+static bool fill_reserve(void)
 {
-    (void)loop, (void)watcher, (void)events;
-    connections_collect();
+    size_t wanted = 65536 + 100 * watchers_size;
+
+    if (reserve_size >= wanted)
+        return true;
+    free(reserve);
+    reserve = malloc(wanted);
+    reserve_size = reserve != NULL ? wanted : 0;
+    return reserve != NULL;
 }
 
-static void wake(void) /* called by a thread of the pool */
+static void wake(void) /* called by the handler of a signal */
 {
-    ev_async_send(EV_DEFAULT_UC_ & finished);
+    ev_feed_signal(SIGTERM);
+}
+
+static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+    (void)loop, (void)events; /* its purpose was to wake the loop */
+    if (!stop_requested)      /* it came before main had put libev's own handler aside */
+        raise(watcher->signum);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
@@ -69,11 +98,20 @@ static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
     (void)loop, (void)watcher, (void)events; /* its purpose was to wake the loop */
 }
 
+/* libev calls this in each turn, after it has waited and before it calls on_ready. */
+static void after_wait(struct ev_loop *loop, ev_check *watcher, int events)
+{
+    (void)loop, (void)watcher, (void)events;
+    connections_begin_turn();
+}
+
 /* libev calls this in each turn, just before it waits. */
 static void before_wait(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
     (void)watcher, (void)events;
     connections_expire();
+    if (!fill_reserve())
+        connections_pause(); /* no more clients, for whom libev would need memory */
     connections_accept();
     if (!connections_remain())
         ev_break(loop, EVBREAK_ALL);
@@ -89,30 +127,29 @@ static void before_wait(struct ev_loop *loop, ev_prepare *watcher, int events)
 
 int main(int argc, char **argv)
 {
-    struct options options = options_parse(argc, argv, "06-libev");
+    sigset_t unblocked;
+    struct options options =
+        options_parse(argc, argv, "06-libev", WITH_BLOCK | WITH_COMPUTE | WITH_THREADS);
+    int listener = server_open(&options, SOCK_NONBLOCK, &unblocked);
     ev_prepare prepare;
+    ev_check check;
+    ev_signal stop;
 
-    stop_catch(NULL); /* until libev takes over */
-    int listener = net_listen(options.name, options.host, options.port, SOCK_NONBLOCK);
-    workers_fork(&options, listener);
-
+    ev_set_allocator(allocate);
     ev_set_syserr_cb(net_wait_failed); /* the default is to abort */
     struct ev_loop *loop = ev_default_loop(0);
     if (loop == NULL)
-        die("ev_default_loop: no backend (LIBEV_FLAGS?)");
+        errx(1, "ev_default_loop: no backend (LIBEV_FLAGS?)");
     ev_init(&nearest_deadline, on_timer);
     ev_prepare_init(&prepare, before_wait);
-    ev_signal_init(&interrupt, on_stop, SIGINT);
-    ev_signal_init(&terminate, on_stop, SIGTERM);
     ev_prepare_start(loop, &prepare);
-    ev_signal_start(loop, &interrupt);
-    ev_signal_start(loop, &terminate);
-    ev_async_init(&finished, on_finished);
-    ev_async_start(loop, &finished);
-    connections_wake_with(wake);
-    connections_start(&options, listener, watch, clock_now_ns);
-    if (stop_requested)
-        connections_drain();
+    ev_check_init(&check, after_wait);
+    ev_set_priority(&check, EV_MAXPRI);
+    ev_check_start(loop, &check);
+    ev_signal_init(&stop, on_signal, SIGTERM);
+    ev_signal_start(loop, &stop);
+    stop_catch(wake); /* libev's own handler would not end a loop that computes */
+    connections_start(&options, listener, watch);
     ev_run(loop, 0);
     return 0;
 }

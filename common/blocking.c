@@ -7,44 +7,123 @@
 #include "common/stop.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <time.h>
 
-/* Make the next recv or send on fd give up at the deadline, with EAGAIN. SO_RCVTIMEO and
- * SO_SNDTIMEO count from the start of each call, so before every call, set them to the time that
- * is left; otherwise each byte that drips in would renew the deadline. Return the flag for that
- * call: 0, or MSG_DONTWAIT once the deadline has passed. While this process was suspended or waited
- * for a processor, the client may have done its part, so look once more before giving up. */
-static int limit(int fd, int option, int64_t deadline_ns)
+/* A local variable of blocking_converse. */
+struct conversation {
+    int fd;
+    const struct options *options;
+    bool keep_alive;
+    atomic_int *idle;
+    int64_t receive_ns, send_ns; /* what SO_RCVTIMEO and SO_SNDTIMEO say; 0: nothing yet */
+    int64_t begun_ns;            /* when the first byte of the request arrived */
+    struct http_request request;
+    bool close;    /* after the response */
+    size_t length; /* of input */
+    char *input;
+};
+
+/* Let the next recv or send on c->fd give up at the deadline, with EAGAIN. SO_RCVTIMEO and
+ * SO_SNDTIMEO count from the start of each call, so they have to say the time that is left:
+ * otherwise each byte that drips in would renew the deadline. Most often they do already, as the
+ * usual request has the whole time-out left, so set them only if they are wrong by more than a
+ * millisecond, too much or too little. Return the flag for that call: 0, or MSG_DONTWAIT once the
+ * deadline has passed. While this process was suspended or waited for a processor, the client may
+ * have done its part, so look once more before giving up. */
+static int limit(struct conversation *c, int option, int64_t deadline_ns)
 {
-    int64_t left_us = (deadline_ns - clock_now_ns() + 999) / 1000; /* up: 0 would mean no limit */
+    int64_t left_ns = deadline_ns - clock_now_ns();
+    int64_t *set_ns = option == SO_RCVTIMEO ? &c->receive_ns : &c->send_ns;
+    int64_t left_us = (left_ns + 999) / 1000; /* up: 0 would mean no limit */
     struct timeval left = {(time_t)(left_us / 1000000), (suseconds_t)(left_us % 1000000)};
 
-    if (left_us > 0 && setsockopt(fd, SOL_SOCKET, option, &left, sizeof left) == 0)
+    if (left_ns <= 0)
+        return MSG_DONTWAIT;
+    if (left_ns - *set_ns <= NS_PER_MS && *set_ns - left_ns <= NS_PER_MS)
         return 0;
-    return MSG_DONTWAIT;
+    if (setsockopt(c->fd, SOL_SOCKET, option, &left, sizeof left) < 0)
+        return MSG_DONTWAIT;
+    *set_ns = left_ns;
+    return 0;
+}
+
+/* Return true if recv or send has failed, but has to be called again: a signal came in between, or
+ * the time-out was a little too short. */
+static bool again(ssize_t n, int flags)
+{
+    return n < 0 && (errno == EINTR || (errno == EAGAIN && !(flags & MSG_DONTWAIT)));
 }
 
 /* Return the number of bytes; 0 if the client has closed or reset the connection; -1 if the
  * deadline has passed. */
-static ssize_t receive(int fd, char *bytes, size_t room, int64_t deadline_ns)
+static ssize_t receive(struct conversation *c, int64_t deadline_ns)
 {
     ssize_t n;
+    int flags;
 
-    do
-        n = recv(fd, bytes, room, limit(fd, SO_RCVTIMEO, deadline_ns));
-    while (n < 0 && errno == EINTR);
+    do {
+        flags = limit(c, SO_RCVTIMEO, deadline_ns);
+        n = recv(c->fd, c->input + c->length, HTTP_HEAD_MAX - c->length, flags);
+    } while (again(n, flags));
     return n < 0 && errno != EAGAIN ? 0 : n;
 }
 
-/* Return false if the client has reset the connection, or the deadline has passed. */
-static bool send_all(int fd, const char *bytes, size_t length, int64_t deadline_ns)
+/* Read until the head is complete or wrong. Return false if there is no request to answer. The
+ * deadline counts from the first byte, and nothing extends it. */
+static bool read_head(struct conversation *c)
 {
+    int64_t timeout_ns = c->options->timeout_ns;
+    bool begun = false;
+
+    c->request = (struct http_request){0};
+    c->begun_ns = clock_now_ns();
+    for (int64_t deadline_ns = c->begun_ns + timeout_ns;
+         !http_parse(&c->request, c->input, c->length);) {
+        if (!begun && http_begun(&c->request)) {
+            begun = true;
+            deadline_ns = c->begun_ns + timeout_ns;
+        }
+        *c->idle = begun || stop_requested ? -1 : c->fd;
+        if (!begun && stop_requested) { /* ask again: the signal may have come in between */
+            *c->idle = -1;
+            deadline_ns = c->begun_ns; /* take what has arrived, and do not wait */
+        }
+        ssize_t n = receive(c, deadline_ns);
+        if (n == 0 || (n < 0 && !begun))
+            return false;
+        if (n < 0) {
+            http_time_out(&c->request);
+            break;
+        }
+        c->length += (size_t)n;
+        if (!begun)
+            c->begun_ns = clock_now_ns();
+    }
+    *c->idle = -1;
+    return true;
+}
+
+/* /slow. This is where other clients wait, unless they have threads of their own. */
+static void delay(const struct conversation *c)
+{
+    if (c->options->compute)
+        clock_compute(c->options->delay_ns);
+    else
+        clock_sleep_until(clock_now_ns() + c->options->delay_ns);
+}
+
+/* Return false if the client has reset the connection, or does not read the response in time. */
+static bool write_response(struct conversation *c, const char *bytes, size_t length)
+{
+    int64_t deadline_ns = clock_now_ns() + c->options->timeout_ns;
+
     while (length > 0) {
-        ssize_t n = send(fd, bytes, length, MSG_NOSIGNAL | limit(fd, SO_SNDTIMEO, deadline_ns));
-        if (n < 0 && errno != EINTR)
+        int flags = MSG_NOSIGNAL | limit(c, SO_SNDTIMEO, deadline_ns);
+        ssize_t n = send(c->fd, bytes, length, flags);
+        if (n < 0 && !again(n, flags))
             return false;
         if (n > 0) {
             bytes += n;
@@ -54,94 +133,53 @@ static bool send_all(int fd, const char *bytes, size_t length, int64_t deadline_
     return true;
 }
 
-/* close with unread input would reset the connection, and the response might be lost on its way. So
- * end our half only, and give the client some time to close its own (RFC 9112 §9.6). */
-static void linger(int fd, const struct options *options)
+static bool respond(struct conversation *c)
 {
-    int64_t deadline_ns = clock_now_ns() + net_linger_ns(options->timeout_ns);
-    char discarded[HTTP_HEAD_MAX];
+    char output[HTTP_RESPONSE_MAX], date[HTTP_DATE_SIZE];
 
-    if (shutdown(fd, SHUT_WR) < 0)
-        return;
-    for (size_t total = 0; total < NET_LINGER_BYTES;) {
-        ssize_t n = receive(fd, discarded, sizeof discarded, deadline_ns);
-        if (n <= 0)
-            return;
-        total += (size_t)n;
-    }
+    http_date(date, clock_date());
+    c->close = !c->keep_alive || stop_requested || !c->request.keep_alive;
+    size_t size = http_respond(output, &c->request, c->options->name, date, !c->close);
+    return write_response(c, output, size);
 }
 
-/* Read until the head is complete or wrong. Return false if there is no request to answer. Set
- * *begun_ns to the time of the first byte: the deadline counts from there, and nothing extends it.
- */
-static bool read_head(struct conversation *c, const struct options *options,
-                      struct http_request *request, char input[HTTP_HEAD_MAX], size_t *length,
-                      int64_t *begun_ns)
+/* Give the client some time to close its half of the connection. */
+static void discard_input(struct conversation *c)
 {
-    int64_t deadline_ns = clock_now_ns() + options->timeout_ns;
-    bool begun = false;
+    int64_t deadline_ns = clock_now_ns() + net_linger_ns(c->options->timeout_ns);
+    ssize_t n = 0;
 
-    *begun_ns = clock_now_ns();
-    while (!http_parse(request, input, *length)) {
-        if (!begun && http_begun(request)) {
-            begun = true;
-            deadline_ns = *begun_ns + options->timeout_ns;
-        }
-        c->idle = !begun && !stop_requested;
-        if (!begun && stop_requested) { /* ask again: the signal may have come in between */
-            c->idle = false;
-            deadline_ns = *begun_ns; /* take what has arrived, and do not wait */
-        }
-        ssize_t n = receive(c->fd, input + *length, HTTP_HEAD_MAX - *length, deadline_ns);
-        if (n == 0 || (n < 0 && !begun))
-            return false;
-        if (n < 0) {
-            http_time_out(request);
+    c->length = 0;
+    for (size_t total = 0; total < NET_LINGER_BYTES; total += (size_t)n)
+        if ((n = receive(c, deadline_ns)) <= 0)
+            return;
+}
+
+/* The response has been sent: return true to go on with the next request. */
+static bool answered(struct conversation *c)
+{
+    if (c->options->verbose)
+        log_request(c->fd, c->input + c->request.start, c->length - c->request.start,
+                    c->request.status, clock_now_ns() - c->begun_ns);
+
+    c->length -= c->request.length; /* what is left belongs to the next request (pipelining) */
+    memmove(c->input, c->input + c->request.length, c->length);
+    if (c->close && net_linger(c->fd, &c->request, c->length))
+        discard_input(c);
+    return !c->close;
+}
+
+void blocking_converse(int fd, const struct options *options, bool keep_alive, atomic_int *idle)
+{
+    char input[HTTP_HEAD_MAX];
+    struct conversation c = {
+        .fd = fd, .options = options, .keep_alive = keep_alive, .idle = idle, .input = input};
+
+    while (read_head(&c)) {
+        if (http_is_slow(&c.request))
+            delay(&c);
+        if (!respond(&c) || !answered(&c))
             break;
-        }
-        *length += (size_t)n;
-        if (!begun)
-            *begun_ns = clock_now_ns();
     }
-    c->idle = false;
-    return true;
-}
-
-void blocking_converse(struct conversation *c, const struct options *options, bool keep_alive)
-{
-    char input[HTTP_HEAD_MAX], output[HTTP_RESPONSE_MAX], date[HTTP_DATE_SIZE];
-    size_t length = 0;
-
-    for (bool more = true; more;) {
-        struct http_request request = {0};
-        int64_t begun_ns;
-
-        if (!read_head(c, options, &request, input, &length, &begun_ns))
-            return;
-
-        if (request.status == 200 && request.route == HTTP_SLOW && options->compute)
-            clock_compute(options->delay_ns);
-        else if (request.status == 200 && request.route == HTTP_SLOW)
-            clock_sleep_until(clock_now_ns() + options->delay_ns);
-
-        more = keep_alive && request.keep_alive && !stop_requested;
-        http_date(date, time(NULL));
-        size_t size = http_respond(output, &request, options->name, date, more);
-        if (!send_all(c->fd, output, size, clock_now_ns() + options->timeout_ns))
-            return;
-        if (options->verbose)
-            log_request(c->fd, input + request.start, length - request.start, request.status,
-                        clock_now_ns() - begun_ns);
-
-        length -= request.length; /* what is left belongs to the next request (pipelining) */
-        memmove(input, input + request.length, length);
-        if (!more && (request.status != 200 || request.has_body || length > 0 || net_unread(c->fd)))
-            linger(c->fd, options);
-    }
-}
-
-void blocking_hang_up(struct conversation *c)
-{
-    if (c->idle)
-        shutdown(c->fd, SHUT_RD); /* recv returns what has arrived already, then 0 */
+    *idle = -1;
 }

@@ -1,23 +1,25 @@
 #include "common/clock.h"
 
-#include "common/util.h"
-
+#include <err.h>
 #include <errno.h>
-#include <string.h>
-#include <time.h>
 
 static int64_t read_clock(clockid_t clock)
 {
     struct timespec now;
 
     if (clock_gettime(clock, &now) < 0)
-        die("clock_gettime:");
+        err(1, "clock_gettime");
     return now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 
 int64_t clock_now_ns(void)
 {
     return read_clock(CLOCK_MONOTONIC);
+}
+
+time_t clock_date(void)
+{
+    return time(NULL);
 }
 
 void clock_compute(int64_t duration_ns)
@@ -39,6 +41,8 @@ void clock_sleep_until(int64_t moment_ns)
     do
         error = clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, NULL);
     while (error == EINTR);
-    if (error != 0)
-        die("clock_nanosleep: %s", strerror(error));
+    if (error != 0) {
+        errno = error; /* clock_nanosleep returns it instead */
+        err(1, "clock_nanosleep");
+    }
 }

@@ -1,52 +1,26 @@
 #include "common/connections.h"
 
 #include "common/clock.h"
-#include "common/http.h"
-#include "common/log.h"
 #include "common/net.h"
 #include "common/pool.h"
-#include "common/util.h"
+#include "common/stop.h"
+#include "common/table.h"
+#include "common/workers.h"
 
+#include <err.h>
 #include <errno.h>
-#include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
-
-/* The state of a connection says what it waits for, and limits_ns says how long it may wait. */
-enum state {
-    IDLE,      /* for the first byte of a request */
-    READING,   /* for the rest of its head */
-    SLEEPING,  /* for the end of the delay */
-    WORKING,   /* for a thread of the pool */
-    WRITING,   /* for room to send */
-    LINGERING, /* for the client to close, after the last answer */
-};
-
-enum { STATES = LINGERING + 1 };
-
-static const enum want wants[STATES] = {
-    [IDLE] = WANT_READ,       [READING] = WANT_READ,  [SLEEPING] = WANT_NOTHING,
-    [WORKING] = WANT_NOTHING, [WRITING] = WANT_WRITE, [LINGERING] = WANT_READ,
-};
 
 struct connection {
     TAILQ_ENTRY(connection) link; /* in the queue of its state */
-    int fd;
-    enum state state;
+    enum state queue;
     enum want watched;
     int64_t deadline_ns;
-    int64_t begun_ns; /* when the first byte of the request arrived */
-    struct http_request request;
     struct pool_job job;
-    size_t length;     /* of input; when lingering, of what has been discarded */
-    size_t size, sent; /* of output */
-    bool close;        /* after the output is sent */
-    char output[HTTP_RESPONSE_MAX];
-    char input[HTTP_HEAD_MAX]; /* last, so that the pages that are never written cost no memory */
+    struct conversation conversation;
 };
 
 TAILQ_HEAD(queue, connection);
@@ -57,7 +31,6 @@ TAILQ_HEAD(queue, connection);
 static struct {
     const struct options *options;
     watch_function *watch;
-    int64_t (*clock_ns)(void);
 
     /* A queue for each state. All connections in one state may wait equally long, so a queue is in
      * the order of its deadlines without ever being sorted. */
@@ -69,35 +42,26 @@ static struct {
     struct connection *spare; /* memory for the next client, allocated before it is accepted */
     size_t open;              /* connections */
 
-    int64_t now_ns; /* read once a turn, and again where that is too old; 0: not read yet */
+    struct turn turn; /* its time is read once, and again where that is too old */
 
     int listener;      /* -1: closed */
     bool acceptable;   /* clients may be waiting in the backlog */
     int64_t resume_ns; /* when to watch the listener again; NEVER: it is being watched */
 
-    void (*wake)(void); /* for pool_start */
-    int pool_fd;        /* readable when jobs are finished; -1: there is none */
+    int pool_fd; /* readable when jobs are finished; -1: there is none */
 
-    bool draining;
     int64_t give_up_ns; /* draining: when to stop accepting */
     int backlog;        /* draining: how many clients from before the signal may be left in it */
 } all;
 
-/* After a step: take the next one immediately, wait for the kernel or the clock, or close. */
-enum outcome { GO_ON, WAIT, END };
-
-/* Move a connection to another state, at the end of its queue: the new deadline counts from now. */
-static void enter(struct connection *c, enum state state)
+static void read_clock(void)
 {
-    TAILQ_REMOVE(&all.queues[c->state], c, link);
-    c->state = state;
-    c->deadline_ns = all.now_ns + all.limits_ns[state];
-    TAILQ_INSERT_TAIL(&all.queues[state], c, link);
+    all.turn.now_ns = clock_now_ns();
 }
 
 static bool is_overdue(const struct connection *c)
 {
-    return c->deadline_ns <= all.now_ns;
+    return c->deadline_ns <= all.turn.now_ns;
 }
 
 /* The process has run out of something: leave the clients in the backlog until a connection closes,
@@ -108,8 +72,8 @@ static void pause_accepting(void)
     if (all.resume_ns == NEVER)
         all.watch(all.listener, WANT_READ, WANT_NOTHING);
     all.acceptable = false;
-    all.resume_ns = all.now_ns + NET_PAUSE_NS;
-    if (all.draining && all.resume_ns > all.give_up_ns)
+    all.resume_ns = all.turn.now_ns + NET_PAUSE_NS;
+    if (all.turn.draining && all.resume_ns > all.give_up_ns)
         all.resume_ns = all.give_up_ns;
 }
 
@@ -117,8 +81,8 @@ static void resume_accepting(void)
 {
     bool watched = all.watch(all.listener, WANT_NOTHING, WANT_READ);
 
-    all.resume_ns = watched ? NEVER : all.now_ns + NET_PAUSE_NS;
-    all.acceptable = watched || all.draining; /* a drain accepts without waiting for an event */
+    all.resume_ns = watched ? NEVER : all.turn.now_ns + NET_PAUSE_NS;
+    all.acceptable = watched || all.turn.draining; /* a drain accepts without an event */
 }
 
 static void stop_accepting(void)
@@ -134,82 +98,21 @@ static void stop_accepting(void)
 /* Close a connection and forget it. If accept had no descriptor left, it has one now. */
 static void end(struct connection *c)
 {
+    int fd = c->conversation.fd;
+
     if (c->watched != WANT_NOTHING)
-        all.watch(c->fd, c->watched, WANT_NOTHING);
-    TAILQ_REMOVE(&all.queues[c->state], c, link);
-    all.table[c->fd] = NULL;
-    close(c->fd);
+        all.watch(fd, c->watched, WANT_NOTHING);
+    TAILQ_REMOVE(&all.queues[c->queue], c, link);
+    all.table[fd] = NULL;
+    close(fd);
     free(c);
     all.open--;
     if (all.resume_ns != NEVER)
         resume_accepting();
 }
 
-/* Return true if recv or send has failed for good. EAGAIN means "not now", EINTR "ask again". */
-static bool is_fatal(int error)
-{
-    return error != EAGAIN && error != EINTR;
-}
-
-/* The response has been sent: go on with the next request, or close. */
-static enum outcome answered(struct connection *c)
-{
-    if (all.options->verbose)
-        log_request(c->fd, c->input + c->request.start, c->length - c->request.start,
-                    c->request.status, all.now_ns - c->begun_ns);
-
-    c->length -= c->request.length; /* what is left belongs to the next request (pipelining) */
-    memmove(c->input, c->input + c->request.length, c->length);
-    if (!c->close) {
-        c->request = (struct http_request){0};
-        c->begun_ns = all.now_ns;
-        enter(c, IDLE);
-        return c->length > 0 || all.draining ? GO_ON : WAIT;
-    }
-    if (c->request.status == 200 && !c->request.has_body && c->length == 0 && !net_unread(c->fd))
-        return END;
-    /* close with unread input would reset the connection, and the response might be lost on its
-     * way. So end our half only, and give the client some time to close its own (RFC 9112 §9.6). */
-    if (shutdown(c->fd, SHUT_WR) < 0)
-        return END;
-    c->length = 0;
-    enter(c, LINGERING);
-    return WAIT;
-}
-
-static enum outcome write_response(struct connection *c)
-{
-    ssize_t n = send(c->fd, c->output + c->sent, c->size - c->sent, MSG_NOSIGNAL);
-
-    if (n < 0 && is_fatal(errno))
-        return END;
-    if (n > 0)
-        c->sent += (size_t)n;
-    if (c->sent == c->size)
-        return answered(c);
-    if (c->state != WRITING)
-        enter(c, WRITING);
-    return is_overdue(c) ? END : WAIT;
-}
-
-static enum outcome respond(struct connection *c)
-{
-    static char date[HTTP_DATE_SIZE];
-    static time_t dated;
-    time_t now = time(NULL);
-
-    if (now != dated) { /* at most once a second */
-        http_date(date, now);
-        dated = now;
-    }
-    c->close = all.draining || !c->request.keep_alive;
-    c->size = http_respond(c->output, &c->request, all.options->name, date, !c->close);
-    c->sent = 0;
-    return write_response(c); /* usually the kernel has room for all of it */
-}
-
-/* In the loop, this is the trap: all clients wait. In a thread of the pool, it is the way out. */
-static void block(struct pool_job *unused)
+/* What /slow does in the state WORKING, as the job of a thread, or in the loop. */
+static void work(struct pool_job *unused)
 {
     (void)unused;
     if (all.options->compute)
@@ -218,140 +121,81 @@ static void block(struct pool_job *unused)
         clock_sleep_until(clock_now_ns() + all.options->delay_ns);
 }
 
-/* The head is complete: respond, or begin the delay. */
-static enum outcome answer(struct connection *c)
+/* The trap: the loop itself works, and all clients wait. A signal need not. */
+static void work_in_the_loop(void)
 {
-    if (c->request.status != 200 || c->request.route != HTTP_SLOW)
-        return respond(c);
-    if (all.options->threads > 0) {
-        enter(c, WORKING);
-        c->deadline_ns = NEVER;
-        c->job.run = block;
+    stop_let_in();
+    work(NULL);
+    stop_keep_out();
+    read_clock();
+    all.turn.date = clock_date();
+}
+
+/* A conversation has entered a state: put it at the end of the queue, as its deadline counts from
+ * now. */
+static void enqueue(struct connection *c, enum state state)
+{
+    if (state == SLEEPING)
+        read_clock(); /* the turn's time is too old: the delay counts from here */
+    TAILQ_REMOVE(&all.queues[c->queue], c, link);
+    c->queue = state;
+    c->deadline_ns = state == WORKING ? NEVER : all.turn.now_ns + all.limits_ns[state];
+    TAILQ_INSERT_TAIL(&all.queues[state], c, link);
+    c->conversation.entered = false;
+    if (state == WORKING) {
+        c->job.run = work;
         pool_submit(&c->job); /* the connection stays open until the job is done */
-        return WAIT;
     }
-    if (all.options->block || all.options->compute) {
-        block(NULL);
-        all.now_ns = all.clock_ns();
-        return respond(c);
-    }
-    all.now_ns = all.clock_ns(); /* the turn's time is too old: the delay counts from here */
-    enter(c, SLEEPING);
-    return WAIT;
 }
 
-static enum outcome receive(struct connection *c)
+/* Take a conversation as far as it can go. Only then tell the stage what to watch for, and only if
+ * that has changed: a request that is answered immediately costs no call. */
+static void advance(struct connection *c, bool readable, bool overdue)
 {
-    ssize_t n = recv(c->fd, c->input + c->length, sizeof c->input - c->length, 0);
+    struct conversation *conversation = &c->conversation;
+    bool open = conversation_advance(conversation, readable, overdue, &all.turn);
 
-    if (n == 0 || (n < 0 && is_fatal(errno)))
-        return END;
-    if (n > 0) {
-        c->length += (size_t)n;
-        if (c->state == IDLE)
-            c->begun_ns = all.now_ns;
+    while (open && conversation->state == WORKING && all.pool_fd < 0) {
+        work_in_the_loop();
+        open = conversation_advance(conversation, false, true, &all.turn);
     }
-    return GO_ON;
-}
+    if (open && conversation->entered)
+        enqueue(c, conversation->state);
 
-/* Parse what has arrived, then receive more, but only once for each event: a client that never
- * stops sending must not keep us from the others. */
-static enum outcome read_head(struct connection *c, bool *readable)
-{
-    if (c->length > 0 && http_parse(&c->request, c->input, c->length))
-        return answer(c);
-    if (c->state == IDLE && http_begun(&c->request))
-        enter(c, READING);
-    if (*readable) {
-        *readable = false;
-        return receive(c);
-    }
-    if (c->state == IDLE)
-        return all.draining || is_overdue(c) ? END : WAIT;
-    if (!is_overdue(c))
-        return WAIT;
-    http_time_out(&c->request);
-    return respond(c);
-}
-
-static enum outcome drop_input(struct connection *c)
-{
-    ssize_t n = recv(c->fd, c->input, sizeof c->input, 0);
-
-    if (n == 0 || (n < 0 && is_fatal(errno)) || is_overdue(c))
-        return END;
-    if (n > 0)
-        c->length += (size_t)n;
-    return c->length < NET_LINGER_BYTES ? WAIT : END;
-}
-
-/* Take a connection as far as it can go without waiting. Only then tell the stage what to watch
- * for, and only if that has changed: a request that is answered immediately costs no call. */
-static void advance(struct connection *c, bool readable)
-{
-    enum outcome outcome = GO_ON;
-
-    while (outcome == GO_ON)
-        switch (c->state) {
-        case IDLE:
-        case READING:
-            outcome = read_head(c, &readable);
-            break;
-        case SLEEPING:
-        case WORKING:
-            outcome = is_overdue(c) ? respond(c) : WAIT;
-            break;
-        case WRITING:
-            outcome = write_response(c);
-            break;
-        case LINGERING:
-            outcome = drop_input(c);
-            break;
-        }
-
-    enum want want = wants[c->state];
-    if (outcome == WAIT && want != c->watched) {
-        if (all.watch(c->fd, c->watched, want))
+    enum want want = conversation_wants[conversation->state];
+    if (open && want != c->watched) {
+        if (all.watch(conversation->fd, c->watched, want))
             c->watched = want;
-        else if (c->state != WORKING) /* a thread still has the job, which is part of c */
-            outcome = END;
+        else if (conversation->state != WORKING) /* a thread still has the job, a part of c */
+            open = false;
     }
-    if (outcome == END)
+    if (!open)
         end(c);
 }
 
-void connections_start(const struct options *options, int listener, watch_function *watch,
-                       int64_t (*clock_ns)(void))
+void connections_start(const struct options *options, int listener, watch_function *watch)
 {
     all.options = options;
     all.watch = watch;
-    all.clock_ns = clock_ns;
     all.listener = listener;
     all.resume_ns = NEVER;
     for (int state = 0; state < STATES; state++) {
         TAILQ_INIT(&all.queues[state]);
-        all.limits_ns[state] = options->timeout_ns;
+        all.limits_ns[state] = conversation_limit_ns((enum state)state, options);
     }
-    all.limits_ns[SLEEPING] = options->delay_ns;
-    all.limits_ns[LINGERING] = net_linger_ns(options->timeout_ns);
     if (!watch(listener, WANT_NOTHING, WANT_READ))
-        die("watch the listening socket:");
-    all.pool_fd = options->threads > 0 ? pool_start(options->threads, all.wake) : -1;
+        err(1, "watch the listening socket");
+    all.pool_fd = options->threads > 0 ? pool_start(options->threads) : -1;
     if (all.pool_fd >= 0 && !watch(all.pool_fd, WANT_NOTHING, WANT_READ))
-        die("watch the pool:");
-}
-
-void connections_wake_with(void (*wake)(void))
-{
-    all.wake = wake;
+        err(1, "watch the pool");
 }
 
 int connections_wait_ms(void)
 {
     int64_t nearest_ns = all.resume_ns;
 
-    all.now_ns = 0;
-    if (all.acceptable)
+    if (all.acceptable ||
+        (stop_requested && !all.turn.draining)) /* told while at work or logging */
         return 0;
     for (int state = 0; state < STATES; state++) {
         struct connection *first = TAILQ_FIRST(&all.queues[state]);
@@ -360,13 +204,47 @@ int connections_wait_ms(void)
     }
     if (nearest_ns == NEVER)
         return -1;
-    int64_t wait_ns = nearest_ns - all.clock_ns();
+    int64_t wait_ns = nearest_ns - clock_now_ns();
     return wait_ns <= 0 ? 0 : (int)((wait_ns + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+/* A request may have arrived that no event has reported yet, so look once more. */
+static void drain(void)
+{
+    struct connection *c;
+
+    if (!all.turn.draining) {
+        all.turn.draining = true;
+        if (workers_leave_backlog()) {
+            stop_accepting();
+        } else {
+            all.acceptable = true;
+            all.give_up_ns = all.turn.now_ns + all.options->timeout_ns;
+            all.backlog = SOMAXCONN + 1; /* it holds no more, and is first in, first out */
+        }
+    }
+    while ((c = TAILQ_FIRST(&all.queues[IDLE])) != NULL) /* each is closed, or leaves the queue */
+        advance(c, true, is_overdue(c)); /* NOLINT(clang-analyzer-unix.Malloc): as below */
+}
+
+void connections_begin_turn(void)
+{
+    read_clock();
+    all.turn.date = clock_date();
+    stop_poll(all.turn.now_ns);
+    if (stop_requested)
+        drain();
 }
 
 static struct connection *find(int fd)
 {
     return (size_t)fd < all.table_size ? all.table[fd] : NULL;
+}
+
+static void collect(void)
+{
+    for (struct pool_job *job; (job = pool_collect()) != NULL;)
+        advance((struct connection *)((char *)job - offsetof(struct connection, job)), false, true);
 }
 
 void connections_ready(int fd)
@@ -376,28 +254,14 @@ void connections_ready(int fd)
     if (fd == all.listener)
         all.acceptable = true;
     if (fd == all.pool_fd)
-        connections_collect();
-    if (c == NULL)
-        return;
-    if (all.now_ns == 0)
-        all.now_ns = all.clock_ns();
-    advance(c, true);
-}
-
-void connections_collect(void)
-{
-    all.now_ns = all.clock_ns();
-    for (struct pool_job *job; (job = pool_collect()) != NULL;) {
-        struct connection *c =
-            (struct connection *)((char *)job - offsetof(struct connection, job));
-        c->deadline_ns = all.now_ns;
-        advance(c, false);
-    }
+        collect();
+    if (c != NULL)
+        advance(c, true, is_overdue(c));
 }
 
 void connections_expire(void)
 {
-    all.now_ns = all.clock_ns();
+    read_clock();
     for (int state = 0; state < STATES; state++) {
         struct connection *c;
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see that TAILQ_REMOVE removes */
@@ -405,16 +269,16 @@ void connections_expire(void)
             /* The rest of the request may have arrived while we were busy, so look once more. But
              * not after a delay: with --delay 0, a client that never stops sending would keep us
              * in this loop. We read its next request in the next turn. */
-            advance(c, c->state != SLEEPING);
+            advance(c, state != SLEEPING, true);
     }
-    if (all.resume_ns <= all.now_ns)
+    if (all.resume_ns <= all.turn.now_ns)
         resume_accepting();
 }
 
 /* Return false, after closing fd, if there is no memory to keep track of it. */
 static bool open_connection(int fd)
 {
-    struct connection **table = grow(all.table, &all.table_size, (size_t)fd, sizeof(*table));
+    struct connection **table = table_grow(all.table, &all.table_size, (size_t)fd, sizeof(*table));
     struct connection *c = all.spare;
 
     if (table == NULL) { /* accept had to tell us the number first, so this one client is lost */
@@ -423,13 +287,14 @@ static bool open_connection(int fd)
     }
     all.table = table;
     all.spare = NULL;
-    memset(c, 0, offsetof(struct connection, output));
-    c->fd = fd;
-    c->deadline_ns = all.now_ns + all.limits_ns[IDLE];
+    c->watched = WANT_NOTHING;
+    c->queue = IDLE;
+    c->deadline_ns = all.turn.now_ns + all.limits_ns[IDLE];
     TAILQ_INSERT_TAIL(&all.queues[IDLE], c, link);
+    conversation_begin(&c->conversation, fd, all.options, &all.turn);
     all.table[fd] = c;
     all.open++;
-    advance(c, true); /* its request has often arrived already */
+    advance(c, true, false); /* its request has often arrived already */
     return true;
 }
 
@@ -447,51 +312,48 @@ static bool accept_one(void)
     return errno == EAGAIN || net_accept_again(errno);
 }
 
-void connections_accept(void)
+/* A drain ends when all of the backlog is served or its time is up, or when nothing will be freed
+ * that accept lacks. */
+static void after_accept(bool out_of_something)
 {
-    if (!all.acceptable)
-        return;
-    all.now_ns = all.clock_ns();
-    bool out_of_something = !accept_one();
+    bool over = all.backlog <= 0 || all.turn.now_ns >= all.give_up_ns;
 
-    if (all.draining && !out_of_something) /* otherwise the client is still in the backlog */
-        all.backlog--;
-    if (all.draining && (all.backlog <= 0 || all.now_ns >= all.give_up_ns ||
-                         (out_of_something && all.open == 0))) /* nothing will be freed */
+    if (all.turn.draining && (over || (out_of_something && all.open == 0)))
         stop_accepting();
     else if (out_of_something)
         pause_accepting();
     else
-        all.acceptable = all.draining; /* else the next wait says whether there are more */
+        all.acceptable = all.turn.draining; /* else the next wait says whether there are more */
 }
 
-void connections_drain(void)
+void connections_accept(void)
 {
-    struct connection *c;
+    if (!all.acceptable)
+        return;
+    read_clock();
+    bool out_of_something = !accept_one();
+    if (all.turn.draining && !out_of_something) /* otherwise the client is still in the backlog */
+        all.backlog--;
+    after_accept(out_of_something);
+}
 
-    all.now_ns = all.clock_ns();
-    if (!all.draining) {
-        all.draining = all.acceptable = true;
-        all.give_up_ns = all.now_ns + all.options->timeout_ns;
-        all.backlog = SOMAXCONN + 1; /* it holds no more, and is first in, first out */
-    }
-    /* A request may have arrived that no event has reported yet, so look once more. */
-    while ((c = TAILQ_FIRST(&all.queues[IDLE])) != NULL) /* each is closed, or leaves the queue */
-        advance(c, true); /* NOLINT(clang-analyzer-unix.Malloc): as in connections_expire */
+void connections_pause(void)
+{
+    if (all.listener >= 0 && (all.acceptable || all.resume_ns == NEVER))
+        after_accept(true);
 }
 
 bool connections_remain(void)
 {
-    return !all.draining || all.listener >= 0 || all.open > 0;
+    return !all.turn.draining || all.listener >= 0 || all.open > 0;
 }
 
 void connections_unwatched(int fd)
 {
     struct connection *c = find(fd);
 
-    all.now_ns = all.clock_ns();
     if (fd == all.listener) {
-        all.resume_ns = all.now_ns + NET_PAUSE_NS;
+        all.resume_ns = all.turn.now_ns + NET_PAUSE_NS;
     } else if (c != NULL) {
         c->watched = WANT_NOTHING;
         end(c);

@@ -1,16 +1,14 @@
-/* The conversation of blocking.h, cut wherever it would block. The blocking version keeps its state
- * in local variables and in the program counter; here, each connection has a struct for it. Nothing
- * here waits: an event loop does that, and tells us which descriptors are ready. */
+/* The conversations with all clients of a loop: whose descriptor is ready, whose deadline comes
+ * next, and the listener. Nothing here waits: an event loop does that, and tells us which
+ * descriptors are ready. */
 #ifndef COMMON_CONNECTIONS_H
 #define COMMON_CONNECTIONS_H
 
+#include "common/conversation.h"
 #include "common/options.h"
 
+#include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
-
-/* What we are waiting for on a descriptor: one thing at a time. */
-enum want { WANT_NOTHING, WANT_READ, WANT_WRITE };
 
 /* Each stage supplies this function, which tells the kernel what to watch: from now on, watch fd
  * for want, and no longer for was (the two differ). Watching is level-triggered: as long as fd is
@@ -19,20 +17,28 @@ enum want { WANT_NOTHING, WANT_READ, WANT_WRITE };
 typedef bool watch_function(int fd, enum want was, enum want want);
 
 /* Start watching listener, a non-blocking listening socket, which from now on belongs to this
- * module, and start the pool of threads if there is one; die if that fails. A process has one set
- * of connections. options must outlive it, and the clock must never go back. */
-void connections_start(const struct options *options, int listener, watch_function *watch,
-                       int64_t (*clock_ns)(void));
+ * module, and start the pool of threads if options->threads > 0: then one more descriptor, which
+ * connections_ready recognizes, tells the loop about results. Exit if that fails. A process has one
+ * set of connections. options must outlive it. */
+void connections_start(const struct options *options, int listener, watch_function *watch);
 
-/* Each turn of the loop calls the next four functions, in this order. The order matters: a new
+/* Each turn of the loop calls the next five functions, in this order. The order matters: a new
  * client may get the number of a descriptor that was closed earlier in the same turn, and a stale
  * event may still name that number. connections_accept comes last, so a stale event finds no
  * connection, and never the new client. */
 
 /* Return how long the loop may wait: the milliseconds to the nearest deadline, or -1 if there is
- * none. They are rounded up: otherwise the loop would wake too early and spin. Call it before each
- * wait: what happens after the wait then reads the clock again. */
+ * none. They are rounded up: otherwise the loop would wake too early and spin. */
 int connections_wait_ms(void);
+
+/* The wait is over: read the clock, let in signals that a busy loop would never see, and, once the
+ * server has been told to stop, shut down gracefully. That closes idle connections; the others get
+ * their response, with Connection: close. connections_accept still accepts clients until the
+ * backlog is empty, for at most options->timeout_ns and at most SOMAXCONN + 1 clients, and then
+ * closes the listener. It also closes the listener if the process has run out of something while no
+ * connection is open, since no connection could then free it. A client that has sent nothing when
+ * it is accepted is closed. If other workers go on, the backlog is left to them. */
+void connections_begin_turn(void);
 
 /* fd is ready, or has an error or a hang-up. Take its connection as far as it can go without
  * blocking; if fd is the listener, let connections_accept accept a client. */
@@ -46,23 +52,12 @@ void connections_expire(void);
  */
 void connections_accept(void);
 
-/* Shut down gracefully. Once the server has been told to stop, call this after each wait and before
- * connections_ready. It closes idle connections; the others get their response, with Connection:
- * close. connections_accept still accepts clients until the backlog is empty, for at most
- * options->timeout_ns and at most SOMAXCONN + 1 clients, and then closes the listener. It also
- * closes the listener if the process has run out of something while no connection is open, since no
- * connection could then free it. A client that has sent nothing when it is accepted is closed. */
-void connections_drain(void);
-
 /* Return false once everything is drained and closed: the loop may end. */
 bool connections_remain(void);
 
-/* With options->threads > 0, /slow runs in a pool of threads, and one more descriptor, which
- * connections_ready recognizes, tells the loop about results. A library may have a way of its own
- * to wake its loop (libev's ev_async): before connections_start, pass a function that does so, and
- * that any thread may call. Once woken, the loop calls connections_collect. */
-void connections_wake_with(void (*wake)(void));
-void connections_collect(void);
+/* The process is short of something that accept cannot know of: leave clients in the backlog for
+ * now, as if accept had failed for want of it. */
+void connections_pause(void);
 
 /* Watching fd has failed after watch returned true: libev tells the kernel later. Close fd if it is
  * a connection; try to watch it again after a pause if it is the listener. */

@@ -210,10 +210,10 @@ static void parse_list(struct http_request *r, struct span list, bool of_codings
         if (!of_codings) {
             r->close_listed |= is_ignoring_case(item, "close");
             r->keep_alive_listed |= is_ignoring_case(item, "keep-alive");
-        } else if (is_ignoring_case(item, "chunked")) {
-            r->chunked++;
         } else {
-            r->other_coding = true;
+            r->chunked_last = is_ignoring_case(item, "chunked");
+            r->chunked += r->chunked_last;
+            r->other_coding |= !r->chunked_last;
         }
     }
 }
@@ -249,8 +249,8 @@ static int judge(const struct http_request *r)
         return 400;
     if (r->bad_length || r->lengths > 1)
         return 400;
-    if (r->codings > 0 && (r->lengths > 0 || r->minor == 0 || r->chunked > 1 ||
-                           (r->chunked == 0 && !r->other_coding)))
+    if (r->codings > 0 &&
+        (r->lengths > 0 || r->minor == 0 || r->chunked > 1 || !r->chunked_last)) /* §6.3 */
         return 400;
     if (r->other_coding || r->method == HTTP_OTHER)
         return 501;

@@ -1,6 +1,11 @@
-/* As much of HTTP/1.1 as two routes need (RFC 9110, RFC 9112): parse a request head, format the
- * response. Pure functions of their arguments: no I/O, no clock, no allocation. So they are the
- * same for every I/O model, and can be tested without one. */
+/* HTTP/1.1 for two routes (RFC 9110, RFC 9112): parse a request head, format the response. Pure
+ * functions of their arguments: no I/O, no clock, no allocation. So they are the same for every I/O
+ * model, and can be tested without one.
+ *
+ * Two routes would need less than this checks. But a connection carries many requests, and whoever
+ * disagrees with a proxy in front about where one of them ends takes bytes of one client for the
+ * request of another (RFC 9112 §11.2, request smuggling). So what is ambiguous is refused, and
+ * connections that a body or an error has made doubtful are closed. */
 #ifndef COMMON_HTTP_H
 #define COMMON_HTTP_H
 
@@ -47,6 +52,7 @@ struct http_request {
     int major, minor;     /* HTTP version */
     int hosts, lengths;   /* number of Host and of Content-Length lines */
     int codings, chunked; /* number of Transfer-Encoding lines, and of "chunked" in them */
+    bool chunked_last;    /* the last of the codings so far is "chunked" */
     bool bad_host, bad_length, other_coding; /* what is wrong with those lines */
     bool close_listed, keep_alive_listed;    /* in Connection */
 };
@@ -56,6 +62,12 @@ struct http_request {
  * on how the bytes were split, and no byte at or after length is read. Return true as soon as the
  * status is known: the head is complete, or malformed, or longer than HTTP_HEAD_MAX. */
 bool http_parse(struct http_request *request, const char *bytes, size_t length);
+
+/* Return true if the request, which is complete, is for /slow: wait before responding. */
+static inline bool http_is_slow(const struct http_request *request)
+{
+    return request->status == 200 && request->route == HTTP_SLOW;
+}
 
 /* Return true if the request has begun. Empty lines before it do not count (RFC 9112 §2.2). */
 bool http_begun(const struct http_request *request);

@@ -1,33 +1,75 @@
 #include "common/log.h"
 
 #include "common/clock.h"
+#include "common/stop.h"
 
 #include <ctype.h>
+#include <err.h>
 #include <netdb.h>
-#include <signal.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
+
+/* Wait for so long until stderr takes a line. */
+static bool is_writable(int64_t wait_ns, const sigset_t *mask)
+{
+    struct timespec wait = {wait_ns / NS_PER_S, wait_ns % NS_PER_S};
+    struct pollfd log = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    return ppoll(&log, 1, &wait, mask) > 0;
+}
+
+/* Look again every 100 ms: a signal may have come before the wait began, or in another thread. */
+static bool wait_until_writable(void)
+{
+    while (!is_writable(stop_requested ? 0 : 100 * NS_PER_MS, stop_mask()))
+        if (stop_requested)
+            return false;
+    return true;
+}
+
+/* Copy the first line of head to line, without what could end or forge the quotation. */
+static void quote(char *line, size_t size, const char *head, size_t length)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < length && n < size - 2 && head[i] != '\r' && head[i] != '\n'; i++) {
+        if (head[i] == '"' || head[i] == '\\')
+            line[n++] = '\\';
+        line[n++] = isprint((unsigned char)head[i]) ? head[i] : '?';
+    }
+    line[n] = '\0';
+}
 
 void log_request(int fd, const char *head, size_t length, int status, int64_t duration_ns)
 {
     struct sockaddr_storage peer;
     socklen_t size = sizeof peer;
     char host[NI_MAXHOST] = "-", port[NI_MAXSERV] = "-", line[80], when[32];
-    time_t now = time(NULL);
+    time_t now = clock_date();
     struct tm t = {.tm_mday = 1};
-    size_t n = 0;
 
     if (getpeername(fd, (struct sockaddr *)&peer, &size) == 0)
         getnameinfo((struct sockaddr *)&peer, size, host, sizeof host, port, sizeof port,
                     NI_NUMERICHOST | NI_NUMERICSERV);
-    /* Control characters from a client must not reach a terminal. */
-    for (; n < length && n < sizeof line - 1 && head[n] != '\r' && head[n] != '\n'; n++)
-        line[n] = isprint((unsigned char)head[n]) ? head[n] : '?';
-    line[n] = '\0';
+    quote(line, sizeof line, head, length);
     gmtime_r(&now, &t);
     strftime(when, sizeof when, "%FT%TZ", &t);
-    signal(SIGPIPE, SIG_IGN); /* the reader of stderr may have left, and the server stays */
-    fprintf(stderr, "%s %s:%s \"%s\" %d %.3f ms\n", when, host, port, line, status,
-            (double)duration_ns / NS_PER_MS);
+    if (wait_until_writable())
+        fprintf(stderr, "%s %s:%s \"%s\" %d %.3f ms\n", when, host, port, line, status,
+                (double)duration_ns / NS_PER_MS);
+}
+
+void log_event(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    if (is_writable(0, NULL))
+        vwarnx(format, args);
+    va_end(args);
 }

@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 
+#include <err.h>
 #include <errno.h>
 #include <getopt.h>
 #include <netdb.h>
@@ -22,22 +23,15 @@ static const char usage[] =
     "  --block            let /slow sleep inside the event loop (03 to 06; 01 and 02 have no\n"
     "                     loop and always block)\n"
     "  --compute          let /slow compute for the delay instead of waiting\n"
-    "  --threads N        let N threads serve clients (02), or, with --block or --compute, run\n"
-    "                     /slow beside the event loop (03 to 06)\n"
+    "  --threads N        with --block or --compute: run /slow in N threads beside the event\n"
+    "                     loop (03 to 06)\n"
     "  --verbose          log each response to stderr\n"
     "  --help             print this text\n"
     "  --version          print the version\n";
 
-static _Noreturn void reject_value(const char *option, const char *value, const char *reason)
+static _Noreturn void reject(const char *option, const char *value, const char *reason)
 {
-    fprintf(stderr, "%s: --%s %s: %s\n", program_invocation_short_name, option, value, reason);
-    exit(2);
-}
-
-static _Noreturn void reject_argument(const char *argument, const char *reason)
-{
-    fprintf(stderr, "%s: %s: %s (see --help)\n", program_invocation_short_name, argument, reason);
-    exit(2);
+    errx(2, "--%s %s: %s", option, value, reason);
 }
 
 /* Return nanoseconds. strtod alone would accept "", " 1", "1x", "inf" and "0x10". */
@@ -48,9 +42,9 @@ static int64_t parse_seconds(const char *option, const char *value, int64_t leas
 
     if (end == NULL || end == value || *end != '\0' || seconds > 86400 ||
         seconds * (double)NS_PER_S < (double)least_ns)
-        reject_value(option, value,
-                     least_ns > 0 ? "want seconds, from 0.001 to 86400"
-                                  : "want seconds, from 0 to 86400");
+        reject(option, value,
+               least_ns > 0 ? "want seconds, from 0.001 to 86400"
+                            : "want seconds, from 0 to 86400");
     return (int64_t)(seconds * (double)NS_PER_S);
 }
 
@@ -63,7 +57,7 @@ static int parse_number(const char *option, const char *value, int least, int mo
         number > most) {
         char wanted[48];
         snprintf(wanted, sizeof wanted, "want a number from %d to %d", least, most);
-        reject_value(option, value, wanted);
+        reject(option, value, wanted);
     }
     return (int)number;
 }
@@ -75,7 +69,7 @@ static const char *parse_host(const char *option, const char *value)
     if (strcmp(value, "localhost") == 0)
         return "127.0.0.1";
     if (getaddrinfo(value, NULL, &hints, &address) != 0)
-        reject_value(option, value, "want an IP address, such as 127.0.0.1 or ::1");
+        reject(option, value, "want an IP address, such as 127.0.0.1 or ::1");
     freeaddrinfo(address);
     return value;
 }
@@ -139,21 +133,25 @@ static void set(struct options *o, int option, const char *value)
     }
 }
 
-/* The meaning of --threads depends on the stage. */
-static void check_threads(const struct options *o)
+static void check_supported(const struct options *o, int supported)
 {
     char number[12];
 
     snprintf(number, sizeof number, "%d", o->threads);
-    if (strncmp(o->name, "01", 2) == 0)
-        reject_value("threads", number,
-                     "01 has one thread, which serves one client after the other");
-    if (strncmp(o->name, "02", 2) != 0 && !o->block && !o->compute)
-        reject_value("threads", number,
-                     "want --block or --compute too; without them, a loop needs no threads");
+    if (o->threads > 0 && !(supported & WITH_THREADS))
+        reject("threads", number,
+               "this stage has no pool of threads (01-blocking --workers N serves N clients at a "
+               "time)");
+    if (o->block && !(supported & WITH_BLOCK))
+        errx(2, "--block: this stage does not support it");
+    if (o->compute && !(supported & WITH_COMPUTE))
+        errx(2, "--compute: this stage does not support it");
+    if (o->threads > 0 && !o->block && !o->compute)
+        reject("threads", number,
+               "want --block or --compute too; without them, a loop needs no threads");
 }
 
-struct options options_parse(int argc, char **argv, const char *name)
+struct options options_parse(int argc, char **argv, const char *name, int supported)
 {
     struct options o = {.name = name,
                         .host = "127.0.0.1",
@@ -167,12 +165,12 @@ struct options options_parse(int argc, char **argv, const char *name)
     for (int option, at = optind; (option = getopt_long(argc, argv, "+:", known, NULL)) != -1;
          at = optind) {
         if (option == '?' || option == ':')
-            reject_argument(argv[at], option == ':' ? "a value is missing" : "no such option");
+            errx(2, "%s: %s (see --help)", argv[at],
+                 option == ':' ? "a value is missing" : "no such option");
         set(&o, option, optarg);
     }
     if (optind < argc)
-        reject_argument(argv[optind], "unexpected argument");
-    if (o.threads > 0)
-        check_threads(&o);
+        errx(2, "%s: unexpected argument (see --help)", argv[optind]);
+    check_supported(&o, supported);
     return o;
 }

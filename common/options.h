@@ -12,14 +12,18 @@ struct options {
     int64_t delay_ns;   /* how long /slow waits */
     int64_t timeout_ns; /* how long we wait for a client to send or read */
     int workers;        /* processes */
-    int threads;        /* of the pool, or of 02 at most; 0: no pool, no limit */
+    int threads;        /* of the pool beside the loop; 0: no pool */
     bool block;         /* /slow sleeps in a call that blocks */
     bool compute;       /* /slow computes instead of waiting */
     bool verbose;
 };
 
+/* The options that not every stage supports: a stage states those that it does. */
+enum { WITH_BLOCK = 1, WITH_COMPUTE = 2, WITH_THREADS = 4 };
+
 /* Parse the command line. --help and --version exit with status 0; a mistake exits with status 2,
- * after a line on stderr that names the option and the value. The strings belong to argv. */
-struct options options_parse(int argc, char **argv, const char *name);
+ * after a line on stderr that names the option and the value; an option that this stage does not
+ * support is a mistake. The strings belong to argv. */
+struct options options_parse(int argc, char **argv, const char *name, int supported);
 
 #endif

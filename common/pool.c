@@ -1,14 +1,12 @@
 #include "common/pool.h"
 
-#include "common/clock.h"
 #include "common/net.h"
-#include "common/util.h"
 
+#include <err.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -18,8 +16,7 @@ static struct {
     pthread_mutex_t lock; /* protects both queues */
     pthread_cond_t submitted;
     struct jobs queue, finished;
-    int fd; /* an eventfd (eventfd(2)), or -1 if the stage supplies wake */
-    void (*wake)(void);
+    int fd; /* an eventfd (eventfd(2)) */
 } pool = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .submitted = PTHREAD_COND_INITIALIZER,
@@ -34,7 +31,7 @@ static void wake_loop(void)
     /* EAGAIN: the counter is full, so fd is readable. After any other error, try again: if this
      * wake-up were lost, clients would wait for ever. */
     while (write(pool.fd, &one, sizeof one) < 0 && errno != EAGAIN)
-        clock_sleep_until(clock_now_ns() + NET_RETRY_NS);
+        net_pause();
 }
 
 static void *work(void *unused)
@@ -56,7 +53,7 @@ static void *work(void *unused)
         STAILQ_INSERT_TAIL(&pool.finished, job, link);
         pthread_mutex_unlock(&pool.lock);
         if (first) /* otherwise the loop has been woken, and has not collected everything yet */
-            pool.wake();
+            wake_loop();
     }
     return NULL;
 }
@@ -82,15 +79,14 @@ static int start_threads(int threads)
     return error;
 }
 
-int pool_start(int threads, void (*wake)(void))
+int pool_start(int threads)
 {
-    pool.wake = wake != NULL ? wake : wake_loop;
-    pool.fd = wake != NULL ? -1 : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (wake == NULL && pool.fd < 0)
-        die("eventfd:");
-    int error = start_threads(threads);
-    if (error != 0)
-        die("start %d threads: %s", threads, strerror(error));
+    pool.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (pool.fd < 0)
+        err(1, "eventfd");
+    errno = start_threads(threads);
+    if (errno != 0)
+        err(1, "start %d threads", threads);
     return pool.fd;
 }
 
@@ -109,7 +105,7 @@ struct pool_job *pool_collect(void)
     uint64_t wakes;
     if (job != NULL)
         STAILQ_REMOVE_HEAD(&pool.finished, link);
-    else if (pool.fd >= 0) /* all wake-ups so far were for jobs that are collected by now */
+    else /* all wake-ups so far were for jobs that are collected by now */
         (void)!read(pool.fd, &wakes, sizeof wakes); /* if it fails, we are woken once more */
     pthread_mutex_unlock(&pool.lock);
     return job;

@@ -16,16 +16,15 @@ struct pool_job {
     STAILQ_ENTRY(pool_job) link;       /* the pool's own */
 };
 
-/* Start the threads, which end with the process; die if that fails. Return a descriptor for the
- * loop to watch: it is readable while there are results to collect. If wake is not NULL, return -1:
- * the threads call wake instead, so it must be safe to call from any thread. */
-int pool_start(int threads, void (*wake)(void));
+/* Start the threads, which end with the process; exit if that fails. Return a descriptor for the
+ * loop to watch: it is readable while there are results to collect. */
+int pool_start(int threads);
 
 /* Put a job at the end of the queue. */
 void pool_submit(struct pool_job *job);
 
 /* Return the job that finished first among those not yet collected, or NULL if there is none. Once
- * woken, call this until it returns NULL. */
+ * the descriptor is readable, call this until it returns NULL. */
 struct pool_job *pool_collect(void);
 
 #endif

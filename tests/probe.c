@@ -2,10 +2,10 @@
  * reports how each one ended, and when. One thread with one epoll loop sends them all; a request is
  * a small struct and a descriptor, so tens of thousands may be under way simultaneously. */
 #include "common/clock.h"
-#include "common/util.h"
 
 #include <assert.h>
 #include <ctype.h>
+#include <err.h>
 #include <errno.h>
 #include <getopt.h>
 #include <netdb.h>
@@ -81,12 +81,6 @@ static struct {
 static int epoll;
 static unsigned next_source;
 static long over; /* requests that have ended */
-
-static _Noreturn void refuse(const char *what, const char *value, const char *wanted)
-{
-    fprintf(stderr, "%s: %s%s: %s\n", program_invocation_short_name, what, value, wanted);
-    exit(2);
-}
 
 /* Return the number that the whole text stands for, or -1. */
 static double number(const char *text)
@@ -432,7 +426,7 @@ static void run(struct request **requests, long count, const struct addrinfo *ad
             until_ns = zero_ns + requests[started]->shot->moment_ns;
         int n = epoll_wait(epoll, events, BATCH, wait_ms(until_ns));
         if (n < 0 && errno != EINTR)
-            die("epoll_wait:");
+            err(1, "epoll_wait");
         for (int i = 0; i < n; i++)
             ready(events[i].data.ptr);
     }
@@ -497,7 +491,7 @@ static struct summary sum_up(const struct request *requests, long count, const c
     int64_t *took_ns = calloc((size_t)count, sizeof *took_ns);
 
     if (took_ns == NULL)
-        die("calloc:");
+        err(1, "calloc");
     for (const struct request *r = requests; r < requests + count; r++) {
         if (path != NULL && strcmp(r->shot->path, path) != 0)
             continue;
@@ -529,7 +523,7 @@ static void print_reasons(const struct request *requests, long count)
     long n = 0;
 
     if (reasons == NULL)
-        die("calloc:");
+        err(1, "calloc");
     for (const struct request *r = requests; r < requests + count; r++)
         if (!succeeded(r))
             reasons[n++] = r->error != 0 ? (int64_t)r->error * 1000 : r->status;
@@ -717,15 +711,15 @@ static bool split_authority(const char *url, char *authority, char **name, char 
     *name = in_brackets ? authority + 1 : authority;
     end = *name + (in_brackets ? strcspn(*name, "]") : strspn(*name, letters));
     if (end == *name || (in_brackets && *end == '\0'))
-        refuse("", url, url_wanted);
+        errx(2, "%s: %s", url, url_wanted);
     if (in_brackets)
         *end++ = '\0';
     if (*end != '\0' && *end != ':')
-        refuse("", url, url_wanted);
+        errx(2, "%s: %s", url, url_wanted);
     *port = *end == ':' ? end + 1 : NULL;
     *end = '\0';
     if (*port != NULL && whole_number(*port, 1, 65535) < 0)
-        refuse("", url, "want a port from 1 to 65535 after the colon");
+        errx(2, "%s: want a port from 1 to 65535 after the colon", url);
     return in_brackets;
 }
 
@@ -736,15 +730,15 @@ static struct addrinfo *parse_url(const char *url, char **host)
     char *copy, *name, *port;
 
     if (strncasecmp(url, "http://", 7) != 0)
-        refuse("", url, url_wanted);
+        errx(2, "%s: %s", url, url_wanted);
     const char *authority = url + 7;
     size_t length = strcspn(authority, "/");
     if (strcmp(authority + length, "") != 0 && strcmp(authority + length, "/") != 0)
-        refuse("", url, url_wanted);
+        errx(2, "%s: %s", url, url_wanted);
     copy = strndup(authority, length);
     *host = strndup(authority, length);
     if (copy == NULL || *host == NULL)
-        die("strndup:");
+        err(1, "strndup");
 
     bool in_brackets = split_authority(url, copy, &name, &port);
     if (in_brackets)
@@ -761,7 +755,7 @@ static struct addrinfo *parse_url(const char *url, char **host)
     free(copy);
     const struct sockaddr_in *target = (const struct sockaddr_in *)(void *)addresses->ai_addr;
     if (options.sources > 0 && ntohl(target->sin_addr.s_addr) >> 24 != 127)
-        refuse("", url, "--sources wants a destination in 127.0.0.0/8");
+        errx(2, "%s: --sources wants a destination in 127.0.0.0/8", url);
     return addresses;
 }
 
@@ -771,10 +765,10 @@ static struct shot parse_shot(const char *argument, const char *host)
     struct shot shot = {.count = 1};
 
     if (copy == NULL)
-        die("strdup:");
+        err(1, "strdup");
     char *moment = copy, *colon = strchr(copy, ':');
     if (colon == NULL)
-        refuse("", argument, "want [COUNTx]MS:PATH, such as 0:/slow or 5x100:/fast");
+        errx(2, "%s: want [COUNTx]MS:PATH, such as 0:/slow or 5x100:/fast", argument);
     *colon = '\0';
     char *times = strchr(copy, 'x');
     if (times != NULL) {
@@ -782,25 +776,26 @@ static struct shot parse_shot(const char *argument, const char *host)
         moment = times + 1;
         shot.count = whole_number(copy, 1, MOST);
         if (shot.count < 0)
-            refuse("", argument, "want a COUNT from 1 to 1000000 before the x");
+            errx(2, "%s: want a COUNT from 1 to 1000000 before the x", argument);
     }
     double moment_ms = number(moment);
     if (moment_ms < 0 || moment_ms > 86400e3)
-        refuse("", argument, "want a moment in milliseconds, from 0 to 86400000, before the colon");
+        errx(2, "%s: want a moment in milliseconds, from 0 to 86400000, before the colon",
+             argument);
     shot.moment_ns = (int64_t)(moment_ms * NS_PER_MS);
 
     shot.path = argument + (colon + 1 - copy);
     free(copy);
     if (shot.path[0] != '/')
-        refuse("", argument, "want a path that begins with / after the colon");
+        errx(2, "%s: want a path that begins with / after the colon", argument);
     for (const char *c = shot.path; *c != '\0'; c++)
         if (!isgraph((unsigned char)*c))
-            refuse("", argument,
-                   "want a path without blanks, control characters or bytes above 0x7E");
+            errx(2, "%s: want a path without blanks, control characters or bytes above 0x7E",
+                 argument);
     int length = asprintf(&shot.text, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
                           shot.path, host);
     if (length < 0)
-        die("asprintf:");
+        err(1, "asprintf");
     shot.length = (size_t)length;
     return shot;
 }
@@ -819,12 +814,12 @@ static void want_descriptors(long count)
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        die("getrlimit:");
+        err(1, "getrlimit");
     if (limit.rlim_cur >= (rlim_t)count + 8)
         return;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        die("setrlimit:");
+        err(1, "setrlimit");
 }
 
 static const char usage[] =
@@ -863,12 +858,12 @@ static void parse_options(int argc, char **argv)
         switch (c) {
         case TIMEOUT:
             if (number(optarg) < 0.001 || number(optarg) > 86400)
-                refuse("--timeout ", optarg, "want seconds, from 0.001 to 86400");
+                errx(2, "--timeout %s: want seconds, from 0.001 to 86400", optarg);
             options.timeout_ns = (int64_t)(number(optarg) * NS_PER_S);
             break;
         case SOURCES:
             if (whole_number(optarg, 1, 254) < 0)
-                refuse("--sources ", optarg, "want a number of addresses, from 1 to 254");
+                errx(2, "--sources %s: want a number of addresses, from 1 to 254", optarg);
             options.sources = (unsigned)whole_number(optarg, 1, 254);
             break;
         case SUMMARY:
@@ -887,7 +882,7 @@ static void parse_options(int argc, char **argv)
             exit(2);
         }
     if (options.ports && (!options.tsv || options.summary))
-        refuse("--ports", "", "wants --tsv, and no --summary");
+        errx(2, "--ports: wants --tsv, and no --summary");
     if (argc - optind < 2) {
         fprintf(stderr, "%s: want a URL and at least one MS:PATH; see --help\n",
                 program_invocation_short_name);
@@ -901,7 +896,7 @@ static struct request *make_requests(const struct shot *shots, long count)
     struct request *requests = calloc((size_t)count, sizeof *requests);
 
     if (requests == NULL)
-        die("calloc:");
+        err(1, "calloc");
     for (long i = 0, of_shot = 0; i < count; i++, of_shot++) {
         if (of_shot == shots->count) {
             shots++;
@@ -919,7 +914,7 @@ static struct request **sort_by_moment(struct request *requests, long count)
     struct request **order = calloc((size_t)count, sizeof(*order));
 
     if (order == NULL)
-        die("calloc:");
+        err(1, "calloc");
     for (long i = 0; i < count; i++)
         order[i] = &requests[i];
     qsort(order, (size_t)count, sizeof(*order), by_moment);
@@ -946,12 +941,12 @@ int main(int argc, char **argv)
     struct shot *shots = calloc((size_t)shot_count, sizeof *shots);
     long count = 0, ok = 0;
     if (shots == NULL)
-        die("calloc:");
+        err(1, "calloc");
     for (int i = 0; i < shot_count; i++) {
         shots[i] = parse_shot(argv[optind + i], host);
         count += shots[i].count;
         if (count > MOST)
-            refuse("", argv[optind + i], "more than 1000000 requests in all");
+            errx(2, "%s: more than 1000000 requests in all", argv[optind + i]);
     }
     assert(count > 0); /* there is a shot, and each has a count of at least 1 */
     struct request *requests = make_requests(shots, count);
@@ -960,7 +955,7 @@ int main(int argc, char **argv)
     want_descriptors(count);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0)
-        die("epoll_create1:");
+        err(1, "epoll_create1");
     int64_t zero_ns = clock_now_ns(), epoch_ns = epoch_now_ns();
     run(order, count, addresses, zero_ns);
 
@@ -975,7 +970,7 @@ int main(int argc, char **argv)
     else if (options.summary)
         print_tsv_summary(requests, count);
     if (fflush(stdout) != 0 || ferror(stdout))
-        die("write to stdout:");
+        err(1, "write to stdout");
 
     for (long i = 0; i < count; i++)
         ok += succeeded(&requests[i]);

@@ -3,8 +3,8 @@
  * alone cost. Never copy this. */
 #include "common/net.h"
 #include "common/options.h"
-#include "common/util.h"
 
+#include <err.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -19,13 +19,14 @@ static const char answer[] = "HTTP/1.1 200 OK\r\n"
 
 int main(int argc, char **argv)
 {
-    struct options options = options_parse(argc, argv, "floor");
-    int listener = net_listen(options.name, options.host, options.port, SOCK_NONBLOCK);
+    struct options options = options_parse(argc, argv, "floor", 0);
+    int listener = net_listen(options.host, options.port, SOCK_NONBLOCK);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event watched = {.events = EPOLLIN, .data.fd = listener};
 
     if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &watched) < 0)
-        die("epoll:");
+        err(1, "epoll");
+    net_announce(listener, options.name);
     for (;;) {
         struct epoll_event events[64];
         char input[8192];

@@ -3,9 +3,9 @@
  * nor wall-clock time counts. Several servers are measured in turn, round after round, so that a
  * change in the load of the machine hits all of them. */
 #include "common/clock.h"
-#include "common/util.h"
 
 #include <arpa/inet.h>
+#include <err.h>
 #include <errno.h>
 #include <getopt.h>
 #include <netinet/in.h>
@@ -36,12 +36,6 @@ struct server {
 static const char body[] = "That was fast!";
 static int64_t opened; /* connections to all servers together */
 
-static _Noreturn void refuse(const char *what, const char *value, const char *wanted)
-{
-    fprintf(stderr, "%s: %s%s: %s\n", program_invocation_short_name, what, value, wanted);
-    exit(2);
-}
-
 /* Return the number at the start of text, or -1 if it is not one or does not end with stop. Set
  * *rest to the text after stop. */
 static long number(const char *text, char stop, const char **rest)
@@ -64,13 +58,13 @@ static struct server parse_server(const char *argument)
     s.pid = s.port > 0 && s.port < 65536 ? number(rest, ':', &rest) : -1;
     s.count = s.pid > 0 ? number(rest, '\0', &rest) : -1;
     if (s.count < 0 || s.count > MOST)
-        refuse("", argument, wanted);
+        errx(2, "%s: %s", argument, wanted);
     int error = clock_getcpuclockid((pid_t)s.pid, &s.clock);
     if (error != 0)
-        die("%s: process %ld: %s", argument, s.pid, strerror(error));
+        errx(1, "%s: process %ld: %s", argument, s.pid, strerror(error));
     s.idle = calloc((size_t)s.count + 1, sizeof *s.idle);
     if (s.idle == NULL)
-        die("calloc:");
+        err(1, "calloc");
     return s;
 }
 
@@ -79,7 +73,7 @@ static int64_t cpu_ns(const struct server *s)
     struct timespec t;
 
     if (clock_gettime(s->clock, &t) < 0)
-        die("the CPU time of process %ld:", s->pid);
+        err(1, "the CPU time of process %ld", s->pid);
     return t.tv_sec * NS_PER_S + t.tv_nsec;
 }
 
@@ -107,7 +101,7 @@ static int dial(const struct server *s)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
-        die("socket %lld:", (long long)opened + 1);
+        err(1, "socket %lld", (long long)opened + 1);
     /* connect chooses the port: it need only be unused towards this destination */
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (in_addr_t)(opened / PER_SOURCE));
     if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int)) < 0 ||
@@ -115,11 +109,11 @@ static int dial(const struct server *s)
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0 ||
         bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
-        die("connection %lld:", (long long)opened + 1);
+        err(1, "connection %lld", (long long)opened + 1);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons((in_port_t)s->port);
     if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
-        die("connection %lld to port %ld:", (long long)opened + 1, s->port);
+        err(1, "connection %lld to port %ld", (long long)opened + 1, s->port);
     opened++;
     return fd;
 }
@@ -131,15 +125,17 @@ static void ask(const struct server *s)
     size_t length = 0;
 
     if (send(s->busy, request, sizeof request - 1, MSG_NOSIGNAL) != (ssize_t)sizeof request - 1)
-        die("send to port %ld:", s->port);
+        err(1, "send to port %ld", s->port);
     do {
         ssize_t n = recv(s->busy, answer + length, sizeof answer - length, 0);
-        if (n <= 0)
-            die(n < 0 ? "no answer on port %ld:" : "port %ld closed the connection", s->port);
+        if (n < 0)
+            err(1, "no answer on port %ld", s->port);
+        if (n == 0)
+            errx(1, "port %ld closed the connection", s->port);
         length += (size_t)n;
     } while (length < sizeof answer && memmem(answer, length, body, sizeof body - 1) == NULL);
     if (length < 12 || memcmp(answer, "HTTP/1.1 200", 12) != 0)
-        die("port %ld: not the answer to /fast", s->port);
+        errx(1, "port %ld: not the answer to /fast", s->port);
 }
 
 /* The backlog keeps its order: when the last connection is served, all before it are accepted. But
@@ -174,7 +170,7 @@ static void measure(const struct server *s, long round, long requests, int64_t t
            (double)(cpu_ns(s) - cpu_before_ns) / 1e3 / (double)asked,
            (double)took_ns / 1e3 / (double)asked);
     if (fflush(stdout) != 0)
-        die("write to stdout:");
+        err(1, "write to stdout");
 }
 
 static void check_open(const struct server *s)
@@ -183,7 +179,8 @@ static void check_open(const struct server *s)
 
     for (long i = 0; i < s->count; i++)
         if (recv(s->idle[i], &byte, 1, MSG_DONTWAIT) >= 0 || errno != EAGAIN)
-            die("port %ld: idle connection %ld did not stay open (its --timeout?)", s->port, i + 1);
+            errx(1, "port %ld: idle connection %ld did not stay open (its --timeout?)", s->port,
+                 i + 1);
 }
 
 static void want_descriptors(long count)
@@ -191,13 +188,13 @@ static void want_descriptors(long count)
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        die("getrlimit:");
+        err(1, "getrlimit");
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        die("setrlimit:");
+        err(1, "setrlimit");
     if ((rlim_t)count + 8 > limit.rlim_max)
-        die("%ld connections: the hard limit of descriptors (ulimit -Hn) is %lld", count,
-            (long long)limit.rlim_max);
+        errx(1, "%ld connections: the hard limit of descriptors (ulimit -Hn) is %lld", count,
+             (long long)limit.rlim_max);
 }
 
 static const char usage[] =
@@ -243,12 +240,12 @@ int main(int argc, char **argv)
             exit(2);
         }
     if (optind == argc)
-        refuse("", "nothing to measure", "want PORT:PID:IDLE; see --help");
+        errx(2, "nothing to measure: want PORT:PID:IDLE; see --help");
 
     size_t count = (size_t)(argc - optind);
     struct server *servers = calloc(count, sizeof *servers);
     if (servers == NULL)
-        die("calloc:");
+        err(1, "calloc");
     for (size_t i = 0; i < count; i++) {
         servers[i] = parse_server(argv[optind + (int)i]);
         connections += servers[i].count + 1;

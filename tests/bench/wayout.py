@@ -34,7 +34,7 @@ CORES = min(5, len(peers.CORES))
 Row = namedtuple("Row", "name threads waits turns")
 STAGES = [  # a stage, its options, and the rest of its Row
     ("01-blocking", "", 1, True, 5), ("05-epoll", "", 1, False, 1), ("06-libev", "--block", 1, True, 5),
-    ("06-libev", "--block --threads=2", 2, False, 3), ("02-threaded", "--threads=2", 2, True, 3),
+    ("06-libev", "--block --threads=2", 2, False, 3), ("01-blocking", "--workers=2", 2, True, 3),
     ("02-threaded", "--compute", 1, False, 5 / CORES), ("05-epoll", "--compute", 1, True, 5),
     ("05-epoll", "--compute --threads=2", 2, False, 5 / min(2, CORES))]
 FASTAPI = [  # its environment

@@ -6,11 +6,12 @@
 #include "common/http.h"
 #include "common/log.h"
 #include "common/net.h"
+#include "common/server.h"
 #include "common/stop.h"
-#include "common/util.h"
 #include "common/workers.h"
 #include "tests/judging/ring.h"
 
+#include <err.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -57,13 +58,17 @@ static void answered(struct connection *c)
     if (options.verbose)
         log_request(c->fd, c->input + c->request.start, c->length - c->request.start,
                     c->request.status, clock_now_ns() - c->begun_ns);
-    if (c->close) { /* our half first: with unread input, close would reset the connection */
-        shutdown(c->fd, SHUT_WR);
+    c->length -= c->request.length; /* what is left belongs to the next request */
+    if (c->close && !net_linger(c->fd, &c->request, c->length)) {
+        end(c);
+        return;
+    }
+    if (c->close) {
+        c->length = 0;
         ring_set_deadline(&c->operation, net_linger_ns(options.timeout_ns));
         discard(c, 1);
         return;
     }
-    c->length -= c->request.length; /* what is left belongs to the next request */
     memmove(c->input, c->input + c->request.length, c->length);
     c->request = (struct http_request){0};
     c->begun_ns = clock_now_ns();
@@ -88,7 +93,7 @@ static void respond(struct connection *c, int unused)
     char date[HTTP_DATE_SIZE];
 
     (void)unused;
-    http_date(date, time(NULL));
+    http_date(date, clock_date());
     c->close = draining || !c->request.keep_alive;
     c->size = http_respond(c->output, &c->request, options.name, date, !c->close);
     c->sent = 0;
@@ -125,10 +130,12 @@ static void read_head(struct connection *c)
             ring_set_deadline(&c->operation, 0);
         ring_transfer(&c->operation, IORING_OP_RECV, c->fd, c->input + c->length,
                       sizeof c->input - c->length, on_received);
-    } else if (c->request.status != 200 || c->request.route != HTTP_SLOW) {
+    } else if (!http_is_slow(&c->request)) {
         respond(c, 0);
-    } else if (options.block) { /* the trap */
+    } else if (options.block) { /* the trap: all clients wait, but a signal need not */
+        stop_let_in();
         clock_sleep_until(clock_now_ns() + options.delay_ns);
+        stop_keep_out();
         respond(c, 0);
     } else {
         ring_sleep(&c->operation, options.delay_ns, respond);
@@ -150,8 +157,8 @@ static void accept_next(struct connection *l, int fd)
     } else if (fd >= 0) {
         close(fd);
     }
-    if (l->close &&
-        (fd == -ECANCELED || clock_now_ns() >= give_up_ns || (out && LIST_EMPTY(&connections)))) {
+    if ((l->close && (fd == -ECANCELED || (out && LIST_EMPTY(&connections)))) ||
+        (draining && clock_now_ns() >= give_up_ns)) {
         close(l->fd);
         l->fd = -1;
     } else if (out) {
@@ -170,7 +177,7 @@ static void drain(void)
     struct connection *c;
 
     draining = true;
-    give_up_ns = clock_now_ns() + options.timeout_ns;
+    give_up_ns = workers_leave_backlog() ? 0 : clock_now_ns() + options.timeout_ns;
     LIST_FOREACH (c, &connections, link)
         if (!http_begun(&c->request))
             shutdown(c->fd, SHUT_RD);
@@ -179,20 +186,17 @@ static void drain(void)
 
 int main(int argc, char **argv)
 {
-    options = options_parse(argc, argv, "07-uring");
-    if (options.threads > 0 || options.compute)
-        die("--threads, --compute: not in this stage");
-    stop_catch(NULL);
-    sigset_t unblocked = stop_block();
-    listener.fd = net_listen(options.name, options.host, options.port, 0);
+    sigset_t unblocked;
+
+    options = options_parse(argc, argv, "07-uring", WITH_BLOCK);
+    listener.fd = server_open(&options, 0, &unblocked);
     stop_unblocks(-1); /* the kernel waits for clients, not we */
-    workers_fork(&options, listener.fd);
     ring_start();
     accept_next(&listener, -ETIME); /* as after a pause */
 
     while (listener.fd >= 0 || !LIST_EMPTY(&connections)) {
         ring_enter(&unblocked);
-        stop_poll(&unblocked);
+        stop_poll(clock_now_ns());
         if (stop_requested && !draining)
             drain();
         ring_reap();

@@ -6,8 +6,8 @@
 
 #include "common/clock.h"
 #include "common/net.h"
-#include "common/util.h"
 
+#include <err.h>
 #include <errno.h>
 #include <linux/io_uring.h>
 #include <linux/time_types.h>
@@ -46,18 +46,18 @@ static inline void *ring_map(size_t size, off_t offset)
     void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring.fd, offset);
 
     if (at == MAP_FAILED)
-        die("mmap of the ring:");
+        err(1, "mmap of the ring");
     return at;
 }
 
-/* Create the ring; die if that fails. */
+/* Create the ring; exit if that fails. */
 static inline void ring_start(void)
 {
     struct io_uring_params p = {0};
 
     ring.fd = (int)syscall(SYS_io_uring_setup, RING_ENTRIES, &p);
     if (ring.fd < 0)
-        die("io_uring_setup:");
+        err(1, "io_uring_setup");
     size_t requests = p.sq_off.array + RING_ENTRIES * sizeof(unsigned);
     size_t results = p.cq_off.cqes + p.cq_entries * sizeof *ring.cqes;
     /* One mapping has both queues, since Linux 5.4. */

@@ -2,11 +2,14 @@
  * for? With -Wl,--wrap=NAME, the linker lets a call of NAME reach __wrap_NAME, and a call of
  * __real_NAME reach NAME (ld(1)). */
 #include "common/connections.h"
-#include "common/util.h"
+
+#include <err.h>
 
 /* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 int __real_connections_wait_ms(void);
 int __wrap_connections_wait_ms(void);
+void __real_connections_begin_turn(void);
+void __wrap_connections_begin_turn(void);
 void __real_connections_ready(int fd);
 void __wrap_connections_ready(int fd);
 void __real_connections_expire(void);
@@ -14,16 +17,16 @@ void __wrap_connections_expire(void);
 void __real_connections_accept(void);
 void __wrap_connections_accept(void);
 
-enum { READY, EXPIRE, ACCEPT, FUNCTIONS };
-static const char *const names[] = {"connections_ready", "connections_expire",
-                                    "connections_accept"};
+enum { BEGIN_TURN, READY, EXPIRE, ACCEPT, FUNCTIONS };
+static const char *const names[] = {"connections_begin_turn", "connections_ready",
+                                    "connections_expire", "connections_accept"};
 static bool called[FUNCTIONS]; /* in this turn */
 
 static void expect_order(int function)
 {
     for (int later = function + 1; later < FUNCTIONS; later++)
         if (called[later])
-            die("%s after %s in the same turn", names[function], names[later]);
+            errx(1, "%s after %s in the same turn", names[function], names[later]);
     called[function] = true;
 }
 
@@ -31,13 +34,19 @@ int __wrap_connections_wait_ms(void)
 {
     static bool first = true; /* a loop may wait before it does anything else */
 
-    for (int function = EXPIRE; function < FUNCTIONS; function++) {
-        if (!first && !called[function])
-            die("a turn without %s", names[function]);
+    for (int function = 0; function < FUNCTIONS; function++) {
+        if (!first && !called[function] && function != READY) /* nothing may be ready */
+            errx(1, "a turn without %s", names[function]);
         called[function] = false;
     }
-    called[READY] = first = false;
+    first = false;
     return __real_connections_wait_ms();
+}
+
+void __wrap_connections_begin_turn(void)
+{
+    expect_order(BEGIN_TURN);
+    __real_connections_begin_turn();
 }
 
 void __wrap_connections_ready(int fd)

@@ -1,8 +1,8 @@
 /* libev reads its clock once for each turn of the loop. A callback that computes, and then starts a
  * timer, gets one that is early by the time it has computed; ev_now_update looks again. */
 #include "common/clock.h"
-#include "common/util.h"
 
+#include <err.h>
 #include <ev.h>
 #include <stdio.h>
 
@@ -32,7 +32,7 @@ int main(void)
     ev_prepare prepare;
 
     if (loop == NULL)
-        die("ev_default_loop: no backend");
+        errx(1, "ev_default_loop: no backend");
     ev_timer_init(&timer, on_timer, 0.5, 0.);
     ev_prepare_init(&prepare, compute);
     prepare.data = &timer;

@@ -4,8 +4,8 @@
  * A peer that leaves: what does each wait report of it, and how often, to a loop that has asked for
  * no event? */
 #include "common/clock.h"
-#include "common/util.h"
 
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -26,10 +26,10 @@ static void wait_twice(const char *name, uint32_t events)
 
     if (epoll < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0 ||
         epoll_ctl(epoll, EPOLL_CTL_ADD, pair[0], &event) < 0 || write(pair[1], "ab", 2) != 2)
-        die("set up:");
+        err(1, "set up");
     first = epoll_wait(epoll, &event, 1, 100);
     if (read(pair[0], &byte, 1) != 1)
-        die("read:");
+        err(1, "read");
     second = epoll_wait(epoll, &event, 1, 100);
     printf("%s: two bytes came: %s; one was read: %s\n", name, first == 1 ? "ready" : "silent",
            second == 1 ? "ready" : "silent");
@@ -45,7 +45,7 @@ static void wait_for_a_file(void)
     struct pollfd fd = {.fd = file, .events = POLLIN};
 
     if (file < 0 || epoll < 0)
-        die("set up:");
+        err(1, "set up");
     const char *said =
         epoll_ctl(epoll, EPOLL_CTL_ADD, file, &event) == 0 ? "watched" : strerror(errno);
     printf("a file: epoll_ctl: %s; poll: %s\n", said, poll(&fd, 1, 0) == 1 ? "ready" : "silent");
@@ -65,7 +65,7 @@ static void connect_pair(int pair[2])
     if (listener < 0 || pair[1] < 0 || bind(listener, any, size) < 0 || listen(listener, 1) < 0 ||
         getsockname(listener, any, &size) < 0 || connect(pair[1], any, size) < 0 ||
         (pair[0] = accept(listener, NULL, NULL)) < 0)
-        die("connect:");
+        err(1, "connect");
     close(listener);
 }
 
@@ -94,7 +94,7 @@ static void report(enum how how, int fd)
     if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &nothing) < 0 ||
         select(fd + 1, &readable, NULL, NULL, &patience) < 0 || poll(&polled, 1, 0) < 0 ||
         epoll_wait(epoll, &event, 1, 0) < 0)
-        die("wait:");
+        err(1, "wait");
     printf("a peer has %s: select: %s; poll, events = 0: %s; epoll, events = 0: %s", ways[how],
            FD_ISSET(fd, &readable) ? "readable" : "silent",
            told((uint32_t)polled.revents), /* POLLHUP and EPOLLHUP are the same number, and so on */
@@ -121,9 +121,9 @@ static void leave(enum how how, void (*look)(enum how how, int fd))
 
     connect_pair(pair);
     if (how == RESET && setsockopt(pair[1], SOL_SOCKET, SO_LINGER, &no_time, sizeof no_time) < 0)
-        die("setsockopt:");
+        err(1, "setsockopt");
     if ((how == CLOSED_ITS_HALF ? shutdown(pair[1], SHUT_WR) : close(pair[1])) < 0)
-        die("leave:");
+        err(1, "leave");
     look(how, pair[0]);
     close(pair[0]);
     if (how == CLOSED_ITS_HALF)

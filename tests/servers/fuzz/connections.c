@@ -1,13 +1,14 @@
-/* Fuzz the state machine of connections.c. The input is a script for the clients, the clock and the
- * kernel. The kernel is a fake. It records the bytes that each client has sent, and so knows the
- * response that the server owes it. A call that breaks a rule of the kernel, or a rule of
- * connections.h, fails an assertion there and then. */
+/* Fuzz the state machine of conversation.c, and connections.c around it. The input is a script for
+ * the clients, the clock and the kernel. The kernel is a fake. It records the bytes that each
+ * client has sent, and so knows the response that the server owes it. A call that breaks a rule of
+ * the kernel, or a rule of connections.h, fails an assertion there and then. */
 #include "common/connections.h"
 #include "common/clock.h"
 #include "common/http.h"
 #include "common/log.h"
 #include "common/net.h"
-#include "common/util.h"
+#include "common/stop.h"
+#include "common/table.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -283,22 +284,19 @@ static ssize_t fake_send(int fd, const void *from, size_t size, int flags)
     return (ssize_t)size;
 }
 
-static bool fake_unread(int fd)
-{
-    return available(client_at(fd)) > 0;
-}
-
-static int fake_shutdown(int fd, int how)
+static bool fake_linger(int fd, const struct http_request *last, size_t left)
 {
     struct client *c = client_at(fd);
 
-    assert(how == SHUT_WR && c->phase == ANSWERED);
+    assert(c->phase == ANSWERED && last->status == c->answered.status);
+    if (last->status == 200 && !last->has_body && left == 0 && available(c) == 0)
+        return false;
     if (spend(&kernel.no_shutdowns)) { /* a reset has arrived after the last send */
         c->reset = c->told_gone = true;
-        return fail(ENOTCONN);
+        return false;
     }
     become(c, LINGERS);
-    return 0;
+    return true;
 }
 
 static bool may_close(const struct client *c)
@@ -367,21 +365,28 @@ static bool fake_watch(int fd, enum want was, enum want want)
     return !refused;
 }
 
-static int64_t fake_now_ns(void)
+/* Instead of common/clock.c. */
+
+int64_t clock_now_ns(void)
 {
     return kernel.now_ns;
 }
 
-static void fake_sleep_until(int64_t moment_ns)
+time_t clock_date(void)
+{
+    return (time_t)(kernel.now_ns / NS_PER_S);
+}
+
+void clock_compute(int64_t duration_ns)
+{
+    kernel.now_ns += duration_ns;
+}
+
+void clock_sleep_until(int64_t moment_ns)
 {
     assert(settings.block);
     if (moment_ns > kernel.now_ns)
         kernel.now_ns = moment_ns;
-}
-
-static time_t fake_time(void)
-{
-    return (time_t)(kernel.now_ns / NS_PER_S);
 }
 
 static void fake_log_request(int fd, const char *head, size_t length, int status,
@@ -407,30 +412,27 @@ static void *fake_malloc(size_t size)
 }
 
 /* Called for a client that has just been accepted. */
-static void *fake_grow(void *table, size_t *count, size_t index, size_t size)
+static void *fake_table_grow(void *table, size_t *count, size_t index, size_t size)
 {
     if (index < *count || !spend(&kernel.no_room))
-        return grow(table, count, index, size);
+        return table_grow(table, count, index, size);
     refuse_client();
     kernel.owner[index]->told_gone = true;
     return NULL;
 }
 
-/* connections.c is included, not linked. So its calls, and not the fuzzer's own, reach the kernel
- * above, and its state can be reset. */
+/* Both files are included, not linked. So their calls, and not the fuzzer's own, reach the kernel
+ * above, and their state can be reset. */
 #define accept4(fd, address, size, flags)      fake_accept4(fd, address, size, flags)
 #define recv(fd, to, size, flags)              fake_recv(fd, to, size, flags)
 #define send(fd, from, size, flags)            fake_send(fd, from, size, flags)
-#define shutdown(fd, how)                      fake_shutdown(fd, how)
 #define close(fd)                              fake_close(fd)
 #define malloc(size)                           fake_malloc(size)
-#define time(unused)                           fake_time()
-#define clock_now_ns()                         fake_now_ns()
-#define clock_sleep_until(moment_ns)           fake_sleep_until(moment_ns)
-#define net_unread(fd)                         fake_unread(fd)
-#define grow(table, count, index, size)        fake_grow(table, count, index, size)
+#define net_linger(fd, last, left)             fake_linger(fd, last, left)
+#define table_grow(table, count, index, size)  fake_table_grow(table, count, index, size)
 #define log_request(fd, head, length, s, d_ns) fake_log_request(fd, head, length, s, d_ns)
-#include "common/connections.c" /* NOLINT(bugprone-suspicious-include): see above */
+#include "common/connections.c"  /* NOLINT(bugprone-suspicious-include): see above */
+#include "common/conversation.c" /* NOLINT(bugprone-suspicious-include): see above */
 
 static void start(void)
 {
@@ -449,7 +451,8 @@ static void start(void)
                                 .block = flags & 1,
                                 .verbose = flags & 2};
     memset(&all, 0, sizeof all);
-    connections_start(&settings, LISTENER, fake_watch, fake_now_ns);
+    stop_requested = false;
+    connections_start(&settings, LISTENER, fake_watch);
 }
 
 /* Check that nothing is left, and free what a process may keep until it exits. */
@@ -557,7 +560,7 @@ static bool check_wait(int wait_ms)
     return false;
 }
 
-static void drain(void)
+static void begin_drain(void)
 {
     if (!kernel.draining) {
         kernel.draining = true;
@@ -566,7 +569,8 @@ static void drain(void)
         for (int i = 0; i < kernel.client_count; i++)
             clients[i].asked = false;
     }
-    connections_drain();
+    stop_requested = true;
+    connections_begin_turn();
     for (int i = 0; i < kernel.client_count; i++)
         assert(clients[i].phase != IDLING);
 }
@@ -588,7 +592,9 @@ static bool turn(void)
     kernel.refused = false;
 
     if (kernel.stopping)
-        drain();
+        begin_drain();
+    else
+        connections_begin_turn();
     for (unsigned from = count > 1 ? next() : 0, i = 0; i < (unsigned)count; i++)
         step(ready[(from + i) % (unsigned)count]);
     connections_expire();
@@ -795,7 +801,10 @@ static void perform(unsigned command, struct client *c)
         kernel.stopping = true;
         break;
     case STEP:
-        connections_wait_ms(); /* an event is reported after a wait: the turn's time is forgotten */
+        if (kernel.draining) /* an event is reported after a wait */
+            begin_drain();
+        else
+            connections_begin_turn();
         step((int)(next() % FDS));
         break;
     case UNWATCH:

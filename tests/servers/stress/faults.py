@@ -48,8 +48,8 @@ environment:
   LANES  how many servers run simultaneously (20): most of the time, they wait
   BUILD  the folder with the programs (build)"""
 OPTIONS = "--delay 0.2 --timeout 1 --verbose".split()
-POOLS = {f"{stage} pool": ["--threads", "2", *["--block"] * (stage > "03")] for stage in STAGES[1:]}
-CODES = dict(zip([*STAGES, *POOLS], "123456bcdef"))  # what TABLE calls them
+POOLS = {f"{stage} pool": ["--threads", "2", "--block"] for stage in STAGES[2:]}
+CODES = dict(zip([*STAGES, *POOLS], "123456cdef"))  # what TABLE calls them
 
 CLIENTS = {  # as shots of the probe
     "good": "5x0:/fast 4x0:/slow 30:/slow 60:/fast 90:/fast 120:/fast 150:/fast".split(),

@@ -5,9 +5,9 @@
  * its role. One thread and one epoll loop serve all connections. */
 #include "common/clock.h"
 #include "common/net.h"
-#include "common/util.h"
 
 #include <arpa/inet.h>
+#include <err.h>
 #include <errno.h>
 #include <getopt.h>
 #include <netinet/in.h>
@@ -477,7 +477,7 @@ static void receive(struct peer *p, int64_t now_ns)
         return;
     }
     if (n < 0 && errno == ECONNREFUSED)
-        die("connect to port %d:", ntohs(server.sin_port));
+        err(1, "connect to port %d", ntohs(server.sin_port));
     if (n == 0 && p->ignores_close && p->end_at_ns > now_ns && p->answered >= p->owed) {
         p->sip = 0;
         return;
@@ -518,14 +518,14 @@ static void dial(struct peer *p, int64_t now_ns)
     source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (in_addr_t)(p->number % 250));
     p->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (p->fd < 0)
-        die("socket:");
+        err(1, "socket");
     if (setsockopt(p->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int)) < 0 ||
         bind(p->fd, (struct sockaddr *)&source, sizeof source) < 0 ||
         (p->sip < SIZE_MAX &&
          setsockopt(p->fd, SOL_SOCKET, SO_RCVBUF, &(int){4096}, sizeof(int)) < 0) ||
         epoll_ctl(epoll, EPOLL_CTL_ADD, p->fd, &event) < 0 ||
         (connect(p->fd, (struct sockaddr *)&server, sizeof server) < 0 && errno != EINPROGRESS))
-        die("connection %ld to port %d:", p->number, ntohs(server.sin_port));
+        err(1, "connection %ld to port %d", p->number, ntohs(server.sin_port));
 }
 
 static void all_is_sent(struct peer *p, int64_t now_ns)
@@ -621,7 +621,7 @@ static void run(struct peer *peers, long count, int64_t until_ns)
             wait_ms = 100; /* or a long wait would count as a delay */
         int n = epoll_wait(epoll, events, BATCH, wait_ms < 0 ? 0 : (int)wait_ms);
         if (n < 0 && errno != EINTR)
-            die("epoll_wait:");
+            err(1, "epoll_wait");
         for (int i = 0; i < n; i++) {
             struct peer *p = events[i].data.ptr;
             p->readable |= (events[i].events & ~(unsigned)EPOLLOUT) != 0;
@@ -633,12 +633,6 @@ static void run(struct peer *peers, long count, int64_t until_ns)
             p->leave = RESET; /* whatever the server is doing */
             leave_server(p);
         }
-}
-
-static _Noreturn void refuse(const char *what, const char *value, const char *wanted)
-{
-    fprintf(stderr, "%s: %s%s: %s\n", program_invocation_short_name, what, value, wanted);
-    exit(2);
 }
 
 static long number(const char *option, const char *value, long most)
@@ -663,7 +657,7 @@ static void parse_url(const char *url)
         memcpy(host, url + 7, length);
     if (inet_pton(AF_INET, host, &server.sin_addr) != 1 || url[7 + length] != ':' ||
         ntohl(server.sin_addr.s_addr) >> 24 != 127)
-        refuse("", url, "want http://127.0.0.1:PORT, a server on this machine");
+        errx(2, "%s: want http://127.0.0.1:PORT, a server on this machine", url);
     server.sin_port = htons((in_port_t)number("port", url + 8 + length, 65535));
 }
 
@@ -710,18 +704,18 @@ int main(int argc, char **argv)
             exit(2);
         }
     if (argc - optind != 1)
-        refuse("", "no server", "want a URL; see --help");
+        errx(2, "no server: want a URL; see --help");
     parse_url(argv[optind]);
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        die("getrlimit:");
+        err(1, "getrlimit");
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        die("setrlimit:");
+        err(1, "setrlimit");
     struct peer *peers = calloc((size_t)count, sizeof *peers);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     if (peers == NULL || epoll < 0)
-        die("set up:");
+        err(1, "set up");
     for (long i = 0; i < count; i++)
         peers[i].fd = -1;
     run(peers, count, clock_now_ns() + seconds * NS_PER_S);
@@ -735,6 +729,6 @@ int main(int argc, char **argv)
     printf("\t%ld\t%ld\t%ld\n", left, cut, wrongs);
     free(peers);
     if (fflush(stdout) != 0)
-        die("write to stdout:");
+        err(1, "write to stdout");
     return wrongs == 0 ? 0 : 1;
 }

@@ -19,7 +19,7 @@ from servers.stress import awaitable
 MEMCHECK = ["--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]
 HELGRIND = ["--tool=helgrind", f"--suppressions={pathlib.Path(__file__).with_name('helgrind.supp')}"]
 UNIT = ["check_http", "check_connections", "check_pool"]
-POOL = ["--block", "--threads", "4"]  # --block means nothing to 02
+POOL = ["--block", "--threads", "4"]
 FOUND = 99  # the exit status of a program in which valgrind has found errors
 
 

@@ -20,7 +20,7 @@ from servers.stress import awaitable
 
 
 DELAY, POOL_DELAY = 0.5, 0.1  # of /slow; with a pool, a short one: the clients wait for each other
-POOL = ["--threads", "8", "--block"]  # --block means nothing to 02
+POOL = ["--threads", "8", "--block"]
 DESCRIPTORS = 64  # of a server, at most
 GROWTH, GROWTH_KB = 1.25, 1024  # memory may grow to 125 %, plus a MiB
 STATUSES = "200 400 404 405 408 414 431 501 505".split()
@@ -197,7 +197,7 @@ def soak(seconds):
     async def start_all():
         for stage in STAGES:
             await start(stage, DELAY)
-        for stage in STAGES[1:]:
+        for stage in STAGES[2:]:
             await start(f"{stage} pool", POOL_DELAY, *POOL)
 
     async def end(load):

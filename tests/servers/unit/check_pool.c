@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -67,7 +66,7 @@ static void collect_all(int fd, int wanted)
 
 START_TEST(each_job_is_done_once)
 {
-    int fd = pool_start(8, NULL), left = JOBS;
+    int fd = pool_start(8), left = JOBS;
 
     for (int first = 0; first < JOBS; first += JOBS / 100) {
         submit(first, first + JOBS / 100);
@@ -83,7 +82,7 @@ END_TEST
 
 START_TEST(share_of_each_thread_is_in_order)
 {
-    int fd = pool_start(8, NULL);
+    int fd = pool_start(8);
 
     submit(0, JOBS);
     collect_all(fd, JOBS);
@@ -94,7 +93,7 @@ END_TEST
 
 START_TEST(one_thread_runs_jobs_in_order)
 {
-    int fd = pool_start(1, NULL);
+    int fd = pool_start(1);
 
     submit(0, JOBS);
     collect_all(fd, JOBS);
@@ -105,7 +104,7 @@ END_TEST
 
 START_TEST(loop_is_left_alone_once_everything_is_collected)
 {
-    int fd = pool_start(4, NULL);
+    int fd = pool_start(4);
     struct pollfd results = {.fd = fd, .events = POLLIN};
 
     ck_assert_int_eq(poll(&results, 1, 50), 0);
@@ -120,34 +119,6 @@ START_TEST(loop_is_left_alone_once_everything_is_collected)
 }
 END_TEST
 
-static atomic_int wake_ups;
-static atomic_bool wrong_thread;
-static pthread_t loop;
-
-static void wake(void)
-{
-    if (pthread_equal(pthread_self(), loop))
-        wrong_thread = true;
-    wake_ups++;
-}
-
-START_TEST(function_of_the_loop_is_called_instead)
-{
-    loop = pthread_self();
-    ck_assert_int_eq(pool_start(2, wake), -1);
-    for (int seen = 0, left = JOBS, patience = PATIENCE_MS; left > 0;) {
-        if (left == JOBS && seen == 0)
-            submit(0, JOBS);
-        for (; wake_ups == seen && patience > 0; patience--)
-            usleep(1000);
-        ck_assert_msg(wake_ups > seen, "no wake-up for %d results", left);
-        seen = wake_ups;
-        left -= collect();
-    }
-    ck_assert(!wrong_thread);
-}
-END_TEST
-
 static sigset_t blocked;
 
 static void look_at_signals(struct pool_job *job)
@@ -159,7 +130,7 @@ static void look_at_signals(struct pool_job *job)
 START_TEST(signals_are_left_to_the_loop)
 {
     sigset_t own;
-    int fd = pool_start(1, NULL);
+    int fd = pool_start(1);
 
     tasks[0].job.run = look_at_signals;
     pool_submit(&tasks[0].job);
@@ -181,7 +152,6 @@ int main(void)
     tcase_add_test(tests, share_of_each_thread_is_in_order);
     tcase_add_test(tests, one_thread_runs_jobs_in_order);
     tcase_add_test(tests, loop_is_left_alone_once_everything_is_collected);
-    tcase_add_test(tests, function_of_the_loop_is_called_instead);
     tcase_add_test(tests, signals_are_left_to_the_loop);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

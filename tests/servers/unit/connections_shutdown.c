@@ -15,7 +15,7 @@ START_TEST(drain_closes_idle_connections)
     int fresh = client_open("", NULL), kept = client_open(FAST, NULL),
         empty = client_open(FAST "\r\n", NULL);
 
-    connections_drain();
+    world_tell_to_stop();
     CHECK_RECEIVED(fresh, "EOF");
     CHECK_RECEIVED(kept, "fast EOF");
     CHECK_RECEIVED(empty, "fast EOF");
@@ -29,7 +29,7 @@ START_TEST(drain_answers_requests_that_have_arrived)
     int client = client_open(FAST, NULL);
 
     client_send(client, FAST FAST);
-    connections_drain();
+    world_tell_to_stop();
     loop_settle();
     CHECK_RECEIVED(client, "fast fast-close EOF");
 }
@@ -41,7 +41,7 @@ START_TEST(drain_answers_slow_after_its_delay)
 
     world.now_ns += S;
     client_send(late, SLOW);
-    connections_drain();
+    world_tell_to_stop();
     loop_settle();
     loop_settle_at(world.now_ns + DELAY - 1);
     CHECK_RECEIVED(client, "slow-close EOF");
@@ -58,7 +58,7 @@ START_TEST(drain_waits_for_the_rest_of_a_head)
         never = client_open("GET", NULL);
 
     client_send(late, "GET /slow HTTP/1.1\r\n");
-    connections_drain();
+    world_tell_to_stop();
     loop_settle();
     world.now_ns += S;
     client_send(client, "Host: a\r\n\r\n");
@@ -81,7 +81,7 @@ START_TEST(drain_waits_for_a_blocked_writer)
     int server, client = client_open_blocked(&server);
     const char *words;
 
-    connections_drain();
+    world_tell_to_stop();
     loop_settle();
     ck_assert(server_is_open(server));
     words = client_all_words(client); /* responses from before, and one that announces the close */
@@ -99,7 +99,7 @@ START_TEST(drain_closes_a_blocked_writer_once_it_has_sent)
     world.send_limit = 100;
     client_send(client, FAST);
     loop_turn();
-    connections_drain();
+    world_tell_to_stop();
     world.send_limit = SIZE_MAX;
     loop_settle();
     CHECK_RECEIVED(client, "fast EOF");
@@ -112,7 +112,7 @@ START_TEST(drain_does_not_reset_a_response_to_slow)
     int client = client_open(SLOW, NULL);
 
     client_send(client, FAST);
-    connections_drain();
+    world_tell_to_stop();
     loop_settle_at(world.now_ns + DELAY);
     CHECK_RECEIVED(client, "slow-close EOF");
 }
@@ -126,7 +126,7 @@ START_TEST(drain_does_not_reset_a_long_pipeline)
     memset(text + strlen(text), 'x', HTTP_HEAD_MAX - strlen(text) - 4);
     strcat(text, "\r\n\r\nG"); /* one recv leaves the last byte in the socket */
     client_send(client, text);
-    connections_drain();
+    world_tell_to_stop();
     loop_settle();
     CHECK_RECEIVED(client, "fast-close EOF");
 }
@@ -143,8 +143,8 @@ START_TEST(drain_serves_the_backlog)
         all[i] = client_connect();
         client_send(all[i], i % 2 ? SLOW : FAST);
     }
-    connections_drain();
-    connections_drain(); /* a stage calls it in each turn */
+    world_tell_to_stop();
+    world_tell_to_stop(); /* a stage calls it in each turn */
     loop_settle();
     for (int i = 0; i < 100; i += 2)
         CHECK_RECEIVED(all[i], "fast-close EOF");
@@ -158,20 +158,20 @@ END_TEST
 START_TEST(drain_closes_the_listener)
 {
     ck_assert(connections_remain());
-    connections_drain();
+    world_tell_to_stop();
     ck_assert(connections_remain());
     loop_turn(); /* one is enough to see that the backlog is empty */
     ck_assert(!server_is_open(world.listener));
     ck_assert_int_eq(world.watched[world.listener], WANT_NOTHING);
     ck_assert(!connections_remain());
-    connections_drain();
+    world_tell_to_stop();
     loop_settle();
 }
 END_TEST
 
 START_TEST(drain_closes_a_listener_that_is_no_longer_watched)
 {
-    connections_drain();
+    world_tell_to_stop();
     world.watched[world.listener] = WANT_NOTHING;
     connections_unwatched(world.listener);
     loop_settle();
@@ -183,7 +183,7 @@ START_TEST(drain_accepts_no_more_clients_than_a_backlog_holds)
 {
     int turns = 0;
 
-    connections_drain();
+    world_tell_to_stop();
     while (connections_remain()) {
         int client = client_connect();
         loop_turn();
@@ -199,7 +199,7 @@ START_TEST(drain_accepts_no_longer_than_the_timeout)
 {
     int64_t begin_ns = world.now_ns;
 
-    connections_drain();
+    world_tell_to_stop();
     for (int64_t turn_ns = TIMEOUT / 4; server_is_open(world.listener); world.now_ns += turn_ns) {
         int client = client_connect();
         client_send(client, FAST);
@@ -225,7 +225,7 @@ START_TEST(drain_with_nothing_open_gives_up_immediately)
     if (paused)
         loop_turn();
     ck_assert_int_eq(world.watched[world.listener], paused ? WANT_NOTHING : WANT_READ);
-    connections_drain();
+    world_tell_to_stop();
     loop_turn();
     ck_assert(!server_is_open(world.listener));
     ck_assert(!connections_remain());
@@ -242,7 +242,7 @@ START_TEST(drain_counts_clients_and_not_attempts)
     world_restart();
     waiting = run_out_of_descriptors(&served);
     client_ask(served, SLOW);
-    connections_drain();
+    world_tell_to_stop();
     for (int i = 0; i < SOMAXCONN + 2; i++) {
         loop_turn();
         world.now_ns += S;
@@ -260,7 +260,7 @@ START_TEST(drain_uses_the_descriptor_of_an_idle_connection)
 {
     int served, waiting = run_out_of_descriptors(&served);
 
-    connections_drain();
+    world_tell_to_stop();
     loop_settle();
     CHECK_RECEIVED(served, "EOF");
     CHECK_RECEIVED(waiting, "fast-close EOF");
@@ -274,7 +274,7 @@ START_TEST(drain_does_not_wait_for_the_end_of_a_pause)
 
     client_ask(served, SLOW);
     world.descriptor_limit = DESCRIPTORS;
-    connections_drain();
+    world_tell_to_stop();
     loop_settle();
     CHECK_RECEIVED(waiting, "fast-close EOF");
     ck_assert(!server_is_open(world.listener));
@@ -289,7 +289,7 @@ static int drain_while_slow(int *served)
 
     client_ask(*served, SLOW);
     world.now_ns += S / 2;
-    connections_drain();
+    world_tell_to_stop();
     for (int attempts = 3; attempts > 0; attempts--) {
         loop_settle();
         CHECK_RECEIVED(waiting, "");
@@ -336,7 +336,7 @@ START_TEST(drain_gives_up_after_the_timeout)
     world_restart();
     waiting = run_out_of_descriptors(&served);
     client_ask(served, SLOW);
-    connections_drain();
+    world_tell_to_stop();
     loop_turn();
     for (int i = 0; i < COUNT(waits_ms); i++) {
         client_connect();
@@ -363,7 +363,7 @@ START_TEST(drain_gives_up_though_the_listener_cannot_be_watched)
     world_restart();
     waiting = run_out_of_descriptors(&served);
     client_ask(served, SLOW);
-    connections_drain();
+    world_tell_to_stop();
     world.unwatchable = world.listener;
     for (int second = 0; second < TIMEOUT / S; second++) {
         loop_settle();

@@ -1,5 +1,7 @@
 #include "tests/servers/unit/world.h"
 
+#include "common/stop.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -25,9 +27,26 @@ static socklen_t address_length;
 static int clients[DESCRIPTORS];
 static int client_count, open_before;
 
-static int64_t clock_ns(void)
+/* Instead of common/clock.c. */
+
+int64_t clock_now_ns(void)
 {
     return world.now_ns;
+}
+
+time_t clock_date(void)
+{
+    return (time_t)(world.now_ns / S);
+}
+
+void clock_compute(int64_t duration_ns)
+{
+    world.now_ns += duration_ns;
+}
+
+void clock_sleep_until(int64_t moment_ns)
+{
+    world.now_ns = moment_ns;
 }
 
 static bool watch(int fd, enum want was, enum want want)
@@ -93,13 +112,19 @@ static void start(void)
     address_length = sizeof address;
     ck_assert_int_eq(getsockname(world.listener, (struct sockaddr *)&address, &address_length), 0);
     ck_assert_int_eq(listen(world.listener, 256), 0);
-    connections_start(&world.options, world.listener, watch, clock_ns);
+    connections_start(&world.options, world.listener, watch);
 }
 
 void world_restart(void)
 {
     world.watched[world.listener] = WANT_NOTHING;
-    connections_start(&world.options, world.listener, watch, clock_ns);
+    connections_start(&world.options, world.listener, watch);
+}
+
+void world_tell_to_stop(void)
+{
+    stop_requested = true;
+    connections_begin_turn();
 }
 
 static void stop(void)
@@ -109,7 +134,7 @@ static void stop(void)
     world.unwatchable = NO_DESCRIPTOR;
     world.accept_errno = 0;
     world.descriptor_limit = INT_MAX;
-    connections_drain();
+    world_tell_to_stop();
     for (int i = 0; i < 4 && connections_remain(); i++) {
         loop_settle();
         world.now_ns += TIMEOUT;
@@ -136,6 +161,7 @@ int loop_turn(void)
     nfds_t count = 0;
 
     connections_wait_ms();
+    connections_begin_turn();
     for (int fd = 0; fd < DESCRIPTORS; fd++)
         if (world.watched[fd] != WANT_NOTHING)
             watched[count++] = (struct pollfd){

@@ -51,6 +51,9 @@ TCase *world_case(Suite *suite, const char *name);
 /* Start the server anew with world.options, before any client has connected. */
 void world_restart(void);
 
+/* SIGTERM has come, and the next turn begins. */
+void world_tell_to_stop(void);
+
 /* One turn of a stage's loop. Return how many descriptors were ready. */
 int loop_turn(void);
 

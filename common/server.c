@@ -1,0 +1,43 @@
+#include "common/server.h"
+
+#include "common/net.h"
+#include "common/stop.h"
+#include "common/workers.h"
+
+#include <err.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void prepare_process(void)
+{
+    static char line[1024];
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR); /* the lowest number that is free */
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0)
+        err(1, "/dev/null");
+    close(fd);
+    setvbuf(stderr, line, _IOLBF, sizeof line);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
+int server_open(const struct options *options, int flags, sigset_t *unblocked)
+{
+    prepare_process();
+    stop_catch(NULL);
+    if (unblocked != NULL)
+        *unblocked = stop_block();
+    int listener = net_listen(options->host, options->port, flags);
+    stop_unblocks(listener);
+    if (stop_requested) /* the signal came before stop_unblocks, and no client is connected yet */
+        exit(0);
+    net_announce(listener, options->name);
+    workers_fork(options, listener);
+    return listener;
+}
