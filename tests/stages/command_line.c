@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -113,6 +114,10 @@ START_TEST(verbose_logs_one_line_per_response)
         {REQUEST("POST", "/fast", ""), "\"POST /fast HTTP/1.1\" 405 "},
         {"GET /\x1b[31m\x07\xff HTTP/1.1\r\n\r\n", "\"GET /?"}, /* it would turn a terminal red */
         {"\x7f\x80\n", "\"?"},
+        /* it would look like another status and duration */
+        {"GET /fast HTTP/1.1\" 200 0.012 ms\r\n\r\n",
+         "\"GET /fast HTTP/1.1\\\" 200 0.012 ms\" 400 "},
+        {"GET /\\\"200 HTTP/1.1\r\nHost: h\r\n\r\n", "\"GET /\\\\\\\"200 HTTP/1.1\" 404 "},
     };
     char wanted[128];
     int ports[LENGTH(cases)];
@@ -163,6 +168,53 @@ START_TEST(verbose_outlives_the_reader_of_its_log)
 }
 END_TEST
 
+/* The log has reached the largest size that a file may have (setrlimit(2), RLIMIT_FSIZE). */
+START_TEST(verbose_outlives_a_file_that_is_full)
+{
+    struct rlimit before, small = {300, 300};
+
+    getrlimit(RLIMIT_FSIZE, &before);
+    START("--verbose");
+    EXPECT(prlimit(server.pid, RLIMIT_FSIZE, &small, NULL) == 0, "prlimit: %m");
+    for (int i = 0; i < 10; i++)
+        expect_served();
+    send_signal(SIGTERM);
+    expect_exit(0);
+}
+END_TEST
+
+/* Without a stderr, the first socket would get its number, and the log would go to a client. */
+START_TEST(log_never_reaches_a_client)
+{
+    server.closed[0] = server.closed[2] = true;
+    START("--verbose");
+    for (int i = 0; i < 3; i++) {
+        int fd = dial_and_say(GET_FAST_CLOSE);
+        expect_close(fd, expect_fast(fd));
+    }
+    int fd = dial_and_say(GET_FAST);
+    expect_fast(fd);
+    pause_s(0.05);
+    EXPECT(silent(fd) || _i == BLOCKING, "something follows the response");
+    send_signal(SIGTERM);
+    expect_exit(0);
+}
+END_TEST
+
+/* The listener must not become descriptor 1, to which the server says where it listens. */
+START_TEST(server_without_stdout_listens)
+{
+    server.closed[1] = true;
+    spawn(_i, (char *[]){"--port", "0", NULL});
+    WAIT_UNTIL(descriptors() > 3, "opens no socket");
+    expect_asleep();
+    pause_s(0.2); /* let it announce where it listens; the test also holds if it has not */
+    EXPECT(!has_ended(), "does not run without stdout");
+    send_signal(SIGTERM);
+    expect_exit(0);
+}
+END_TEST
+
 void command_line_tests(void)
 {
     begin_subject("command_line");
@@ -172,4 +224,7 @@ void command_line_tests(void)
     add_test(server_listens_on_ipv6, BLOCKING, LIBEV);
     add_test(verbose_logs_one_line_per_response, BLOCKING, LIBEV);
     add_test(verbose_outlives_the_reader_of_its_log, BLOCKING, LIBEV);
+    add_test(verbose_outlives_a_file_that_is_full, BLOCKING, LIBEV);
+    add_test(log_never_reaches_a_client, BLOCKING, LIBEV);
+    add_test(server_without_stdout_listens, BLOCKING, LIBEV);
 }

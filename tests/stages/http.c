@@ -73,6 +73,8 @@ START_TEST(body_is_never_read_as_a_request)
     START("--delay", LONG);
     expect_error(REQUEST("POST", "/fast", "Content-Length: 47\r\n") GET_SLOW, 405, true);
     expect_error(REQUEST("POST", "/fast", "Transfer-Encoding: chunked\r\n") GET_SLOW, 405, true);
+    expect_error(REQUEST("POST", "/fast", "Transfer-Encoding: chunked, gzip\r\n"), 400, true);
+    expect_error(REQUEST("POST", "/fast", "Transfer-Encoding: gzip, chunked\r\n"), 501, true);
     int fd = dial_and_say(REQUEST("GET", "/fast", "Content-Length: 47\r\n") GET_SLOW);
     expect_close(fd, expect_fast(fd));
 

@@ -75,6 +75,37 @@ START_TEST(clients_wait_for_threads)
 }
 END_TEST
 
+/* Each client of a thousand takes memory, of which the server has little. Somewhere on the way an
+ * allocation fails: of a connection, or of a table, or inside a library. */
+START_TEST(clients_wait_for_memory)
+{
+    enum { CLIENTS = 1000, STEPS = 8 };
+    static int fds[CLIENTS];
+    struct rlimit files = {CLIENTS + 100, CLIENTS + 100};
+
+    ck_assert_msg(setrlimit(RLIMIT_NOFILE, &files) == 0, "RLIMIT_NOFILE is too low");
+    START("--timeout", LONG);
+    long size = kib("VmSize:");
+    teardown();
+    if (size > 1 << 30) /* a sanitizer needs terabytes, and gets no limit */
+        return;
+    for (int step = 0; step < STEPS; step++, teardown()) {
+        server.address_space = size + 500 + 700 * step;
+        START("--timeout", LONG);
+        for (size_t i = 0; i < CLIENTS; i++)
+            fds[i] = dial_and_say(GET_FAST);
+        expect_fast(fds[0]);
+        pause_s(0.1); /* let it run out of memory; the test also holds if it has not */
+        EXPECT(!has_ended(), "ends when memory is short");
+        for (size_t i = 0; i < CLIENTS; i++)
+            close(fds[i]);
+        expect_served();
+        send_signal(SIGTERM);
+        expect_exit(0);
+    }
+}
+END_TEST
+
 START_TEST(no_descriptor_leaks)
 {
     static const struct {
@@ -117,5 +148,6 @@ void resources_tests(void)
     add_test(clients_wait_for_descriptors, BLOCKING, LIBEV);
     add_test(more_clients_than_an_fd_set_holds, SELECT, LIBEV);
     add_test(clients_wait_for_threads, THREADED, THREADED);
+    add_test(clients_wait_for_memory, POLL, LIBEV);
     add_test(no_descriptor_leaks, BLOCKING, LIBEV);
 }

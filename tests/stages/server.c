@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
 #include <signal.h>
@@ -81,11 +82,32 @@ void spawn(int index, char *const options[])
     EXPECT(server.out > 0 && server.log > 0 && server.pid >= 0, "memfd_create or fork: %m");
     if (server.pid > 0)
         return;
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent &&
-        dup2(server.out, STDOUT_FILENO) > 0 &&
-        dup2(server.stderr_to > 0 ? server.stderr_to : server.log, STDERR_FILENO) > 0)
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent ||
+        dup2(server.out, STDOUT_FILENO) < 0 ||
+        dup2(server.stderr_to > 0 ? server.stderr_to : server.log, STDERR_FILENO) < 0)
+        _exit(127);
+    for (int fd = 0; fd < 3; fd++)
+        if (server.closed[fd])
+            close(fd);
+    struct rlimit memory = {(rlim_t)server.address_space << 10, (rlim_t)server.address_space << 10};
+    if (server.address_space == 0 || setrlimit(RLIMIT_AS, &memory) == 0)
         execv(path, argv);
     _exit(127);
+}
+
+int stderr_that_is_full(void)
+{
+    static const char byte = '\0';
+    int ends[2];
+
+    EXPECT(pipe2(ends, O_CLOEXEC) == 0, "pipe: %m");
+    int flags = fcntl(ends[1], F_GETFL);
+    fcntl(ends[1], F_SETFL, flags | O_NONBLOCK);
+    while (write(ends[1], &byte, 1) == 1)
+        ;
+    fcntl(ends[1], F_SETFL, flags);
+    server.stderr_to = ends[1];
+    return ends[0];
 }
 
 void expect_listening(const char *host)

@@ -21,9 +21,11 @@ extern const char *program;  /* its path; NULL: the file of its name beside this
 extern struct server {
     pid_t pid; /* 0: not running */
     int port;
-    int out, log;  /* its stdout and stderr, as files in memory */
-    int stderr_to; /* if set before spawn: stderr goes to this descriptor instead */
-    int status;    /* after its end: as waitpid gives it */
+    int out, log;       /* its stdout and stderr, as files in memory */
+    int stderr_to;      /* if set before spawn: stderr goes to this descriptor instead */
+    bool closed[3];     /* if set before spawn: it has no stdin, stdout or stderr */
+    long address_space; /* if set before spawn: RLIMIT_AS, in KiB */
+    int status;         /* after its end: as waitpid gives it */
     bool ended;
 } server;
 
@@ -53,6 +55,9 @@ void start(int index, char *const options[]);
 /* The two halves of start. host is written as in a URL. */
 void spawn(int index, char *const options[]);
 void expect_listening(const char *host);
+
+/* Let the server that is started next have a stderr that takes no byte. Return its other end. */
+int stderr_that_is_full(void);
 
 void send_signal(int number);
 

@@ -85,6 +85,58 @@ START_TEST(second_sigint_ends_the_server_immediately)
 }
 END_TEST
 
+/* The same while the server is in a call that blocks, or computes: in the trap, too. */
+static void expect_end_by_second_sigint(int index, char *how, int first)
+{
+    start(index, (char *[]){"--port", "0", "--timeout", LONG, "--delay", LONG, how, NULL});
+    int before = descriptors_at_rest();
+    int fd = dial_and_say(GET_SLOW);
+    expect_descriptors(before + 1);
+    pause_s(0.1); /* let it begin; the test also holds if it has not */
+    send_signal(first);
+    expect_delivered(server.pid);
+    EXPECT(silent(fd), "the first signal ended the connection");
+    send_signal(SIGINT);
+    expect_killed_by(SIGINT);
+    close(fd);
+    teardown();
+}
+
+START_TEST(second_sigint_ends_a_server_in_the_trap)
+{
+    static const int first_signals[] = {SIGTERM, SIGINT};
+
+    for (size_t i = 0; i < LENGTH(first_signals); i++) {
+        expect_end_by_second_sigint(_i, "--block", first_signals[i]);
+        expect_end_by_second_sigint(_i, "--compute", first_signals[i]);
+    }
+}
+END_TEST
+
+/* Nobody reads what --verbose writes, so the server waits in the middle of a request. */
+START_TEST(server_that_waits_for_the_reader_of_its_log_hears_signals)
+{
+    for (int twice = 0; twice <= 1; twice++, teardown()) {
+        int reader = stderr_that_is_full();
+        START("--verbose", "--timeout", LONG);
+        int fd = dial_and_say(GET_FAST);
+        expect_fast(fd);
+        pause_s(0.1); /* let it begin to wait; the test also holds if it has not */
+        send_signal(twice ? SIGINT : SIGTERM);
+        if (twice) {
+            expect_delivered(server.pid);
+            if (!has_ended())
+                kill(server.pid, SIGINT);
+            wait_for_end();
+        } else {
+            expect_exit(0);
+        }
+        close(fd);
+        close(reader);
+    }
+}
+END_TEST
+
 /* Some of the signals come so soon after each other that the server may not notice each; others are
  * more than 200 ms apart. */
 START_TEST(repeated_sigterm_changes_nothing)
@@ -114,5 +166,7 @@ void signals_tests(void)
     add_test(signal_while_the_loop_is_busy_is_not_lost, SELECT, LIBEV);
     add_test(signal_reaches_a_loop_that_is_never_idle, THREADED, LIBEV);
     add_test(second_sigint_ends_the_server_immediately, BLOCKING, LIBEV);
+    add_test(second_sigint_ends_a_server_in_the_trap, BLOCKING, LIBEV);
+    add_test(server_that_waits_for_the_reader_of_its_log_hears_signals, BLOCKING, LIBEV);
     add_test(repeated_sigterm_changes_nothing, BLOCKING, LIBEV);
 }

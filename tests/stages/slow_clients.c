@@ -43,6 +43,43 @@ START_TEST(dripping_head_times_out)
 }
 END_TEST
 
+/* Send a request with --timeout 0.6 so that the server waits for its last part for 0.2 s. What it
+ * has told the kernel for that wait must not cut the next one short. Return the connection. */
+static int dial_and_drip(const char *behind)
+{
+    int fd = dial_and_say_in_time("GET /fast HT");
+
+    pause_s(0.4);
+    say(fd, "TP/1.1\r\n");
+    pause_s(0.02);
+    say(fd, "Host: h\r\n\r\n");
+    say(fd, behind);
+    expect_fast(fd);
+    return fd;
+}
+
+START_TEST(idle_wait_after_a_dripped_head_has_its_whole_time)
+{
+    START("--timeout", "0.6");
+    int fd = dial_and_drip("");
+    double since = now();
+    expect_end(fd);
+    EXPECT(now() - since > 0.5, "closed after only %f of 0.6 s", now() - since);
+}
+END_TEST
+
+START_TEST(head_after_a_dripped_head_has_its_whole_time)
+{
+    START("--timeout", "0.6");
+    int fd = dial_and_drip("GET /fast HT");
+    pause_s(0.4);
+    EXPECT(silent(fd), "408 after 0.4 of 0.6 s");
+    say(fd, "TP/1.1\r\nHost: h\r\n\r\n");
+    expect_fast(fd);
+    close(fd);
+}
+END_TEST
+
 /* Suspend the server after it has read this beginning of a request, and well before its time-out of
  * 0.5 s; if this machine was too slow for that, try again. Return the connection. */
 static int dial_and_suspend(int index, const char *beginning)
@@ -156,6 +193,8 @@ void slow_clients_tests(void)
     begin_subject("slow_clients");
     add_test(silent_client_is_closed_without_a_response, BLOCKING, LIBEV);
     add_test(dripping_head_times_out, BLOCKING, LIBEV);
+    add_test(idle_wait_after_a_dripped_head_has_its_whole_time, THREADED, LIBEV);
+    add_test(head_after_a_dripped_head_has_its_whole_time, THREADED, LIBEV);
     add_test(request_sent_during_a_suspension_is_answered, BLOCKING, LIBEV);
     add_test(head_completed_during_a_suspension_is_answered, BLOCKING, LIBEV);
     add_test(client_that_does_not_read_costs_little, BLOCKING, LIBEV);

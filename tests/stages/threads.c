@@ -1,5 +1,4 @@
-/* --threads and --compute: the pool beside a loop (03 to 06), and the bound on the threads of 02.
- */
+/* --threads and --compute: the pool beside a loop (03 to 06). */
 #include "tests/stages/subject.h"
 
 #include <arpa/inet.h>
@@ -230,36 +229,6 @@ START_TEST(computing_delays_nobody_else)
 }
 END_TEST
 
-/* 02 accepts a client only when one of its threads is free. (--block means nothing here, but a
- * stage of another number, written after 02, refuses --threads without it.) */
-START_TEST(third_client_waits_for_two_threads)
-{
-    START("--block", "--threads", "2", "--timeout", LONG);
-    int first = dial_and_say(GET_FAST), second = dial_and_say(GET_FAST);
-    expect_fast(first);
-    expect_fast(second);
-    int third = dial_and_say(GET_FAST);
-    pause_s(0.2);
-    EXPECT(silent(third), "a third client is served by two threads");
-    close(first);
-    expect_fast(third);
-}
-END_TEST
-
-START_TEST(shutdown_frees_the_threads_of_idle_clients)
-{
-    START("--block", "--threads", "1", "--timeout", LONG);
-    int idle = dial_and_say(GET_FAST);
-    expect_fast(idle);
-    int waiting = dial_and_say(GET_FAST);
-    expect_asleep();
-    send_signal(SIGTERM);
-    expect_close(waiting, expect_fast(waiting));
-    expect_end(idle);
-    expect_exit(0);
-}
-END_TEST
-
 START_TEST(threads_that_make_no_sense_are_refused)
 {
     spawn(_i, (char *[]){"--threads", "3", NULL});
@@ -269,6 +238,16 @@ START_TEST(threads_that_make_no_sense_are_refused)
     spawn(_i, (char *[]){"--threads", "0", NULL});
     expect_exit(2);
     EXPECT(strstr(written(server.log), "--threads 0: ") != NULL, "does not name --threads 0");
+}
+END_TEST
+
+/* N processes that serve a client each teach what N threads in 02 would. */
+START_TEST(stage_without_a_pool_refuses_threads)
+{
+    spawn(_i, (char *[]){"--block", "--threads", "3", NULL});
+    expect_exit(2);
+    EXPECT(strstr(written(server.log), "--threads 3: ") && strstr(written(server.log), "--workers"),
+           "does not say what to do instead");
 }
 END_TEST
 
@@ -289,8 +268,6 @@ void threads_tests(void)
     add_test(computing_delays_everybody_else, BLOCKING, BLOCKING);
     add_test(computing_delays_everybody_else, SELECT, LIBEV);
     add_test(computing_delays_nobody_else, THREADED, LIBEV);
-    add_test(third_client_waits_for_two_threads, THREADED, THREADED);
-    add_test(shutdown_frees_the_threads_of_idle_clients, THREADED, THREADED);
-    add_test(threads_that_make_no_sense_are_refused, BLOCKING, BLOCKING);
-    add_test(threads_that_make_no_sense_are_refused, SELECT, LIBEV);
+    add_test(threads_that_make_no_sense_are_refused, BLOCKING, LIBEV);
+    add_test(stage_without_a_pool_refuses_threads, BLOCKING, THREADED);
 }

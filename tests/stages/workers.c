@@ -1,6 +1,7 @@
 /* Several processes that share the port (--workers). */
 #include "tests/stages/subject.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -101,31 +102,159 @@ START_TEST(repeated_sigterm_changes_nothing_for_workers)
 }
 END_TEST
 
-/* A worker that is told to stop makes the listener non-blocking, and the parent makes it blocking
- * again when it starts a worker: here, before the first has closed it. */
-START_TEST(worker_hears_sigterm_again_in_accept)
+static void stop_process(pid_t pid)
+{
+    kill(pid, SIGSTOP);
+    WAIT_UNTIL(strstr(status_of(pid, "State:"), "stopped") != NULL, "a worker does not stop");
+}
+
+/* Clients that have sent nothing yet wait in the backlog, which two workers share. One of them is
+ * told to stop: it must not take clients from the backlog, only to close them. */
+START_TEST(worker_that_leaves_takes_no_client_along)
+{
+    pid_t workers[2], left[2];
+    int fds[8];
+
+    START("--workers", "2", "--timeout", LONG);
+    WAIT_UNTIL(children_of(server.pid, workers, 2) == 2, "does not have two workers");
+    expect_served();
+    for (int i = 0; i < 2; i++)
+        stop_process(workers[i]);
+    pause_s(
+        0.1); /* else a busy worker takes one more client before it looks for signals (stop_poll) */
+    for (size_t i = 0; i < LENGTH(fds); i++)
+        fds[i] = dial();
+    kill(workers[0], SIGTERM);
+    kill(workers[0], SIGCONT);
+    WAIT_UNTIL(children_of(server.pid, left, 2) < 2 || left[0] != workers[0],
+               "the worker does not exit");
+    pause_s(0.1); /* let the parent say so; the test also holds if it has not */
+    kill(workers[1], SIGCONT);
+    for (size_t i = 0; i < LENGTH(fds); i++) {
+        say(fds[i], GET_FAST_CLOSE);
+        expect_close(fds[i], expect_fast(fds[i]));
+    }
+    pause_s(0.1); /* let a worker that went along exit */
+    EXPECT(strstr(status_of(workers[1], "PPid:"), "\t") != NULL, "the other worker went along");
+}
+END_TEST
+
+/* A service manager may signal all processes, and the workers first. No client in the backlog is
+ * lost, though each worker leaves it to the others. */
+START_TEST(workers_told_before_their_parent_drain_the_backlog)
 {
     pid_t workers[2];
-    int slow = start_with_one_busy(_i, LONG, workers);
-    bool first = descriptors_of(workers[0]) > descriptors_of(workers[1]);
-    pid_t busy = workers[first ? 0 : 1], other = workers[first ? 1 : 0];
-    int open = descriptors_of(busy);
+    int fds[8];
 
-    limit_descriptors_of(busy, lowest_free_descriptor_of(busy)); /* accept fails again and again */
-    kill(busy, SIGTERM);
-    expect_delivered(busy);
-    kill(other, SIGKILL);
-    WAIT_UNTIL(children_of(server.pid, workers, 2) == 2 && workers[0] != other &&
-                   workers[1] != other,
+    START("--workers", "2", "--timeout", LONG);
+    WAIT_UNTIL(children_of(server.pid, workers, 2) == 2, "does not have two workers");
+    expect_served();
+    for (int i = 0; i < 2; i++)
+        stop_process(workers[i]);
+    for (size_t i = 0; i < LENGTH(fds); i++)
+        fds[i] = dial_and_say(GET_FAST);
+    suspend(); /* the parent */
+    for (int i = 0; i < 2; i++) {
+        kill(workers[i], SIGTERM);
+        kill(workers[i], SIGCONT);
+    }
+    for (int i = 0; i < 2; i++)
+        WAIT_UNTIL(strstr(status_of(workers[i], "State:"), "zombie") != NULL,
+                   "a worker does not exit");
+    send_signal(SIGTERM);
+    send_signal(SIGCONT);
+    for (size_t i = 0; i < LENGTH(fds); i++) {
+        expect_fast(fds[i]);
+        expect_end(fds[i]);
+    }
+    expect_exit(0);
+}
+END_TEST
+
+/* A stopped process hears no SIGTERM until it goes on. */
+START_TEST(stopped_worker_hears_sigterm)
+{
+    pid_t workers[2];
+
+    START("--workers", "2", "--timeout", LONG);
+    WAIT_UNTIL(children_of(server.pid, workers, 2) == 2, "does not have two workers");
+    expect_served();
+    stop_process(workers[0]);
+    send_signal(SIGTERM);
+    expect_exit(0);
+}
+END_TEST
+
+/* The parent reports the death of a worker, but the reader of its stderr has left. */
+START_TEST(parent_outlives_the_reader_of_its_log)
+{
+    pid_t workers[2], next[2];
+    int ends[2];
+
+    EXPECT(pipe2(ends, O_CLOEXEC) == 0, "pipe: %m");
+    close(ends[0]);
+    server.stderr_to = ends[1];
+    START("--workers", "2");
+    WAIT_UNTIL(children_of(server.pid, workers, 2) == 2, "does not have two workers");
+    kill(workers[0], SIGKILL);
+    WAIT_UNTIL(children_of(server.pid, next, 2) == 2 && next[0] != workers[0] &&
+                   next[1] != workers[0],
                "does not replace the worker");
-    pause_s(0.2); /* let the new worker start; the test also holds if it has not */
-    limit_descriptors_of(busy, 1000);
-    pause_s(0.2); /* and the busy one block in accept */
-    EXPECT(descriptors_of(busy) == open, "does not try again to accept");
-    kill(busy, SIGTERM);
-    WAIT_UNTIL(descriptors_of(busy) == open - 1, "does not close the listener");
-    kill(busy, SIGKILL); /* the end of its parent would not end it */
-    close(slow);
+    expect_served();
+    close(ends[1]);
+    send_signal(SIGTERM);
+    expect_exit(0);
+}
+END_TEST
+
+/* The parent must go on to supervise, even if nobody reads what it says. */
+START_TEST(parent_does_not_wait_for_the_reader_of_its_log)
+{
+    pid_t workers[2], next[2];
+    int reader = stderr_that_is_full();
+
+    START("--workers", "2");
+    WAIT_UNTIL(children_of(server.pid, workers, 2) == 2, "does not have two workers");
+    kill(workers[0], SIGKILL);
+    WAIT_UNTIL(children_of(server.pid, next, 2) == 2 && next[0] != workers[0] &&
+                   next[1] != workers[0],
+               "does not replace the worker");
+    send_signal(SIGTERM);
+    expect_exit(0);
+    close(reader);
+}
+END_TEST
+
+/* Read what has been written to a pipe with O_DIRECT: each write is a packet (pipe(2)). Return the
+ * number of packets, each of which must be one line. */
+static int count_lines(int fd)
+{
+    char packet[512];
+    int count = 0;
+
+    for (ssize_t n; (n = read(fd, packet, sizeof packet)) > 0; count++)
+        EXPECT(memchr(packet, '\n', (size_t)n) == packet + n - 1,
+               "a write of %zd bytes is not one line", n);
+    return count;
+}
+
+/* Each line of stderr is one write, or those of several workers and of their parent would mix. */
+START_TEST(lines_of_workers_do_not_mix)
+{
+    pid_t pids[2];
+    int ends[2], count = 0;
+
+    EXPECT(pipe2(ends, O_CLOEXEC | O_DIRECT | O_NONBLOCK) == 0, "pipe: %m");
+    server.stderr_to = ends[1];
+    START("--workers", "2", "--verbose");
+    WAIT_UNTIL(children_of(server.pid, pids, 2) == 2, "does not have two workers");
+    for (size_t i = 0; i < 5; i++)
+        expect_served();
+    WAIT_UNTIL((count += count_lines(ends[0])) == 5, "logs %d lines", count);
+    kill(pids[0], SIGKILL);
+    WAIT_UNTIL((count += count_lines(ends[0])) == 6, "logs %d lines", count);
+    close(ends[0]);
+    close(ends[1]);
 }
 END_TEST
 
@@ -157,6 +286,11 @@ void workers_tests(void)
     add_test(dead_worker_is_replaced, BLOCKING, LIBEV);
     add_test(workers_answer_requests_in_flight_before_exit, THREADED, LIBEV);
     add_test(repeated_sigterm_changes_nothing_for_workers, BLOCKING, LIBEV);
-    add_test(worker_hears_sigterm_again_in_accept, THREADED, THREADED);
+    add_test(worker_that_leaves_takes_no_client_along, BLOCKING, LIBEV);
+    add_test(workers_told_before_their_parent_drain_the_backlog, THREADED, LIBEV);
+    add_test(stopped_worker_hears_sigterm, BLOCKING, LIBEV);
+    add_test(parent_outlives_the_reader_of_its_log, BLOCKING, LIBEV);
+    add_test(parent_does_not_wait_for_the_reader_of_its_log, BLOCKING, LIBEV);
+    add_test(lines_of_workers_do_not_mix, BLOCKING, LIBEV);
     add_test(second_sigint_ends_the_workers_immediately, BLOCKING, LIBEV);
 }
