@@ -62,7 +62,7 @@ MOMENTS = {"all": "first later every stop", "ends": "first later"}
 
 class Row(NamedTuple):
     """Errors of a system call, and what they may cause."""
-    stages: str   # their numbers; b to f are 02 to 06 with a pool
+    stages: str   # their numbers; c to f are 03 to 06 with a pool
     calls: str    # "a,b": a or b, whichever the C library uses; "!a": made only because of the error besides;
     #               "?a": not on every processor
     errors: str
@@ -129,24 +129,20 @@ TABLE = """\
 123456|fstat|ENOMEM|first|good|served
 123456|read|EIO EINTR EISDIR|first|good|served
 123456|lseek|ESPIPE|first|good|served
-bcdef|accept4|EMFILE ECONNABORTED|all|good|served
-b|accept4|ENOMEM EINTR|all|good|served
-b|accept4|EBADF|ends|good|ends
-b|clone3,clone|EAGAIN ENOMEM EPERM|all|good|served
-b|setsockopt|ENOMEM|all|mix|lossy
+cdef|accept4|EMFILE ECONNABORTED|all|good|served
 cdef|recvfrom|EINTR ECONNRESET|all|mix|lossy
-bcdef|sendto|EPIPE ECONNRESET|all|mix|lossy
+cdef|sendto|EPIPE ECONNRESET|all|mix|lossy
 cdef|sendto|EAGAIN|all|good|retried
 c|pselect6|EINTR ENOMEM|all|good|served
 d|ppoll|EINTR ENOMEM|all|good|served
 e|epoll_pwait|EINTR ENOMEM|all|good|served
 f|epoll_wait,epoll_pwait|EINTR ENOMEM|all|good|served
 ef|epoll_ctl|ENOMEM ENOSPC|all|mix|lossy
-bcdef|clock_nanosleep|EINTR|all|good|retried
+cdef|clock_nanosleep|EINTR|all|good|retried
 cde|write|EINTR EIO ENOSPC|all|good|served
 cdef|read|EINTR EAGAIN|all|good|served
 cdef|read|EIO|first later stop|good|served
-bcdef|close|EIO|all|mix|lossy
+cdef|close|EIO|all|mix|lossy
 """
 
 # The same for the calls between listen and the first wait for clients. libev does without epoll, and makes a
