@@ -7,5 +7,5 @@ class Failed(Exception):
     details are lines that such a program wrote to stderr."""
 
     def __init__(self, reason, details=""):
-        super().__init__(printable(reason))
+        super().__init__("\n".join(map(printable, str(reason).split("\n"))))
         self.details = [printable(line.rstrip()) for line in details.strip().splitlines()[:5]]
