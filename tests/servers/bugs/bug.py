@@ -24,7 +24,7 @@ from kit.tree import ROOT, STAGES
 GALLERY = pathlib.Path(__file__).resolve().parent
 # or a literal, which may contain what looks like a comment
 COMMENT = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|' r"'(?:\\.|[^'\\\n])*'", re.S)
-TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\w+|\S')
+TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|' r"'(?:\\.|[^'\\])*'|\w+|\S")
 
 
 def sources(tree, *more):
@@ -89,7 +89,7 @@ class Replacement(NamedTuple):
             lines = [f"{path}:{files[path].count(chr(10), 0, begin) + 1}" for path, begin, _ in places]
             found = f"at {len(places)} places ({', '.join(lines)})" if places else "nowhere"
             raise Failed(f"the code that it replaces is {found} in "
-                             f"{self.where or 'common/ and the stages'}:\n{textwrap.indent(self.right, '    ')}")
+                         f"{self.where or 'common/ and the stages'}:\n{textwrap.indent(self.right, '    ')}")
         (path, begin, end), = places
         text = files[path]
         comment = re.compile(r"[ \t]*(/\*.*?\*/|//[^\n]*)", re.S).match(text, end)

@@ -38,8 +38,8 @@ def other_layout(text):
     """Return the code without its comments, indented by tabs, and with broken after each comma and (."""
     text = bug.without_comments(text)
     text = re.sub(r"^ +", lambda blanks: "\t" * len(blanks[0]), text, flags=re.M)
-    return re.sub(r'("(?:\\.|[^"\\\n])*")|([(,]) ?(?=.*\).*$)', lambda found: found[1] or found[2] + "\n\t",
-                  text, flags=re.M)
+    return re.sub(r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')|([(,]) ?(?=.*\).*$)""",
+                  lambda found: found[1] or found[2] + "\n\t", text, flags=re.M)
 
 
 class Gallery(unittest.TestCase):
