@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -18,7 +19,7 @@ struct conversation {
     const struct options *options;
     bool keep_alive;
     atomic_int *idle;
-    int64_t receive_ns, send_ns; /* what SO_RCVTIMEO and SO_SNDTIMEO say; 0: nothing yet */
+    int64_t receive_us, send_us; /* what SO_RCVTIMEO and SO_SNDTIMEO say; 0: no limit yet */
     int64_t begun_ns;            /* when the first byte of the request arrived */
     struct http_request request;
     bool close;    /* after the response */
@@ -35,18 +36,17 @@ struct conversation {
  * have done its part, so look once more before giving up. */
 static int limit(struct conversation *c, int option, int64_t deadline_ns)
 {
-    int64_t left_ns = deadline_ns - clock_now_ns();
-    int64_t *set_ns = option == SO_RCVTIMEO ? &c->receive_ns : &c->send_ns;
-    int64_t left_us = (left_ns + 999) / 1000; /* up: 0 would mean no limit */
+    int64_t left_us = (deadline_ns - clock_now_ns() + 999) / 1000; /* up: 0 would mean no limit */
+    int64_t *set_us = option == SO_RCVTIMEO ? &c->receive_us : &c->send_us;
     struct timeval left = {(time_t)(left_us / 1000000), (suseconds_t)(left_us % 1000000)};
 
-    if (left_ns <= 0)
+    if (left_us <= 0)
         return MSG_DONTWAIT;
-    if (left_ns - *set_ns <= NS_PER_MS && *set_ns - left_ns <= NS_PER_MS)
+    if (*set_us > 0 && llabs(left_us - *set_us) <= 1000)
         return 0;
     if (setsockopt(c->fd, SOL_SOCKET, option, &left, sizeof left) < 0)
         return MSG_DONTWAIT;
-    *set_ns = left_ns;
+    *set_us = left_us;
     return 0;
 }
 
