@@ -14,22 +14,26 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Wait for so long until stderr takes a line. */
-static bool is_writable(int64_t wait_ns, const sigset_t *mask)
+/* Wait until stderr takes a line, but no longer than this. */
+static bool is_writable(int wait_ms)
 {
-    struct timespec wait = {wait_ns / NS_PER_S, wait_ns % NS_PER_S};
     struct pollfd log = {.fd = STDERR_FILENO, .events = POLLOUT};
 
-    return ppoll(&log, 1, &wait, mask) > 0;
+    return poll(&log, 1, wait_ms) > 0;
 }
 
 /* Look again every 100 ms: a signal may have come before the wait began, or in another thread. */
 static bool wait_until_writable(void)
 {
-    while (!is_writable(stop_requested ? 0 : 100 * NS_PER_MS, stop_mask()))
-        if (stop_requested)
-            return false;
-    return true;
+    bool writable = is_writable(0);
+
+    if (writable)
+        return true;
+    stop_let_in();
+    while (!writable && !stop_requested)
+        writable = is_writable(100);
+    stop_keep_out();
+    return writable;
 }
 
 /* Copy the first line of head to line, without what could end or forge the quotation. */
@@ -69,7 +73,7 @@ void log_event(const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    if (is_writable(0, NULL))
+    if (is_writable(0))
         vwarnx(format, args);
     va_end(args);
 }

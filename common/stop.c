@@ -13,7 +13,6 @@ atomic_bool stop_requested;
 atomic_int stop_idle = -1;
 static atomic_int listener = -1;
 static void (*_Atomic first_signal)(void);
-static sigset_t unblocked;
 static bool blocked; /* outside of the waits of a loop */
 
 void stop_hang_up(const atomic_int *idle)
@@ -72,7 +71,7 @@ void stop_unblocks(int fd)
 
 sigset_t stop_block(void)
 {
-    sigset_t set = stop_signals();
+    sigset_t set = stop_signals(), unblocked;
 
     if (sigprocmask(SIG_BLOCK, &set, &unblocked) < 0)
         err(1, "sigprocmask");
@@ -80,11 +79,6 @@ sigset_t stop_block(void)
     sigdelset(&unblocked, SIGTERM);
     blocked = true;
     return unblocked;
-}
-
-const sigset_t *stop_mask(void)
-{
-    return blocked ? &unblocked : NULL;
 }
 
 static void change_mask(int how)

@@ -34,14 +34,10 @@ void stop_hang_up(const atomic_int *idle);
 /* Block both signals. Return the mask for the wait of a loop, which has them unblocked. */
 sigset_t stop_block(void);
 
-/* For a server that has called stop_block: let the signals in while the loop is going to be busy
- * for long, and then block them again. */
+/* Let the signals in while the loop is going to be busy for long, and then block them again. In a
+ * server that has not called stop_block, these two do nothing. */
 void stop_let_in(void);
 void stop_keep_out(void);
-
-/* Return the mask with which this thread may wait for anything: that of stop_block, or NULL if the
- * server has not called it, so that the mask may stay as it is. */
-const sigset_t *stop_mask(void);
 
 /* Deliver pending signals, every 50 ms; call this after each wait. A wait that finds something
  * ready returns without delivering signals, so a loop that is never idle would never see one. */
