@@ -181,8 +181,10 @@ void connections_start(const struct options *options, int listener, watch_functi
     all.resume_ns = NEVER;
     for (int state = 0; state < STATES; state++) {
         TAILQ_INIT(&all.queues[state]);
-        all.limits_ns[state] = conversation_limit_ns((enum state)state, options);
+        all.limits_ns[state] = options->timeout_ns;
     }
+    all.limits_ns[SLEEPING] = options->delay_ns;
+    all.limits_ns[LINGERING] = net_linger_ns(options->timeout_ns);
     if (!watch(listener, WANT_NOTHING, WANT_READ))
         err(1, "watch the listening socket");
     all.pool_fd = options->threads > 0 ? pool_start(options->threads) : -1;

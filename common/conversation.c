@@ -12,20 +12,6 @@ const enum want conversation_wants[STATES] = {
     [WORKING] = WANT_NOTHING, [WRITING] = WANT_WRITE, [LINGERING] = WANT_READ,
 };
 
-int64_t conversation_limit_ns(enum state state, const struct options *options)
-{
-    switch (state) {
-    case SLEEPING:
-        return options->delay_ns;
-    case WORKING: /* whoever does the work says when it is done */
-        return INT64_MAX;
-    case LINGERING:
-        return net_linger_ns(options->timeout_ns);
-    default:
-        return options->timeout_ns;
-    }
-}
-
 /* After a step: take the next one immediately, wait for what the state says, or close. */
 enum outcome { GO_ON, WAIT, END };
 

@@ -30,9 +30,6 @@ enum want { WANT_NOTHING, WANT_READ, WANT_WRITE };
 
 extern const enum want conversation_wants[STATES];
 
-/* Return for how long a conversation may be in a state. In SLEEPING, it is to wait for so long. */
-int64_t conversation_limit_ns(enum state state, const struct options *options);
-
 /* A turn of the loop: what is the same for all conversations. */
 struct turn {
     int64_t now_ns;
