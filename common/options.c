@@ -135,20 +135,19 @@ static void set(struct options *o, int option, const char *value)
 
 static void check_supported(const struct options *o, int supported)
 {
-    char number[12];
-
-    snprintf(number, sizeof number, "%d", o->threads);
-    if (o->threads > 0 && !(supported & WITH_THREADS))
-        reject("threads", number,
-               "this stage has no pool of threads (01-blocking --workers N serves N clients at a "
-               "time)");
     if (o->block && !(supported & WITH_BLOCK))
         errx(2, "--block: this stage does not support it");
     if (o->compute && !(supported & WITH_COMPUTE))
         errx(2, "--compute: this stage does not support it");
+    if (o->threads > 0 && !(supported & WITH_THREADS))
+        errx(2,
+             "--threads %d: this stage has no pool of threads (01-blocking --workers N serves N "
+             "clients at a time)",
+             o->threads);
     if (o->threads > 0 && !o->block && !o->compute)
-        reject("threads", number,
-               "want --block or --compute too; without them, a loop needs no threads");
+        errx(2,
+             "--threads %d: want --block or --compute too; without them, a loop needs no threads",
+             o->threads);
 }
 
 struct options options_parse(int argc, char **argv, const char *name, int supported)

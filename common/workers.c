@@ -108,25 +108,20 @@ static void pass_on(int signal_number)
         }
 }
 
-/* A worker has ended. */
-static void bury(pid_t pid, int status)
-{
-    for (size_t i = 0; i <= parent.count; i++)
-        if (shared->workers[i].pid == pid) {
-            shared->workers[i].pid = 0;
-            parent.running--;
-            parent.failures += shared->stopping && status != 0;
-            if (!shared->stopping || status != 0)
-                report(pid, status);
-        }
-}
-
-static void bury_all(void)
+/* Take the workers that have ended off the table. */
+static void bury(void)
 {
     int status;
 
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-        bury(pid, status);
+        for (size_t i = 0; i <= parent.count; i++)
+            if (shared->workers[i].pid == pid) {
+                shared->workers[i].pid = 0;
+                parent.running--;
+                parent.failures += shared->stopping && status != 0;
+                if (!shared->stopping || status != 0)
+                    report(pid, status);
+            }
 }
 
 /* Block the signals that the parent waits for. Return the mask as it was, for the workers. */
@@ -173,7 +168,7 @@ void workers_fork(const struct options *options, int listener)
         bool incomplete = parent.running < parent.count && !shared->stopping;
         struct timespec wait = {incomplete ? 0 : 3600, 100 * NS_PER_MS};
         int number = sigtimedwait(&signals, NULL, &wait);
-        bury_all();
+        bury();
         if (number != SIGTERM && number != SIGINT)
             continue;
         if (!shared->stopping) {
