@@ -61,14 +61,6 @@ static void hang_up_idle(void)
     pthread_mutex_unlock(&lock);
 }
 
-static void wait_for_all_clients(void)
-{
-    pthread_mutex_lock(&lock);
-    while (!LIST_EMPTY(&clients))
-        pthread_cond_wait(&all_gone, &lock);
-    pthread_mutex_unlock(&lock);
-}
-
 /* Out of descriptors, threads or memory: pause, so that a thread may end. Return false to give up,
  * once told to stop: it is hopeless, or has lasted too long. */
 static bool wait_for_resources(bool hopeless)
@@ -136,6 +128,8 @@ int main(int argc, char **argv)
     }
     close(listener);
     hang_up_idle();
-    wait_for_all_clients();
+    pthread_mutex_lock(&lock);
+    while (!LIST_EMPTY(&clients))
+        pthread_cond_wait(&all_gone, &lock);
     return 0;
 }
