@@ -3,7 +3,6 @@
  * Cost:  each turn copies the sets in and out, and tests every number up to the highest.
  * Limit: FD_SETSIZE, 1024: a descriptor with that number or a higher one has no bit in a set. */
 #include "common/server.h"
-#include "common/clock.h"
 #include "common/connections.h"
 #include "common/net.h"
 
@@ -15,7 +14,6 @@ static int nfds; /* one more than the highest descriptor so far */
 
 static bool watch(int fd, enum want was, enum want want)
 {
-    (void)was;
     if (fd >= FD_SETSIZE) /* FD_SET would write past the end of the set */
         return false;
     FD_CLR(fd, &reading);
@@ -32,16 +30,13 @@ static bool watch(int fd, enum want was, enum want want)
 int main(int argc, char **argv)
 {
     sigset_t unblocked;
-    struct options options =
-        options_parse(argc, argv, "03-select", WITH_BLOCK | WITH_COMPUTE | WITH_THREADS);
+    struct options options = options_parse(argc, argv, "03-select", WITH_ALL);
     net_limit_descriptors(FD_SETSIZE); /* accept fails (EMFILE) before a number is too high */
     int listener = server_open(&options, SOCK_NONBLOCK, &unblocked);
     connections_start(&options, listener, watch);
 
     while (connections_remain()) {
-        int wait_ms = connections_wait_ms();
-        struct timespec wait = {wait_ms / 1000, wait_ms % 1000 * NS_PER_MS};
-        struct timespec *timeout = wait_ms < 0 ? NULL : &wait;
+        struct timespec wait, *timeout = net_timeout(&wait, connections_wait_ms());
         fd_set readable = reading, writable = writing; /* select overwrites its arguments */
         int ready = pselect(nfds, &readable, &writable, NULL, timeout, &unblocked);
 

@@ -3,7 +3,6 @@
  * Cost:  each turn passes the whole array to the kernel; kernel and server look at every element.
  * Limit: that cost, which grows with the number of idle clients. There is no fixed limit. */
 #include "common/server.h"
-#include "common/clock.h"
 #include "common/connections.h"
 #include "common/net.h"
 #include "common/table.h"
@@ -17,7 +16,6 @@ static int nfds; /* one more than the highest descriptor so far */
 
 static bool watch(int fd, enum want was, enum want want)
 {
-    (void)was;
     struct pollfd *room = table_grow(fds, &fds_size, (size_t)fd, sizeof *fds);
     if (room == NULL)
         return false;
@@ -32,15 +30,12 @@ static bool watch(int fd, enum want was, enum want want)
 int main(int argc, char **argv)
 {
     sigset_t unblocked;
-    struct options options =
-        options_parse(argc, argv, "04-poll", WITH_BLOCK | WITH_COMPUTE | WITH_THREADS);
+    struct options options = options_parse(argc, argv, "04-poll", WITH_ALL);
     int listener = server_open(&options, SOCK_NONBLOCK, &unblocked);
     connections_start(&options, listener, watch);
 
     while (connections_remain()) {
-        int wait_ms = connections_wait_ms();
-        struct timespec wait = {wait_ms / 1000, wait_ms % 1000 * NS_PER_MS};
-        struct timespec *timeout = wait_ms < 0 ? NULL : &wait;
+        struct timespec wait, *timeout = net_timeout(&wait, connections_wait_ms());
         int ready = ppoll(fds, (nfds_t)nfds, timeout, &unblocked);
 
         if (ready < 0)

@@ -27,11 +27,9 @@ static bool watch(int fd, enum want was, enum want want)
 int main(int argc, char **argv)
 {
     sigset_t unblocked;
-    struct options options =
-        options_parse(argc, argv, "05-epoll", WITH_BLOCK | WITH_COMPUTE | WITH_THREADS);
+    struct options options = options_parse(argc, argv, "05-epoll", WITH_ALL);
     int listener = server_open(&options, SOCK_NONBLOCK, &unblocked);
-    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (epoll_fd < 0)
+    if ((epoll_fd = epoll_create1(EPOLL_CLOEXEC)) < 0)
         err(1, "epoll_create1");
     connections_start(&options, listener, watch);
 

@@ -102,6 +102,12 @@ bool net_linger(int fd, const struct http_request *last, size_t left)
     return shutdown(fd, SHUT_WR) == 0;
 }
 
+struct timespec *net_timeout(struct timespec *wait, int ms)
+{
+    *wait = (struct timespec){ms / 1000, ms % 1000 * NS_PER_MS};
+    return ms < 0 ? NULL : wait;
+}
+
 void net_wait_failed(const char *call)
 {
     if (errno == ENOMEM || errno == EAGAIN)

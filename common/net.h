@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* Lower the soft limit RLIMIT_NOFILE to most, unless it is lower already. From then on, no new
  * descriptor gets the number most or a higher one (getrlimit(2)). */
@@ -45,6 +46,9 @@ struct http_request;
  * way. In that case end our half of the connection, and return true: the caller gives the client
  * some time to close its own (RFC 9112 §9.6). */
 bool net_linger(int fd, const struct http_request *last, size_t left);
+
+/* Write ms to *wait, and return it, for pselect or ppoll. If ms is -1, return NULL: no limit. */
+struct timespec *net_timeout(struct timespec *wait, int ms);
 
 /* The system call in which the event loop waits, named call, has failed with errno. Ignore EINTR;
  * pause for NET_RETRY_NS if the kernel is out of memory; exit after any other error. */

@@ -19,7 +19,7 @@ struct options {
 };
 
 /* The options that not every stage supports: a stage states those that it does. */
-enum { WITH_BLOCK = 1, WITH_COMPUTE = 2, WITH_THREADS = 4 };
+enum { WITH_BLOCK = 1, WITH_COMPUTE = 2, WITH_THREADS = 4, WITH_ALL = 7 };
 
 /* Parse the command line. --help and --version exit with status 0; a mistake exits with status 2,
  * after a line on stderr that names the option and the value; an option that this stage does not
