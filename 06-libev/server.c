@@ -5,6 +5,7 @@
 #include "common/server.h"
 #include "common/connections.h"
 #include "common/net.h"
+#include "common/reserve.h"
 #include "common/stop.h"
 #include "common/table.h"
 
@@ -16,12 +17,9 @@
 static struct ev_io **watchers; /* by descriptor; libev keeps pointers to them */
 static size_t watchers_size;
 static ev_timer nearest_deadline;
-static void *reserve; /* memory for libev, which would abort without */
-static size_t reserve_size;
 
 static void on_ready(struct ev_loop *loop, ev_io *watcher, int events)
 {
-    (void)loop;
     if (events & EV_ERROR)
         connections_unwatched(watcher->fd); /* epoll_ctl failed: libev has stopped the watcher */
     else
@@ -50,37 +48,6 @@ static bool watch(int fd, enum want was, enum want want)
     return true;
 }
 
-/* libev allocates with this, as with realloc. It aborts if it gets NULL. */
-static void *allocate(void *old, long size)
-{
-    if (size == 0) {
-        free(old);
-        return NULL;
-    }
-    void *new = realloc(old, (size_t)size);
-    if (new == NULL) {
-        free(reserve);
-        reserve = NULL;
-        reserve_size = 0;
-        new = realloc(old, (size_t)size);
-    }
-    return new;
-}
-
-/* Return false if there is no memory for the reserve. For each descriptor, libev has a few elements
- * in its arrays, which it doubles when they are full. */
-static bool fill_reserve(void)
-{
-    size_t wanted = 65536 + 100 * watchers_size;
-
-    if (reserve_size >= wanted)
-        return true;
-    free(reserve);
-    reserve = malloc(wanted);
-    reserve_size = reserve != NULL ? wanted : 0;
-    return reserve != NULL;
-}
-
 static void wake(void) /* called by the handler of a signal */
 {
     ev_feed_signal(SIGTERM);
@@ -88,29 +55,26 @@ static void wake(void) /* called by the handler of a signal */
 
 static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
 {
-    (void)loop, (void)events; /* its purpose was to wake the loop */
-    if (!stop_requested)      /* it came before main had put libev's own handler aside */
-        raise(watcher->signum);
+    stop_requested = true; /* if it came before main had put libev's own handler aside */
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
 {
-    (void)loop, (void)watcher, (void)events; /* its purpose was to wake the loop */
+    /* its purpose was to wake the loop */
 }
 
 /* libev calls this in each turn, after it has waited and before it calls on_ready. */
 static void after_wait(struct ev_loop *loop, ev_check *watcher, int events)
 {
-    (void)loop, (void)watcher, (void)events;
     connections_begin_turn();
 }
 
 /* libev calls this in each turn, just before it waits. */
 static void before_wait(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
-    (void)watcher, (void)events;
     connections_expire();
-    if (!fill_reserve())
+    /* When libev's arrays are full, it doubles them: a few elements for each descriptor. */
+    if (!reserve_fill(65536 + 100 * watchers_size))
         connections_pause(); /* no more clients, for whom libev would need memory */
     connections_accept();
     if (!connections_remain())
@@ -128,14 +92,13 @@ static void before_wait(struct ev_loop *loop, ev_prepare *watcher, int events)
 int main(int argc, char **argv)
 {
     sigset_t unblocked;
-    struct options options =
-        options_parse(argc, argv, "06-libev", WITH_BLOCK | WITH_COMPUTE | WITH_THREADS);
+    struct options options = options_parse(argc, argv, "06-libev", WITH_ALL);
     int listener = server_open(&options, SOCK_NONBLOCK, &unblocked);
     ev_prepare prepare;
     ev_check check;
     ev_signal stop;
 
-    ev_set_allocator(allocate);
+    ev_set_allocator(reserve_realloc); /* libev aborts if it gets no memory */
     ev_set_syserr_cb(net_wait_failed); /* the default is to abort */
     struct ev_loop *loop = ev_default_loop(0);
     if (loop == NULL)
