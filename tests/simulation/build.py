@@ -1,0 +1,282 @@
+"""Compile the servers for the simulation: the C files as they are, to WebAssembly.
+
+    python3 -m simulation.build [STAGE]...     (make play)
+
+writes for each stage BUILD/play/STAGE.wasm, and STAGE.json: which source line each call in it comes from. Some bugs of
+the gallery are built, too, as stages of their own. What tests/play.py and the page need, stages.json, has all of it.
+
+The tools are clang, lld, binaryen and llvm-symbolizer of the distribution; the headers are those of its C library, for
+i386, which is the 32-bit architecture that is nearest to WebAssembly. libc.c is the C library.
+"""
+import base64
+import concurrent.futures
+import gzip
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import lab
+from simulation import libev
+
+HERE = pathlib.Path(__file__).resolve().parent
+PLAY = lab.BUILD / "play"
+TOOLS = ["clang", "wasm-ld", "wasm-opt", "llvm-symbolizer", "llvm-objdump"]
+GALLERY = next(folder for folder in (HERE.parent / "servers/bugs", HERE.parent / "bugs") if folder.is_dir())
+
+# Bugs that are built as stages: the bug, the stage, a title, and which thread runs first.
+VARIANTS = [
+    ("lost-wake-up", "05-epoll", "wakes the loop too early", {"wokenFirst": True}),
+    ("hang-up-spin-epoll", "05-epoll", "keeps a sleeping connection in the set", {}),
+    ("select-keeps-its-sets", "03-select", "passes its own sets to select", {}),
+]
+
+TARGET = ["--target=wasm32-unknown-unknown", "-mmutable-globals", "-mbulk-memory", "-D__i386__", "-D__regparm__(x)=unused",
+          "-D_GNU_SOURCE", "-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64", "-std=gnu11", "-O2", "-g", "-w"]
+EXPORTS = ["sim_main", "sim_handle", "sim_thread", "sim_words", "sim_errno", "sim_free", "sim_malloc_limit", "malloc",
+           "__stack_pointer"]
+
+
+def headers():
+    """The folder of the C library's headers for this machine, and one with the header that only i386 has."""
+    empty = PLAY / "include" / "gnu" / "stubs-32.h"
+    empty.parent.mkdir(parents=True, exist_ok=True)
+    empty.touch()
+    folder = next((path.parent.parent for path in sorted(pathlib.Path("/usr/include").glob("*-linux-gnu*/bits/types.h"))), None)
+    if folder is None:
+        raise lab.Failed("the headers of the C library are missing. To install them: make deps")
+    return [f"-I{PLAY / 'include'}", "-isystem", "/usr/include", "-isystem", str(folder)]
+
+
+def run(*command, **options):
+    """Run a compiler or the like. Fail with what it says."""
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
+    if done.returncode != 0:
+        raise lab.Failed(f"{pathlib.Path(str(command[0])).name} failed ({lab.ending(done.returncode)})", done.stderr)
+    return done.stdout
+
+
+# ---- what is compiled
+
+class Sources:
+    """A tree with stages and common/: that of the toolkit, or a copy in which a bug is planted."""
+
+    def __init__(self, root, name):
+        self.root, self.name = root, name
+        self.objects = PLAY / "obj" / name
+
+    def files(self, stage):
+        return sorted((self.root / "common").glob("*.c")) + sorted((self.root / stage).glob("*.c"))
+
+
+def uses_libev(root, stage):
+    return any("<ev.h>" in file.read_text() for file in (root / stage).glob("*.c"))
+
+
+def plant(bug, stage):
+    """Return the Sources of a copy of the tree with a bug of the gallery."""
+    root = PLAY / "bugs" / bug
+    shutil.rmtree(root, ignore_errors=True)
+    for folder in ("common", stage):
+        shutil.copytree(lab.ROOT / folder, root / folder)
+    run("patch", "-p1", "-s", "-i", GALLERY / f"{bug}.patch", cwd=root)
+    return Sources(root, bug)
+
+
+class Compiler:
+    """Compiles files that have changed, several at a time."""
+
+    def __init__(self):
+        self.flags = [*TARGET, *headers()]
+        self.pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+
+    def objects(self, sources, stage, source_of_libev):
+        more = [f"-I{source_of_libev}"] if source_of_libev else []
+        jobs = [(file, sources.root, sources.objects, more) for file in sources.files(stage)]
+        jobs.append((HERE / "libc.c", lab.ROOT, PLAY / "obj", ["-ffreestanding", "-fno-builtin"]))
+        if source_of_libev:
+            jobs.append((source_of_libev / "ev.c", source_of_libev, PLAY / "obj" / "libev", libev.FLAGS))
+        return list(self.pool.map(lambda job: self.compile(*job), jobs))
+
+    def compile(self, file, root, folder, more):
+        key = hashlib.sha256(" ".join([*self.flags, *more]).encode()).hexdigest()[:12]
+        target = folder / f"{file.relative_to(root).with_suffix('')}-{key}.o"
+        depends = target.with_suffix(".d")
+        if not _is_newer(target, depends):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            run("clang", *self.flags, *more, "-I.", "-MD", "-MF", depends, "-c", file.relative_to(root), "-o", target, cwd=root)
+            depends.write_text(f"{root}\n{depends.read_text()}")
+        return target
+
+
+def _is_newer(target, depends):
+    """Is the object newer than all files that it was made of?"""
+    if not target.exists() or not depends.exists():
+        return False
+    root, _, rule = depends.read_text().partition("\n")
+    files = [pathlib.Path(root, word) for word in rule.replace("\\\n", " ").split()[1:]]
+    made = target.stat().st_mtime
+    return all(file.exists() and file.stat().st_mtime <= made for file in files)
+
+
+# ---- from objects to a module that can suspend its threads
+
+def link(name, objects):
+    """Return the path of the module, with all that is known of its lines."""
+    linked, module = PLAY / f"{name}.linked", PLAY / f"{name}.debug"
+    run("wasm-ld", "--no-entry", *(f"--export={export}" for export in EXPORTS), *objects, "-o", linked)
+    run("wasm-opt", "-g", "-Os", "--enable-bulk-memory", "--enable-mutable-globals", "--asyncify",
+        "--pass-arg=asyncify-imports@kernel.*", linked, "-o", module)
+    linked.unlink()
+    return module
+
+
+def sections(module):
+    """Yield (id, where it begins, where its content begins, its end) of each section of a module."""
+    at = 8
+    while at < len(module):
+        begin, kind = at, module[at]
+        size, at = _number(module, at + 1)
+        yield kind, begin, at, at + size
+        at += size
+
+
+def _number(data, at):
+    """An unsigned LEB128, and what is after it."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
+
+
+CODE, CUSTOM = 10, 0
+
+
+def strip(module):
+    """Return a module without its custom sections, which tell names and lines. They come last, so that all offsets
+    stay as they are."""
+    custom = [begin for kind, begin, _, _ in sections(module) if kind == CUSTOM]
+    return module[:min(custom, default=len(module))]
+
+
+def code_offset(module):
+    return next(content for kind, _, content, _ in sections(module) if kind == CODE)
+
+
+# ---- lines
+
+def call_lines(path, root):
+    """Which lines does each call instruction come from? {offset in the module: ["function file:line", ...]}, an inlined
+    function before the one that it is part of. llvm-symbolizer and llvm-objdump count from the start of the code."""
+    start = code_offset(path.read_bytes())
+    listing = run("llvm-objdump", "-d", path)
+    calls = [int(found[1], 16) for found in re.finditer(r"^ *([0-9a-f]+): .*\tcall(?:_indirect)?\s", listing, re.M)]
+    asked = "".join(f"0x{call:x}\n" for call in calls)
+    answers = run("llvm-symbolizer", f"--obj={path}", "--functions", "--inlines", input=asked).strip().split("\n\n")
+    if len(answers) != len(calls):
+        raise lab.Failed(f"llvm-symbolizer was asked for {len(calls)} lines, and told {len(answers)}")
+    found = {}
+    for call, answer in zip(calls, answers):
+        lines = answer.splitlines()
+        places = [_place(function, line, root) for function, line in zip(lines[::2], lines[1::2])]
+        if all(places):
+            found[start + call] = places
+    return found
+
+
+def _place(function, line, root):
+    """"main 05-epoll/server.c:44", or None if it is none of the toolkit's lines."""
+    file, number, _ = line.rsplit(":", 2)
+    path = os.path.relpath(os.path.normpath(os.path.join(root, file)), root)
+    ours = number != "0" and re.match(r"common/|\d\d-[^/]*/", path)
+    return f"{function} {path}:{number}" if ours else None
+
+
+def table(lines):
+    """The lines of all calls in a compact form: the distances of their offsets; the number of a list for each; the
+    lists, of numbers of places; the places."""
+    places, lists = {}, {}
+    offsets, chains, before = [], [], 0
+    for offset, chain in sorted(lines.items()):
+        numbers = tuple(places.setdefault(place, len(places)) for place in chain)
+        offsets.append(offset - before)
+        chains.append(lists.setdefault(numbers, len(lists)))
+        before = offset
+    return {"offsets": offsets, "chains": chains, "lists": [list(numbers) for numbers in lists], "places": list(places)}
+
+
+def sources_of(lines, root):
+    """The text of each file that is named, as a list of lines."""
+    files = sorted({place.split(" ")[1].rpartition(":")[0] for chain in lines.values() for place in chain})
+    return {file: (root / file).read_text().splitlines() for file in files}
+
+
+# ---- all of it
+
+def build(compiler, sources, stage, source_of_libev, **about):
+    """Build one stage. Return what stages.json says of it."""
+    name = sources.name if sources.root != lab.ROOT else stage
+    module = link(name, compiler.objects(sources, stage, source_of_libev))
+    lines = call_lines(module, sources.root)
+    wasm = strip(module.read_bytes())
+    (PLAY / f"{name}.wasm").write_bytes(wasm)
+    module.unlink()
+    about = {"of": stage, "lines": table(lines), "sources": sources_of(lines, sources.root), **about}
+    (PLAY / f"{name}.json").write_text(json.dumps(about, separators=(",", ":")))
+    return name, {**about, "wasm": base64.b64encode(gzip.compress(wasm, 9, mtime=0)).decode()}
+
+
+def build_all(names):
+    for tool in TOOLS:
+        lab.need(tool, "deps-play")
+    for name in names:
+        if not list((lab.ROOT / name).glob("*.c")):
+            raise lab.Failed(f"{name}: no such stage: want a folder with server.c")
+    PLAY.mkdir(parents=True, exist_ok=True)
+    compiler, stages, missing = Compiler(), {}, {}
+    tree = Sources(lab.ROOT, "tree")
+    for stage in dict.fromkeys([*lab.STAGES, *names]):
+        source = None
+        if uses_libev(lab.ROOT, stage):
+            source, reason = libev.source(PLAY)
+            if source is None:
+                missing[stage] = reason
+                print(f"{stage} is not built for the simulation: {reason}", file=sys.stderr)
+                continue
+        name, built = build(compiler, tree, stage, source)
+        stages[name] = built
+    for bug, stage, title, choices in VARIANTS:
+        name, built = build(compiler, plant(bug, stage), stage, None, title=title, choices=choices)
+        stages[name] = built
+    bundle = {"stages": stages, "sources": _shared(stages), "missing": missing}
+    (PLAY / "stages.json").write_text(json.dumps(bundle, separators=(",", ":")))
+    return bundle
+
+
+def _shared(stages):
+    """Take the text of each file that several stages have out of them. Return it."""
+    texts = {}
+    for stage in stages.values():
+        for file, text in list(stage["sources"].items()):
+            if texts.setdefault(file, text) == text:
+                del stage["sources"][file]
+    return texts
+
+
+def main(arguments):
+    bundle = build_all(arguments)
+    for name, stage in bundle["stages"].items():
+        size = (PLAY / f"{name}.wasm").stat().st_size
+        print(f"  {name}: {size // 1024} KiB, compressed {len(stage['wasm']) * 3 // 4 // 1024} KiB")
+    return 0
+
+
+if __name__ == "__main__":
+    lab.run(main)

@@ -1,0 +1,312 @@
+// An experiment: a server, its clients, and what is recorded of both. simulate() runs one from its start to its end;
+// a Session runs it as far as it is told to, and takes more events.
+//
+// Nothing outlives a run, and no run depends on another or on the time of day: the same server, options and events
+// give the same result, to the byte. What may be chosen is in choices, so that a test can:
+//     next(threads)               the index of the thread that runs next, of those that are ready
+//     preempt(name, thread)       true: other threads that are ready run before this call is made
+//     wokenFirst                  true: a thread that a write wakes runs before the one that wrote
+//     error(name, args, thread)   an errno with which the call fails, or 0
+//     length(name, size, thread)  how many bytes recv or send takes at most
+import {callName, describeCall, eventNames, fileName, isLoop, reportedBy, reportText, resultText, watchedBy} from "./calls.mjs";
+import {Client, IdleClient} from "./clients.mjs";
+import {isNewClient} from "./grammar.mjs";
+import {Connection, IN, Kernel, MS, OUT, START} from "./kernel.mjs";
+import {Process, Stopped} from "./process.mjs";
+
+const PATIENCE_MS = 600e3;    // after the last event, the run ends even if a client is still waiting
+const MOST_WATCHED = 100;     // more than those are counted, not listed
+const IDLE_STEP = MS, IDLE_FROM = START / 2; // when idle clients connect
+const FEW_IDLE = 50;          // with more, what is before time 0 is not recorded
+const PLUMBING = /(^| )common\/(clock|net)\.c:/; // small wrappers: the line that calls them says more
+const FIRST = 0;              // the rank on the timeline of what clients do: it comes before what is planned otherwise
+
+// ---- stages
+
+// A stage that was built for the simulation: its module, and what build.py tells about it (STAGE.json): the table from the
+// offsets of calls to lines, the text of its files, which stage it is a variant of, how its threads are scheduled.
+export function loadStage(name, wasm, {lines = null, sources = {}, of = name, title = "", choices = {}} = {}) {
+  const module = wasm instanceof WebAssembly.Module ? wasm : new WebAssembly.Module(wasm);
+  return {name, module, places: lines === null ? null : placesOf(lines), sources, of, title, choices};
+}
+
+// {offset: ["function file:line", ...]}, from the compact table: see build.py.
+function placesOf({offsets, chains, lists, places}) {
+  const found = new Map();
+  let offset = 0;
+  offsets.forEach((delta, i) => {
+    offset += delta;
+    found.set(offset, lists[chains[i]].map((place) => places[place]));
+  });
+  return found;
+}
+
+// The lines of ours that lead to the call that is being made, the innermost first; null if this engine tells no offsets.
+function stackOf(places, text) {
+  const found = [], pattern = /wasm-function\[\d+\]:0x([0-9a-f]+)/g;
+  let any = false;
+  for (let frame; (frame = pattern.exec(text)) !== null;) {
+    any = true;
+    const here = places.get(parseInt(frame[1], 16));
+    if (here !== undefined) found.push(...here);
+  }
+  return any ? found : null;
+}
+
+// ---- what is recorded
+
+class Log {
+  constructor(session, {recordFrom, lines}) {
+    Object.assign(this, {session, recordFromNs: recordFrom, wantsLines: lines, calls: [], threads: [], signals: [],
+                         outputs: [], counts: {}, looked: 0, tooMany: false, linesMissing: false, stacks: new Map()});
+  }
+
+  get now() {
+    return this.session.kernel.now;
+  }
+
+  begin(thread, name, call, args, process) {
+    const told = callName(name);
+    this.counts[told] = (this.counts[told] || 0) + 1;
+    if (this.now < this.recordFromNs || this.tooMany) return null;
+    const fd = FD_FIRST.has(name) ? args[0] : null, file = fd === null ? null : process.kernel.get(fd);
+    const [entry, exit] = describeCall(name, process, args);
+    const record = {thread: thread.id, name: told, args: entry, result: "?", value: null, start: this.now / MS, end: null,
+                    line: null, stack: [], fd, client: file instanceof Connection ? file.client.number || null : null,
+                    file: fileName(file), waits: null};
+    Object.defineProperty(record, "hidden", {value: {name, args, exit, entry, waited: false}});
+    if (isLoop(told)) this.beginLoop(record, name, process, args);
+    if (name === "epoll_pwait" && args[5] !== 0) record.hidden.mask = process.int(args[5]);
+    if (this.wantsLines) this.place(record);
+    this.calls.push(record);
+    return record;
+  }
+
+  beginLoop(record, name, process, args) {
+    const {found, timeout} = watchedBy(name, process, args), {kernel} = process;
+    record.watching = found.length;
+    record.watched = found.length > MOST_WATCHED ? null : found.map(([fd, events]) => ({
+      fd, file: fileName(kernel.get(fd)), for: events & IN ? "read" : events & OUT ? "write" : "nothing"}));
+    record.timeout = timeout;
+    record.deadline = timeout === null ? null : record.start + timeout;
+    record.reported = [];
+    record.looked = 0;
+  }
+
+  // Which line made the call? A stack is long, and there are few: understand each once.
+  place(record) {
+    const text = new Error().stack, {places} = this.session.stage;
+    let known = this.stacks.get(text);
+    if (known === undefined) {
+      const stack = stackOf(places, text);
+      this.linesMissing = this.linesMissing || stack === null;
+      const telling = (stack || []).filter((place) => !PLUMBING.test(place));
+      known = {stack: stack || [], line: (telling[0] || (stack || [])[0] || " ").split(" ")[1] || null};
+      this.stacks.set(text, known);
+    }
+    record.stack = known.stack;
+    record.line = known.line;
+  }
+
+  waits(record, thread, wait) {
+    const {name} = record.hidden;
+    record.hidden.waited = true;
+    record.waits = isLoop(name) || name === "accept4" ? "clients"
+      : name === "clock_nanosleep" ? "delay"
+        : name === "futex_wait" ? (wait.kind === 0 ? "lock" : "thread")
+          : record.client !== null ? "client" : "thread";
+  }
+
+  end(record, thread, result, process) {
+    const {name, args, exit, mask} = record.hidden;
+    record.end = this.now / MS;
+    record.value = result;
+    if (record.end === record.start) record.waits = null;
+    if (name === "accept4" && result >= 0) {
+      record.client = process.kernel.get(result).client.number || null;
+      record.file = fileName(process.kernel.get(result));
+    }
+    if (isLoop(name)) {
+      const reported = reportedBy(name, process, args, record, result);
+      record.reported = reported.slice(0, MOST_WATCHED).map(([fd, events]) => ({
+        fd, file: fileName(process.kernel.get(fd)), events: eventNames(events)}));
+      if (mask !== undefined) record.mask = signalMask(mask);
+      const leftMs = record.timeout === null ? null : record.deadline - record.end;
+      record.args += exit === undefined ? "" : exit(result, record);
+      record.result = reportText(name, result, reported, leftMs === null ? null : leftMs * MS);
+    } else {
+      if (name === "getpeername" && result >= 0) record.port = process.kernel.get(args[0]).client.port;
+      if (exit !== undefined) record.args += exit(result, record);
+      record.result = resultText(result);
+    }
+    record.entry = record.hidden.entry;
+    for (const helper of ["got", "asked", "mask", "port", "entry"]) delete record[helper];
+  }
+
+  computes(thread, startNs) {
+    if (this.now < this.recordFromNs) return null;
+    const record = {thread: thread.id, name: "(computes)", args: "", result: "", value: 0, start: startNs / MS, end: null,
+                    line: null, stack: [], fd: null, client: null, file: null, waits: "compute"};
+    if (this.wantsLines) this.place(record);
+    this.calls.push(record);
+    return record;
+  }
+
+  computed(record) {
+    record.end = this.now / MS;
+  }
+
+  thread(thread) {
+    this.threads.push(thread);
+  }
+
+  threadEnded() {}
+
+  processEnded() {}
+
+  signal(thread, name) {
+    this.signals.push({at: this.now / MS, thread: thread.id, name, handled: false, interrupted: false});
+  }
+
+  returned(thread, interrupted) {
+    const last = this.signals[this.signals.length - 1];
+    Object.assign(last, {handled: true, interrupted});
+  }
+
+  output(fd, text) {
+    this.outputs.push({at: this.now / MS, fd, text});
+  }
+
+  settled(nextNs) {
+    return this.session.settled(nextNs);
+  }
+}
+
+const FD_FIRST = new Set(["bind", "listen", "accept4", "recvfrom", "sendto", "read", "write", "close", "shutdown", "fcntl",
+  "setsockopt", "socket_timeout", "getsockname", "getpeername", "epoll_ctl", "epoll_wait", "epoll_pwait"]);
+
+function signalMask(mask) {
+  return mask === 0 ? "[]" : `[${mask}]`;
+}
+
+// ---- sessions
+
+export class Session {
+  // settings: options (words), events, descriptors (the limit of the process), lines (false: do not look for lines),
+  // recordFrom (ms: earlier calls are counted, and not recorded), choices.
+  constructor(stage, {options = [], events = [], descriptors, lines = true, recordFrom, choices = {}} = {}) {
+    const idle = events.reduce((sum, event) => sum + (event.count && event.action === "idle" ? event.count : 0), 0);
+    const limit = descriptorsOf(options);
+    this.stage = stage;
+    this.options = limit.options;
+    this.kernel = new Kernel({descriptors: descriptors || limit.descriptors});
+    this.clients = [];
+    this.idle = {count: 0, connected: 0, accepted: 0, closed: 0};
+    this.events = [];
+    this.pending = 0;
+    this.lastNs = 0;
+    this.error = null;
+    this.log = new Log(this, {lines: lines && stage.places !== null, recordFrom: (recordFrom !== undefined ? recordFrom
+      : idle > FEW_IDLE ? 0 : -Infinity) * MS});
+    this.idleStep = Math.min(IDLE_STEP, -IDLE_FROM / Math.max(1, idle));
+    const words = [stage.name, "--port", "40000", ...this.options];
+    try {
+      this.process = new Process(this.kernel, stage.module, words, this.log, {...stage.choices, ...choices});
+    } catch (error) {
+      if (!(error instanceof Stopped)) throw error;
+      this.error = error.message;
+    }
+    for (const event of events) this.add(event);
+  }
+
+  // Add an event. To be exact, it must not be earlier than what run was last given.
+  add(event) {
+    const {timeline} = this.kernel;
+    this.events.push(event);
+    if (event.action === "idle") {
+      for (let i = 0; i < event.count; i++) {
+        const at = IDLE_FROM + this.idle.count++ * this.idleStep;
+        timeline.at(at, () => new IdleClient(this.kernel, this.idle).connect(), FIRST);
+      }
+      return;
+    }
+    const at = event.at * MS;
+    this.pending++;
+    this.lastNs = Math.max(this.lastNs, at);
+    timeline.at(at, () => {
+      this.pending--;
+      this.happen(event);
+    }, FIRST);
+  }
+
+  happen(event) {
+    if (event.action === "TERM" || event.action === "INT") {
+      this.process.signal(event.action === "TERM" ? 15 : 2);
+    } else if (isNewClient(event)) {
+      const client = new Client(this.kernel, this.clients.length + 1, event);
+      this.clients.push(client);
+      client.connect();
+    } else {
+      const client = this.clients[(event.client || this.clients.length) - 1];
+      if (client !== undefined) client[ACTIONS_OF[event.action]]();
+    }
+  }
+
+  // Nothing more is worth waiting for: every event has been, and no client of theirs is served or waits.
+  settled(nextNs) {
+    if (this.pending > 0) return false;
+    if (nextNs > this.lastNs + PATIENCE_MS * MS) return true;
+    return this.clients.every((client) => client.gone && (client.connection === null || client.connection.fd < 0));
+  }
+
+  // Run what is before a time, in ms; without one, until nothing more is to come. Return the result so far.
+  run(until = Infinity) {
+    const limit = Error.stackTraceLimit;
+    Error.stackTraceLimit = 40;
+    try {
+      if (this.error === null) this.process.run(until * MS);
+    } finally {
+      Error.stackTraceLimit = limit;
+    }
+    this.until = until;
+    return this.result;
+  }
+
+  get end() {
+    const atMs = this.kernel.now / MS;
+    if (this.error !== null) return {kind: "stopped", at: atMs, text: this.error};
+    const {ended} = this.process;
+    if (ended !== null) {
+      const {atNs, ...more} = ended;
+      return {...more, at: atNs / MS};
+    }
+    const more = this.kernel.timeline.next();
+    if (more === Infinity || this.until === Infinity) return {kind: "waiting", at: atMs, text: "all threads wait"};
+    return null;
+  }
+
+  get result() {
+    const {log, kernel, stage} = this, end = this.end;
+    return {
+      stage: stage.name, options: this.options, now: kernel.now / MS, end, output: log.outputs,
+      threads: log.threads.map((thread) => ({id: thread.id, name: thread.name, start: thread.startNs / MS,
+        end: thread.endNs !== null ? thread.endNs / MS : end && (end.kind === "exited" || end.kind === "killed") ? end.at : null})),
+      calls: log.calls, signals: log.signals, clients: this.clients.map((client) => client.told(end !== null)),
+      idle: {...this.idle}, backlog: kernel.backlogLengths.map(([ns, length]) => [ns / MS, length]),
+      counts: log.counts, looked: log.looked, linesMissing: log.linesMissing,
+    };
+  }
+}
+
+const ACTIONS_OF = {rest: "sendRest", "half-close": "halfClose", close: "close", reset: "reset", "stop-reading": "stopReading"};
+
+// --descriptors N is an option of the experiment, and not of the server: its limit on descriptors.
+export function descriptorsOf(options) {
+  const at = options.indexOf("--descriptors");
+  if (at < 0) return {options, descriptors: undefined};
+  return {options: [...options.slice(0, at), ...options.slice(at + 2)], descriptors: Number(options[at + 1])};
+}
+
+export function simulate(stage, settings = {}) {
+  return new Session(stage, settings).run(settings.until === undefined ? Infinity : settings.until);
+}
