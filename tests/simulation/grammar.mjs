@@ -6,6 +6,7 @@
 // tests/play.py, and a test. An event is TIME:ACTION, with the time in milliseconds:
 //
 //     PATH                a new client asks for it, as build/probe does, and leaves once it has the answer
+//                         (5x0:/slow are five such clients)
 //     silent              a new client connects, and sends nothing
 //     half[=PATH]         a new client sends the first half of a request (for /fast)
 //     rest                a client with half a request sends the rest
@@ -28,7 +29,7 @@ export class GrammarError extends Error {
 export const STAGE_NAME = /^[a-z0-9][a-z0-9-]*$/;
 const NEW = ["silent", "half", "pipeline"], OLD = ["rest", "half-close", "close", "reset", "stop-reading"];
 const SIGNALS = ["TERM", "INT"];
-const LATEST = 86400e3, MOST_IDLE = 10000, MOST_PIPELINED = 100000;
+const LATEST = 86400e3, MOST_TIMES = 1000, MOST_IDLE = 10000, MOST_PIPELINED = 100000;
 const ACTIONS = `want an action after the colon: a path such as /fast, or one of ${
   [...NEW, ...OLD, "idle=N", ...SIGNALS].join(" ")}`;
 
@@ -61,23 +62,17 @@ export function parseEvents(text, from = 0) {
   const events = [];
   let clients = 0;
   for (const word of wordsOf(text, from, text.length)) {
-    const event = parseEvent(word.text, clients, text, word.position);
-    clients += isNewClient(event) ? 1 : 0;
-    events.push(event);
+    const [, times, rest] = /^(?:(\d+)x)?(.*)$/.exec(word.text);
+    if (times !== undefined && !(Number(times) >= 1 && Number(times) <= MOST_TIMES && /^[^:]*:\//.test(rest)))
+      throw new GrammarError(text, word.position, `want a number from 1 to ${MOST_TIMES} before the x, and then TIME:PATH`);
+    const event = parseEvent(rest, clients, text, word.position + word.text.length - rest.length);
+    // Clients are numbered in the order in which they come, so the text is in that order, too.
+    if (events.length > 0 && event.at < events[events.length - 1].at)
+      throw new GrammarError(text, word.position, "want the events in the order of their times");
+    for (let i = 0; i < Number(times || 1); i++) events.push({...event});
+    clients += isNewClient(event) ? Number(times || 1) : 0;
   }
-  return inOrder(events, text);
-}
-
-// The clients are numbered in the order in which they came, which is that of the time. So the text is, too.
-function inOrder(events, text) {
-  for (let i = 1; i < events.length; i++)
-    if (events[i].at < events[i - 1].at)
-      throw new GrammarError(text, positionOf(text, i), "want the events in the order of their times");
   return events;
-}
-
-function positionOf(text, index) {
-  return wordsOf(text, text.indexOf(";") + 1, text.length)[index].position;
 }
 
 export function isNewClient(event) {
@@ -141,5 +136,12 @@ export function formatEvent(event) {
 }
 
 export function formatExperiment({stage, options = [], events = []}) {
-  return `${[stage, ...options].join(" ")}; ${events.map(formatEvent).join(" ")}`.trim();
+  const words = [];
+  for (let i = 0, times; i < events.length; i += times) {
+    const word = formatEvent(events[i]);
+    for (times = 1; events[i].action === "get" && i + times < events.length && formatEvent(events[i + times]) === word;)
+      times++;
+    words.push(times > 1 ? `${times}x${word}` : word);
+  }
+  return `${[stage, ...options].join(" ")}; ${words.join(" ")}`.trim();
 }

@@ -49,7 +49,7 @@ export class Process {
   constructor(kernel, module, words, log, choices) {
     Object.assign(this, {kernel, timeline: kernel.timeline, log, choices, threads: new Map(), ready: [], next: null,
                          current: null, ended: null, pending: 0, handlers: new Map(), unwinding: false,
-                         rewinding: false, until: Infinity, idleCalls: 0, lastNs: START, nextThread: MAIN,
+                         rewinding: false, until: Infinity, idleCalls: 0, calls: 0, lastNs: START, nextThread: MAIN,
                          garbage: [], alone: true});
     this.instance = new WebAssembly.Instance(module, this.imports(module));
     this.exports = this.instance.exports;
@@ -305,6 +305,7 @@ export class Process {
     if (++this.idleCalls > MOST_CALLS)
       throw new Stopped(`the server made ${MOST_CALLS} calls while no time passed and no byte was moved, the last one ${name}`);
     this.log.tooMany = this.idleCalls > RECORDED_CALLS;
+    if (++this.calls % 1000 === 0) this.log.progress();
   }
 
   moved() {

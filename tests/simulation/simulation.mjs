@@ -177,6 +177,10 @@ class Log {
     this.outputs.push({at: this.now / MS, fd, text});
   }
 
+  progress() {
+    if (this.session.progress !== null) this.session.progress();
+  }
+
   settled(nextNs) {
     return this.session.settled(nextNs);
   }
@@ -193,8 +197,8 @@ function signalMask(mask) {
 
 export class Session {
   // settings: options (words), events, descriptors (the limit of the process), lines (false: do not look for lines),
-  // recordFrom (ms: earlier calls are counted, and not recorded), choices.
-  constructor(stage, {options = [], events = [], descriptors, lines = true, recordFrom, choices = {}} = {}) {
+  // recordFrom (ms: earlier calls are counted, and not recorded), choices, progress (called now and then).
+  constructor(stage, {options = [], events = [], descriptors, lines = true, recordFrom, choices = {}, progress} = {}) {
     const idle = events.reduce((sum, event) => sum + (event.count && event.action === "idle" ? event.count : 0), 0);
     const limit = descriptorsOf(options);
     this.stage = stage;
@@ -206,6 +210,7 @@ export class Session {
     this.pending = 0;
     this.lastNs = 0;
     this.error = null;
+    this.progress = progress || null;
     this.log = new Log(this, {lines: lines && stage.places !== null, recordFrom: (recordFrom !== undefined ? recordFrom
       : idle > FEW_IDLE ? 0 : -Infinity) * MS});
     this.idleStep = Math.min(IDLE_STEP, -IDLE_FROM / Math.max(1, idle));

@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""Play a server and its clients in the simulated kernel: the C files of a stage, a clock
+that jumps from event to event, and clients that do what you tell them. It prints what
+build/probe prints of a real server. The page build/play.html shows the same.
+
+A SHOT is TIME:ACTION, the time in milliseconds. PATH asks for it, as with build/probe;
+silent, half, and pipeline are other clients; rest, half-close, close, reset and
+stop-reading are what the last client does, or client N with @N at the end; idle=N are
+clients that connect before all others and say nothing; TERM and INT are signals. OPTIONs
+are those of the stage, and --descriptors N, its limit. Instead of all that, an address
+of the page will do."""
+import argparse
+import json
+import re
+import subprocess
+import sys
+
+import lab
+
+EXAMPLES = """\
+examples:
+  tests/play.py 05-epoll --delay 1 0:/slow 100:/fast
+  tests/play.py 05-epoll --delay 1 --block 5x0:/slow 100:reset@2 --calls
+  tests/play.py '#02-threaded --delay 1; 0:/slow 100:/fast' --strace build/log
+  tests/trace.py --from build/log
+
+Exit status: 0 if every request was answered with status 200, or the goal is reached; 1 if
+not; 2 for a bad command line."""
+SHOT = re.compile(r"(\d+x)?[\d.]+:.")
+COLUMNS = ["path", "started", "connected", "first byte", "done", "took", "status", "body"]
+TO_THE_RIGHT = {"started", "connected", "first byte", "done", "took"}
+
+
+# ---- the command line
+
+def parse(arguments):
+    """Return (our options, the text of the experiment). What we do not know is for the server, which says itself what
+    is wrong with it."""
+    parser = lab.Parser(description=__doc__, epilog=EXAMPLES,
+                        usage="%(prog)s STAGE [OPTION]... SHOT...\n       %(prog)s --goal N <ADDRESSES")
+    parser.add_argument("--calls", action="store_true", help="print each system call: when, by which thread, from which line")
+    parser.add_argument("--strace", metavar="FILE", help="write the calls as strace does, for tests/trace.py --from")
+    parser.add_argument("--json", metavar="FILE", help="write all that is known of the run (- for stdout)")
+    parser.add_argument("--until", type=lab.seconds(0, 86400), metavar="SECONDS", help="stop there")
+    parser.add_argument("--goal", type=lab.whole_number(1, 99), metavar="N",
+                        help="judge the addresses on stdin, a line each: do they reach goal N of the page?")
+    ours, rest = _split(arguments)
+    options = parser.parse_args(ours)
+    if options.goal is not None:
+        return options, None
+    if not rest:
+        parser.error("want a stage, such as 05-epoll, and shots, such as 0:/slow 100:/fast; see --help")
+    if len(rest) == 1 and ";" in rest[0]:
+        return options, rest[0]
+    if not any(map(SHOT.match, rest)):
+        parser.error(f"{rest[-1]}: want at least one TIME:ACTION after it, such as 0:/slow; see --help")
+    words = [word for word in rest if not SHOT.match(word)]
+    return options, f"{' '.join(words)}; {' '.join(word for word in rest if SHOT.match(word))}"
+
+
+def _split(arguments):
+    """Split the words into ours and those of the experiment."""
+    ours, rest, words = [], [], iter(arguments)
+    for word in words:
+        name = word.partition("=")[0]
+        if name in ("--calls", "--help"):
+            ours.append(word)
+        elif name in ("--strace", "--json", "--goal", "--until"):
+            ours += [word] if "=" in word else [word, next(words, "")]
+            if ours[-1] == "":
+                ours.pop()
+        else:
+            rest.append(word)
+    return ours, rest
+
+
+# ---- the simulation
+
+class Simulation:
+    """The engine under node, which answers one job after the other."""
+
+    def __init__(self):
+        lab.need("node", "deps-play")
+        if not (lab.BUILD / "play" / "stages.json").exists():
+            raise lab.Failed("the stages are not built for the simulation. To build them: make play")
+        script = lab.ROOT / "tests" / "simulation" / "play.mjs"
+        self.process = lab.start(["node", script, lab.BUILD / "play"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, **job):
+        """Return the answer to a job (play.mjs)."""
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise lab.Failed(f"node has ended ({lab.ending(self.process.wait())})")
+        return json.loads(line)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+# ---- what is printed
+
+def span(ms):
+    if ms is None:
+        return "-"
+    return f"{ms:.1f} ms" if ms < 100 else f"{ms / 1000:.3f} s" if ms < 10000 else f"{ms / 1000:.2f} s"
+
+
+def print_table(columns, to_the_right, rows):
+    widths = [max(map(len, column)) for column in zip(columns, *rows)]
+    for row in [columns, *rows]:
+        cells = [cell.rjust(width) if name in to_the_right else cell.ljust(width)
+                 for name, cell, width in zip(columns, row, widths)]
+        print("  ".join(cells).rstrip())
+
+
+def print_clients(clients):
+    """The table of build/probe, with a row for each client."""
+    rows = []
+    for client in clients:
+        took = client["done"] - client["start"] if client["done"] is not None else None
+        rows.append([client["path"] or client["action"], *map(span, (client["start"], client["connected"], client["first"],
+                     client["done"], took)), client["status"] or "-", client["body"] or "-"])
+    print_table(COLUMNS, TO_THE_RIGHT, rows)
+    paths = list(dict.fromkeys(client["path"] for client in clients if client["requests"]))
+    rows = [_summary(path, [client for client in clients if client["path"] == path]) for path in paths]
+    if rows:
+        print()
+        columns = ["path", "requests", "failed", "first", "median", "last"]
+        print_table(columns, set(columns[1:]), rows)
+
+
+def _summary(path, clients):
+    times = sorted(client["done"] - client["start"] for client in clients if client["status"] == "200")
+    middle = [times[0], times[(len(times) - 1) // 2], times[-1]] if times else [None] * 3
+    return [path, str(len(clients)), str(len(clients) - len(times)), *map(span, middle)]
+
+
+def print_calls(result):
+    threads = {thread["id"]: thread["name"] for thread in result["threads"]}
+    width = max(map(len, threads.values()))
+    for call in result["calls"]:
+        took = "..." if call["end"] is None else f"{call['end'] - call['start']:.0f}" if call["end"] > call["start"] else ""
+        text = f"{call['name']}({call['args']}) = {call['result']}" if call["name"][0] != "(" else "computes"
+        print(f"{call['start']:9.1f} {took:>6}  {threads[call['thread']]:{width}}  {text}  {call['line'] or ''}".rstrip())
+
+
+def write_strace(path, answer):
+    """Write the log, with checksums of the lines that it names, as the recorder does."""
+    import pathlib
+    sys.path.insert(0, str(lab.ROOT / "tests" / "trace"))
+    import symbols
+    numbers = {}
+    for place, _ in answer["places"]:
+        file, _, number = place.rpartition(" ")[2].rpartition(":")
+        numbers.setdefault(file, set()).add(int(number))
+    known = [(file, symbols.find(file), sorted(found)) for file, found in sorted(numbers.items())]
+    header = answer["header"] + [f"source: {file} {symbols.checksum(found, lines)}" for file, found, lines in known if found]
+    pathlib.Path(path).write_text("".join(f"# {line}\n" for line in header) + answer["text"])
+
+
+def complain(answer):
+    """A text that is no experiment, or a stage that is not there."""
+    if answer.get("position") is not None:
+        print(answer["text"], " " * answer["position"] + "^", sep="\n", file=sys.stderr)
+    print(f"{lab.tool()}: {answer['error']}", file=sys.stderr)
+    return 2
+
+
+def judge(simulation, number):
+    texts = [line.strip() for line in sys.stdin if line.strip()]
+    if not texts:
+        print(f"{lab.tool()}: want addresses of the page on stdin, a line each", file=sys.stderr)
+        return 2
+    answer = simulation.ask(goal=number, texts=texts)
+    if "error" in answer:
+        return complain(answer)
+    print(f"Goal {number}, {answer['title']}: {'reached' if answer['solved'] else 'not reached'}. {answer['text']}".rstrip())
+    return 0 if answer["solved"] else 1
+
+
+def main(arguments):
+    options, text = parse(arguments)
+    simulation = Simulation()
+    if options.goal is not None:
+        return judge(simulation, options.goal)
+    want = ["result"] + (["strace"] if options.strace else [])
+    settings = {"until": options.until * 1000} if options.until is not None else {}
+    answer = simulation.ask(text=text, want=want, settings=settings)
+    simulation.close()
+    if "error" in answer:
+        return complain(answer)
+    if answer.get("stopped"):
+        print(f"{lab.tool()}: {answer['stopped']}", file=sys.stderr)
+        return 1
+    result = answer["result"]
+    if options.strace:
+        write_strace(options.strace, answer["strace"])
+    if options.json:
+        with open(sys.stdout.fileno() if options.json == "-" else options.json, "w", closefd=options.json != "-") as file:
+            json.dump(result, file)
+    for line in result["output"]:
+        if line["fd"] == 2:
+            print(line["text"], end="", file=sys.stderr)
+    if options.calls:
+        print_calls(result)
+    elif options.json != "-" and result["clients"]:
+        print_clients(result["clients"])
+    end = result["end"]
+    if end and end["kind"] != "waiting":
+        print(f"The server {'was ' if end['kind'] == 'killed' else ''}{end['text']} at {span(end['at'])}."
+              if end["kind"] != "stopped" else f"Stopped at {span(end['at'])}: {end['text']}.", file=sys.stderr)
+    if end and end.get("status") == 2 and not result["clients"]:
+        return 2
+    return 0 if all(client["status"] == "200" for client in result["clients"] if client["requests"]) else 1
+
+
+if __name__ == "__main__":
+    lab.run(main)

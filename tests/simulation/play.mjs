@@ -1,0 +1,142 @@
+// The simulation under node, for tests/play.py and the tests: jobs come on stdin, a line of JSON each, and a line with
+// the answer goes to stdout.
+//
+//     {"text": "05-epoll --delay 1; 0:/slow 100:/fast", "want": ["result", "strace"]}
+//     {"goal": 4, "texts": [...]}
+//
+// The simulation runs in a worker. One that tells nothing for two seconds is stopped: its server makes no call.
+import fs from "fs";
+import path from "path";
+import zlib from "zlib";
+import {fileURLToPath} from "url";
+import {isMainThread, parentPort, Worker, workerData} from "worker_threads";
+import {formatExperiment, GrammarError, parseExperiment} from "./grammar.mjs";
+import {loadStage, simulate} from "./simulation.mjs";
+import {straceHeader, straceLog} from "./strace.mjs";
+
+const SILENCE_MS = 2000;
+
+// ---- stages, from what build.py has written
+
+export function readBundle(folder) {
+  return JSON.parse(fs.readFileSync(path.join(folder, "stages.json"), "utf8"));
+}
+
+const loaded = new Map();
+
+export function stageOf(bundle, name) {
+  const entry = bundle.stages[name];
+  if (entry === undefined)
+    throw new Error(bundle.missing[name] || `${name}: no such stage; there are ${Object.keys(bundle.stages).join(" ")}`);
+  if (!loaded.has(entry))
+    loaded.set(entry, loadStage(name, zlib.gunzipSync(Buffer.from(entry.wasm, "base64")),
+      {...entry, sources: {...bundle.sources, ...entry.sources}}));
+  return loaded.get(entry);
+}
+
+// ---- jobs
+
+async function answer(bundle, job, progress) {
+  if (job.goal !== undefined) return judge(bundle, job, progress);
+  const experiment = parseExperiment(job.text);
+  const result = simulate(stageOf(bundle, experiment.stage), {...experiment, ...job.settings, progress});
+  const answer = {text: formatExperiment(experiment)};
+  for (const want of job.want || ["result"]) {
+    if (want === "strace") {
+      const {text, places} = straceLog(result);
+      answer.strace = {text, header: straceHeader(result, places), places};
+    } else if (want === "result") {
+      answer.result = result;
+    } else {
+      answer.result = {...result, calls: []};
+    }
+  }
+  return answer;
+}
+
+async function judge(bundle, job, progress) {
+  const {goals} = await import("./goals.mjs");
+  const goal = goals.find(({number}) => number === job.goal);
+  if (goal === undefined) throw new Error(`there is no goal ${job.goal}: want 1 to ${goals.length}`);
+  const experiments = job.texts.map((text) => {
+    const experiment = parseExperiment(text);
+    return {experiment, result: simulate(stageOf(bundle, experiment.stage), {...experiment, progress})};
+  });
+  return {title: goal.title, ...goal.judge(experiments)};
+}
+
+async function work() {
+  const bundle = readBundle(workerData.folder);
+  let told = 0;
+  const progress = () => {
+    if (Date.now() - told < SILENCE_MS / 10) return;
+    told = Date.now();
+    parentPort.postMessage({alive: true});
+  };
+  parentPort.on("message", async (job) => {
+    try {
+      parentPort.postMessage({answer: await answer(bundle, job, progress)});
+    } catch (error) {
+      const {message, position, expected, text} = error;
+      const known = error instanceof GrammarError || error.constructor === Error;
+      parentPort.postMessage({answer: {error: known ? message : error.stack, position, expected, text}});
+    }
+  });
+  parentPort.postMessage({ready: true});
+}
+
+// ---- the worker's host
+
+// Return a function that answers one job after the other.
+export function host(folder) {
+  let worker = null, settle = null, timer = null;
+  const silent = (text) => {
+    worker.terminate();
+    worker = null;
+    settle({answer: {result: null, stopped: text}});
+  };
+  const expect = (ms, text) => {
+    clearTimeout(timer);
+    timer = setTimeout(silent, ms, text);
+  };
+  const start = () => new Promise((ready) => {
+    worker = new Worker(fileURLToPath(import.meta.url), {workerData: {folder}});
+    worker.on("message", (message) => {
+      if (message.ready) return ready();
+      if (message.alive) return expect(SILENCE_MS, `the server makes no call any more: stopped after ${SILENCE_MS / 1000} s`);
+      clearTimeout(timer);
+      return settle(message);
+    });
+    worker.on("error", (error) => settle({answer: {error: error.stack}}));
+  });
+  return {
+    async ask(job) {
+      if (worker === null) await start();
+      const done = new Promise((resolve) => {
+        settle = resolve;
+      });
+      expect(SILENCE_MS, `the server makes no call any more: stopped after ${SILENCE_MS / 1000} s`);
+      worker.postMessage(job);
+      return (await done).answer;
+    },
+    end() {
+      clearTimeout(timer);
+      if (worker !== null) worker.terminate();
+    },
+  };
+}
+
+async function main() {
+  const {ask, end} = host(process.argv[2]);
+  let rest = "";
+  process.stdin.setEncoding("utf8");
+  for await (const chunk of process.stdin) {
+    const lines = (rest + chunk).split("\n");
+    rest = lines.pop();
+    for (const line of lines) if (line) process.stdout.write(`${JSON.stringify(await ask(JSON.parse(line)))}\n`);
+  }
+  end();
+}
+
+if (!isMainThread && workerData && workerData.folder) work();
+else if (process.argv[1] === fileURLToPath(import.meta.url)) main();
