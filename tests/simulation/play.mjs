@@ -12,7 +12,7 @@ import {fileURLToPath} from "url";
 import {isMainThread, parentPort, Worker, workerData} from "worker_threads";
 import {formatExperiment, GrammarError, parseExperiment} from "./grammar.mjs";
 import {loadStage, simulate} from "./simulation.mjs";
-import {straceHeader, straceLog} from "./strace.mjs";
+import {straceLog} from "./strace.mjs";
 
 const SILENCE_MS = 2000;
 
@@ -43,8 +43,7 @@ async function answer(bundle, job, progress) {
   const answer = {text: formatExperiment(experiment)};
   for (const want of job.want || ["result"]) {
     if (want === "strace") {
-      const {text, places} = straceLog(result);
-      answer.strace = {text, header: straceHeader(result, places), places};
+      answer.strace = straceLog(result);
     } else if (want === "result") {
       answer.result = result;
     } else {

@@ -373,7 +373,6 @@ export class Process {
   end(kind, more) {
     if (this.ended !== null) return;
     this.ended = {kind, atNs: this.kernel.now, ...more};
-    this.log.processEnded(this.ended);
     for (let fd = this.kernel.files.length - 1; fd > 2; fd--) this.kernel.close(fd);
   }
 

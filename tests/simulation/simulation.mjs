@@ -58,7 +58,7 @@ function stackOf(places, text) {
 class Log {
   constructor(session, {recordFrom, lines}) {
     Object.assign(this, {session, recordFromNs: recordFrom, wantsLines: lines, calls: [], threads: [], signals: [],
-                         outputs: [], counts: {}, looked: 0, tooMany: false, linesMissing: false, stacks: new Map()});
+                         outputs: [], counts: {}, looked: 0, tooMany: false, linesMissing: false, stacks: new Map(), order: 0});
   }
 
   get now() {
@@ -74,7 +74,7 @@ class Log {
     const record = {thread: thread.id, name: told, args: entry, result: "?", value: null, start: this.now / MS, end: null,
                     line: null, stack: [], fd, client: file instanceof Connection ? file.client.number || null : null,
                     file: fileName(file), waits: null};
-    Object.defineProperty(record, "hidden", {value: {name, args, exit, entry, waited: false}});
+    hide(record, {name, args, exit, began: this.order++, ended: null});
     if (isLoop(told)) this.beginLoop(record, name, process, args);
     if (name === "epoll_pwait" && args[5] !== 0) record.hidden.mask = process.int(args[5]);
     if (this.wantsLines) this.place(record);
@@ -110,7 +110,6 @@ class Log {
 
   waits(record, thread, wait) {
     const {name} = record.hidden;
-    record.hidden.waited = true;
     record.waits = isLoop(name) || name === "accept4" ? "clients"
       : name === "clock_nanosleep" ? "delay"
         : name === "futex_wait" ? (wait.kind === 0 ? "lock" : "thread")
@@ -120,11 +119,13 @@ class Log {
   end(record, thread, result, process) {
     const {name, args, exit, mask} = record.hidden;
     record.end = this.now / MS;
+    record.hidden.ended = this.order++;
     record.value = result;
     if (record.end === record.start) record.waits = null;
     if (name === "accept4" && result >= 0) {
       record.client = process.kernel.get(result).client.number || null;
       record.file = fileName(process.kernel.get(result));
+      record.peer = process.kernel.get(result).client.port;
     }
     if (isLoop(name)) {
       const reported = reportedBy(name, process, args, record, result);
@@ -139,8 +140,7 @@ class Log {
       if (exit !== undefined) record.args += exit(result, record);
       record.result = resultText(result);
     }
-    record.entry = record.hidden.entry;
-    for (const helper of ["got", "asked", "mask", "port", "entry"]) delete record[helper];
+    for (const helper of ["got", "asked", "mask", "port"]) delete record[helper];
   }
 
   computes(thread, startNs) {
@@ -160,17 +160,20 @@ class Log {
     this.threads.push(thread);
   }
 
-  threadEnded() {}
-
-  processEnded() {}
+  threadEnded(thread) {
+    thread.ended = this.order++;
+  }
 
   signal(thread, name) {
-    this.signals.push({at: this.now / MS, thread: thread.id, name, handled: false, interrupted: false});
+    const record = {at: this.now / MS, thread: thread.id, name, handled: false, interrupted: false};
+    hide(record, {began: this.order++, ended: null});
+    this.signals.push(record);
   }
 
   returned(thread, interrupted) {
     const last = this.signals[this.signals.length - 1];
     Object.assign(last, {handled: true, interrupted});
+    last.hidden.ended = this.order++;
   }
 
   output(fd, text) {
@@ -184,6 +187,11 @@ class Log {
   settled(nextNs) {
     return this.session.settled(nextNs);
   }
+}
+
+// What is kept beside a record, and is no part of the result: the order in which things happened at one moment.
+function hide(record, hidden) {
+  Object.defineProperty(record, "hidden", {value: hidden});
 }
 
 const FD_FIRST = new Set(["bind", "listen", "accept4", "recvfrom", "sendto", "read", "write", "close", "shutdown", "fcntl",
@@ -294,13 +302,20 @@ export class Session {
     const {log, kernel, stage} = this, end = this.end;
     return {
       stage: stage.name, options: this.options, now: kernel.now / MS, end, output: log.outputs,
-      threads: log.threads.map((thread) => ({id: thread.id, name: thread.name, start: thread.startNs / MS,
-        end: thread.endNs !== null ? thread.endNs / MS : end && (end.kind === "exited" || end.kind === "killed") ? end.at : null})),
+      threads: log.threads.map((thread) => toldThread(thread, end)),
       calls: log.calls, signals: log.signals, clients: this.clients.map((client) => client.told(end !== null)),
       idle: {...this.idle}, backlog: kernel.backlogLengths.map(([ns, length]) => [ns / MS, length]),
       counts: log.counts, looked: log.looked, linesMissing: log.linesMissing,
     };
   }
+}
+
+function toldThread(thread, end) {
+  const over = end !== null && (end.kind === "exited" || end.kind === "killed");
+  const told = {id: thread.id, name: thread.name, start: thread.startNs / MS,
+                end: thread.endNs !== null ? thread.endNs / MS : over ? end.at : null};
+  hide(told, {ended: thread.endNs !== null ? thread.ended : Infinity});
+  return told;
 }
 
 const ACTIONS_OF = {rest: "sendRest", "half-close": "halfClose", close: "close", reset: "reset", "stop-reading": "stopReading"};

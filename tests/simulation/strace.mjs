@@ -3,73 +3,97 @@
 import {PORT} from "./clients.mjs";
 import {EPOCH_S} from "./process.mjs";
 
-const PROCESS = 1000;      // the number of the main thread; thread 2 is the next one
-const TICK = 0.000001;     // strace tells microseconds: calls at one moment are told one after another
+const PROCESS = 1000;  // the number of the main thread; thread 2 is the next one
+const TICK = 1e-6;     // strace tells microseconds: what happens at one moment is told one after another
 
-// Return {text, places}: the log without its header, and the lines that its stacks name, by address.
+// Return {text, header, places}: the log; lines "# key: value" for what strace does not know; and the lines of source
+// that its stacks name, with an address for each.
 export function straceLog(result) {
-  const lines = [], places = new Map(), ends = [];
-  for (const call of result.calls) if (call.name !== "(computes)") lines.push([call.start, callLine(call), call.stack]);
-  for (const signal of result.signals) lines.push(...signalLines(signal));
-  for (const thread of result.threads) if (thread.end !== null) ends.push([thread.end, thread.id, result.end]);
-  const sorted = lines.map((line, i) => [...line, i]).sort((a, b) => a[0] - b[0] || order(a, b, lines));
-  const printed = [];
+  const times = spread(result), places = new Map(), printed = [];
+  const print = (order, thread, text, stack = []) => printed.push([order, thread, text, stack]);
+  for (const call of result.calls)
+    if (call.hidden) print(call.hidden.began, call.thread, callText(call, times));
+  for (const signal of result.signals) printSignal(signal, print);
+  for (const thread of result.threads)
+    if (thread.end !== null) print(thread.hidden.ended, thread.id, endText(thread, result.end));
+  const stacks = new Map(result.calls.filter((call) => call.hidden).map((call) => [call.hidden.began, call.stack]));
+  const lines = printed.sort((a, b) => a[0] - b[0]).map(([order, thread, text]) => {
+    const time = order === Infinity ? EPOCH_S + result.end.at / 1000 + 1000 * TICK : times.get(order);
+    const line = `${PROCESS - 1 + thread} ${time.toFixed(6)} ${text}\n`;
+    return line + (stacks.get(order) || []).map((place) => frame(result, place, places)).join("");
+  });
+  return {text: lines.join(""), header: header(result, [...places], times), places: [...places]};
+}
+
+// The time of each thing in seconds, by the order in which they happened: two at one moment are a tick apart, and the
+// clients of that moment came before.
+function spread(result) {
+  const points = [];
+  for (const {hidden, start, end} of result.calls) {
+    if (!hidden) continue;
+    points.push([hidden.began, start]);
+    if (hidden.ended !== null) points.push([hidden.ended, end]);
+  }
+  for (const {hidden, at} of result.signals) points.push([hidden.began, at], [hidden.ended, at]);
+  for (const {hidden, end} of result.threads) if (end !== null && hidden.ended !== Infinity) points.push([hidden.ended, end]);
+  const times = new Map();
   let last = -Infinity;
-  for (const [at, [thread, text], stack] of sorted) {
-    last = Math.max(last + TICK, seconds(at));
-    printed.push(`${PROCESS - 1 + thread} ${last.toFixed(6)} ${text}`);
-    for (const place of stack) {
-      if (!places.has(place)) places.set(place, 16 * (places.size + 1));
-      printed.push(` > ${result.stage}(${place.split(" ")[0]}+0x0) [0x${places.get(place).toString(16)}]`);
-    }
+  for (const [order, ms] of points.sort((a, b) => a[0] - b[0])) {
+    last = Math.max(last + TICK, EPOCH_S + ms / 1000 + TICK);
+    if (order !== null) times.set(order, last);
   }
-  for (const [at, id, end] of ends.sort((a, b) => b[1] - a[1])) {
-    last = Math.max(last + TICK, seconds(at));
-    const how = end !== null && end.kind === "killed" ? `killed by ${end.signal}` : `exited with ${(end && end.status) || 0}`;
-    printed.push(`${PROCESS - 1 + id} ${last.toFixed(6)} +++ ${how} +++`);
-  }
-  return {text: printed.map((line) => `${line}\n`).join(""), places: [...places]};
+  return times;
 }
 
-function seconds(ms) {
-  return EPOCH_S + ms / 1000;
-}
-
-// Calls come in the order in which they began. A signal comes before the calls of that moment: its handler makes them.
-function order(a, b) {
-  return a[3] - b[3];
-}
-
-function callLine(call) {
-  if (call.name === "clone3" && call.value > 0) {
+function callText(call, times) {
+  const {name, args, hidden} = call;
+  if (name === "exit_group") return `exit_group(${args}) = ?`;
+  if (hidden.ended === null) return `${name}(${args.replace(/, $/, ",")} <unfinished ...>`;
+  const took = `<${(times.get(hidden.ended) - times.get(hidden.began)).toFixed(6)}>`;
+  if (name === "clone3" && call.value > 0) {
     const tid = PROCESS - 1 + call.value;
-    const args = call.args.replace(/parent_tid=\[\d+\]/, `parent_tid=[${tid}]`);
-    return [call.thread, `clone3(${args}) = ${tid} <0.000000>`];
+    return `clone3(${args.replace(/parent_tid=\[\d+\]/, `parent_tid=[${tid}]`)}) = ${tid} ${took}`;
   }
-  if (call.name === "exit_group") return [call.thread, `exit_group(${call.args}) = ?`];
-  if (call.end === null) return [call.thread, `${call.name}(${call.args.replace(/, $/, ",")} <unfinished ...>`];
-  return [call.thread, `${call.name}(${call.args}) = ${call.result} <${((call.end - call.start) / 1000).toFixed(6)}>`];
+  if (name === "accept4" && call.value >= 0 && call.peer)
+    return `accept4(${args}) = ${call.value}<TCP:[127.0.0.1:${PORT}->127.0.0.1:${call.peer}]> ${took}`;
+  return `${name}(${args}) = ${call.result} ${took}`;
 }
 
-function signalLines({at, thread, name, handled, interrupted}) {
-  const lines = [[at, [thread, `--- ${name} {si_signo=${name}, si_code=SI_USER, si_pid=1, si_uid=0} ---`], []]];
-  if (handled && interrupted)
-    lines.push([at, [thread, "rt_sigreturn({mask=[]}) = -1 EINTR (Interrupted system call) <0.000000>"], []]);
-  return lines;
+function printSignal({thread, name, handled, interrupted, hidden}, print) {
+  print(hidden.began, thread, `--- ${name} {si_signo=${name}, si_code=SI_USER, si_pid=1, si_uid=0} ---`);
+  if (handled)
+    print(hidden.ended, thread, `rt_sigreturn({mask=[]}) = ${interrupted ? "-1 EINTR (Interrupted system call)" : "0"} <0.000000>`);
 }
 
-// What the recorder wants to know beside the calls, as lines "# key: value".
-export function straceHeader(result, places) {
-  const requests = result.clients.filter((client) => client.requests > 0);
+function endText(thread, end) {
+  const whole = thread.hidden.ended === Infinity;
+  return `+++ ${whole && end.kind === "killed" ? `killed by ${end.signal}` : `exited with ${(whole && end.status) || 0}`} +++`;
+}
+
+function frame(result, place, places) {
+  if (!places.has(place)) places.set(place, 16 * (places.size + 1));
+  return ` > ${result.stage}(${place.split(" ")[0]}+0x0) [0x${places.get(place).toString(16)}]\n`;
+}
+
+function header(result, places, times) {
   const columns = ["request", "path", "start_ms", "connected_ms", "sent_ms", "first_ms", "done_ms", "status", "body", "port", "epoch"];
+  // A client has its answer once the send that brought it is over.
+  const sends = new Map();
+  for (const call of result.calls)
+    if (call.name === "sendto" && call.hidden.ended !== null && call.value > 0) sends.set(`${call.client}/${call.end}`, times.get(call.hidden.ended));
   const ms = (value) => value === null ? "-" : value.toFixed(3);
-  const rows = requests.map((client, i) => [i + 1, client.path, ms(client.start), ms(client.connected), ms(client.sent),
-    ms(client.first), ms(client.done), client.status || "-", client.body || "-", client.port, (EPOCH_S + client.start / 1000).toFixed(6)]);
+  const told = (client, value) => {
+    const sent = sends.get(`${client.number}/${value}`);
+    return value === null || sent === undefined ? ms(value) : ms((sent - EPOCH_S) * 1000);
+  };
+  const rows = result.clients.filter((client) => client.requests > 0).map((client, i) => [i + 1, client.path, ms(client.start),
+    ms(client.connected), ms(client.sent), told(client, client.first), told(client, client.done), client.status || "-",
+    client.body || "-", client.port, (EPOCH_S + client.start / 1000).toFixed(6)]);
   const title = [result.stage, ...result.options.filter((word) => ["--block", "--compute"].includes(word))].join(" ");
   return [
-    `recording: ${title}, simulated`, `command: ${[result.stage, ...result.options].join(" ")} (in the simulated kernel)`,
+    `recording: ${title}, simulated`, `command: ${[result.stage, ...result.options].join(" ")}`,
     `url: http://127.0.0.1:${PORT}`, "slow: /slow", "fast: /fast",
-    `probe: ${columns.join("\t")}`, ...rows.map((row) => `probe: ${row.join("\t")}`),
+    ...(rows.length > 0 ? [`probe: ${columns.join("\t")}`, ...rows.map((row) => `probe: ${row.join("\t")}`)] : []),
     ...places.map(([place, address]) => `frame: ${result.stage} 0x${address.toString(16)} = ${place}`),
   ];
 }
