@@ -145,6 +145,9 @@ deps-tools: ## those that faults, bugs, fuzz, lint, coverage, memcheck and trace
 	@tests/deps.sh clang 'libclang-rt-dev?' clang-format clang-tidy cppcheck shellcheck pyflakes3 strace patch gcovr valgrind \
 	  chromium
 
+deps-play: ## those that play and play-test need
+	@tests/deps.sh clang lld binaryen llvm nodejs libc6-dev python3
+
 deps-peers: ## the servers that peers and wayout compare the stages with
 	@tests/deps.sh nginx-light gunicorn python3-flask uvicorn python3-fastapi nodejs wrk
 

@@ -2,8 +2,8 @@
 
     python3 -m simulation.build [STAGE]...     (make play)
 
-writes for each stage BUILD/play/STAGE.wasm, and STAGE.json: which source line each call in it comes from. Some bugs of
-the gallery are built, too, as stages of their own. What tests/play.py and the page need, stages.json, has all of it.
+writes BUILD/play/stages.json, for tests/play.py and the page: for each stage the module, which source line each call in
+it comes from, and the text of these files. Some bugs of the gallery are built, too, as stages of their own.
 
 The tools are clang, lld, binaryen and llvm-symbolizer of the distribution; the headers are those of its C library, for
 i386, which is the 32-bit architecture that is nearest to WebAssembly. libc.c is the C library.
@@ -36,7 +36,11 @@ VARIANTS = [
 ]
 
 TARGET = ["--target=wasm32-unknown-unknown", "-mmutable-globals", "-mbulk-memory", "-D__i386__", "-D__regparm__(x)=unused",
-          "-D_GNU_SOURCE", "-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64", "-std=gnu11", "-O2", "-g", "-w"]
+          "-D_GNU_SOURCE", "-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64", "-std=gnu11", "-w"]
+# Lines are exact as long as nothing is inlined, and no call is moved: so few of wasm-opt's passes come after asyncify.
+EXACT = ["-g", "-O1", "-fno-inline"]
+PASSES = ["--asyncify", "--pass-arg=asyncify-imports@kernel.*", "--simplify-locals-nostructure", "--coalesce-locals",
+          "--vacuum", "--reorder-locals"]
 EXPORTS = ["sim_main", "sim_handle", "sim_thread", "sim_words", "sim_errno", "sim_free", "sim_malloc_limit", "malloc",
            "__stack_pointer"]
 
@@ -45,7 +49,8 @@ def headers():
     """The folder of the C library's headers for this machine, and one with the header that only i386 has."""
     empty = PLAY / "include" / "gnu" / "stubs-32.h"
     empty.parent.mkdir(parents=True, exist_ok=True)
-    empty.touch()
+    if not empty.exists():
+        empty.touch()
     folder = next((path.parent.parent for path in sorted(pathlib.Path("/usr/include").glob("*-linux-gnu*/bits/types.h"))), None)
     if folder is None:
         raise lab.Failed("the headers of the C library are missing. To install them: make deps")
@@ -79,11 +84,14 @@ def uses_libev(root, stage):
 
 def plant(bug, stage):
     """Return the Sources of a copy of the tree with a bug of the gallery."""
-    root = PLAY / "bugs" / bug
-    shutil.rmtree(root, ignore_errors=True)
-    for folder in ("common", stage):
-        shutil.copytree(lab.ROOT / folder, root / folder)
-    run("patch", "-p1", "-s", "-i", GALLERY / f"{bug}.patch", cwd=root)
+    root, patch = PLAY / "bugs" / bug, GALLERY / f"{bug}.patch"
+    files = sorted(path for folder in ("common", stage) for path in (lab.ROOT / folder).iterdir())
+    if not all((root / path.relative_to(lab.ROOT)).exists() and path.stat().st_mtime <= root.stat().st_mtime
+               for path in [*files, patch] if path != patch or not root.exists()):
+        shutil.rmtree(root, ignore_errors=True)
+        for folder in ("common", stage):
+            shutil.copytree(lab.ROOT / folder, root / folder)
+        run("patch", "-p1", "-s", "-i", patch, cwd=root)
     return Sources(root, bug)
 
 
@@ -91,7 +99,7 @@ class Compiler:
     """Compiles files that have changed, several at a time."""
 
     def __init__(self):
-        self.flags = [*TARGET, *headers()]
+        self.flags = [*TARGET, *EXACT, *headers()]
         self.pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
 
     def objects(self, sources, stage, source_of_libev):
@@ -129,8 +137,7 @@ def link(name, objects):
     """Return the path of the module, with all that is known of its lines."""
     linked, module = PLAY / f"{name}.linked", PLAY / f"{name}.debug"
     run("wasm-ld", "--no-entry", *(f"--export={export}" for export in EXPORTS), *objects, "-o", linked)
-    run("wasm-opt", "-g", "-Os", "--enable-bulk-memory", "--enable-mutable-globals", "--asyncify",
-        "--pass-arg=asyncify-imports@kernel.*", linked, "-o", module)
+    run("wasm-opt", "-g", "--enable-bulk-memory", "--enable-mutable-globals", *PASSES, linked, "-o", module)
     linked.unlink()
     return module
 
@@ -173,22 +180,17 @@ def code_offset(module):
 # ---- lines
 
 def call_lines(path, root):
-    """Which lines does each call instruction come from? {offset in the module: ["function file:line", ...]}, an inlined
-    function before the one that it is part of. llvm-symbolizer and llvm-objdump count from the start of the code."""
+    """Which line does each call instruction come from? {offset in the module: "function file:line"}. llvm-symbolizer and
+    llvm-objdump count from the start of the code section: with an offset in the file, they name plausible wrong lines."""
     start = code_offset(path.read_bytes())
     listing = run("llvm-objdump", "-d", path)
     calls = [int(found[1], 16) for found in re.finditer(r"^ *([0-9a-f]+): .*\tcall(?:_indirect)?\s", listing, re.M)]
     asked = "".join(f"0x{call:x}\n" for call in calls)
-    answers = run("llvm-symbolizer", f"--obj={path}", "--functions", "--inlines", input=asked).strip().split("\n\n")
-    if len(answers) != len(calls):
-        raise lab.Failed(f"llvm-symbolizer was asked for {len(calls)} lines, and told {len(answers)}")
-    found = {}
-    for call, answer in zip(calls, answers):
-        lines = answer.splitlines()
-        places = [_place(function, line, root) for function, line in zip(lines[::2], lines[1::2])]
-        if all(places):
-            found[start + call] = places
-    return found
+    answers = run("llvm-symbolizer", f"--obj={path}", "--functions", "--no-inlines", input=asked).split("\n\n")
+    if len(answers) != len(calls) + 1:
+        raise lab.Failed(f"llvm-symbolizer was asked for {len(calls)} lines, and told {len(answers) - 1}")
+    places = {start + call: _place(*answer.strip().splitlines(), root) for call, answer in zip(calls, answers)}
+    return {offset: place for offset, place in places.items() if place}
 
 
 def _place(function, line, root):
@@ -200,37 +202,43 @@ def _place(function, line, root):
 
 
 def table(lines):
-    """The lines of all calls in a compact form: the distances of their offsets; the number of a list for each; the
-    lists, of numbers of places; the places."""
-    places, lists = {}, {}
-    offsets, chains, before = [], [], 0
-    for offset, chain in sorted(lines.items()):
-        numbers = tuple(places.setdefault(place, len(places)) for place in chain)
+    """The lines of all calls in a compact form: the distances of their offsets, the number of a place for each, and the
+    places."""
+    places, offsets, numbers, before = {}, [], [], 0
+    for offset, place in sorted(lines.items()):
         offsets.append(offset - before)
-        chains.append(lists.setdefault(numbers, len(lists)))
+        numbers.append(places.setdefault(place, len(places)))
         before = offset
-    return {"offsets": offsets, "chains": chains, "lists": [list(numbers) for numbers in lists], "places": list(places)}
+    return {"offsets": offsets, "numbers": numbers, "places": list(places)}
 
 
 def sources_of(lines, root):
     """The text of each file that is named, as a list of lines."""
-    files = sorted({place.split(" ")[1].rpartition(":")[0] for chain in lines.values() for place in chain})
+    files = sorted({place.split(" ")[1].rpartition(":")[0] for place in lines.values()})
     return {file: (root / file).read_text().splitlines() for file in files}
 
 
 # ---- all of it
 
-def build(compiler, sources, stage, source_of_libev, **about):
-    """Build one stage. Return what stages.json says of it."""
+def build(compiler, sources, stage, source_of_libev, about):
+    """Build one stage, unless it is built already. Return what stages.json says of it."""
     name = sources.name if sources.root != lab.ROOT else stage
-    module = link(name, compiler.objects(sources, stage, source_of_libev))
+    objects = compiler.objects(sources, stage, source_of_libev)
+    made = [str(path) for path in objects], *(path.stat().st_mtime for path in (*objects, pathlib.Path(__file__)))
+    key = hashlib.sha256(repr((made, about)).encode()).hexdigest()
+    known = PLAY / f"{name}.json"
+    if known.exists():
+        before = json.loads(known.read_text())
+        if before.get("key") == key:
+            return name, before
+    module = link(name, objects)
     lines = call_lines(module, sources.root)
     wasm = strip(module.read_bytes())
-    (PLAY / f"{name}.wasm").write_bytes(wasm)
     module.unlink()
-    about = {"of": stage, "lines": table(lines), "sources": sources_of(lines, sources.root), **about}
-    (PLAY / f"{name}.json").write_text(json.dumps(about, separators=(",", ":")))
-    return name, {**about, "wasm": base64.b64encode(gzip.compress(wasm, 9, mtime=0)).decode()}
+    told = {"of": stage, "lines": table(lines), "sources": sources_of(lines, sources.root), **about,
+            "wasm": base64.b64encode(gzip.compress(wasm, 9, mtime=0)).decode(), "key": key}
+    known.write_text(json.dumps(told, separators=(",", ":")))
+    return name, told
 
 
 def build_all(names):
@@ -240,21 +248,18 @@ def build_all(names):
         if not list((lab.ROOT / name).glob("*.c")):
             raise lab.Failed(f"{name}: no such stage: want a folder with server.c")
     PLAY.mkdir(parents=True, exist_ok=True)
-    compiler, stages, missing = Compiler(), {}, {}
-    tree = Sources(lab.ROOT, "tree")
+    tree, jobs, missing = Sources(lab.ROOT, "tree"), [], {}
     for stage in dict.fromkeys([*lab.STAGES, *names]):
-        source = None
-        if uses_libev(lab.ROOT, stage):
-            source, reason = libev.source(PLAY)
-            if source is None:
-                missing[stage] = reason
-                print(f"{stage} is not built for the simulation: {reason}", file=sys.stderr)
-                continue
-        name, built = build(compiler, tree, stage, source)
-        stages[name] = built
-    for bug, stage, title, choices in VARIANTS:
-        name, built = build(compiler, plant(bug, stage), stage, None, title=title, choices=choices)
-        stages[name] = built
+        found, reason = libev.source(PLAY) if uses_libev(lab.ROOT, stage) else (None, None)
+        if reason:
+            missing[stage] = reason
+            print(f"{stage} is not built for the simulation: {reason}", file=sys.stderr)
+        else:
+            jobs.append((tree, stage, found, {}))
+    jobs += [(plant(bug, stage), stage, None, {"title": title, "choices": choices}) for bug, stage, title, choices in VARIANTS]
+    compiler = Compiler()
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        stages = dict(pool.map(lambda job: build(compiler, *job), jobs))
     bundle = {"stages": stages, "sources": _shared(stages), "missing": missing}
     (PLAY / "stages.json").write_text(json.dumps(bundle, separators=(",", ":")))
     return bundle
@@ -264,6 +269,7 @@ def _shared(stages):
     """Take the text of each file that several stages have out of them. Return it."""
     texts = {}
     for stage in stages.values():
+        stage.pop("key", None)
         for file, text in list(stage["sources"].items()):
             if texts.setdefault(file, text) == text:
                 del stage["sources"][file]
@@ -273,8 +279,7 @@ def _shared(stages):
 def main(arguments):
     bundle = build_all(arguments)
     for name, stage in bundle["stages"].items():
-        size = (PLAY / f"{name}.wasm").stat().st_size
-        print(f"  {name}: {size // 1024} KiB, compressed {len(stage['wasm']) * 3 // 4 // 1024} KiB")
+        print(f"  {name}: {len(stage['wasm']) // 1024} KiB in the page")
     return 0
 
 

@@ -30,13 +30,13 @@ export function loadStage(name, wasm, {lines = null, sources = {}, of = name, ti
   return {name, module, places: lines === null ? null : placesOf(lines), sources, of, title, choices};
 }
 
-// {offset: ["function file:line", ...]}, from the compact table: see build.py.
-function placesOf({offsets, chains, lists, places}) {
+// {offset: "function file:line"}, from the compact table: see build.py.
+function placesOf({offsets, numbers, places}) {
   const found = new Map();
   let offset = 0;
-  offsets.forEach((delta, i) => {
-    offset += delta;
-    found.set(offset, lists[chains[i]].map((place) => places[place]));
+  offsets.forEach((distance, i) => {
+    offset += distance;
+    found.set(offset, places[numbers[i]]);
   });
   return found;
 }
@@ -48,7 +48,7 @@ function stackOf(places, text) {
   for (let frame; (frame = pattern.exec(text)) !== null;) {
     any = true;
     const here = places.get(parseInt(frame[1], 16));
-    if (here !== undefined) found.push(...here);
+    if (here !== undefined) found.push(here);
   }
   return any ? found : null;
 }
