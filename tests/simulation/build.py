@@ -136,7 +136,7 @@ def _is_newer(target, depends):
 def link(name, objects):
     """Return the path of the module, with all that is known of its lines."""
     linked, module = PLAY / f"{name}.linked", PLAY / f"{name}.debug"
-    run("wasm-ld", "--no-entry", *(f"--export={export}" for export in EXPORTS), *objects, "-o", linked)
+    run("wasm-ld", "--no-entry", "--import-memory", "--initial-memory=2097152", "--max-memory=4294967296", *(f"--export={export}" for export in EXPORTS), *objects, "-o", linked)
     run("wasm-opt", "-g", "--enable-bulk-memory", "--enable-mutable-globals", *PASSES, linked, "-o", module)
     linked.unlink()
     return module

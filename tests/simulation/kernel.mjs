@@ -111,8 +111,8 @@ export class File {
     this.fd = -1;
     this.mask = 0;
     this.nonblocking = false;
-    this.waiters = new Set();
-    this.watches = null; // Map of Epoll -> Watch, once it is watched
+    this.waiters = null; // a Set of threads, once there was one
+    this.watch = null;   // the first Watch of an instance of epoll; the next one is its other
   }
 
   // Something has happened: take the new readiness, and wake those who wait. key says what has happened.
@@ -121,9 +121,12 @@ export class File {
     this.mask = mask;
     if (this.fd >= 0) this.kernel.masks[this.fd] = mask;
     if (key === 0) return;
-    for (const thread of this.waiters) thread.wake();
-    if (this.watches !== null) for (const watch of this.watches.values()) watch.notify(key);
-    if (this.fd >= 0) for (const thread of this.kernel.pollers) thread.wake();
+    if (this.waiters !== null) for (const thread of this.waiters) thread.wake();
+    for (let watch = this.watch; watch !== null; watch = watch.other) watch.notify(key);
+    if (this.fd >= 0) for (const [thread, changed] of this.kernel.pollers) {
+      changed.push(this.fd);
+      thread.wake();
+    }
   }
 
   closed() {}
@@ -231,11 +234,9 @@ export class Connection extends File {
   constructor(kernel, client) {
     super(kernel, "connection");
     this.client = client;
-    this.input = [];       // Uint8Arrays that have arrived
+    this.input = null;     // Uint8Arrays that have arrived
     this.inputSize = 0;
     this.unsent = 0;       // bytes that the client does not take
-    this.unsentParts = [];
-    this.full = false;     // a send has failed for lack of room since there was some
     this.error = 0;        // to be reported once
     this.peerFinished = false; // FIN has arrived
     this.readShut = false;
@@ -262,7 +263,8 @@ export class Connection extends File {
   }
 
   arrive(bytes) {
-    this.input.push(bytes);
+    if (this.input === null) this.input = [bytes];
+    else this.input.push(bytes);
     this.inputSize += bytes.length;
     this.changed(IN);
   }
@@ -279,7 +281,6 @@ export class Connection extends File {
     this.error = this.peerFinished ? EPIPE : ECONNRESET;
     this.dead = true;
     this.unsent = 0;
-    this.unsentParts = [];
     this.changed(IN | OUT | ERR | HUP | RDHUP);
   }
 
@@ -343,15 +344,11 @@ export class Connection extends File {
       return bytes.length;
     }
     const room = 2 * BUFFER - this.unsent; // ours, and that of the client
-    if (room <= 0) {
-      this.full = true;
-      return undefined;
-    }
-    const taken = room >= bytes.length ? bytes : bytes.subarray(0, room);
-    this.unsentParts.push(taken);
-    this.unsent += taken.length;
+    if (room <= 0) return undefined;
+    const taken = Math.min(room, bytes.length);
+    this.unsent += taken;
     this.changed(0);
-    return taken.length;
+    return taken;
   }
 
   shutdown(how) {
@@ -388,7 +385,13 @@ export class Connection extends File {
 
 class Watch {
   constructor(epoll, file, fd, events, data) {
-    Object.assign(this, {epoll, file, fd, events, data, listed: false});
+    this.epoll = epoll;
+    this.file = file;
+    this.fd = fd;
+    this.events = events;
+    this.data = data;
+    this.listed = false;
+    this.other = file.watch; // of another instance
   }
 
   notify(key) {
@@ -422,8 +425,7 @@ export class Epoll extends File {
       if (watch) return -EEXIST;
       const added = new Watch(this, file, fd, (events | ERR | HUP) >>> 0, data);
       this.set.set(fd, added);
-      if (file.watches === null) file.watches = new Map();
-      file.watches.set(this, added);
+      file.watch = added;
       if ((file.mask & added.events) !== 0) added.list();
       return 0;
     }
@@ -440,7 +442,7 @@ export class Epoll extends File {
 
   remove(watch) {
     this.set.delete(watch.fd);
-    watch.file.watches.delete(this);
+    unlink(watch);
     watch.events = 0;
     if (watch.listed) this.ready.splice(this.ready.indexOf(watch), 1);
     watch.listed = false;
@@ -471,8 +473,14 @@ export class Epoll extends File {
   }
 
   closed() {
-    for (const watch of this.set.values()) watch.file.watches.delete(this);
+    for (const watch of this.set.values()) unlink(watch);
   }
+}
+
+function unlink(watch) {
+  const {file} = watch;
+  if (file.watch === watch) file.watch = watch.other;
+  for (let at = file.watch; at !== null; at = at.other) if (at.other === watch) at.other = watch.other;
 }
 
 // ---- all of it
@@ -485,7 +493,7 @@ export class Kernel {
     this.lowest = 0;                              // no descriptor below is free
     this.limit = descriptors;                     // RLIMIT_NOFILE
     this.listener = null;
-    this.pollers = new Set();
+    this.pollers = new Map();                     // thread in select or poll -> descriptors that have changed since
     this.backlogLengths = []; // [ns, length], each change
     for (let fd = 0; fd < 3; fd++) this.open(new Stream(this, "stream"));
   }
@@ -494,12 +502,16 @@ export class Kernel {
     return this.timeline.now;
   }
 
+  // The lowest descriptor that is free, or -EMFILE.
+  free() {
+    while (this.files[this.lowest]) this.lowest++;
+    return this.lowest < this.limit ? this.lowest : -EMFILE;
+  }
+
   // Give a file the lowest descriptor that is free. Return it, or -EMFILE.
   open(file) {
-    let fd = this.lowest;
-    while (this.files[fd] !== undefined && this.files[fd] !== null) fd++;
-    this.lowest = fd;
-    if (fd >= this.limit) return -EMFILE;
+    const fd = this.free();
+    if (fd < 0) return fd;
     this.files[fd] = file;
     file.fd = fd;
     if (fd >= this.masks.length) {
@@ -529,7 +541,7 @@ export class Kernel {
     this.files[fd] = null;
     this.masks[fd] = NVAL;
     this.lowest = Math.min(this.lowest, fd);
-    if (file.watches !== null) for (const watch of [...file.watches.values()]) watch.epoll.remove(watch);
+    while (file.watch !== null) file.watch.epoll.remove(file.watch);
     file.fd = -1;
     file.closed();
     return 0;

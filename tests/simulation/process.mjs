@@ -25,6 +25,17 @@ const SIGNAL_NAMES = {2: "SIGINT", 13: "SIGPIPE", 15: "SIGTERM", 17: "SIGCHLD"};
 const MSG_PEEK = 2, MSG_DONTWAIT = 0x40, MSG_NOSIGNAL = 0x4000;
 const O_NONBLOCK = 0o4000;
 
+// A run with ten thousand clients fills a hundred megabytes. To write to fresh memory costs many times what it costs to
+// clear memory that was used before: so the memory of the last run is kept.
+let spare = null;
+
+function freshMemory() {
+  const memory = spare || new WebAssembly.Memory({initial: 32, maximum: 65536});
+  if (spare !== null) new Uint8Array(memory.buffer).fill(0);
+  spare = null;
+  return memory;
+}
+
 export class Stopped extends Error {}   // the simulation has stopped the server
 class Ended extends Error {}            // the process has ended: leave WebAssembly
 
@@ -51,6 +62,7 @@ export class Process {
                          current: null, ended: null, pending: 0, handlers: new Map(), unwinding: false,
                          rewinding: false, until: Infinity, idleCalls: 0, calls: 0, lastNs: START, nextThread: MAIN,
                          garbage: [], alone: true});
+    this.memory = freshMemory();
     this.instance = new WebAssembly.Instance(module, this.imports(module));
     this.exports = this.instance.exports;
     this.errnoAt = this.exports.sim_errno();
@@ -65,8 +77,13 @@ export class Process {
     this.ready.push(this.threads.get(MAIN));
   }
 
+  // The process is not going to run any more.
+  release() {
+    spare = this.memory;
+  }
+
   refresh() {
-    const {buffer} = this.exports.memory;
+    const {buffer} = this.memory;
     this.buffer = buffer;
     this.bytes = new Uint8Array(buffer);
     this.ints = new Int32Array(buffer);
@@ -82,7 +99,7 @@ export class Process {
       else kernel[name] = this.enter.bind(this, name.slice(4), call);
     }
     if (missing.length > 0) throw new Stopped(`the simulated kernel has no ${missing.join(", ")}`);
-    return {kernel, clock: {clock_ns: (clock) => this.clock(clock), get_rlimit: () => this.kernel.limit}};
+    return {env: {memory: this.memory}, kernel, clock: {clock_ns: (clock) => this.clock(clock), get_rlimit: () => this.kernel.limit}};
   }
 
   clock(clock) {
@@ -407,7 +424,10 @@ function bit(number) {
 
 // A thread waits for files: attempt until it returns something else than undefined, or until the deadline.
 function waitFor(thread, files, attempt, deadline = Infinity, late = -EAGAIN, more = {}) {
-  for (const file of files) file.waiters.add(thread);
+  for (const file of files) {
+    if (file.waiters === null) file.waiters = new Set();
+    file.waiters.add(thread);
+  }
   return {attempt, deadline, late, files, ...more, forget: () => files.forEach((file) => file.waiters.delete(thread))};
 }
 
@@ -453,11 +473,9 @@ export const SYSTEM_CALLS = {
     const attempt = () => {
       if (listener.length === 0) return undefined;
       // The descriptor comes first: without one, the client stays in the backlog.
-      const fd = this.kernel.open(new Socket(this.kernel));
-      if (fd < 0) return fd;
-      const connection = listener.accept();
+      if (this.kernel.free() < 0) return this.kernel.free();
+      const connection = listener.accept(), fd = this.kernel.open(connection);
       connection.nonblocking = (flags & O_NONBLOCK) !== 0;
-      this.kernel.replace(this.kernel.get(fd), connection);
       connection.client.wasAccepted(fd, thread);
       this.moved();
       return fd;
@@ -789,38 +807,47 @@ export const SYSTEM_CALLS = {
 // poll(2) of count descriptors at an address. ns < 0: without a time-out.
 function poll(process, thread, at, count, ns) {
   const {kernel} = process;
-  const attempt = () => {
-    const {ints} = process, {masks} = kernel, length = masks.length;
+  // Look at all of them; return how many are ready.
+  const scan = () => {
+    const {ints} = process, {masks} = kernel, length = masks.length, end = (at >> 2) + 2 * count;
     let ready = 0;
-    for (let i = at >> 2, end = i + 2 * count; i < end; i += 2) {
+    for (let i = at >> 2; i < end; i += 2) {
       const fd = ints[i], both = ints[i + 1];
       const mask = fd < 0 ? 0 : fd < length ? masks[fd] & ((both & 0xffff) | ERR | HUP | NVAL) : NVAL;
       if (mask !== both >>> 16) ints[i + 1] = (both & 0xffff) | mask << 16;
       if (mask !== 0) ready++;
     }
-    return ready > 0 ? ready : undefined;
+    return ready;
+  };
+  // Is one of these among them, and ready? It is most often at the index that is its number.
+  const isReady = (fd) => {
+    const {ints} = process, first = at >> 2;
+    if (fd < count && ints[first + 2 * fd] === fd) return (kernel.masks[fd] & (ints[first + 2 * fd + 1] | ERR | HUP)) !== 0;
+    for (let i = 0; i < count; i++) if (ints[first + 2 * i] === fd) return true;
+    return false;
   };
   if (thread.call !== null) thread.call.looked = count;
   process.log.looked += count;
-  return pollWait(process, thread, attempt, ns, nothing);
+  return pollWait(process, thread, (changed) => changed === null || changed.some(isReady) ? scan() || undefined : undefined, ns, nothing);
 }
 
-// The wait of select and poll. Unlike epoll, both look for a signal even if they do not wait.
+// The wait of select and poll. Unlike epoll, both look for a signal even if they do not wait. attempt gets the descriptors
+// that have changed since it has looked last; null: it has not looked yet.
 function pollWait(process, thread, attempt, ns, none) {
   const late = () => {
     none();
     return 0;
   };
-  const result = attempt();
+  const result = attempt(null);
   if (result !== undefined) return result;
   if (process.deliverable(thread) !== 0) return -EINTR;
   if (ns === 0) return late();
-  process.kernel.pollers.add(thread);
-  const deadline = ns < 0 ? Infinity : process.kernel.now + ns;
+  const deadline = ns < 0 ? Infinity : process.kernel.now + ns, changed = [];
+  process.kernel.pollers.set(thread, changed);
   return {
     deadline, late: undefined,
     attempt: () => {
-      const ready = attempt();
+      const ready = attempt(changed.splice(0));
       if (ready !== undefined) return ready;
       if (process.deliverable(thread) !== 0) return undefined;
       return process.kernel.now >= deadline ? late() : undefined;

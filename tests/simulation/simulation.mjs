@@ -18,6 +18,7 @@ const PATIENCE_MS = 600e3;    // after the last event, the run ends even if a cl
 const MOST_WATCHED = 100;     // more than those are counted, not listed
 const IDLE_STEP = MS, IDLE_FROM = START / 2; // when idle clients connect
 const FEW_IDLE = 50;          // with more, what is before time 0 is not recorded
+const MOST_RECORDED = 20000;  // calls; the others are counted
 const PLUMBING = /(^| )common\/(clock|net)\.c:/; // small wrappers: the line that calls them says more
 const FIRST = 0;              // the rank on the timeline of what clients do: it comes before what is planned otherwise
 
@@ -68,7 +69,7 @@ class Log {
   begin(thread, name, call, args, process) {
     const told = callName(name);
     this.counts[told] = (this.counts[told] || 0) + 1;
-    if (this.now < this.recordFromNs || this.tooMany) return null;
+    if (this.now < this.recordFromNs || this.tooMany || this.calls.length >= MOST_RECORDED) return null;
     const fd = FD_FIRST.has(name) ? args[0] : null, file = fd === null ? null : process.kernel.get(fd);
     const [entry, exit] = describeCall(name, process, args);
     const record = {thread: thread.id, name: told, args: entry, result: "?", value: null, start: this.now / MS, end: null,
@@ -237,10 +238,8 @@ export class Session {
     const {timeline} = this.kernel;
     this.events.push(event);
     if (event.action === "idle") {
-      for (let i = 0; i < event.count; i++) {
-        const at = IDLE_FROM + this.idle.count++ * this.idleStep;
-        timeline.at(at, () => new IdleClient(this.kernel, this.idle).connect(), FIRST);
-      }
+      this.idle.count += event.count;
+      timeline.at(IDLE_FROM, () => this.connectIdle(event.count), FIRST);
       return;
     }
     const at = event.at * MS;
@@ -250,6 +249,12 @@ export class Session {
       this.pending--;
       this.happen(event);
     }, FIRST);
+  }
+
+  // Idle clients come one after another, so that the server accepts each before the next one comes.
+  connectIdle(count) {
+    new IdleClient(this.kernel, this.idle).connect();
+    if (count > 1) this.kernel.timeline.at(this.kernel.now + this.idleStep, () => this.connectIdle(count - 1), FIRST);
   }
 
   happen(event) {
@@ -283,6 +288,12 @@ export class Session {
     }
     this.until = until;
     return this.result;
+  }
+
+  // Give back the memory of a session that is not going to run any more.
+  close() {
+    if (this.process) this.process.release();
+    this.process = {ended: this.process ? this.process.ended : null, run: () => {}, release: () => {}, signal: () => {}};
   }
 
   get end() {
@@ -328,5 +339,8 @@ export function descriptorsOf(options) {
 }
 
 export function simulate(stage, settings = {}) {
-  return new Session(stage, settings).run(settings.until === undefined ? Infinity : settings.until);
+  const session = new Session(stage, settings);
+  const result = session.run(settings.until === undefined ? Infinity : settings.until);
+  session.close();
+  return result;
 }
