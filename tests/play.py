@@ -121,15 +121,19 @@ def print_clients(clients):
     rows = []
     for client in clients:
         took = client["done"] - client["start"] if client["done"] is not None else None
-        rows.append([client["path"] or client["action"], *map(span, (client["start"], client["connected"], client["first"],
+        rows.append([_name(client), *map(span, (client["start"], client["connected"], client["first"],
                      client["done"], took)), client["status"] or "-", client["body"] or "-"])
     print_table(COLUMNS, TO_THE_RIGHT, rows)
-    paths = list(dict.fromkeys(client["path"] for client in clients if client["requests"]))
-    rows = [_summary(path, [client for client in clients if client["path"] == path]) for path in paths]
+    names = list(dict.fromkeys(_name(client) for client in clients if client["requests"]))
+    rows = [_summary(name, [client for client in clients if _name(client) == name]) for name in names]
     if rows:
         print()
         columns = ["path", "requests", "failed", "first", "median", "last"]
         print_table(columns, set(columns[1:]), rows)
+
+
+def _name(client):
+    return client["path"] if client["action"] == "get" else client["action"]
 
 
 def _summary(path, clients):

@@ -98,7 +98,7 @@ static int returned(int result)
     return -1;
 }
 
-/* A call that the simulation has not: say so, and fail. */
+/* A call that the simulation has not: the kernel stops the server, and says so. */
 static int unsupported(const char *name)
 {
     return returned(sys_unsupported(name));

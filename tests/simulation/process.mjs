@@ -9,7 +9,7 @@
 // module to unwind its stack into memory, and returns; later, the module winds it up again, down to the same call of
 // the same import, which then returns the result. A thread that is the only one need not be suspended: the import
 // itself lets the clock go on, and returns when the thread's wait is over.
-import {EAGAIN, EBADF, EINTR, EINVAL, ENOSYS, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPIPE} from "./kernel.mjs";
+import {EAGAIN, EBADF, EINTR, EINVAL, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPIPE} from "./kernel.mjs";
 import {Connection, Epoll, ERR, EventFd, HUP, IN, Listener, MS, NVAL, OUT, Socket, START} from "./kernel.mjs";
 
 export const MAIN = 1;                  // the number of the first thread
@@ -794,8 +794,7 @@ export const SYSTEM_CALLS = {
   },
 
   unsupported(thread, at) {
-    this.log.output(2, `(the simulated kernel has no ${this.text(at)})\n`);
-    return -ENOSYS;
+    throw new Stopped(`the simulated kernel has no ${this.text(at)}`);
   },
 
   exit_group(thread, status) {
