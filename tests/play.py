@@ -9,13 +9,16 @@ stop-reading are what the last client does, or client N with @N at the end; idle
 clients that connect before all others and say nothing; TERM and INT are signals. OPTIONs
 are those of the stage, and --descriptors N, its limit. Instead of all that, an address
 of the page will do."""
-import argparse
+from kit import tool  # first: see kit/__init__.py
+
 import json
+import pathlib
 import re
-import subprocess
 import sys
 
-import lab
+from kit.commandline import Parser, seconds, whole_number
+from recorder import symbols
+from simulation.engine import Simulation
 
 EXAMPLES = """\
 examples:
@@ -36,13 +39,13 @@ TO_THE_RIGHT = {"started", "connected", "first byte", "done", "took"}
 def parse(arguments):
     """Return (our options, the text of the experiment). What we do not know is for the server, which says itself what
     is wrong with it."""
-    parser = lab.Parser(description=__doc__, epilog=EXAMPLES,
+    parser = Parser(description=__doc__, epilog=EXAMPLES,
                         usage="%(prog)s STAGE [OPTION]... SHOT...\n       %(prog)s --goal N <ADDRESSES")
     parser.add_argument("--calls", action="store_true", help="print each system call: when, by which thread, from which line")
     parser.add_argument("--strace", metavar="FILE", help="write the calls as strace does, for tests/trace.py --from")
     parser.add_argument("--json", metavar="FILE", help="write all that is known of the run (- for stdout)")
-    parser.add_argument("--until", type=lab.seconds(0, 86400), metavar="SECONDS", help="stop there")
-    parser.add_argument("--goal", type=lab.whole_number(1, 99), metavar="N",
+    parser.add_argument("--until", type=seconds(0, 86400), metavar="SECONDS", help="stop there")
+    parser.add_argument("--goal", type=whole_number(1, 99), metavar="N",
                         help="judge the addresses on stdin, a line each: do they reach goal N of the page?")
     ours, rest = _split(arguments)
     options = parser.parse_args(ours)
@@ -72,32 +75,6 @@ def _split(arguments):
         else:
             rest.append(word)
     return ours, rest
-
-
-# ---- the simulation
-
-class Simulation:
-    """The engine under node, which answers one job after the other."""
-
-    def __init__(self):
-        lab.need("node", "deps-play")
-        if not (lab.BUILD / "play" / "stages.json").exists():
-            raise lab.Failed("the stages are not built for the simulation. To build them: make play")
-        script = lab.ROOT / "tests" / "simulation" / "play.mjs"
-        self.process = lab.start(["node", script, lab.BUILD / "play"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, **job):
-        """Return the answer to a job (play.mjs)."""
-        self.process.stdin.write(json.dumps(job) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise lab.Failed(f"node has ended ({lab.ending(self.process.wait())})")
-        return json.loads(line)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 # ---- what is printed
@@ -153,9 +130,6 @@ def print_calls(result):
 
 def write_strace(path, answer):
     """Write the log, with checksums of the lines that it names, as the recorder does."""
-    import pathlib
-    sys.path.insert(0, str(lab.ROOT / "tests" / "trace"))
-    import symbols
     numbers = {}
     for place, _ in answer["places"]:
         file, _, number = place.rpartition(" ")[2].rpartition(":")
@@ -169,14 +143,14 @@ def complain(answer):
     """A text that is no experiment, or a stage that is not there."""
     if answer.get("position") is not None:
         print(answer["text"], " " * answer["position"] + "^", sep="\n", file=sys.stderr)
-    print(f"{lab.tool()}: {answer['error']}", file=sys.stderr)
+    print(f"{tool.name()}: {answer['error']}", file=sys.stderr)
     return 2
 
 
 def judge(simulation, number):
     texts = [line.strip() for line in sys.stdin if line.strip()]
     if not texts:
-        print(f"{lab.tool()}: want addresses of the page on stdin, a line each", file=sys.stderr)
+        print(f"{tool.name()}: want addresses of the page on stdin, a line each", file=sys.stderr)
         return 2
     answer = simulation.ask(goal=number, texts=texts)
     if "error" in answer:
@@ -197,7 +171,7 @@ def main(arguments):
     if "error" in answer:
         return complain(answer)
     if answer.get("stopped"):
-        print(f"{lab.tool()}: {answer['stopped']}", file=sys.stderr)
+        print(f"{tool.name()}: {answer['stopped']}", file=sys.stderr)
         return 1
     result = answer["result"]
     if options.strace:
@@ -222,4 +196,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

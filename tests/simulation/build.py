@@ -16,17 +16,18 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 
-import lab
+from kit import processes, tool
+from kit.errors import Failed
+from kit.tree import BUILD, ROOT, STAGES
+from servers.bugs.bug import Bug
 from simulation import libev
 
 HERE = pathlib.Path(__file__).resolve().parent
-PLAY = lab.BUILD / "play"
+PLAY = BUILD / "play"
 TOOLS = ["clang", "wasm-ld", "wasm-opt", "llvm-symbolizer", "llvm-objdump"]
-GALLERY = next(folder for folder in (HERE.parent / "servers/bugs", HERE.parent / "bugs") if folder.is_dir())
 
 # Bugs that are built as stages: the bug, the stage, a title, and which thread runs first.
 VARIANTS = [
@@ -53,7 +54,7 @@ def headers():
         empty.touch()
     folder = next((path.parent.parent for path in sorted(pathlib.Path("/usr/include").glob("*-linux-gnu*/bits/types.h"))), None)
     if folder is None:
-        raise lab.Failed("the headers of the C library are missing. To install them: make deps")
+        raise Failed("the headers of the C library are missing. To install them: make deps")
     return [f"-I{PLAY / 'include'}", "-isystem", "/usr/include", "-isystem", str(folder)]
 
 
@@ -61,7 +62,7 @@ def run(*command, **options):
     """Run a compiler or the like. Fail with what it says."""
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
     if done.returncode != 0:
-        raise lab.Failed(f"{pathlib.Path(str(command[0])).name} failed ({lab.ending(done.returncode)})", done.stderr)
+        raise Failed(f"{pathlib.Path(str(command[0])).name} failed ({processes.ending(done.returncode)})", done.stderr)
     return done.stdout
 
 
@@ -83,15 +84,14 @@ def uses_libev(root, stage):
 
 
 def plant(bug, stage):
-    """Return the Sources of a copy of the tree with a bug of the gallery."""
-    root, patch = PLAY / "bugs" / bug, GALLERY / f"{bug}.patch"
-    files = sorted(path for folder in ("common", stage) for path in (lab.ROOT / folder).iterdir())
-    if not all((root / path.relative_to(lab.ROOT)).exists() and path.stat().st_mtime <= root.stat().st_mtime
-               for path in [*files, patch] if path != patch or not root.exists()):
-        shutil.rmtree(root, ignore_errors=True)
-        for folder in ("common", stage):
-            shutil.copytree(lab.ROOT / folder, root / folder)
-        run("patch", "-p1", "-s", "-i", patch, cwd=root)
+    """Return the Sources of a copy of the tree with a bug of the gallery. What is as it was keeps its time."""
+    root, changed = PLAY / "bugs" / bug, Bug(bug).changed(ROOT)
+    for path in sorted(path for folder in ("common", stage) for path in (ROOT / folder).glob("*.[ch]")):
+        name = str(path.relative_to(ROOT))
+        text, copy = changed[name][1] if name in changed else path.read_text(), root / name
+        if not copy.exists() or copy.read_text() != text:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(text)
     return Sources(root, bug)
 
 
@@ -105,7 +105,7 @@ class Compiler:
     def objects(self, sources, stage, source_of_libev):
         more = [f"-I{source_of_libev}"] if source_of_libev else []
         jobs = [(file, sources.root, sources.objects, more) for file in sources.files(stage)]
-        jobs.append((HERE / "libc.c", lab.ROOT, PLAY / "obj", ["-ffreestanding", "-fno-builtin"]))
+        jobs.append((HERE / "libc.c", ROOT, PLAY / "obj", ["-ffreestanding", "-fno-builtin"]))
         if source_of_libev:
             jobs.append((source_of_libev / "ev.c", source_of_libev, PLAY / "obj" / "libev", libev.FLAGS))
         return list(self.pool.map(lambda job: self.compile(*job), jobs))
@@ -188,7 +188,7 @@ def call_lines(path, root):
     asked = "".join(f"0x{call:x}\n" for call in calls)
     answers = run("llvm-symbolizer", f"--obj={path}", "--functions", "--no-inlines", input=asked).split("\n\n")
     if len(answers) != len(calls) + 1:
-        raise lab.Failed(f"llvm-symbolizer was asked for {len(calls)} lines, and told {len(answers) - 1}")
+        raise Failed(f"llvm-symbolizer was asked for {len(calls)} lines, and told {len(answers) - 1}")
     places = {start + call: _place(*answer.strip().splitlines(), root) for call, answer in zip(calls, answers)}
     return {offset: place for offset, place in places.items() if place}
 
@@ -222,7 +222,7 @@ def sources_of(lines, root):
 
 def build(compiler, sources, stage, source_of_libev, about):
     """Build one stage, unless it is built already. Return what stages.json says of it."""
-    name = sources.name if sources.root != lab.ROOT else stage
+    name = sources.name if sources.root != ROOT else stage
     objects = compiler.objects(sources, stage, source_of_libev)
     made = [str(path) for path in objects], *(path.stat().st_mtime for path in (*objects, pathlib.Path(__file__)))
     key = hashlib.sha256(repr((made, about)).encode()).hexdigest()
@@ -243,14 +243,14 @@ def build(compiler, sources, stage, source_of_libev, about):
 
 def build_all(names):
     for tool in TOOLS:
-        lab.need(tool, "deps-play")
+        tool.need(tool, "deps-play")
     for name in names:
-        if not list((lab.ROOT / name).glob("*.c")):
-            raise lab.Failed(f"{name}: no such stage: want a folder with server.c")
+        if not list((ROOT / name).glob("*.c")):
+            raise Failed(f"{name}: no such stage: want a folder with server.c")
     PLAY.mkdir(parents=True, exist_ok=True)
-    tree, jobs, missing = Sources(lab.ROOT, "tree"), [], {}
-    for stage in dict.fromkeys([*lab.STAGES, *names]):
-        found, reason = libev.source(PLAY) if uses_libev(lab.ROOT, stage) else (None, None)
+    tree, jobs, missing = Sources(ROOT, "tree"), [], {}
+    for stage in dict.fromkeys([*STAGES, *names]):
+        found, reason = libev.source(PLAY) if uses_libev(ROOT, stage) else (None, None)
         if reason:
             missing[stage] = reason
             print(f"{stage} is not built for the simulation: {reason}", file=sys.stderr)
@@ -284,4 +284,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    lab.run(main)
+    tool.run(main)

@@ -1,0 +1,36 @@
+"""The simulation under node, for tools in Python."""
+import json
+import subprocess
+
+from kit import processes, tool
+from kit.errors import Failed
+from kit.tree import BUILD, TESTS
+
+
+class Simulation:
+    """Answers one job after the other (play.mjs says what a job is)."""
+
+    def __init__(self, script=TESTS / "simulation" / "play.mjs"):
+        tool.need("node", "deps-play")
+        if not (BUILD / "play" / "stages.json").exists():
+            raise Failed("the stages are not built for the simulation. To build them: make play")
+        self.process = processes.start(["node", script, BUILD / "play"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                       text=True)
+
+    def ask(self, **job):
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise Failed(f"node has ended ({processes.ending(self.process.wait())})")
+        return json.loads(line)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
