@@ -242,8 +242,8 @@ def build(compiler, sources, stage, source_of_libev, about):
 
 
 def build_all(names):
-    for tool in TOOLS:
-        tool.need(tool, "deps-play")
+    for program in TOOLS:
+        tool.need(program, "deps-play")
     for name in names:
         if not list((ROOT / name).glob("*.c")):
             raise Failed(f"{name}: no such stage: want a folder with server.c")
