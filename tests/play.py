@@ -99,7 +99,7 @@ def print_clients(clients):
     for client in clients:
         took = client["done"] - client["start"] if client["done"] is not None else None
         rows.append([_name(client), *map(span, (client["start"], client["connected"], client["first"],
-                     client["done"], took)), client["status"] or "-", client["body"] or "-"])
+                     client["done"], took)), client["status"] or "-", re.sub(r"[^ -~]", "?", client["body"][:40]) or "-"])
     print_table(COLUMNS, TO_THE_RIGHT, rows)
     names = list(dict.fromkeys(_name(client) for client in clients if client["requests"]))
     rows = [_summary(name, [client for client in clients if _name(client) == name]) for name in names]

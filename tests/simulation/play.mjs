@@ -40,7 +40,7 @@ async function answer(bundle, job, progress) {
   if (job.goal !== undefined) return judge(bundle, job, progress);
   const experiment = parseExperiment(job.text);
   const result = simulate(stageOf(bundle, experiment.stage), {...experiment, ...job.settings, progress});
-  const answer = {text: formatExperiment(experiment)};
+  const answer = {text: formatExperiment(experiment), options: experiment.options, events: experiment.events};
   for (const want of job.want || ["result"]) {
     if (want === "strace") {
       answer.strace = straceLog(result);

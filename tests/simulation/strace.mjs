@@ -75,6 +75,11 @@ function frame(result, place, places) {
   return ` > ${result.stage}(${place.split(" ")[0]}+0x0) [0x${places.get(place).toString(16)}]\n`;
 }
 
+// The start of a body as build/probe prints it.
+function shown(body) {
+  return body.slice(0, 40).replace(/[^ -~]/g, "?") || "-";
+}
+
 function header(result, places, times) {
   const columns = ["request", "path", "start_ms", "connected_ms", "sent_ms", "first_ms", "done_ms", "status", "body", "port", "epoch"];
   // A client has its answer once the send that brought it is over.
@@ -88,7 +93,7 @@ function header(result, places, times) {
   };
   const rows = result.clients.filter((client) => client.requests > 0).map((client, i) => [i + 1, client.path, ms(client.start),
     ms(client.connected), ms(client.sent), told(client, client.first), told(client, client.done), client.status || "-",
-    client.body || "-", client.port, (EPOCH_S + client.start / 1000).toFixed(6)]);
+    shown(client.body), client.port, (EPOCH_S + client.start / 1000).toFixed(6)]);
   const title = [result.stage, ...result.options.filter((word) => ["--block", "--compute"].includes(word))].join(" ");
   return [
     `recording: ${title}, simulated`, `command: ${[result.stage, ...result.options].join(" ")}`,

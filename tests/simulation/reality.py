@@ -1,0 +1,226 @@
+"""The same experiment on a real server: clients that do what a script says, in real time, while strace records.
+
+What clients.mjs simulates, this does with sockets: a client with a request sends it, reads what comes, and closes once it
+has all answers.
+"""
+import re
+import select
+import signal
+import socket
+import struct
+import time
+
+from kit import processes, tool
+from kit.servers import Server
+from kit.tree import BUILD, ROOT
+from recorder import recorder, strace_log, symbols
+from simulation import build, libev
+
+COLUMNS = ["request", "path", "start_ms", "connected_ms", "sent_ms", "first_ms", "done_ms", "status", "body", "port", "epoch"]
+
+
+class Client:
+    """One client of a script. Times are in seconds since the script began; None: it did not happen."""
+
+    def __init__(self, action, path, count, address, zero):
+        self.action, self.zero = action, zero
+        host = f"Host: {address[0]}:{address[1]}\r\n"
+
+        def request(path, last=True):
+            return f"GET {path} HTTP/1.1\r\n{host}{'Connection: close' if last else ''}{chr(13) + chr(10) if last else ''}\r\n"
+
+        self.requests = {"silent": 0, "idle": 0, "pipeline": count or 2}.get(action, 1)
+        self.path = path or {"half": "/fast", "pipeline": "/slow"}.get(action)
+        text, self.rest = "", ""
+        if action == "pipeline" and count:
+            text = request("/fast", False) * (count - 1) + request("/fast")
+        elif action == "pipeline":
+            text = request("/slow", False) + request("/fast")
+        elif self.requests:
+            text = request(self.path)
+        if action == "half":
+            cut = text.index("\r\n") >> 1
+            text, self.rest = text[:cut], text[cut:]
+        self.input, self.answers, self.error = b"", [], ""
+        self.left_by = self.first = self.done = self.sent = None
+        self.start = self.now()
+        self.socket = socket.create_connection(address)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if text:
+            self.socket.sendall(text.encode())
+            self.sent = self.now()
+        self.connected = self.start
+        self.port = self.socket.getsockname()[1]
+
+    def now(self):
+        return time.monotonic() - self.zero
+
+    @property
+    def gone(self):
+        return self.socket.fileno() < 0
+
+    # ---- what it does
+
+    def do(self, action):
+        if self.gone:
+            return
+        if action == "rest":
+            self.socket.sendall(self.rest.encode())
+            self.sent = self.now()
+        elif action == "half-close":
+            self.left_by = self.left_by or action
+            self.socket.shutdown(socket.SHUT_WR)
+        elif action in ("close", "reset"):
+            self.left_by = action
+            if action == "reset":
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.socket.close()
+
+    # ---- what comes
+
+    def receive(self):
+        try:
+            bytes_ = self.socket.recv(65536)
+        except ConnectionResetError:
+            self.end("reset")
+            return
+        if not bytes_:
+            self.end("closed early")
+            return
+        self.first = self.first or self.now()
+        self.input += bytes_
+        while True:
+            found = re.match(rb"HTTP/1\.1 (\d+) (?:.*\r\n)*?Content-Length: (\d+)\r\n(?:.*\r\n)*?\r\n", self.input)
+            if not found or len(self.input) < found.end() + int(found[2]):
+                break
+            end = found.end() + int(found[2])
+            self.answers.append((found[1].decode(), self.input[found.end():end].decode()))
+            self.input = self.input[end:]
+        if self.answers and len(self.answers) >= self.requests:
+            self.done = self.now()
+            self.socket.close()
+
+    def end(self, error):
+        if len(self.answers) < self.requests:
+            self.error = error
+        self.socket.close()
+
+    @property
+    def status(self):
+        if self.error or self.answers:
+            return self.error or self.answers[-1][0]
+        return "no answer" if self.requests and self.left_by is None else ""
+
+
+def play(address, pid, events, zero_of):
+    """Let the events happen, and the clients read, until the server ends or all is over. Return the clients."""
+    clients = []
+    zero = zero_of()
+    for event in [*events, None]:
+        until = zero + event["at"] / 1000 if event else zero + 60
+        while time.monotonic() < until:
+            open_ = {client.socket: client for client in clients if not client.gone}
+            if event is None and not open_:
+                return zero, clients
+            for ready in select.select(list(open_), [], [], max(0, until - time.monotonic()))[0]:
+                open_[ready].receive()
+        if event is not None:
+            _happen(event, address, pid, clients, zero)
+    return zero, clients
+
+
+def _happen(event, address, pid, clients, zero):
+    action = event["action"]
+    if action in ("TERM", "INT"):
+        pid_of = signal.SIGTERM if action == "TERM" else signal.SIGINT
+        try:
+            import os
+            os.kill(pid, pid_of)
+        except ProcessLookupError:
+            pass
+    elif action in ("get", "silent", "half", "pipeline"):
+        try:
+            clients.append(Client(action, event.get("path"), event.get("count"), address, zero))
+        except ConnectionRefusedError:
+            pass
+    elif action != "idle":
+        clients[event.get("client", len(clients)) - 1].do(action)
+
+
+# ---- the server
+
+def native(name, source_of_libev=None, root=ROOT, stage=None):
+    """Build a stage with the system's compiler, 06 with the same source of libev. Return the program."""
+    stage = stage or name
+    target = BUILD / "play" / "native" / name
+    more = [f"-I{source_of_libev}", *libev.FLAGS, source_of_libev / "ev.c"] if source_of_libev else []
+    sources = build.Sources(root, name)
+    files = [*sources.files(stage), *(path for path in more if not isinstance(path, str))]
+    newest = max(path.stat().st_mtime for path in files)
+    if not target.exists() or target.stat().st_mtime < newest:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        build.run("cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-w", f"-I{root}", *more, *sources.files(stage),
+                  "-o", target, "-pthread", "-lm", cwd=root)
+    return target
+
+
+def run(program, name, options, events):
+    """Run an experiment on a program. Return (the log of strace with our header, the clients)."""
+    limit = options[options.index("--descriptors") + 1] if "--descriptors" in options else None
+    if limit:
+        at = options.index("--descriptors")
+        options = options[:at] + options[at + 2:]
+    log = tool.scratch() / f"strace-{time.monotonic_ns()}"
+    under = ["prlimit", f"--nofile={limit}:{limit}"] if limit else []
+    strace = recorder._strace(log, program)
+    server = Server(name, *options, program=program, under=[*strace, *under])
+    address = ("127.0.0.1", server.port)
+    idle = []
+
+    def zero():
+        processes.wait_until(lambda: _at_rest(log), 5)
+        for event in events:
+            for _ in range(event.get("count", 0) if event["action"] == "idle" else 0):
+                idle.append(socket.create_connection(address))
+                time.sleep(0.03)
+        time.sleep(0.05)
+        return time.monotonic()
+
+    try:
+        start, clients = play(address, server.pid, events, zero)
+        epoch = time.time() - (time.monotonic() - start)
+        processes.wait_until(lambda: not server.alive, 10)
+    finally:
+        for connection in idle:
+            connection.close()
+        status = server.stop()
+        recorder._wait_for_strace(log)
+    return _compose(log, clients, f"{name} {' '.join(options)}", epoch), clients, status, server.messages()
+
+
+def _at_rest(log, sizes={}):
+    """Has the log not grown for a tenth of a second?"""
+    now, size = time.monotonic(), log.stat().st_size if log.exists() else 0
+    before = sizes.get(log)
+    if before is None or before[1] != size:
+        sizes[log] = (now, size)
+        return False
+    return size > 0 and now - before[0] > 0.1
+
+
+def _shown(client):
+    """The start of a body as build/probe prints it."""
+    return re.sub(r"[^ -~]", "?", client.answers[-1][1][:40]) if client.answers else "-"
+
+
+def _compose(log, clients, title, epoch):
+    text = log.read_text(errors="replace").replace(f"{ROOT}/", "")
+    ms = [lambda value: "-" if value is None else f"{value * 1000:.3f}"][0]
+    header = [f"recording: {title}", f"command: {title}", "url: http://127.0.0.1", "slow: /slow", "fast: /fast"]
+    rows = [[str(i + 1), client.path, ms(client.start), ms(client.connected), ms(client.sent), ms(client.first), ms(client.done),
+             client.status or "-", _shown(client), str(client.port),
+             f"{epoch + client.start:.6f}"] for i, client in enumerate(c for c in clients if c.requests)]
+    if rows:
+        header += ["probe: " + "\t".join(row) for row in [COLUMNS, *rows]]
+    header += symbols.header(strace_log.read(text)[0])
+    return "".join(f"# {line}\n" for line in header) + text

@@ -1,0 +1,72 @@
+"""What clients do, in the grammar of an experiment (grammar.mjs): the simulated kernel is held against Linux with these.
+
+All run with --delay 0.4 --timeout 1. Things happen 100 ms apart or more, so that a slow machine keeps their order. Only
+what is marked differs between stages: 01 and 02 have no --block, and 01 no --threads.
+"""
+from typing import List, NamedTuple
+
+OPTIONS = ["--delay", "0.4", "--timeout", "1"]
+
+
+class Script(NamedTuple):
+    name: str
+    events: str
+    options: List[str] = []
+
+    def text(self, stage):
+        """The experiment on a stage. It ends with SIGTERM, once all is over."""
+        options = [*OPTIONS, *_for_stage(stage, self.options)]
+        last = "" if self.events.endswith(("TERM", "INT")) else " 2500:TERM"
+        return f"{' '.join([stage, *options])}; {self.events}{last}"
+
+
+def _for_stage(stage, options):
+    """01 and 02 block anyway, and know no pool."""
+    return [] if "--threads" in options and stage[:2] in ("01", "02") else options
+
+
+SCRIPTS = [
+    Script("one fast", "0:/fast"),
+    Script("one slow", "0:/slow"),
+    Script("slow, then fast", "0:/slow 150:/fast"),
+    Script("fast, slow, fast", "0:/fast 150:/slow 300:/fast"),
+    Script("two slow", "0:/slow 150:/slow"),
+    Script("three slow at one moment", "3x0:/slow"),
+    Script("an unknown path", "0:/nowhere 150:/fast"),
+    Script("no delay", "0:/slow 150:/fast", ["--delay", "0"]),
+    Script("a silent client", "0:silent 150:/fast"),
+    Script("a silent client closes", "0:silent 200:close 400:/fast"),
+    Script("a silent client half-closes", "0:silent 200:half-close 400:/fast"),
+    Script("a silent client resets", "0:silent 200:reset 400:/fast"),
+    Script("half a head, and the rest", "0:half 200:rest 400:/fast"),
+    Script("half a head, and no more", "0:half 150:/fast"),
+    Script("half of /slow, and the rest", "0:half=/slow 150:/fast 300:rest"),
+    Script("half a head, then close", "0:half 200:close 400:/fast"),
+    Script("half a head, then half-close", "0:half 200:half-close 400:/fast"),
+    Script("half a head, then reset", "0:half 200:reset 400:/fast"),
+    Script("half-close during /slow", "0:/slow 150:half-close"),
+    Script("close during /slow", "0:/slow 150:close 300:/fast"),
+    Script("reset during /slow", "0:/slow 150:reset 300:/fast"),
+    Script("reset during a /slow that was watched", "0:half=/slow 150:rest 300:reset 450:/fast"),
+    Script("half-close, then reset", "0:/slow 120:half-close 240:reset"),
+    Script("pipelining", "0:pipeline 150:/fast"),
+    Script("three pipelined", "0:pipeline=3"),
+    Script("pipelining, then close", "0:pipeline 150:close 300:/fast"),
+    Script("pipelining, then reset", "0:pipeline 150:reset 300:/fast"),
+    Script("reset in the backlog", "0:/slow 120:/fast 240:reset@2"),
+    Script("close in the backlog", "0:/slow 120:/fast 240:close@2"),
+    Script("idle clients", "0:idle=5 0:/slow 150:/fast"),
+    Script("no descriptor left", "0:silent 120:silent 240:/fast 360:close@1", ["--descriptors", "7"]),
+    Script("SIGTERM at rest", "100:TERM"),
+    Script("SIGTERM during /slow", "0:/slow 150:TERM"),
+    Script("SIGTERM, a silent client", "0:silent 150:TERM"),
+    Script("SIGTERM, half a head", "0:half 150:TERM 300:rest"),
+    Script("SIGTERM, one in the backlog", "0:/slow 120:/fast 240:TERM"),
+    Script("Ctrl-C during /slow", "0:/slow 150:INT"),
+    Script("Ctrl-C twice", "0:/slow 120:INT 240:INT"),
+    Script("--block", "0:/slow 150:/fast", ["--block"]),
+    Script("--compute", "0:/slow 150:/fast", ["--compute"]),
+    Script("a pool", "0:/slow 120:/slow 240:/fast", ["--block", "--threads", "2"]),
+    Script("a pool that is full", "0:/slow 120:/slow 240:/fast", ["--block", "--threads", "1"]),
+    Script("a pool, and SIGTERM", "0:/slow 150:TERM", ["--block", "--threads", "1"]),
+]
