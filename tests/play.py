@@ -190,7 +190,7 @@ def main(arguments):
     if end and end["kind"] != "waiting":
         print(f"The server {'was ' if end['kind'] == 'killed' else ''}{end['text']} at {span(end['at'])}."
               if end["kind"] != "stopped" else f"Stopped at {span(end['at'])}: {end['text']}.", file=sys.stderr)
-    if end and end.get("status") == 2 and not result["clients"]:
+    if end and end.get("status") == 2 and end["at"] < 0:
         return 2
     return 0 if all(client["status"] == "200" for client in result["clients"] if client["requests"]) else 1
 

@@ -42,7 +42,7 @@ TARGET = ["--target=wasm32-unknown-unknown", "-mmutable-globals", "-mbulk-memory
 EXACT = ["-g", "-O1", "-fno-inline"]
 PASSES = ["--asyncify", "--pass-arg=asyncify-imports@kernel.*", "--simplify-locals-nostructure", "--coalesce-locals",
           "--vacuum", "--reorder-locals"]
-EXPORTS = ["sim_main", "sim_handle", "sim_thread", "sim_words", "sim_errno", "sim_free", "sim_malloc_limit", "malloc",
+EXPORTS = ["sim_first_pointer", "sim_main", "sim_handle", "sim_thread", "sim_words", "sim_errno", "sim_free", "sim_malloc_limit", "malloc",
            "__stack_pointer"]
 
 
@@ -83,16 +83,23 @@ def uses_libev(root, stage):
     return any("<ev.h>" in file.read_text() for file in (root / stage).glob("*.c"))
 
 
-def plant(bug, stage):
-    """Return the Sources of a copy of the tree with a bug of the gallery. What is as it was keeps its time."""
-    root, changed = PLAY / "bugs" / bug, Bug(bug).changed(ROOT)
+def copied(name, stage, change):
+    """Return the Sources of a copy of the tree, in which change(file, text) returns the text of each file. A file that
+    is as it was in the last copy keeps its time."""
+    root = PLAY / "copies" / name
     for path in sorted(path for folder in ("common", stage) for path in (ROOT / folder).glob("*.[ch]")):
-        name = str(path.relative_to(ROOT))
-        text, copy = changed[name][1] if name in changed else path.read_text(), root / name
+        file = path.relative_to(ROOT)
+        text, copy = change(str(file), path.read_text()), root / file
         if not copy.exists() or copy.read_text() != text:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_text(text)
-    return Sources(root, bug)
+    return Sources(root, name)
+
+
+def plant(bug, stage):
+    """Return the Sources of a copy of the tree with a bug of the gallery."""
+    changed = Bug(bug).changed(ROOT)
+    return copied(bug, stage, lambda file, text: changed[file][1] if file in changed else text)
 
 
 class Compiler:
@@ -104,8 +111,8 @@ class Compiler:
 
     def objects(self, sources, stage, source_of_libev):
         more = [f"-I{source_of_libev}"] if source_of_libev else []
-        jobs = [(file, sources.root, sources.objects, more) for file in sources.files(stage)]
-        jobs.append((HERE / "libc.c", ROOT, PLAY / "obj", ["-ffreestanding", "-fno-builtin"]))
+        jobs = [(HERE / "libc.c", ROOT, PLAY / "obj", ["-ffreestanding", "-fno-builtin"])]
+        jobs += [(file, sources.root, sources.objects, more) for file in sources.files(stage)]
         if source_of_libev:
             jobs.append((source_of_libev / "ev.c", source_of_libev, PLAY / "obj" / "libev", libev.FLAGS))
         return list(self.pool.map(lambda job: self.compile(*job), jobs))
@@ -198,7 +205,7 @@ def _place(function, line, root):
     file, number, _ = line.rsplit(":", 2)
     path = os.path.relpath(os.path.normpath(os.path.join(root, file)), root)
     ours = number != "0" and re.match(r"common/|\d\d-[^/]*/", path)
-    return f"{function} {path}:{number}" if ours else None
+    return f"{function.replace('__main_argc_argv', 'main')} {path}:{number}" if ours else None
 
 
 def table(lines):
@@ -220,8 +227,9 @@ def sources_of(lines, root):
 
 # ---- all of it
 
-def build(compiler, sources, stage, source_of_libev, about):
-    """Build one stage, unless it is built already. Return what stages.json says of it."""
+def build(compiler, sources, stage, source_of_libev=None, about=()):
+    """Build one stage, unless it is built already. Return its name, and what stages.json says of it."""
+    about = dict(about)
     name = sources.name if sources.root != ROOT else stage
     objects = compiler.objects(sources, stage, source_of_libev)
     made = [str(path) for path in objects], *(path.stat().st_mtime for path in (*objects, pathlib.Path(__file__)))
@@ -255,13 +263,18 @@ def build_all(names):
             missing[stage] = reason
             print(f"{stage} is not built for the simulation: {reason}", file=sys.stderr)
         else:
-            jobs.append((tree, stage, found, {}))
+            jobs.append((tree, stage, found))
     jobs += [(plant(bug, stage), stage, None, {"title": title, "choices": choices}) for bug, stage, title, choices in VARIANTS]
     compiler = Compiler()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         stages = dict(pool.map(lambda job: build(compiler, *job), jobs))
-    bundle = {"stages": stages, "sources": _shared(stages), "missing": missing}
-    (PLAY / "stages.json").write_text(json.dumps(bundle, separators=(",", ":")))
+    return write_bundle(PLAY, stages, missing)
+
+
+def write_bundle(folder, stages, missing=()):
+    """Write stages.json into a folder."""
+    bundle = {"stages": stages, "sources": _shared(stages), "missing": dict(missing)}
+    (folder / "stages.json").write_text(json.dumps(bundle, separators=(",", ":")))
     return bundle
 
 

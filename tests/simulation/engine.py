@@ -10,11 +10,12 @@ from kit.tree import BUILD, TESTS
 class Simulation:
     """Answers one job after the other (play.mjs says what a job is)."""
 
-    def __init__(self, script=TESTS / "simulation" / "play.mjs"):
+    def __init__(self, folder=BUILD / "play", script=TESTS / "simulation" / "play.mjs"):
+        """folder has the stages (stages.json)."""
         tool.need("node", "deps-play")
-        if not (BUILD / "play" / "stages.json").exists():
+        if not (folder / "stages.json").exists():
             raise Failed("the stages are not built for the simulation. To build them: make play")
-        self.process = processes.start(["node", script, BUILD / "play"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.process = processes.start(["node", script, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                        text=True)
 
     def ask(self, **job):

@@ -106,6 +106,17 @@ static int unsupported(const char *name)
 
 /* ---- start and end, and what the kernel needs to know of the program */
 
+/* Pointers to functions are small numbers, from 1 on, and SIG_IGN is 1. So a function that nobody
+ * calls gets that number: this file is linked first, and this is its first such pointer. */
+static void nobody_calls(void)
+{
+}
+
+void (*sim_first_pointer(void))(void)
+{
+    return nobody_calls;
+}
+
 char *program_invocation_short_name = "server";
 char *program_invocation_name = "server";
 extern int __main_argc_argv(int argc, char **argv);

@@ -2,6 +2,7 @@
 // the answer goes to stdout.
 //
 //     {"text": "05-epoll --delay 1; 0:/slow 100:/fast", "want": ["result", "strace"]}
+//     {"text": "...", "steps": [150, "150:/fast", null]}      run until 150 ms, then another event, then run to the end
 //     {"goal": 4, "texts": [...]}
 //
 // The simulation runs in a worker. One that tells nothing for two seconds is stopped: its server makes no call.
@@ -10,8 +11,8 @@ import path from "path";
 import zlib from "zlib";
 import {fileURLToPath} from "url";
 import {isMainThread, parentPort, Worker, workerData} from "worker_threads";
-import {formatExperiment, GrammarError, parseExperiment} from "./grammar.mjs";
-import {loadStage, simulate} from "./simulation.mjs";
+import {formatExperiment, GrammarError, parseEvent, parseExperiment} from "./grammar.mjs";
+import {loadStage, Session, simulate} from "./simulation.mjs";
 import {straceLog} from "./strace.mjs";
 
 const SILENCE_MS = 2000;
@@ -39,8 +40,9 @@ export function stageOf(bundle, name) {
 async function answer(bundle, job, progress) {
   if (job.goal !== undefined) return judge(bundle, job, progress);
   const experiment = parseExperiment(job.text);
-  const result = simulate(stageOf(bundle, experiment.stage), {...experiment, ...job.settings, progress});
-  const answer = {text: formatExperiment(experiment), options: experiment.options, events: experiment.events};
+  const settings = {...experiment, ...job.settings, progress}, stage = stageOf(bundle, experiment.stage);
+  const result = job.steps === undefined ? simulate(stage, settings) : inSteps(stage, settings, job.steps);
+  const answer = {text: formatExperiment(experiment), all_options: experiment.options, events: experiment.events};
   for (const want of job.want || ["result"]) {
     if (want === "strace") {
       answer.strace = straceLog(result);
@@ -51,6 +53,17 @@ async function answer(bundle, job, progress) {
     }
   }
   return answer;
+}
+
+function inSteps(stage, settings, steps) {
+  const session = new Session(stage, settings);
+  for (const step of steps) {
+    if (typeof step === "string") session.add(parseEvent(step));
+    else session.run(step === null ? Infinity : step);
+  }
+  const {result} = session;
+  session.close();
+  return result;
 }
 
 async function judge(bundle, job, progress) {
@@ -86,23 +99,33 @@ async function work() {
 
 // ---- the worker's host
 
+function cpuMs() {
+  const {user, system} = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
 // Return a function that answers one job after the other.
 export function host(folder) {
   let worker = null, settle = null, timer = null;
-  const silent = (text) => {
+  const silent = (usedBefore) => {
+    const used = cpuMs() - usedBefore;
+    if (used < SILENCE_MS / 2) { // a busy machine: the worker had no processor
+      timer = setTimeout(silent, SILENCE_MS, usedBefore);
+      return;
+    }
     worker.terminate();
     worker = null;
-    settle({answer: {result: null, stopped: text}});
+    settle({answer: {result: null, stopped: `the server makes no call any more: stopped after ${SILENCE_MS / 1000} s`}});
   };
-  const expect = (ms, text) => {
+  const expect = () => {
     clearTimeout(timer);
-    timer = setTimeout(silent, ms, text);
+    timer = setTimeout(silent, SILENCE_MS, cpuMs());
   };
   const start = () => new Promise((ready) => {
     worker = new Worker(fileURLToPath(import.meta.url), {workerData: {folder}});
     worker.on("message", (message) => {
       if (message.ready) return ready();
-      if (message.alive) return expect(SILENCE_MS, `the server makes no call any more: stopped after ${SILENCE_MS / 1000} s`);
+      if (message.alive) return expect();
       clearTimeout(timer);
       return settle(message);
     });
@@ -114,7 +137,7 @@ export function host(folder) {
       const done = new Promise((resolve) => {
         settle = resolve;
       });
-      expect(SILENCE_MS, `the server makes no call any more: stopped after ${SILENCE_MS / 1000} s`);
+      expect();
       worker.postMessage(job);
       return (await done).answer;
     },

@@ -65,6 +65,7 @@ export class Process {
     this.memory = freshMemory();
     this.instance = new WebAssembly.Instance(module, this.imports(module));
     this.exports = this.instance.exports;
+    if (this.exports.sim_first_pointer() !== 1) throw new Stopped("a signal handler may look like SIG_IGN (libc.c)");
     this.errnoAt = this.exports.sim_errno();
     const memory = this.exports.malloc(ASYNCIFY_STACK); // for the main thread
     this.refresh();

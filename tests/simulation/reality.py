@@ -3,6 +3,8 @@
 What clients.mjs simulates, this does with sockets: a client with a request sends it, reads what comes, and closes once it
 has all answers.
 """
+import contextlib
+import os
 import re
 import select
 import signal
@@ -41,16 +43,27 @@ class Client:
         if action == "half":
             cut = text.index("\r\n") >> 1
             text, self.rest = text[:cut], text[cut:]
-        self.input, self.answers, self.error = b"", [], ""
-        self.left_by = self.first = self.done = self.sent = None
+        self.text, self.input, self.answers, self.error = text, b"", [], ""
+        self.connected = self.left_by = self.first = self.done = self.sent = None
         self.start = self.now()
-        self.socket = socket.create_connection(address)
+        self.socket = socket.socket()
+        self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if text:
-            self.socket.sendall(text.encode())
-            self.sent = self.now()
-        self.connected = self.start
+        self.socket.connect_ex(address)
+        if select.select([], [self.socket], [], 0)[1]:  # as always, unless the backlog is full
+            self.connect()
         self.port = self.socket.getsockname()[1]
+
+    def connect(self):
+        """The connection is there: send the request."""
+        error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self.end("refused")
+            return
+        self.connected = self.now()
+        if self.text:
+            self.socket.send(self.text.encode())
+            self.sent = self.now()
 
     def now(self):
         return time.monotonic() - self.zero
@@ -65,7 +78,7 @@ class Client:
         if self.gone:
             return
         if action == "rest":
-            self.socket.sendall(self.rest.encode())
+            self.socket.send(self.rest.encode())
             self.sent = self.now()
         elif action == "half-close":
             self.left_by = self.left_by or action
@@ -81,6 +94,8 @@ class Client:
     def receive(self):
         try:
             bytes_ = self.socket.recv(65536)
+        except BlockingIOError:
+            return
         except ConnectionResetError:
             self.end("reset")
             return
@@ -122,8 +137,13 @@ def play(address, pid, events, zero_of):
             open_ = {client.socket: client for client in clients if not client.gone}
             if event is None and not open_:
                 return zero, clients
-            for ready in select.select(list(open_), [], [], max(0, until - time.monotonic()))[0]:
+            pending = [client.socket for client in open_.values() if client.connected is None]
+            reading = [client.socket for client in open_.values() if client.connected is not None]
+            readable, writable, _ = select.select(reading, pending, [], max(0, until - time.monotonic()))
+            for ready in readable:
                 open_[ready].receive()
+            for ready in writable:
+                open_[ready].connect()
         if event is not None:
             _happen(event, address, pid, clients, zero)
     return zero, clients
@@ -132,35 +152,27 @@ def play(address, pid, events, zero_of):
 def _happen(event, address, pid, clients, zero):
     action = event["action"]
     if action in ("TERM", "INT"):
-        pid_of = signal.SIGTERM if action == "TERM" else signal.SIGINT
-        try:
-            import os
-            os.kill(pid, pid_of)
-        except ProcessLookupError:
-            pass
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM if action == "TERM" else signal.SIGINT)
     elif action in ("get", "silent", "half", "pipeline"):
-        try:
-            clients.append(Client(action, event.get("path"), event.get("count"), address, zero))
-        except ConnectionRefusedError:
-            pass
+        clients.append(Client(action, event.get("path"), event.get("count"), address, zero))
     elif action != "idle":
         clients[event.get("client", len(clients)) - 1].do(action)
 
 
 # ---- the server
 
-def native(name, source_of_libev=None, root=ROOT, stage=None):
-    """Build a stage with the system's compiler, 06 with the same source of libev. Return the program."""
-    stage = stage or name
-    target = BUILD / "play" / "native" / name
-    more = [f"-I{source_of_libev}", *libev.FLAGS, source_of_libev / "ev.c"] if source_of_libev else []
-    sources = build.Sources(root, name)
-    files = [*sources.files(stage), *(path for path in more if not isinstance(path, str))]
-    newest = max(path.stat().st_mtime for path in files)
+def native(sources, stage, source_of_libev=None):
+    """Build a stage with the system's compiler, and 06 with the same source of libev. Return the program."""
+    target = BUILD / "play" / "native" / (stage if sources.root == ROOT else sources.name)
+    library = [*libev.FLAGS, f"-I{source_of_libev}", source_of_libev / "ev.c"] if source_of_libev else []
+    files = sources.files(stage)
+    newest = max(path.stat().st_mtime for path in [*files, *(sources.root / "common").glob("*.h")])
     if not target.exists() or target.stat().st_mtime < newest:
         target.parent.mkdir(parents=True, exist_ok=True)
-        build.run("cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-w", f"-I{root}", *more, *sources.files(stage),
-                  "-o", target, "-pthread", "-lm", cwd=root)
+        # A call at the end of a function is a call, not a jump: so that its line is in the stack.
+        build.run("cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-w", "-fno-optimize-sibling-calls", f"-I{sources.root}",
+                  *library, *files, "-o", target, "-pthread", "-lm", cwd=sources.root)
     return target
 
 
@@ -215,7 +227,8 @@ def _shown(client):
 
 def _compose(log, clients, title, epoch):
     text = log.read_text(errors="replace").replace(f"{ROOT}/", "")
-    ms = [lambda value: "-" if value is None else f"{value * 1000:.3f}"][0]
+    def ms(value):
+        return "-" if value is None else f"{value * 1000:.3f}"
     header = [f"recording: {title}", f"command: {title}", "url: http://127.0.0.1", "slow: /slow", "fast: /fast"]
     rows = [[str(i + 1), client.path, ms(client.start), ms(client.connected), ms(client.sent), ms(client.first), ms(client.done),
              client.status or "-", _shown(client), str(client.port),

@@ -1,22 +1,25 @@
 """What clients do, in the grammar of an experiment (grammar.mjs): the simulated kernel is held against Linux with these.
 
-All run with --delay 0.4 --timeout 1. Things happen 100 ms apart or more, so that a slow machine keeps their order. Only
+All run with --delay 0.6 --timeout 1.2. Things happen 100 ms apart or more, so that a slow machine keeps their order. Only
 what is marked differs between stages: 01 and 02 have no --block, and 01 no --threads.
 """
+import re
 from typing import List, NamedTuple
 
-OPTIONS = ["--delay", "0.4", "--timeout", "1"]
+OPTIONS = ["--delay", "0.6", "--timeout", "1.2"]
 
 
 class Script(NamedTuple):
     name: str
     events: str
     options: List[str] = []
+    rest_ms: int = 1400  # after the last event, until SIGTERM ends it
 
     def text(self, stage):
         """The experiment on a stage. It ends with SIGTERM, once all is over."""
         options = [*OPTIONS, *_for_stage(stage, self.options)]
-        last = "" if self.events.endswith(("TERM", "INT")) else " 2500:TERM"
+        begun = int(re.findall(r"(\d+):", self.events)[-1])
+        last = "" if self.events.endswith(("TERM", "INT")) else f" {begun + self.rest_ms}:TERM"
         return f"{' '.join([stage, *options])}; {self.events}{last}"
 
 
@@ -31,7 +34,7 @@ SCRIPTS = [
     Script("slow, then fast", "0:/slow 150:/fast"),
     Script("fast, slow, fast", "0:/fast 150:/slow 300:/fast"),
     Script("two slow", "0:/slow 150:/slow"),
-    Script("three slow at one moment", "3x0:/slow"),
+    Script("three slow at one moment", "3x0:/slow", rest_ms=2200),
     Script("an unknown path", "0:/nowhere 150:/fast"),
     Script("no delay", "0:/slow 150:/fast", ["--delay", "0"]),
     Script("a silent client", "0:silent 150:/fast"),
@@ -65,8 +68,20 @@ SCRIPTS = [
     Script("Ctrl-C during /slow", "0:/slow 150:INT"),
     Script("Ctrl-C twice", "0:/slow 120:INT 240:INT"),
     Script("--block", "0:/slow 150:/fast", ["--block"]),
-    Script("--compute", "0:/slow 150:/fast", ["--compute"]),
+    Script("--compute", "0:/slow 150:/fast", ["--compute"], rest_ms=3000),
     Script("a pool", "0:/slow 120:/slow 240:/fast", ["--block", "--threads", "2"]),
     Script("a pool that is full", "0:/slow 120:/slow 240:/fast", ["--block", "--threads", "1"]),
     Script("a pool, and SIGTERM", "0:/slow 150:TERM", ["--block", "--threads", "1"]),
+]
+
+# Two stages that differ from those of the toolkit in one place: what the six do not show of the kernel.
+EDGE, BACKLOG = "edge", "small-backlog"
+CHANGED = {  # the stage, the code that is replaced, and with what
+    EDGE: ("05-epoll", r"want == WANT_WRITE \? EPOLLOUT : EPOLLIN\b", "(want == WANT_WRITE ? EPOLLOUT : EPOLLIN) | EPOLLET"),
+    BACKLOG: ("01-blocking", r"\bSOMAXCONN\b", "1"),
+}
+MORE = [
+    (EDGE, Script("an edge is reported once", "0:silent 200:half 400:rest 600:/fast")),
+    (EDGE, Script("two clients, one edge", "2x0:/fast 300:/fast")),
+    (BACKLOG, Script("a full backlog", "0:/slow 120:/fast 240:/fast 360:/nowhere", rest_ms=2500)),
 ]

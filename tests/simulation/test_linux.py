@@ -2,60 +2,106 @@
 
     python3 -m simulation.test_linux [STAGE]... [--all] [--only WORDS]      (make play-test, ALL=1 for all)
 
-Without --all, each script runs on one of the six stages, so that each of them and each script is seen.
+Without --all, each script runs on one of the six stages, so that each script is seen, and each stage. Then errors are
+planted in the simulated kernel, and each must be noticed.
 """
-import sys
+import re
+import shutil
+import signal
 
 from kit import tool
 from kit.commandline import Parser
-from kit.report import Report, bad, good
-from kit.tree import STAGES
+from kit.errors import Failed
+from kit.report import bad, good
+from kit.tree import ROOT, STAGES, TESTS
 from simulation import build, compare, libev, reality
 from simulation.engine import Simulation
-from simulation.scripts import SCRIPTS
+from simulation.scripts import BACKLOG, CHANGED, EDGE, MORE, SCRIPTS
 
 TRIES = 3  # a busy machine may be late once: it is not late in the same way three times
 
+# Errors of a kernel: a name, the code of kernel.mjs that is replaced, with what, and the script and stage that notice it.
+PLANTED = [
+    ("a reset that reads as end of input", "      return -error;\n    }\n    if (this.readShut", "      return take(0, []);\n    }\n    if (this.readShut",
+     "half a head, then reset", "05-epoll"),
+    ("a forgotten HUP", "if (this.dead || ((this.readShut || this.peerFinished) && this.writeShut)) mask |= HUP;", "",
+     "half a head, then reset", "05-epoll"),
+    ("an edge that is a level", "(watch.events & EPOLLET) === 0", "true", "two clients, one edge", EDGE),
+    ("a backlog without limit", "if (this.length > this.limit) {", "if (false) {", "a full backlog", BACKLOG),
+    ("a late timer", "time: Math.max(time, this.now), rank,", "time: Math.max(time, this.now) + rank * 100 * MS, rank,",
+     "one slow", "05-epoll"),
+]
 
-def pairs(stages, everything, words):
+
+# ---- a script, here and there
+
+class Bench:
+    """Runs scripts on real servers and in the simulation."""
+
+    def __init__(self):
+        self.folder = tool.scratch() / "play"
+        self.folder.mkdir()
+        self.programs, stages = {}, {}
+        compiler = build.Compiler()
+        for name, (stage, right, wrong) in CHANGED.items():
+            sources = build.copied(name, stage, lambda file, text, r=right, w=wrong: re.sub(r, w, text))
+            stages.update([build.build(compiler, sources, stage)])
+            self.programs[name] = reality.native(sources, stage)
+        for stage in STAGES:
+            found, reason = libev.source(build.PLAY) if stage.startswith("06") else (None, None)
+            if reason:
+                print(f"{stage} is left out: {reason}")
+                continue
+            stages.update([build.build(compiler, build.Sources(ROOT, "tree"), stage, found)])
+            self.programs[stage] = reality.native(build.Sources(ROOT, "tree"), stage, found)
+        build.write_bundle(self.folder, stages)
+
+    def simulated(self, simulation, text):
+        answer = simulation.ask(text=text, want=["result", "strace"], settings={"until": 10000})
+        if "error" in answer or answer.get("stopped"):
+            raise Failed(f"{text}: {answer.get('error') or answer['stopped']}")
+        result, strace, end = answer["result"], answer["strace"], answer["result"]["end"] or {"kind": "running"}
+        ending = {"killed": f"killed by {end.get('signal')}", "exited": f"exited with {end.get('status')}"}
+        return {"log": "".join(f"# {line}\n" for line in strace["header"]) + strace["text"], "clients": result["clients"],
+                "ending": ending.get(end["kind"], end["kind"]), "events": answer["events"], "options": answer["all_options"]}
+
+    def real(self, stage, options, events):
+        log, clients, status, _ = reality.run(self.programs[stage], stage, options, events)
+        told = [{"status": client.status, "answers": [{"status": status, "body": body} for status, body in client.answers],
+                 **{key: value and value * 1000 for key, value in vars(client).items() if key in ("start", "connected", "done")}}
+                for client in clients]
+        ending = f"exited with {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
+        return {"log": log, "clients": told, "ending": ending}
+
+    def hold(self, simulation, script, stage):
+        """Run a script on a stage, there and here, several times if need be. Return (what differs, tries, the real run)."""
+        there = self.simulated(simulation, script.text(stage))
+        for attempt in range(TRIES):
+            here = self.real(stage, there["options"], there["events"])
+            found = compare.differences(here, there)
+            if not found:
+                break
+        return found, attempt + 1, here
+
+
+def pairs(stages, everything):
     """The scripts and stages that run: [(script, stage)]."""
     for number, script in enumerate(SCRIPTS):
-        if words and words not in script.name:
-            continue
         for stage in stages if everything else [stages[number % len(stages)]]:
             yield script, stage
+    yield from ((script, stage) for stage, script in MORE)
 
 
-def simulated(simulation, text):
-    answer = simulation.ask(text=text, want=["result", "strace"], settings={"until": 10000})
-    if "error" in answer or answer.get("stopped"):
-        return {"log": "", "clients": [], "ending": answer.get("error") or answer["stopped"], "events": []}
-    result, strace = answer["result"], answer["strace"]
-    end = result["end"] or {"kind": "running"}
-    ending = f"killed by {end['signal']}" if end["kind"] == "killed" else f"exited with {end['status']}" if end["kind"] == "exited" else end["kind"]
-    return {"log": "".join(f"# {line}\n" for line in strace["header"]) + strace["text"], "clients": result["clients"],
-            "ending": ending, "events": answer["events"], "options": answer["options"]}
-
-
-def real(program, stage, options, events):
-    log, clients, status, _ = reality.run(program, stage, options, events)
-    ms = (lambda value: None if value is None else value * 1000)
-    told = [{"status": client.status, "answers": [{"status": status, "body": body} for status, body in client.answers],
-             "start": ms(client.start), "done": ms(client.done)} for client in clients]
-    import signal
-    ending = f"exited with {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
-    return {"log": log, "clients": told, "ending": ending}
-
-
-def hold(simulation, program, script, stage):
-    """Run a script on a stage, there and here. Return (what differs, after how many tries)."""
-    there = simulated(simulation, script.text(stage))
-    for attempt in range(TRIES):
-        here = real(program, stage, there["options"], there["events"])
-        found = compare.differences(here, there)
-        if not found:
-            break
-    return found, attempt + 1
+def plant(bench, name, right, wrong):
+    """Return a simulation with an error in its kernel."""
+    folder = tool.scratch() / re.sub(r"\W", "-", name)
+    shutil.copytree(TESTS / "simulation", folder, ignore=lambda _, names: [n for n in names if not n.endswith(".mjs")])
+    kernel = folder / "kernel.mjs"
+    text = kernel.read_text()
+    if text.count(right) != 1:
+        raise Failed(f"{name}: the code to replace is at {text.count(right)} places: {right}")
+    kernel.write_text(text.replace(right, wrong))
+    return Simulation(bench.folder, folder / "play.mjs")
 
 
 def main(arguments):
@@ -65,19 +111,29 @@ def main(arguments):
     parser.add_argument("--only", metavar="WORDS", help="run the scripts with these words in their name")
     options = parser.parse_args(arguments)
     tool.need("strace", "deps-tools")
-    failed = count = 0
-    programs = {}
-    with Simulation() as simulation:
-        for script, stage in pairs(options.stages or STAGES, options.all, options.only):
-            if stage not in programs:
-                programs[stage] = reality.native(stage, libev.source(build.PLAY)[0] if stage.startswith("06") else None)
-            found, tries = hold(simulation, programs[stage], script, stage)
-            count += 1
-            failed += bool(found)
-            print(f"  {good('ok') if not found else bad('FAILED')}  {stage}: {script.name}{f' (try {tries})' if tries > 1 and not found else ''}", flush=True)
-            for line in found:
-                print(f"        {line}")
-    print(f"{count - failed} of {count} scripts run alike on Linux and in the simulated kernel")
+    bench, failed, count, seen = Bench(), 0, 0, {}
+
+    def tell(name, found, tries=1):
+        nonlocal failed, count
+        count += 1
+        failed += bool(found)
+        more = f" (try {tries})" if tries > 1 and not found else ""
+        print(f"  {bad('FAILED') if found else good('ok')}  {name}{more}", *(f"        {line}" for line in found), sep="\n", flush=True)
+
+    stages = [stage for stage in options.stages or STAGES if stage in bench.programs]
+    with Simulation(bench.folder) as simulation:
+        for script, stage in pairs(stages, options.all):
+            if not options.only or options.only in script.name:
+                found, tries, here = bench.hold(simulation, script, stage)
+                tell(f"{stage}: {script.name}", found, tries)
+                seen[script.name, stage] = here
+        print(f"{count - failed} of {count} scripts run alike on Linux and in the simulated kernel")
+        for name, right, wrong, script_name, stage in PLANTED if not options.only else ():
+            script = next(s for s in [*SCRIPTS, *(more for _, more in MORE)] if s.name == script_name)
+            here = seen.get((script_name, stage)) or bench.hold(simulation, script, stage)[2]
+            with plant(bench, name, right, wrong) as planted:
+                noticed = compare.differences(here, bench.simulated(planted, script.text(stage)))
+            tell(f"planted: {name} is noticed", [] if noticed else ["it is not"])
     return 1 if failed else 0
 
 

@@ -1,0 +1,243 @@
+"""The simulation: its grammar, its lines, its limits, and that a run depends on nothing but the experiment."""
+import json
+import shutil
+import subprocess
+import time
+import unittest
+
+from kit import tool, unittests
+from kit.tree import BUILD, ROOT, STAGES, TESTS
+from simulation import build
+from simulation.engine import Simulation
+
+HERE = TESTS / "simulation"
+BUNDLE = BUILD / "play" / "stages.json"
+MISTAKES = [  # an experiment, the position of the mistake, and words of the message
+    ("", 0, "name of a stage"), ("#; 0:/fast", 0, "name of a stage"), ("05-epoll", 8, "semicolon"),
+    ("05-epoll; fast", 10, "TIME:ACTION"), ("05-epoll; x:/fast", 10, "time in milliseconds"),
+    ("05-epoll; -1:/fast", 10, "time in milliseconds"), ("05-epoll; 86400001:/fast", 10, "from 0 to 86400000"),
+    ("05-epoll; 0:fast", 12, "action after the colon"), ("05-epoll; 0:/fa\u00e9", 12, "path that begins with /"),
+    ("05-epoll; 0:reset", 12, "no client has come yet"), ("05-epoll; 0:/fast 1:reset@2", 25, "@1"),
+    ("05-epoll; 0:/fast 1:reset@0", 25, "number of a client"), ("05-epoll; 0:silent=3", 18, "takes no value"),
+    ("05-epoll; 0:idle", 16, "from 1 to 10000"), ("05-epoll; 0:idle=10001", 16, "from 1 to 10000"),
+    ("05-epoll; 0:silent@1", 18, "want no @"), ("05-epoll; 100:/fast 0:/slow", 20, "order of their times"),
+    ("05-epoll; 0x0:/fast", 10, "before the x"), ("05-epoll; 2x0:silent", 10, "then TIME:PATH"),
+    ("05-epoll; 0:half=fast", 17, "path that begins with /"), ("05-epoll; 0:pipeline=0", 20, "from 1"),
+]
+RIGHT = [
+    "05-epoll; 0:/fast", "05-epoll --block --delay 1; 0:/slow 100:/fast 300:reset@1", "01-blocking; 0:idle=10000 5:silent",
+    "02-threaded; 100x0:/slow 1.5:half 2:half=/slow 3:rest@102 4:half-close 5:close@1 6:stop-reading@2 7:pipeline 8:pipeline=9",
+    "07-mine --timeout 0.5; 0:TERM 1:INT", "05-epoll;",
+]
+
+
+class Grammar(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.simulation = Simulation()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.simulation.close()
+
+    def node(self, code):
+        """What a piece of JavaScript prints."""
+        return subprocess.run(["node", "--input-type=module", "-e", code], cwd=HERE, capture_output=True, text=True,
+                              check=True).stdout
+
+    def test_mistakes_are_named_with_their_place(self):
+        for text, position, words in MISTAKES:
+            with self.subTest(text):
+                answer = self.simulation.ask(text=text)
+                self.assertEqual(answer.get("position"), position, answer)
+                self.assertIn(words, answer["error"])
+
+    def test_text_and_experiment_are_the_same(self):
+        for text in RIGHT:
+            code = ('import {parseExperiment as p, formatExperiment as f, encodeAddress as e} from "./grammar.mjs";'
+                    f'const t = {json.dumps(text)}; console.log(JSON.stringify([f(p(t)), f(p(e(p(t)))), f(p(t.replace(/ /g, "%20")))]))')
+            self.assertEqual(json.loads(self.node(code)), [text] * 3)
+
+
+class Runs(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.simulation = Simulation()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.simulation.close()
+
+    def run_of(self, text, **job):
+        answer = self.simulation.ask(text=text, **{"want": ["result"], **job})
+        self.assertNotIn("error", answer)
+        return answer["result"]
+
+    def statuses(self, text, **job):
+        return [client["status"] for client in self.run_of(text, **job)["clients"]]
+
+    # ---- the same events give the same bytes
+
+    def test_run_depends_on_nothing_else(self):
+        for text in ["02-threaded --delay 1; 9x0:/slow 100:/fast 150:reset@3 300:half 500:rest 700:TERM",
+                     "05-epoll --delay 1 --block --threads 2; 5x0:/slow 100:silent 200:pipeline 250:reset@7"]:
+            first = self.simulation.ask(text=text, want=["result", "strace"])
+            self.run_of("01-blocking; 0:/fast")
+            self.assertEqual(first, self.simulation.ask(text=text, want=["result", "strace"]))
+
+    def test_run_in_steps_is_a_run_from_the_start(self):
+        for stage in [*STAGES, "05-epoll --block --threads 2"]:
+            whole = self.run_of(f"{stage} --delay 1; 0:/slow 100:/fast 1000:/slow 1500:reset")
+            steps = self.run_of(f"{stage} --delay 1; 0:/slow",
+                                steps=[100, "100:/fast", 500, 1000, "1000:/slow", 1500, "1500:reset", None])
+            self.assertEqual(whole, steps, stage)
+
+    # ---- lines
+
+    def test_each_line_contains_its_call(self):
+        words = {"recvfrom": "recv", "sendto": "send", "clock_nanosleep": "clock_sleep_until|clock_nanosleep|block",
+                 "pselect6": "pselect|select", "epoll_ctl": "epoll_ctl", "rt_sigprocmask": "sigprocmask|pthread_sigmask",
+                 "rt_sigaction": "sigaction|stop_catch|signal", "futex": "pthread_|sem_", "clone3": "pthread_create",
+                 "exit_group": "exit", "prlimit64": "setrlimit|net_limit", "eventfd2": "eventfd", "(computes)": "clock_gettime",
+                 "getsockname": "getsockname|listen|open", "socket": "socket|listen|open", "bind": "bind|listen|open",
+                 "setsockopt": "setsockopt|listen|open|limit", "listen": "listen|open", "write": "write|fflush|listen|open|die"}
+        bundle = json.loads(BUNDLE.read_text())
+        seen = 0
+        for stage in STAGES:
+            for options in (["", "--block", "--compute", "--block --threads 1"] if stage[:2] > "02" else [""]):
+                result = self.run_of(f"{stage} --delay 0.5 --timeout 1 {options}; 0:/slow 10:/fast 100:silent 200:half 300:half "
+                                     "350:reset 400:/nowhere 500:pipeline 3000:TERM")
+                for call in result["calls"]:
+                    for place in call["stack"][:1]:
+                        file, _, number = place.split(" ")[1].rpartition(":")
+                        line = bundle["sources"][file][int(number) - 1]
+                        expected = words.get(call["name"], call["name"]) + ("|ev_" if stage == "06-libev" else "")
+                        self.assertRegex(line, rf"\b({expected})", f"{stage} {call['name']} {place}")
+                        seen += 1
+        self.assertGreater(seen, 500)
+
+    def test_call_from_the_servers_own_lines_is_named(self):
+        for stage in STAGES:
+            result = self.run_of(f"{stage} --delay 0.5; 0:/slow 100:/fast")
+            named = [call for call in result["calls"] if call["line"]]
+            self.assertGreater(len(named), 10)
+            if stage != "06-libev":
+                self.assertTrue(any(call["line"].startswith(stage) for call in named))
+
+    # ---- what a server may not do
+
+    def programs(self):
+        """Stages that are in programs/, built into a folder of their own."""
+        folder = tool.scratch() / "programs"
+        folder.mkdir(exist_ok=True)
+        compiler, stages = build.Compiler(), {}
+        for path in sorted((HERE / "programs").glob("*.c")):
+            (folder / path.stem).mkdir(exist_ok=True)
+            shutil.copy(path, folder / path.stem / "server.c")
+            name, told = build.build(compiler, build.Sources(folder, path.stem), path.stem)
+            stages[name] = told
+        build.write_bundle(folder, stages)
+        return folder
+
+    def test_server_that_misbehaves_is_stopped(self):
+        with Simulation(self.programs()) as simulation:
+            begun = time.monotonic()
+            self.assertIn("makes no call", simulation.ask(text="loop; 0:/fast")["stopped"])
+            self.assertLess(time.monotonic() - begun, 10)
+            end = simulation.ask(text="trap; 0:/fast", want=["result"])["result"]["end"]
+            self.assertEqual((end["kind"], "trapped" in end["text"]), ("stopped", True), end)
+            end = simulation.ask(text="fork; 0:/fast", want=["result"])["result"]["end"]
+            self.assertEqual((end["kind"], "has no fork" in end["text"]), ("stopped", True), end)
+
+    def test_busy_loop_is_stopped(self):
+        end = self.run_of("hang-up-spin-epoll --delay 1; 0:half=/slow 50:rest 100:reset")["end"]
+        self.assertEqual((end["kind"], end["at"]), ("stopped", 100), end)
+        self.assertIn("while no time passed", end["text"])
+
+    def test_options_are_those_of_the_server(self):
+        result = self.run_of("05-epoll --delay soon; 0:/fast")
+        self.assertEqual((result["end"]["kind"], result["end"]["status"]), ("exited", 2))
+        self.assertIn("--delay soon: want seconds", result["output"][0]["text"])
+
+    # ---- the bugs that are built as stages
+
+    def test_bugs_show(self):
+        self.assertEqual(self.statuses("lost-wake-up --delay 1 --block --threads 2; 0:/slow 100:/fast"), ["no answer", "200"])
+        self.assertEqual(self.statuses("select-keeps-its-sets --delay 1; 0:/slow 1100:/fast"), ["200", "no answer"])
+        for stage in ("03-select", "05-epoll"):
+            self.assertEqual(self.statuses(f"{stage} --delay 1 --block --threads 2; 0:/slow 1100:/fast"), ["200", "200"])
+
+    # ---- the simulated kernel
+
+    def test_backlog_drops_what_it_cannot_hold(self):
+        result = self.run_of("01-blocking --delay 1 --timeout 1; 0:idle=4100 0:/fast", settings={"recordFrom": 1e9})
+        self.assertEqual(max(length for _, length in result["backlog"]), 4097)
+        self.assertGreaterEqual(result["clients"][0]["connected"], 1000)
+        self.assertEqual(result["clients"][0]["retries"][:3], [0, 1000, 2000])
+
+    def test_limits(self):
+        many = self.run_of("02-threaded --timeout 60; 0:idle=1200", settings={"until": 1000})
+        self.assertEqual((len(many["threads"]), many["idle"]["accepted"]), (1001, 1001))
+        many = self.run_of("03-select --timeout 60; 0:idle=1200", settings={"until": 1000})
+        self.assertEqual(many["idle"]["accepted"], 1024 - 4)  # 0, 1, 2, and the listener
+
+    def test_client_that_stops_reading_is_given_up(self):
+        for stage in STAGES:
+            result = self.run_of(f"{stage} --timeout 1; 0:silent 100:/fast")
+            self.assertEqual(result["clients"][1]["status"], "200")
+        result = self.run_of("05-epoll --timeout 1; 0:pipeline=3000 0:stop-reading 100:/fast")
+        full = [call for call in result["calls"] if call["name"] == "sendto" and "EAGAIN" in call["result"]]
+        self.assertEqual([call["start"] for call in full], [1000])  # a last try; before, it was watched for writing
+        self.assertEqual(result["clients"][1]["status"], "200")
+        self.assertEqual(result["clients"][0]["ended"], 1000)
+
+    def test_second_signal(self):
+        end = self.run_of("01-blocking --delay 1; 0:/slow 100:INT 200:INT")["end"]
+        self.assertEqual((end["kind"], end["signal"], end["at"]), ("killed", "SIGINT", 200))
+        end = self.run_of("01-blocking --delay 1; 0:/slow 100:TERM 200:TERM")["end"]
+        self.assertEqual((end["kind"], end["status"], end["at"]), ("exited", 0, 1000))
+
+    def test_computing_takes_its_time_and_a_processor_for_each_thread(self):
+        result = self.run_of("05-epoll --compute --delay 2.5; 0:/slow 100:/fast")
+        self.assertEqual([client["done"] for client in result["clients"]], [2500, 2500])
+        result = self.run_of("05-epoll --compute --threads 2 --delay 0.5; 2x0:/slow 100:/fast 200:/slow")
+        self.assertEqual([client["done"] for client in result["clients"]], [500, 500, 100, 1000])
+
+    def test_ten_thousand_idle_clients(self):
+        for stage in STAGES[3:]:
+            result = self.run_of(f"{stage} --delay 1; 0:idle=10000 0:/slow 100:/fast")
+            self.assertEqual([client["done"] for client in result["clients"]], [1000, 100])
+            self.assertEqual(result["idle"]["accepted"], 10000)
+
+
+class Command(unittest.TestCase):
+    def play(self, *words, **options):
+        return subprocess.run([str(TESTS / "play.py"), *words], capture_output=True, text=True, cwd=ROOT, **options)
+
+    def test_prints_the_table_of_the_probe(self):
+        done = self.play("05-epoll", "--delay", "1", "0:/slow", "100:/fast")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout.splitlines()[1].split(), "/slow 0.0 ms 0.0 ms 1.000 s 1.000 s 1.000 s 200 That was slow!".split())
+
+    def test_prints_calls_with_lines(self):
+        done = self.play("#05-epoll+--delay+1;+0:/slow", "--calls")
+        self.assertRegex(done.stdout, r"(?m)^ +0\.0 +main thread  accept4\(3, .*\) = 5  common/\w+\.c:\d+$")
+
+    def test_recorder_reads_its_log(self):
+        log = tool.scratch() / "log"
+        self.play("02-threaded", "--delay", "1", "0:/slow", "100:/fast", "--strace", str(log))
+        told = subprocess.run([str(TESTS / "trace.py"), "--from", str(log)], capture_output=True, text=True, cwd=ROOT).stdout
+        self.assertIn("/fast did not wait: thread 3 answered it, while thread 2 was in clock_nanosleep", told)
+
+    def test_mistakes(self):
+        done = self.play("05-epoll", "0:/slow", "100:foo")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("^\nplay.py: foo: want an action", done.stderr)
+        self.assertEqual(self.play("nothing", "0:/fast").returncode, 2)
+        self.assertEqual(self.play("05-epoll").returncode, 2)
+        self.assertEqual(self.play("05-epoll", "--delay", "x", "0:/fast").returncode, 2)
+        self.assertRegex(self.play().stderr, "want a stage")
+
+
+if __name__ == "__main__":
+    tool.run(unittests.main)
