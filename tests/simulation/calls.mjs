@@ -6,7 +6,7 @@ import {PORT} from "./clients.mjs";
 const NAMES = {socket_timeout: "setsockopt", futex_wait: "futex", futex_wake: "futex", clone: "clone3",
                setrlimit: "prlimit64", compute: "(computes)"};
 const LOOPS = ["epoll_pwait", "epoll_wait", "ppoll", "poll", "pselect6"];
-const SIGNALS = {1: "HUP", 2: "INT", 3: "QUIT", 13: "PIPE", 15: "TERM", 17: "CHLD"};
+const SIGNALS = {1: "HUP", 2: "INT", 3: "QUIT", 13: "PIPE", 15: "TERM", 17: "CHLD", 25: "XFSZ"};
 const EVENTS = [[IN, "IN"], [2, "PRI"], [OUT, "OUT"], [ERR, "ERR"], [HUP, "HUP"], [NVAL, "NVAL"], [RDHUP, "RDHUP"]];
 const ANYWHERE = "0x7ffc0000e000"; // the address of a buffer in which nothing was written
 const MOST_BYTES = 256;
@@ -93,6 +93,7 @@ const THREAD_FLAGS = "CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|CLONE_THREAD|C
 // ends, from (result, call), or nothing.
 const DESCRIBE = {
   socket: (p, domain, type) => [`AF_INET, ${["SOCK_STREAM", flags(type, SOCK, "")].filter(Boolean).join("|")}, IPPROTO_IP`],
+  openat: (p, at, bits) => [`AT_FDCWD, "${p.text(at)}", ${["O_RDONLY", "O_WRONLY", "O_RDWR"][bits & 3]}`],
   bind: (p, fd) => [`${fd}, ${addressText(PORT)}, 16`],
   listen: (p, fd, backlog) => [`${fd}, ${backlog}`],
   accept4: (p, fd, address, size, bits) => [`${fd}, NULL, NULL, ${flags(bits, SOCK)}`],

@@ -132,7 +132,7 @@ export class File {
   closed() {}
 }
 
-export class Stream extends File { // stdout, stderr
+export class Stream extends File { // stdout, stderr, /dev/null
   readiness() {
     return OUT;
   }
@@ -420,7 +420,7 @@ export class Epoll extends File {
 
   control(op, fd, file, events, data) {
     const watch = this.set.get(fd);
-    if (file.kind === "stream") return -EPERM;
+    if (file instanceof Stream) return -EPERM;
     if (op === 1) { // EPOLL_CTL_ADD
       if (watch) return -EEXIST;
       const added = new Watch(this, file, fd, (events | ERR | HUP) >>> 0, data);

@@ -8,6 +8,7 @@
  *
  * Not here: locales, time zones, IPv6, buffering of stdout (each printf is one write). */
 #include <ctype.h>
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -26,6 +27,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/select.h>
@@ -50,6 +52,7 @@ int FROM(kernel, sys_recvfrom)(int fd, void *bytes, size_t size, int flags);
 int FROM(kernel, sys_sendto)(int fd, const void *bytes, size_t size, int flags);
 int FROM(kernel, sys_read)(int fd, void *bytes, size_t size);
 int FROM(kernel, sys_write)(int fd, const void *bytes, size_t size);
+int FROM(kernel, sys_openat)(const char *path, int flags);
 int FROM(kernel, sys_close)(int fd);
 int FROM(kernel, sys_shutdown)(int fd, int how);
 int FROM(kernel, sys_fcntl)(int fd, int command, int argument);
@@ -82,11 +85,12 @@ _Noreturn void FROM(kernel, sys_exit_group)(int status);
 double FROM(clock, clock_ns)(int clock);
 unsigned FROM(clock, get_rlimit)(int resource);
 
-static int err; /* errno of the thread that runs: the kernel swaps it when it switches threads */
+static int
+    error_number; /* errno of the thread that runs: the kernel swaps it when it switches threads */
 
 int *__errno_location(void)
 {
-    return &err;
+    return &error_number;
 }
 
 /* Return what a C function returns for the result of a system call. */
@@ -94,7 +98,7 @@ static int returned(int result)
 {
     if (result >= 0)
         return result;
-    err = -result;
+    error_number = -result;
     return -1;
 }
 
@@ -132,7 +136,7 @@ char *sim_words(void)
 
 int *sim_errno(void)
 {
-    return &err;
+    return &error_number;
 }
 
 int sim_main(int count)
@@ -247,7 +251,7 @@ void *malloc(size_t size)
     size_t c = class_for(size + (size == 0));
 
     if (sim_malloc_limit == 0 || size > size_of_class(SIZES - 1)) {
-        err = ENOMEM;
+        error_number = ENOMEM;
         return NULL;
     }
     if (sim_malloc_limit > 0)
@@ -256,7 +260,7 @@ void *malloc(size_t size)
     if (block != NULL)
         free_blocks[c] = block->next;
     else if ((block = more(HEADER + size_of_class(c))) == NULL) {
-        err = ENOMEM;
+        error_number = ENOMEM;
         return NULL;
     }
     block->size_class = c;
@@ -280,7 +284,7 @@ void free(void *memory)
 void *calloc(size_t count, size_t size)
 {
     if (size != 0 && count > SIZE_MAX / size) {
-        err = ENOMEM;
+        error_number = ENOMEM;
         return NULL;
     }
     void *memory = malloc(count * size);
@@ -304,7 +308,7 @@ void *realloc(void *old, size_t size)
 void *reallocarray(void *old, size_t count, size_t size)
 {
     if (size != 0 && count > SIZE_MAX / size) {
-        err = ENOMEM;
+        error_number = ENOMEM;
         return NULL;
     }
     return realloc(old, count * size);
@@ -450,15 +454,14 @@ const unsigned short **__ctype_b_loc(void)
         bool upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
         bool digit = c >= '0' && c <= '9', print = c >= ' ' && c <= '~';
         int letter = c | 0x20;
-        classes[128 + c] = (unsigned short)((upper ? _ISupper : 0) | (lower ? _ISlower : 0) |
-                                            (upper || lower ? _ISalpha | _ISalnum : 0) |
-                                            (digit ? _ISdigit | _ISalnum | _ISxdigit : 0) |
-                                            (letter >= 'a' && letter <= 'f' ? _ISxdigit : 0) |
-                                            (is_blank((char)c) ? _ISspace : 0) |
-                                            (print ? _ISprint : _IScntrl) |
-                                            (print && c != ' ' ? _ISgraph : 0) |
-                                            (print && !upper && !lower && !digit && c != ' '
-                                                 ? _ISpunct : 0));
+        classes[128 + c] =
+            (unsigned short)((upper ? _ISupper : 0) | (lower ? _ISlower : 0) |
+                             (upper || lower ? _ISalpha | _ISalnum : 0) |
+                             (digit ? _ISdigit | _ISalnum | _ISxdigit : 0) |
+                             (letter >= 'a' && letter <= 'f' ? _ISxdigit : 0) |
+                             (is_blank((char)c) ? _ISspace : 0) | (print ? _ISprint : _IScntrl) |
+                             (print && c != ' ' ? _ISgraph : 0) |
+                             (print && !upper && !lower && !digit && c != ' ' ? _ISpunct : 0));
     }
     table = classes + 128;
     return &table;
@@ -478,7 +481,7 @@ long strtol(const char *text, char **end, int base)
         negative = *at++ == '-';
     const char *digits = at;
     for (;; at++) {
-        int digit = *at >= '0' && *at <= '9'           ? *at - '0'
+        int digit = *at >= '0' && *at <= '9'                 ? *at - '0'
                     : (*at | 32) >= 'a' && (*at | 32) <= 'z' ? (*at | 32) - 'a' + 10
                                                              : base;
         if (digit >= base)
@@ -675,6 +678,12 @@ int fflush(FILE *stream)
     return result < 0 ? EOF : 0;
 }
 
+int setvbuf(FILE *restrict stream, char *restrict buffer, int mode, size_t size)
+{
+    (void)stream, (void)buffer, (void)mode, (void)size;
+    return 0;
+}
+
 int vfprintf(FILE *stream, const char *text, va_list args)
 {
     int fd = stream->_fileno;
@@ -787,7 +796,76 @@ char *strerror(int number)
 
 void perror(const char *text)
 {
-    fprintf(stderr, "%s: %s\n", text, strerror(err));
+    fprintf(stderr, "%s: %s\n", text, strerror(error_number));
+}
+
+/* The messages of err.h: the name of the program, the text, and the error if there is one. */
+static void say(int error, const char *text, va_list args)
+{
+    fprintf(stderr, "%s: ", program_invocation_short_name);
+    if (text != NULL)
+        vfprintf(stderr, text, args);
+    if (error != 0)
+        fprintf(stderr, "%s%s", text != NULL ? ": " : "", strerror(error));
+    fprintf(stderr, "\n");
+}
+
+void vwarn(const char *text, va_list args)
+{
+    say(error_number, text, args);
+}
+
+void vwarnx(const char *text, va_list args)
+{
+    say(0, text, args);
+}
+
+void verr(int status, const char *text, va_list args)
+{
+    vwarn(text, args);
+    exit(status);
+}
+
+void verrx(int status, const char *text, va_list args)
+{
+    vwarnx(text, args);
+    exit(status);
+}
+
+void warn(const char *text, ...)
+{
+    va_list args;
+
+    va_start(args, text);
+    vwarn(text, args);
+    va_end(args);
+}
+
+void warnx(const char *text, ...)
+{
+    va_list args;
+
+    va_start(args, text);
+    vwarnx(text, args);
+    va_end(args);
+}
+
+void err(int status, const char *text, ...)
+{
+    va_list args;
+
+    va_start(args, text);
+    verr(status, text, args);
+    va_end(args);
+}
+
+void errx(int status, const char *text, ...)
+{
+    va_list args;
+
+    va_start(args, text);
+    verrx(status, text, args);
+    va_end(args);
 }
 
 /* ---- the command line */
@@ -814,8 +892,8 @@ static const struct option *find_option(const struct option *options, const char
 }
 
 /* Long options only; short_options is "+:" as far as it is looked at. */
-int getopt_long(int argc, char *const *argv, const char *short_options, const struct option *options,
-                int *index)
+int getopt_long(int argc, char *const *argv, const char *short_options,
+                const struct option *options, int *index)
 {
     (void)short_options, (void)index;
     if (optind >= argc || argv[optind][0] != '-' || argv[optind][1] == '\0')
@@ -866,7 +944,7 @@ int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints
     struct {
         struct addrinfo info;
         struct sockaddr_in address;
-    } *found;
+    } * found;
     uint32_t address = 0;
 
     if (host != NULL && !parse_ipv4(host, &address))
@@ -1023,6 +1101,11 @@ ssize_t send(int fd, const void *bytes, size_t size, int flags)
     return returned(sys_sendto(fd, bytes, size, flags));
 }
 
+int open(const char *path, int flags, ...)
+{
+    return returned(sys_openat(path, flags));
+}
+
 ssize_t read(int fd, void *bytes, size_t size)
 {
     return returned(sys_read(fd, bytes, size));
@@ -1057,8 +1140,9 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 {
     if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
         const struct timeval *time = value;
-        return returned(sys_socket_timeout(fd, name == SO_RCVTIMEO ? 20 : 21,
-                                           (double)time->tv_sec * 1e9 + (double)time->tv_usec * 1e3));
+        return returned(
+            sys_socket_timeout(fd, name == SO_RCVTIMEO ? 20 : 21,
+                               (double)time->tv_sec * 1e9 + (double)time->tv_usec * 1e3));
     }
     return returned(sys_setsockopt(fd, level, name, size < sizeof(int) ? 0 : *(const int *)value));
 }
@@ -1081,8 +1165,8 @@ int pselect(int nfds, fd_set *restrict readable, fd_set *restrict writable,
             fd_set *restrict exceptional, const struct timespec *restrict time,
             const sigset_t *restrict mask)
 {
-    return returned(sys_pselect6(nfds, readable, writable, exceptional,
-                                 time == NULL ? -1 : ns_of(time), mask));
+    return returned(
+        sys_pselect6(nfds, readable, writable, exceptional, time == NULL ? -1 : ns_of(time), mask));
 }
 
 int select(int nfds, fd_set *restrict readable, fd_set *restrict writable,
@@ -1178,7 +1262,8 @@ __sighandler_t signal(int number, __sighandler_t handler)
     sigset_t none;
 
     sigemptyset(&none);
-    return returned(sys_rt_sigaction(number, (int)handler, SA_RESTART, &none)) < 0 ? SIG_ERR : SIG_DFL;
+    return returned(sys_rt_sigaction(number, (int)handler, SA_RESTART, &none)) < 0 ? SIG_ERR
+                                                                                   : SIG_DFL;
 }
 
 int sigprocmask(int how, const sigset_t *restrict set, sigset_t *restrict old)
@@ -1229,11 +1314,11 @@ int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict at
                    void *(*run)(void *), void *restrict argument)
 {
     void *stack = malloc(STACK);
-    int error = err;
+    int error = error_number;
 
     (void)attributes;
     if (stack == NULL) {
-        err = error; /* pthread_create returns its error, and leaves errno alone */
+        error_number = error; /* pthread_create returns its error, and leaves errno alone */
         return EAGAIN;
     }
     int result = sys_clone(run, argument, stack, STACK);
@@ -1242,6 +1327,12 @@ int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict at
         return -result;
     }
     *thread = (pthread_t)result;
+    return 0;
+}
+
+int pthread_detach(pthread_t thread)
+{
+    (void)thread; /* every thread is: what it had is free once it has ended */
     return 0;
 }
 
@@ -1451,6 +1542,13 @@ int sigtimedwait(const sigset_t *restrict set, siginfo_t *restrict info,
 {
     (void)set, (void)info, (void)time;
     return unsupported("sigtimedwait");
+}
+
+void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    (void)at, (void)size, (void)protection, (void)flags, (void)fd, (void)offset;
+    unsupported("mmap (--workers)");
+    return MAP_FAILED;
 }
 
 int pipe2(int fds[2], int flags)

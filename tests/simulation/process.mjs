@@ -9,8 +9,8 @@
 // module to unwind its stack into memory, and returns; later, the module winds it up again, down to the same call of
 // the same import, which then returns the result. A thread that is the only one need not be suspended: the import
 // itself lets the clock go on, and returns when the thread's wait is over.
-import {EAGAIN, EBADF, EINTR, EINVAL, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPIPE} from "./kernel.mjs";
-import {Connection, Epoll, ERR, EventFd, HUP, IN, Listener, MS, NVAL, OUT, Socket, START} from "./kernel.mjs";
+import {EAGAIN, EBADF, EINTR, EINVAL, ENOENT, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPIPE} from "./kernel.mjs";
+import {Connection, Epoll, ERR, EventFd, HUP, IN, Listener, MS, NVAL, OUT, Socket, START, Stream} from "./kernel.mjs";
 
 export const MAIN = 1;                  // the number of the first thread
 export const EPOCH_S = 1767225600;      // time() at time 0: 1 January 2026
@@ -448,6 +448,10 @@ export const SYSTEM_CALLS = {
     return this.kernel.open(socket);
   },
 
+  openat(thread, at) {
+    return this.text(at) === "/dev/null" ? this.kernel.open(new Stream(this.kernel, "null")) : -ENOENT;
+  },
+
   bind(thread, fd, address) {
     const socket = this.kernel.get(fd);
     if (socket === null) return -EBADF;
@@ -558,7 +562,8 @@ export const SYSTEM_CALLS = {
     if (file === null) return -EBADF;
     if (file instanceof Connection) return SYSTEM_CALLS.sendto.call(this, thread, fd, at, size, 0);
     if (file instanceof EventFd) return file.write(this.int(at));
-    if (file.kind !== "stream") return -EINVAL;
+    if (!(file instanceof Stream)) return -EINVAL;
+    if (file.kind === "null") return size;
     this.log.output(fd, new TextDecoder().decode(this.bytes.slice(at, at + size)));
     return size;
   },
@@ -586,7 +591,7 @@ export const SYSTEM_CALLS = {
 
   setsockopt(thread, fd) {
     const file = this.kernel.get(fd);
-    return file === null ? -EBADF : file.kind === "stream" ? -ENOTSOCK : 0;
+    return file === null ? -EBADF : file instanceof Stream ? -ENOTSOCK : 0;
   },
 
   socket_timeout(thread, fd, name, ns) {

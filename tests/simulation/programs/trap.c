@@ -1,7 +1,7 @@
 /* A server that fails an assertion once it has a client. */
 #include <assert.h>
-#include <stddef.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
 int main(int argc, char **argv)
