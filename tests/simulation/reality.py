@@ -207,7 +207,7 @@ def run(program, name, options, events):
             connection.close()
         status = server.stop()
         recorder._wait_for_strace(log)
-    return _compose(log, clients, f"{name} {' '.join(options)}", epoch), clients, status, server.messages()
+    return _compose(log, clients, name, options, epoch), clients, status
 
 
 def _at_rest(log, sizes={}):
@@ -225,8 +225,8 @@ def _shown(client):
     return re.sub(r"[^ -~]", "?", client.answers[-1][1][:40]) if client.answers else "-"
 
 
-def _compose(log, clients, title, epoch):
-    text = log.read_text(errors="replace").replace(f"{ROOT}/", "")
+def _compose(log, clients, name, options, epoch):
+    text, title = log.read_text(errors="replace").replace(f"{ROOT}/", ""), " ".join([name, *options])
     def ms(value):
         return "-" if value is None else f"{value * 1000:.3f}"
     header = [f"recording: {title}", f"command: {title}", "url: http://127.0.0.1", "slow: /slow", "fast: /fast"]
@@ -235,5 +235,6 @@ def _compose(log, clients, title, epoch):
              f"{epoch + client.start:.6f}"] for i, client in enumerate(c for c in clients if c.requests)]
     if rows:
         header += ["probe: " + "\t".join(row) for row in [COLUMNS, *rows]]
-    header += symbols.header(strace_log.read(text)[0])
+    copy = f"{BUILD.name}/play/copies/{name}/"  # of the tree: its lines are told as those of the tree
+    header += [line.replace(copy, "") for line in symbols.header(strace_log.read(text)[0])]
     return "".join(f"# {line}\n" for line in header) + text

@@ -6,6 +6,7 @@ what is marked differs between stages: 01 and 02 have no --block, and 01 no --th
 import re
 from typing import List, NamedTuple
 
+TIMES = ["--delay", "--timeout"]
 OPTIONS = ["--delay", "0.6", "--timeout", "1.2"]
 
 
@@ -15,12 +16,22 @@ class Script(NamedTuple):
     options: List[str] = []
     rest_ms: int = 1400  # after the last event, until SIGTERM ends it
 
-    def text(self, stage):
-        """The experiment on a stage. It ends with SIGTERM, once all is over."""
-        options = [*OPTIONS, *_for_stage(stage, self.options)]
+    def text(self, stage, stretch=1):
+        """The experiment on a stage, with all times so many times as long. It ends with SIGTERM, once all is over."""
+        options = [f"{float(word) * stretch:g}" if before in TIMES else word
+                   for before, word in _with_the_one_before([*OPTIONS, *_for_stage(stage, self.options)])]
         begun = int(re.findall(r"(\d+):", self.events)[-1])
         last = "" if self.events.endswith(("TERM", "INT")) else f" {begun + self.rest_ms}:TERM"
-        return f"{' '.join([stage, *options])}; {self.events}{last}"
+        events = re.sub(r"(?<![x\d])(\d+):|x(\d+):", lambda found: _stretched(found, stretch), self.events + last)
+        return f"{' '.join([stage, *options])}; {events}"
+
+
+def _with_the_one_before(words):
+    return list(zip(["", *words], words))
+
+
+def _stretched(found, stretch):
+    return f"{int(found[1]) * stretch}:" if found[1] else f"x{int(found[2]) * stretch}:"
 
 
 def _for_stage(stage, options):
