@@ -1,13 +1,16 @@
 """What /proc tells of processes, threads and listening sockets."""
 import contextlib
 import functools
+import ipaddress
 import os
 import pathlib
 import re
 import shlex
-import subprocess
+import struct
 import sys
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
+
+from kit import call_names as names_of_calls
 
 _LISTEN = "0A"  # TCP_LISTEN of <netinet/tcp.h>
 
@@ -37,16 +40,57 @@ def _links(pid):
                 yield fd, os.readlink(f"/proc/{pid}/fd/{fd}")
 
 
-def listeners(port):
-    """The inodes of the sockets that listen on a port."""
-    words = [line.split() for name in ("tcp", "tcp6") for line in read(f"/proc/net/{name}").splitlines()[1:]]
-    return {int(inode) for _, local, _, state, _, _, _, _, _, inode, *_ in words
-            if state == _LISTEN and local.endswith(f":{port:04X}")}
+class TCP(NamedTuple):
+    """A socket. An address is (IP address, port); one of IPv4 that is mapped into IPv6 is that of IPv4."""
+    local: Tuple[str, int]
+    peer: Tuple[str, int]
+    listens: bool
+    inode: int      # 0: no process has it
+    unread: int     # bytes that have arrived
 
 
-def serving(port):
-    """Return the processes that listen on a port, as far as we may look."""
-    inodes = listeners(port)
+def tcp_sockets(port=None):
+    """All TCP sockets of this network namespace, or those with this port at either end."""
+    found, wanted = [], "" if port is None else f":{port:04X} "
+    for name in ("tcp", "tcp6"):
+        for line in read(f"/proc/net/{name}").splitlines()[1:]:
+            if wanted not in line:
+                continue
+            _, local, peer, state, queues, _, _, _, _, inode, *_ = line.split()
+            found.append(TCP(_address(local), _address(peer), state == _LISTEN, int(inode),
+                             int(queues.partition(":")[2], 16)))
+    return found
+
+
+def _address(text):
+    """0100007F:1F90 -> ("127.0.0.1", 8080). The kernel prints numbers of 32 bits in the order of this machine."""
+    digits, _, port = text.partition(":")
+    words = b"".join(struct.pack("=I", int(digits[i:i + 8], 16)) for i in range(0, len(digits), 8))
+    address = ipaddress.ip_address(words)
+    return str(getattr(address, "ipv4_mapped", None) or address), int(port, 16)
+
+
+def listeners(port, hosts=None):
+    """The inodes of the sockets that listen on a port: at one of these addresses or, if none does, at all addresses.
+    (The kernel prefers the socket with the very address, too.)"""
+    found = [each for each in tcp_sockets(port) if each.listens and each.local[1] == port]
+    exact = {each.inode for each in found if hosts is None or each.local[0] in hosts}
+    return exact or {each.inode for each in found if each.local[0] in ("0.0.0.0", "::")}
+
+
+def sockets(pid):
+    """{descriptor: inode} of all sockets of a process, as far as we may look."""
+    return {int(fd): int(name[8:-1]) for fd, name in _links(pid) if re.fullmatch(r"socket:\[\d+\]", name)}
+
+
+def is_nonblocking(pid, fd):
+    found = re.search(r"^flags:\s+0*([0-7]+)", read(f"/proc/{pid}/fdinfo/{fd}"), re.M)
+    return bool(found and int(found[1], 8) & os.O_NONBLOCK)
+
+
+def serving(port, hosts=None):
+    """Return the processes that listen on a port, as far as we may look. hosts: see listeners."""
+    inodes = listeners(port, hosts)
     return [pid for pid in all_pids() if descriptors(pid, inodes)]
 
 
@@ -78,8 +122,9 @@ def command(pid):
     return shlex.join(read(f"/proc/{pid}/cmdline").rstrip("\0").split("\0"))
 
 
-def name(pid):
-    return read(f"/proc/{pid}/comm").strip()
+def name(pid, tid=None):
+    """The name of a process, or of one of its threads."""
+    return read(f"/proc/{pid}/comm" if tid is None else f"/proc/{pid}/task/{tid}/comm").rstrip("\n")
 
 
 def is_32_bit(pid):
@@ -90,17 +135,13 @@ def is_32_bit(pid):
 
 
 @functools.lru_cache(maxsize=None)
-def call_names():
-    """{number: name} of the system calls of this machine, from the headers of its C library."""
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        defines = subprocess.run(["cc", "-E", "-dM", "-include", "asm/unistd.h", "-x", "c", os.devnull],
-                                 capture_output=True, text=True, timeout=10).stdout
-        return {int(number): name for name, number in re.findall(r"#define __NR_(\w+) (\d+)$", defines, re.M)}
-    return {}
+def call_names(bits_32=False):
+    """{number: name} of the system calls of this machine; {} if we have no table for it."""
+    return names_of_calls.names(bits_32)
 
 
-def call_name(number):
-    return call_names().get(number, f"system call {number}")
+def call_name(number, bits_32=False):
+    return call_names(bits_32).get(number, f"system call {number}")
 
 
 class Place(NamedTuple):
@@ -109,11 +150,12 @@ class Place(NamedTuple):
     number: Optional[int] = None     # the system call in which it is blocked, as far as we may see that
     argument: Optional[int] = None   # the first one of this call
     function: Optional[str] = None   # otherwise the kernel's function, as far as we may see that
+    bits_32: bool = False            # the number is that of a 32-bit program
 
     @property
     def call(self):
         """The name of the system call, or None if it is unknown."""
-        return call_names().get(self.number)
+        return call_names(self.bits_32).get(self.number)
 
 
 def place(pid, tid):
@@ -125,8 +167,8 @@ def place(pid, tid):
     number, *arguments = read(f"{folder}/syscall").split() or [""]
     if state[1] == "R" or number == "running":
         return Place("R")
-    if number.isdigit() and not is_32_bit(pid):
-        return Place(state[1], int(number), int(arguments[0], 16))
+    if number.isdigit():
+        return Place(state[1], int(number), int(arguments[0], 16), bits_32=is_32_bit(pid))
     function = read(f"{folder}/wchan")
     return Place(state[1], function=function if function not in ("", "0") else None)
 
