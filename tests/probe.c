@@ -76,7 +76,9 @@ static struct {
     int64_t timeout_ns;
     unsigned sources; /* 0: the kernel chooses the address to connect from */
     bool tsv, ports, summary;
-} options = {.timeout_ns = 30 * NS_PER_S};
+    char *headers;    /* field lines for each request */
+    const char *data; /* the body of requests that may have one */
+} options = {.timeout_ns = 30 * NS_PER_S, .headers = "", .data = ""};
 
 static int epoll;
 static unsigned next_source;
@@ -784,16 +786,27 @@ static struct shot parse_shot(const char *argument, const char *host)
              argument);
     shot.moment_ns = (int64_t)(moment_ms * NS_PER_MS);
 
-    shot.path = argument + (colon + 1 - copy);
+    const char *method = argument + (colon + 1 - copy);
+    size_t letters = strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    shot.path = method;
     free(copy);
+    if (letters > 0 && method[letters] == ' ')
+        shot.path = method + letters + 1;
+    else
+        method = "GET", letters = 3;
     if (shot.path[0] != '/')
-        errx(2, "%s: want a path that begins with / after the colon", argument);
+        errx(2, "%s: want a path that begins with / after the colon, or METHOD /path", argument);
     for (const char *c = shot.path; *c != '\0'; c++)
         if (!isgraph((unsigned char)*c))
             errx(2, "%s: want a path without blanks, control characters or bytes above 0x7E",
                  argument);
-    int length = asprintf(&shot.text, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
-                          shot.path, host);
+    const char *body = letters == 3 && strncmp(method, "GET", 3) == 0 ? "" : options.data;
+    char field[40] = "";
+    if (body[0] != '\0')
+        snprintf(field, sizeof field, "Content-Length: %zu\r\n", strlen(body));
+    int length =
+        asprintf(&shot.text, "%.*s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s%s\r\n%s",
+                 (int)letters, method, shot.path, host, options.headers, field, body);
     if (length < 0)
         err(1, "asprintf");
     shot.length = (size_t)length;
@@ -823,10 +836,10 @@ static void want_descriptors(long count)
 }
 
 static const char usage[] =
-    "usage: %s [OPTION]... URL [COUNTx]MS:PATH...\n"
-    "Send GET requests, each on a connection of its own, and report how each one ended.\n"
+    "usage: %s [OPTION]... URL [COUNTx]MS:[METHOD ]PATH...\n"
+    "Send requests, each on a connection of its own, and report how each one ended.\n"
     "URL is http://HOST[:PORT]. MS is when to send, in milliseconds from the start:\n"
-    "5x100:/fast asks for /fast five times, 100 ms after the start.\n\n"
+    "5x100:/fast asks for /fast five times, 100 ms after the start. The METHOD is GET.\n\n"
     "  --timeout SECONDS  how long a request may take, such as 0.5 (30)\n"
     "  --sources N        connect from 127.0.0.1 to 127.0.0.N in turn, since an address has\n"
     "                     about 28000 ports; for a URL in 127.0.0.0/8\n"
@@ -835,21 +848,40 @@ static const char usage[] =
     "                     summary is one line for all paths\n"
     "  --ports            with --tsv: also print the local port of each request, and when it\n"
     "                     started, in seconds since 1970\n"
+    "  --header LINE      send this field line, such as \"Cookie: a=b\", too; may be repeated\n"
+    "  --data TEXT        send this body with each request whose method is not GET\n"
     "  --help             print this text\n\n"
     "The summary tells how long the requests with status 200 took: the one answered first,\n"
     "the median, and the one answered last.\n"
     "Exit status: 0 if every answer had status 200, 1 if not, 2 for a bad command line.\n";
 
+/* Add a field line to all requests. */
+static void add_header(const char *line)
+{
+    char *all;
+
+    if (strchr(line, ':') == NULL || line[0] == ':')
+        errx(2, "--header %s: want NAME: VALUE", line);
+    for (const char *c = line; *c != '\0'; c++)
+        if (iscntrl((unsigned char)*c))
+            errx(2, "--header %s: want no control characters", line);
+    if (asprintf(&all, "%s%s\r\n", options.headers, line) < 0)
+        err(1, "asprintf");
+    options.headers = all;
+}
+
 /* Read the options. The rest of the command line begins at optind. */
 static void parse_options(int argc, char **argv)
 {
-    enum { TIMEOUT, SOURCES, SUMMARY, TSV, PORTS, HELP };
+    enum { TIMEOUT, SOURCES, SUMMARY, TSV, PORTS, HEADER, DATA, HELP };
     static const struct option known[] = {
         {"timeout", required_argument, NULL, TIMEOUT},
         {"sources", required_argument, NULL, SOURCES},
         {"summary", no_argument, NULL, SUMMARY},
         {"tsv", no_argument, NULL, TSV},
         {"ports", no_argument, NULL, PORTS},
+        {"header", required_argument, NULL, HEADER},
+        {"data", required_argument, NULL, DATA},
         {"help", no_argument, NULL, HELP},
         {0},
     };
@@ -874,6 +906,12 @@ static void parse_options(int argc, char **argv)
             break;
         case PORTS:
             options.ports = true;
+            break;
+        case HEADER:
+            add_header(optarg);
+            break;
+        case DATA:
+            options.data = optarg;
             break;
         case HELP:
             printf(usage, program_invocation_short_name);

@@ -4,11 +4,12 @@ from kit.processes import PIPES, ending, finish, start
 from kit.tree import built
 
 
-def probe(url, *shots, timeout=30, watch=None, ports=False):
+def probe(url, *shots, timeout=30, watch=None, ports=False, headers=(), data=None):
     """Send requests (shots: see build/probe --help); return a dictionary for each, with took_ms beside
     the columns of the probe (None: no answer). Call watch now and then meanwhile. With ports, a row also
     has the client's port and epoch, the moment of its start in seconds since 1970 (see --ports)."""
     options = ["--tsv", *(["--ports"] if ports else []), "--timeout", timeout]
+    options += [f"--header={line}" for line in headers] + ([] if data is None else [f"--data={data}"])
     client = start([built("probe"), *options, url, *shots], **PIPES)
     out, err = finish(client, watch)
     if client.returncode not in (0, 1) or not out:
