@@ -5,25 +5,39 @@ what strace does not know; a log that a person has made has none:
 
     recording, command, url   what it is called, what was recorded, and where it answered
     slow, fast                the routes that the verdict is about
+    mark                      what each request of the recording contains, and no other one
     probe                     the columns of build/probe --tsv --ports, and then a row for each request
     thread, listener, epoll   of a process that was running before: 12 of 10; 3 of 10; 4 of 10 watches 3 5
+    socket                    another socket that it had: 6 of 10 is 127.0.0.1:5000->127.0.0.1:5432 nonblocking
+    inside                    the call that a thread was in when strace attached to it: 12 is in poll
+    name                      of a thread: 12 is worker
+    program                   of a process: 10 is python3 app.py
     frame                     the place of an address in a stack: PROGRAM ADDRESS = FUNCTION FILE:LINE; ...
     source                    a checksum of the lines that are named there, for each file
+
+In a frame, each blank of a name is written as %20 (quote). A log comes from a stranger: a line of the header that
+has another form is ignored.
 """
 import re
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional, Tuple
+from urllib.parse import quote as percent, unquote
 
 FIRST_KEY = "recording"
 STOPPED = "stopped"  # not a call, but told as one
+MOST_BYTES = 60_000_000   # of a log that is read
+MOST_CALLS = 400_000
 
+_ATTACHED = re.compile(r"strace: Process (\d+) (?:attached|detached)(?: with \d+ threads)?\n")
+_OTHER_CLOCK = re.compile(r"(?:\[pid +\d+\] |\d+ +)?(\d\d:\d\d:\d\d(?:\.\d+)?|\d+\.\d{6}) \w+\(.*")
+_RESUMING = re.compile(r"<\.\.\. resuming interrupted (.*?) \.\.\.>")
 _LINE = re.compile(r"(?:\[pid +(\d+)\] |(\d+) +)?(\d{9,}\.\d+) (.*)")
 _FINISHED = re.compile(r"(\w+)\((.*)\) += (.*?)(?: <(\d+\.\d+)>)?")
 _UNFINISHED = re.compile(r"(\w+)\((.*?),? *<(?:unfinished|detached) \.\.\.>")
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
 _SIGNAL = re.compile(r"--- (SIG\w+|stopped by SIG\w+) (?:.* )?---")
 _END = re.compile(r"\+\+\+ (.*) \+\+\+")
-_FRAME = re.compile(r" > (.+?)\((.*)\) \[0x([0-9a-f]+)\].*")
+_FRAME = re.compile(r" > (.+)\) \[0x([0-9a-f]+)\].*")
 _CUT = re.compile(r"(\w+)\((.*)")
 _HEADER = re.compile(r"# (\w+): (.*)")
 _OTHER_NAMESPACE = re.compile(r"/\* (\d+) in strace's PID NS \*/")
@@ -46,6 +60,7 @@ class SystemCall:
     start: float
     end: Optional[float]  # None: it has not returned
     stack: List[Frame] = field(default_factory=list)  # the innermost first
+    restarted: bool = False  # it goes on with a call that a signal, or strace, had interrupted
 
     @property
     def value(self):
@@ -67,13 +82,43 @@ class Log:
     unread: int = 0        # lines that are none of strace's
     end: float = 0.0       # the time of the last line
     durations: bool = False
+    other_clock: bool = False  # it has times that -ttt does not print
+    cut: bool = False      # it is longer than what was read
 
     def first(self, key):
         return self.header.get(key, [""])[0]
 
+    def fields(self, key, pattern):
+        """Yield what the groups of a pattern match in the lines of the header with this key. Lines that have
+        another form are ignored."""
+        for line in self.header.get(key, []):
+            found = re.fullmatch(pattern, line, re.ASCII)
+            if found:
+                yield found.groups()
+
     def started(self):
         """Which thread or process was started by which call: {tid: call}."""
         return {child(call): call for call in self.calls if child(call)}
+
+
+def quote(name):
+    """A name as a part of a line of the header: without blanks, and without what separates the parts."""
+    return percent(name, safe="/+,:<>@~*&!$'[]()^|#?-_.", errors="surrogateescape")
+
+
+def unquoted(name):
+    return unquote(name, errors="replace")
+
+
+def _frame(text):
+    """The program and the function of a line " > PROGRAM(FUNCTION+OFFSET) [ADDRESS]". Either may contain
+    brackets: those of the function are balanced."""
+    for found in re.finditer(r"\(", text):
+        program, function = text[:found.start()], text[found.end():]
+        depths = [function[:end].count("(") - function[:end].count(")") for end in range(len(function) + 1)]
+        if program and min(depths) >= 0 and depths[-1] == 0:
+            return program, function.rpartition("+")[0]
+    return text.partition("(")[0], ""
 
 
 def child(call):
@@ -92,6 +137,7 @@ class _Reader:
         self.open: Dict[int, SystemCall] = {}  # of each thread, the call that has not returned
         self.stopped: Dict[int, SystemCall] = {}  # the time that a thread is stopped, told as a call
         self.last: Optional[SystemCall] = None  # whose stack may follow
+        self.before: Dict[int, SystemCall] = {}  # the last call of each thread
 
     def line(self, text, is_last):
         header, frame, event = _HEADER.fullmatch(text), _FRAME.fullmatch(text), _LINE.fullmatch(text)
@@ -99,14 +145,16 @@ class _Reader:
             self.log.header.setdefault(header[1], []).append(header[2])
         elif frame:
             if self.last:
-                self.last.stack.append(Frame(frame[1], frame[2].rpartition("+")[0], int(frame[3], 16)))
+                self.last.stack.append(Frame(*_frame(frame[1]), int(frame[2], 16)))
         elif event:
             self.last = None
             tid, time = int(event[1] or event[2] or 0), float(event[3])
             self.log.end = max(self.log.end, time)
             if not self.event(tid, time, event[4], is_last):
                 self.log.unread += 1
-        elif text.strip() and not text.startswith((" > ", "#", "strace: ")):
+        elif _OTHER_CLOCK.fullmatch(text):
+            self.log.other_clock = True
+        elif text.strip() and not text.startswith((" > ", "#", "strace: ", "[ Process PID=")):
             self.log.unread += 1
 
     def event(self, tid, time, text, is_last):
@@ -136,10 +184,25 @@ class _Reader:
         return True
 
     def begin(self, tid, time, name, arguments):
-        call = SystemCall(tid, name, arguments, "", time, None)
+        restarted = name == "restart_syscall"
+        if restarted:
+            name, arguments = self.interrupted(tid, arguments)
+        call = SystemCall(tid, name, arguments, "", time, None, restarted=restarted)
+        if name != STOPPED:
+            self.before[tid] = call
         self.log.calls.append(call)
         self.open[tid] = call
         return call
+
+    def interrupted(self, tid, arguments):
+        """The name and the arguments of the call that restart_syscall goes on with."""
+        before, resuming = self.before.get(tid), _RESUMING.search(arguments)
+        if before and (before.result.startswith("?") or "EINTR" in before.result):
+            return before.name, before.arguments
+        for found in self.log.fields("inside", rf"{tid} is in (\w+)"):
+            return found[0], ""
+        named = resuming and re.fullmatch(r"\w+", resuming[1])
+        return (named[0], "") if named else ("restart_syscall", "")
 
     def finish(self, call, time, result, took):
         self.open.pop(call.tid, None)
@@ -147,6 +210,8 @@ class _Reader:
         if result.startswith("?") and took is None:  # exit, or killed inside
             return
         call.result = result
+        if "ERESTART" in result and call.restarted:  # once more
+            self.before[call.tid] = call
         self.log.durations |= took is not None
         call.end = call.start + float(took) if took is not None else time
 
@@ -166,14 +231,38 @@ class _Reader:
 
 def read(text):
     """Return a list of Logs, one for each recording in text."""
-    logs, reader = [], None
-    lines = text.split("\n")
+    logs, reader, cut = [], None, len(text) > MOST_BYTES
+    text = text[:MOST_BYTES]
+    attached = list(dict.fromkeys(map(int, _ATTACHED.findall(text))))
+    lines = _ATTACHED.sub("", text).split("\n")  # such a message may stand in the middle of another line
     for number, line in enumerate(lines):
         if reader is None or line.startswith(f"# {FIRST_KEY}: "):
             reader = _Reader()
             logs.append(reader.log)
+        if len(reader.log.calls) >= MOST_CALLS:
+            cut = True
+            continue
         rest_is_empty = number >= len(lines) - 2 and not any(lines[number + 1:])
         reader.line(line, rest_is_empty)
     for log in logs:
+        _name_the_nameless(log, attached)
         log.calls.sort(key=lambda call: call.start)
+        log.cut = cut
     return logs
+
+
+def _name_the_nameless(log, attached):
+    """On a terminal, strace leaves out the number of the process while there is only one: give such calls the
+    number of the one that is left."""
+    if not any(call.tid == 0 for call in log.calls):
+        return
+    children = {child(call): call.start for call in log.calls if child(call)}
+    numbers = list(dict.fromkeys([call.tid for call in log.calls if call.tid] + attached))
+    first = next((number for number in numbers if number not in children), 0)
+    for call in log.calls:
+        if call.tid == 0:
+            left = [tid for tid in numbers if children.get(tid, 0) <= call.start
+                    and not (tid in log.ends and log.ends[tid][0] <= call.start)]
+            call.tid = left[0] if len(left) == 1 and left[0] in children else first
+    if 0 in log.ends:
+        log.ends.setdefault(first, log.ends.pop(0))
