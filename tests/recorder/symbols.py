@@ -7,9 +7,11 @@ import subprocess
 import zlib
 
 from recorder import strace_log
+from recorder.printable import printable
 
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+MOST_BYTES = 2_000_000  # of a source file that is shown
 PLUMBING = {"common/clock.c", "common/net.c"}  # small wrappers: the line that calls them says more
 _LIBRARY = re.compile(r"/(usr/)?lib(32|64|x32)?/|\[")
 _LIBC = re.compile(r".*/(libc|libpthread|ld)[-.][^/]*|\[.*")
@@ -28,14 +30,16 @@ def header(log):
     lines, known = [], []
     for program, found in addresses.items():
         for address, places in _look_up(program, sorted(found)).items():
-            lines.append(f"frame: {program} 0x{address:x} = {'; '.join(places)}")
+            written = ["{} {}:{}".format(*map(strace_log.quote, split(place))) for place in places]
+            lines.append(f"frame: {strace_log.quote(program)} 0x{address:x} = {'; '.join(written)}")
             known += places
-    return lines + [f"source: {name} {checksum(path, numbers)}" for name, path, numbers in _files(known)]
+    return lines + [f"source: {strace_log.quote(name)} {checksum(path, numbers)}"
+                    for name, path, numbers in _files(known, [pathlib.Path.cwd()])]
 
 
 def _look_up(program, addresses):
     """{address: ["function file:line", ...]}, an inlined function before the one that it is part of."""
-    path = find(program)
+    path = next((path for path in (ROOT / program, pathlib.Path(program)) if path.is_file()), None)
     if shutil.which("addr2line") is None or path is None:
         return {}
     # A stack holds the addresses to return to: the call is just before.
@@ -58,27 +62,51 @@ def _shorten(place):
     """/home/me/toolkit/common/net.c:12 (discriminator 3) -> common/net.c:12"""
     path = os.path.normpath(place.partition(" (")[0])
     for folder in (str(ROOT), os.getcwd()):
-        if path.startswith(folder + os.sep):
-            return path[len(folder) + 1:]
+        if path.startswith(folder.rstrip(os.sep) + os.sep):
+            return path[len(folder.rstrip(os.sep)) + 1:]
     return path
 
 
+def split(place):
+    """function common/net.c:12 -> (function, common/net.c, 12). A path may contain blanks, the name of a function
+    in C++ as well: the last blank before a slash, or the first one, is between them."""
+    rest, _, number = place.rpartition(":")
+    for found in re.finditer(" ", rest):
+        function, path = rest[:found.start()], rest[found.end():]
+        if path.startswith("/") or " " not in path or pathlib.Path(ROOT, path).is_file():
+            return function, path, number
+    return rest.partition(" ")[0], rest.partition(" ")[2], number
+
+
 def _file(place):
-    """function common/net.c:12 -> common/net.c"""
-    return place.rpartition(" ")[2].rpartition(":")[0]
+    return split(place)[1]
 
 
-def find(name):
-    """The file that a name without our root means, or None."""
-    return next((path for path in (ROOT / name, pathlib.Path(name)) if path.is_file()), None)
+def find(name, folders=()):
+    """The file that a name in a log means: one below the toolkit, or below one of these folders. None for any other,
+    for the log may come from a stranger, who must not learn, or have us show, what else is on this machine."""
+    for folder in (ROOT, *folders):
+        folder = pathlib.Path(folder).resolve()
+        path = pathlib.Path(folder, name).resolve()  # follows links: they must not lead out of it
+        if folder in path.parents and path.is_file() and path.stat().st_size <= MOST_BYTES:
+            return path
+    return None
 
 
-def _files(places):
-    """Return (name, path, numbers of the lines) for each file that these places name and that is there."""
+def _files(places, folders=()):
+    """Return (name, path, numbers of the lines) for each file that these places name, that is there, and that has
+    these lines."""
     numbers = {}
     for place in places:
-        numbers.setdefault(_file(place), set()).add(int(place.rpartition(":")[2]))
-    return [(name, find(name), sorted(numbers[name])) for name in sorted(numbers) if find(name)]
+        _, name, number = split(place)
+        if re.fullmatch(r"[1-9]\d{0,6}", number, re.ASCII):
+            numbers.setdefault(name, set()).add(int(number))
+    found = []
+    for name in sorted(numbers):
+        path = find(name, folders)
+        if path and max(numbers[name]) <= len(path.read_bytes().splitlines()):
+            found.append((name, path, sorted(numbers[name])))
+    return found
 
 
 def checksum(path, numbers):
@@ -92,10 +120,10 @@ def checksum(path, numbers):
 def known_places(log):
     """{(object, address): ["function file:line", ...]}, from the header."""
     found = {}
-    for line in log.header.get("frame", []):
-        frame, _, places = line.partition(" = ")
-        program, _, address = frame.rpartition(" ")
-        found[program, int(address, 16)] = places.split("; ")
+    for program, address, places in log.fields("frame", r"(.+) 0x([0-9a-f]{1,16}) = (.+)"):
+        written = [printable(strace_log.unquoted(place)) for place in places.split("; ")]
+        found[strace_log.unquoted(program), int(address, 16)] = [
+            place for place in written if re.fullmatch(r".+ .+:\d{1,7}", place, re.ASCII)]
     return found
 
 
@@ -114,11 +142,11 @@ def place(call, next_call, known):
     return ours, None, functions[0] if functions else None
 
 
-def sources(threads, log):
+def sources(threads, log, folders=()):
     """{file: its lines} for the files that the threads' calls came from, but for none of which a line that is
     named has changed or moved."""
-    sums = dict(line.rsplit(" ", 1) for line in log.header.get("source", []))
+    sums = {strace_log.unquoted(name): value for name, value in log.fields("source", r"(.+) ([0-9a-f]{8})")}
     names = {_file(line) for thread in threads for call in thread.calls for line in call.stack}
     places = [place for found in known_places(log).values() for place in found]
-    return {name: path.read_text(errors="replace").splitlines() for name, path, numbers in _files(places)
+    return {name: path.read_text(errors="replace").splitlines() for name, path, numbers in _files(places, folders)
             if name in names and sums.get(name) == checksum(path, numbers)}
