@@ -19,7 +19,7 @@ from kit import commandline, proc, urls
 from kit.commandline import Parser
 from kit.errors import Failed
 from kit.tree import STAGES
-from recorder import events, recorder, story, strace_log, understand
+from recorder import events, recorder, strace_log, table, understand
 
 
 USAGE = """\
@@ -28,8 +28,8 @@ USAGE = """\
        %(prog)s [OPTION]... URL [--pid PID]
        %(prog)s [OPTION]... --from FILE"""
 NOTE = """\
-A call takes longer while it is recorded, by up to a few milliseconds. Trust the order of
-the calls and what they wait for, not the milliseconds."""
+A call takes longer while it is recorded, by up to a few milliseconds. Trust the
+order of the calls and what they wait for, not the milliseconds."""
 EPILOG = f"""\
 {NOTE}
 BUILD in the environment names the folder with the programs (build).
@@ -71,9 +71,13 @@ def parse(arguments):
                              "(those that listen at the URL)")
     parser.add_argument("--wait", type=commandline.seconds(0.1, 3600), metavar="SECONDS", default=30,
                         help="give a COMMAND so long to answer (30)")
+    parser.add_argument("--timeout", type=commandline.seconds(0.1, 3600), metavar="SECONDS",
+                        help="how long a request may take (twice the delay of a stage and 10; for a URL, 70)")
     parser.add_argument("--name", help="the title for a server of your own (the command)")
     parser.add_argument("--from", dest="file", metavar="FILE",
                         help="tell what was recorded before: a log of --raw, or of strace -f -ttt -T")
+    parser.add_argument("--sources", metavar="FOLDER",
+                        help="show lines of the source files in this folder, too (without --from: of this one)")
     for option, text in OUTPUTS.items():
         parser.add_argument(f"--{option}", metavar="FILE", help=text)
     options = parser.parse_args(words)
@@ -147,10 +151,11 @@ def closed_file(options):
 def record(options):
     """Yield the text of one log after the other: what was recorded before, or is recorded now."""
     if options.file is not None:
-        yield pathlib.Path(options.file).read_text(errors="replace")
+        with open(options.file, errors="replace") as file:
+            yield file.read(strace_log.MOST_BYTES + 1)
         return
     recorder.check()
-    requests = recorder.Requests(options.shots, options.slow, options.fast)
+    requests = recorder.Requests(options.shots, options.slow, options.fast, options.timeout)
     if options.command:
         program, *words = options.command
         title = options.name or " ".join([pathlib.Path(program).name, *words])
@@ -164,12 +169,15 @@ def record(options):
 
 def tell(options):
     """Print the story of one recording after the other. Return (the recordings, the text of the logs)."""
+    folders = [options.sources or "."] if options.file is None or options.sources else []
     recordings, texts = [], []
     for text in record(options):
         texts.append(text)
         for log in strace_log.read(text):
-            recordings.append(understand.understand(log))
-            print("\n" * (len(recordings) > 1) + "\n".join(story.tell(recordings[-1])), flush=True)
+            recordings.append(understand.understand(log, folders))
+            *lines, sentence = table.tell(recordings[-1])
+            lines.append(table.fold(sentence) if sys.stdout.isatty() else sentence)
+            print("\n" * (len(recordings) > 1) + "\n".join(lines), flush=True)
     print(f"\n{NOTE}")
     return recordings, "".join(texts)
 
@@ -186,6 +194,7 @@ def write(options, recordings, text):
     if options.html:
         from recorder import replay
         pathlib.Path(options.html).write_text(replay.build(recordings), encoding="utf-8")
+        print(f"To replay this, open {options.html} in a browser.")
 
 
 def main(arguments):

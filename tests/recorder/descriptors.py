@@ -1,140 +1,376 @@
-"""Follow a server's descriptors through a log: which is the listener, and which belongs to which client."""
+"""Follow the descriptors of processes through a log: what each one is, and which requests go through it."""
 import re
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional
 
 from recorder import strace_log
 
-
 ACCEPT = {"accept", "accept4"}
-RECEIVE = {"recv", "recvfrom", "recvmsg", "read", "readv"}
-SEND = {"send", "sendto", "sendmsg", "write", "writev", "sendfile"}
-LOOP = {"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6"}
+RECEIVE = {"recv", "recvfrom", "recvmsg", "recvmmsg", "read", "readv", "pread64", "preadv"}
+SEND = {"send", "sendto", "sendmsg", "sendmmsg", "write", "writev", "sendfile", "sendfile64", "splice"}
+LOOP = {"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "ppoll_time64", "select", "_newselect",
+        "pselect6", "pselect6_time64"}
+DUPLICATE = {"dup", "dup2", "dup3"}
+NAME_SERVER = 53  # a port
 
-_FD = re.compile(r"(\d+)(?:<(.*?)>(?=[,)\s\]}]|$))?")
+_FD = re.compile(r"(-?\d+)(?:<(.*?)>(?=[,)\s\]}]|$))?")
 _NOTE = re.compile(r"<[^<>]*(?:->[^<>]*)?>")
 _PEER = re.compile(r"->.*:(\d+)\]")
+_PAIR = re.compile(r"(?:TCP|UDP)(?:v6)?:\[(.*)->(.*)\]")
+_HERE = re.compile(r"(?:TCP|UDP)(?:v6)?:\[([^>]*:\d+)\]")
+_ENDPOINT = re.compile(r"sin6?_port=htons\((\d+)\).*?"
+                       r'(?:inet_addr\("([^"]*)"\)|inet_pton\(AF_INET6, "([^"]*)")')
 _PORT_IN_ADDRESS = re.compile(r"sin6?_port=htons\((\d+)\)")
+_SUN_PATH = re.compile(r'sun_path=(@?)"((?:[^"\\]|\\.)*)"')
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _EVENT_DATA = re.compile(r"u64=(\w+)|data=(0x\w+)")  # as strace 6.1 and 6.13 print it
 _REQUEST = re.compile(r"(?:GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (\S+) HTTP/1")
+_PASSED = re.compile(r"SCM_RIGHTS, cmsg_data=\[(.*?)\](?=\}|$)")
+_MAPPED = re.compile(r"\[?::ffff:(\d+\.\d+\.\d+\.\d+)\]?")
+_WAKE_UPS = ("eventfd", "anon_inode:[eventfd]")
 
 
-@dataclass
-class Connection:
-    """What the server did with one client."""
-    pid: int
-    fd: int
-    accepted: Optional[strace_log.SystemCall]
-    port: Optional[int]
-    path: Optional[str] = None
-    received: Optional[strace_log.SystemCall] = None  # the last part of the request
-    answered: Optional[strace_log.SystemCall] = None  # the last part of the response
+@dataclass(eq=False)
+class OpenFile:
+    """What one or more descriptors mean (an open file description).
+
+    kind is "listener", "client", "server" (on the way to another server), "names" (to the name server), "file",
+    "pipe", "wake-up" (of a loop, by another thread), "timer", "epoll", or "unknown"."""
+    kind: str
+    name: str = ""                 # an address, a path
+    nonblocking: bool = False
+
+    def __str__(self):
+        words = {"listener": "listener", "wake-up": "its own wake-up", "timer": "a timer", "unknown": "a socket",
+                 "epoll": "another epoll", "pipe": "a pipe"}
+        return words.get(self.kind) or self.name or self.kind
+
+
+@dataclass(eq=False)
+class Request:
+    """A request that the server has read, and what it did with it."""
+    connection: "Connection"
+    path: Optional[str]
+    first: Optional[strace_log.SystemCall] = None     # that read of it
+    received: Optional[strace_log.SystemCall] = None  # the last one
+    answered: Optional[strace_log.SystemCall] = None  # the last one that sent of the response
+    marked: bool = False            # it is one of those that were sent for the recording
+
+
+@dataclass(eq=False)
+class Connection(OpenFile):
+    """A connection of a client."""
+    pid: int = 0
+    fd: int = -1
+    accepted: Optional[strace_log.SystemCall] = None
+    port: Optional[int] = None      # of the client
+    listener: Optional[OpenFile] = None
+    requests: List[Request] = field(default_factory=list)
 
     @property
     def begun(self):
         """When the server first saw the client."""
-        call = self.accepted or self.received
-        return call.start if call.end is None else call.end
+        call = self.accepted or (self.requests and self.requests[0].first)
+        return (call.start if call.end is None else call.end) if call else 0.0
+
+    @property
+    def path(self):
+        return self.requests[0].path if self.requests else None
+
+
+@dataclass(eq=False)
+class Exchange:
+    """What a process asked another server, and got."""
+    server: OpenFile
+    tid: int
+    start: float
+    request: Optional[Request]     # whose handler asked, as far as that is known
+    answered: Optional[float] = None
 
 
 @dataclass
 class Process:
     pid: int
-    files: Dict[int, object] = field(default_factory=dict)  # fd -> Connection or a few words
+    files: Dict[int, OpenFile] = field(default_factory=dict)
     epolls: Dict[int, Dict[int, int]] = field(default_factory=dict)  # epoll fd -> {event data: fd}
+    whole: bool = False             # the log has it from its start: what it watches is known
 
 
 class Descriptors:
     """What the calls of a log are about. They are followed in the order in which they took effect."""
 
     def __init__(self, log):
+        self.log = log
+        self.mark = log.first("mark")
         self.connections: List[Connection] = []
-        self.of_call: Dict[int, Connection] = {}  # id(call) -> the connection it is about
-        self.watched: Dict[int, List[object]] = {}   # id(call that waits) -> Connections and words
-        self.reported: Dict[int, List[object]] = {}
+        self.exchanges: List[Exchange] = []
+        self.of_call: Dict[int, OpenFile] = {}       # id(call) -> what it is about
+        self.request_of: Dict[int, Request] = {}     # id(call) -> the request that it reads or answers
+        self.blocks: Dict[int, bool] = {}            # id(call) -> whether it may wait at its descriptor
+        self.watched: Dict[int, List[OpenFile]] = {}  # id(call that waits)
+        self.reported: Dict[int, List[OpenFile]] = {}
         self.processes: Dict[int, Process] = {}
         self.pid_of: Dict[int, int] = {}
-        self._find_processes(log)
+        self.names: Dict[int, str] = {}              # of threads
+        self.programs: Dict[int, str] = {}           # of processes: the command that they run
+        self.writers: Dict[str, int] = {}            # the name of a pipe -> the process that last wrote into it
+        self.serving: Dict[int, Request] = {}        # tid -> the request that it read last, and has not answered
+        self.passing = set()                         # tids that pass connections of clients to another process
+        self._passed = []                            # descriptors on their way between processes
+        self._unanswered: Dict[Request, None] = {}   # an ordered set
+        self._last_exchange: Dict[OpenFile, Exchange] = {}
+        self._find_processes()
         for call in sorted(log.calls, key=_takes_effect):
             self._follow(call, self.processes[self.pid_of[call.tid]])
 
-    def _find_processes(self, log):
+    # ---- processes
+
+    def _find_processes(self):
         """Find out which thread belongs to which process. The header tells it of a process that was running
         before, and which descriptors that had."""
-        for line in log.header.get("thread", []):  # "12 of 10"
-            tid, pid = map(int, line.split(" of "))
-            self.pid_of[tid] = pid
+        log = self.log
+        for tid, pid in log.fields("thread", r"(\d+) of (\d+)"):
+            self.pid_of[int(tid)] = int(pid)
         for tid, call in sorted(log.started().items(), key=lambda item: item[1].start):
             parent = self.pid_of.setdefault(call.tid, call.tid)
             self.pid_of[tid] = parent if "CLONE_THREAD" in call.arguments else tid
         for tid in {call.tid for call in log.calls}:
             self.pid_of.setdefault(tid, tid)
         self.processes = {pid: Process(pid) for pid in self.pid_of.values()}
-        for line in log.header.get("listener", []):  # "3 of 10"
-            fd, pid = map(int, line.split(" of "))
-            self.processes[pid].files[fd] = "listener"
-        for line in log.header.get("epoll", []):  # "4 of 10 watches 3 5"
-            epoll, _, pid, _, *fds = line.split()
-            self.processes[int(pid)].epolls[int(epoll)] = {int(fd): int(fd) for fd in fds}
+        known = self.processes.setdefault
+        for fd, pid, flags in log.fields("listener", r"(\d+) of (\d+)( nonblocking)?"):
+            known(int(pid), Process(int(pid))).files[int(fd)] = OpenFile("listener", "", bool(flags))
+        for fd, pid, here, there, flags in log.fields("socket", r"(\d+) of (\d+) is (\S+:\d+)->(\S+:\d+)( nonblocking)?"):
+            file = self._end_of_a_connection(here, there, False)
+            file.nonblocking = bool(flags)
+            known(int(pid), Process(int(pid))).files[int(fd)] = file
+        for epoll, pid, fds in log.fields("epoll", r"(\d+) of (\d+) watches((?: \d+)*)"):
+            process = known(int(pid), Process(int(pid)))
+            process.epolls[int(epoll)] = {int(fd): int(fd) for fd in fds.split()}
+            process.whole = True
+        self.names.update((int(tid), name) for tid, name in log.fields("name", r"(\d+) is (.*)"))
+        self.programs.update((int(pid), name) for pid, name in log.fields("program", r"(\d+) is (.*)"))
+
+    def is_interpreter(self, pid):
+        """Is this a program in Python, whose threads take turns?"""
+        return re.search(r"python|gunicorn|uvicorn|flask|celery", self.programs.get(pid, "")) is not None
+
+    # ---- calls
 
     def _follow(self, call, process):
         fd, note = first_fd(call)
         if call.name in ACCEPT:
-            self._accept(call, process, fd)
+            self._accept(call, process, fd, note)
+        elif call.name in ("socket", "socketpair", "pipe", "pipe2", "eventfd", "eventfd2", "timerfd_create",
+                           "open", "openat", "openat2", "creat", "memfd_create", "signalfd4", "inotify_init1"):
+            self._open(call, process)
         elif call.name == "listen" and call.value == 0:
-            process.files[fd] = "listener"
-        elif call.name.startswith("eventfd"):
-            process.files[call.value] = "its own wake-up"
+            file = self._file(process, fd, note)
+            file.kind = "listener"
+        elif call.name == "bind" and call.value == 0 and fd in process.files:
+            process.files[fd].name = endpoint(call.arguments) or process.files[fd].name
+        elif call.name == "connect":
+            self._connect(call, process, fd, note)
         elif call.name == "close":
             self.of_call[id(call)] = process.files.pop(fd, None)
         elif call.name in RECEIVE | SEND:
-            self._transfer(call, process, fd)
+            self._transfer(call, process, fd, note)
         elif call.name == "epoll_ctl":
             self._watch(call, process)
         elif call.name == "shutdown":
             self.of_call[id(call)] = process.files.get(fd)
         elif call.name in LOOP:
             self._wait(call, process, fd)
-        elif strace_log.child(call) in self.processes:  # it inherits them
-            started = self.processes[strace_log.child(call)]
+        elif call.name in DUPLICATE or call.name.startswith("fcntl") or call.name == "ioctl":
+            self._control(call, process, fd, note)
+        elif call.name in ("execve", "execveat"):
+            self._run(call, process)
+        elif call.name == "prctl":
+            found = re.match(r'PR_SET_NAME, "((?:[^"\\]|\\.)*)"', call.arguments)
+            if found:
+                self.names[call.tid] = found[1]
+        elif strace_log.child(call) in self.processes:
+            self._start(call, process)
+        elif fd is not None and note:
+            self.of_call[id(call)] = self._file(process, fd, note)
+
+    def _start(self, call, process):
+        """A process has started another one, which inherits its descriptors, or a thread, which has a name."""
+        child = strace_log.child(call)
+        started = self.processes[self.pid_of[child]]
+        if call.tid in self.names:
+            self.names.setdefault(child, self.names[call.tid])
+        if started is process:
+            return
+        if "CLONE_FILES" in call.arguments and "CLONE_VFORK" not in call.arguments:
+            started.files, started.epolls = process.files, process.epolls
+        else:
             started.files = {**process.files, **started.files}
             started.epolls = {epoll: dict(fds) for epoll, fds in process.epolls.items()}
-        if fd is not None and "eventfd" in note and fd not in process.files:
-            process.files[fd] = "its own wake-up"
+        started.whole = process.whole
+        self.programs.setdefault(started.pid, self.programs.get(process.pid, ""))
 
-    def _accept(self, call, process, listener):
-        process.files[listener] = "listener"
+    def _run(self, call, process):
+        """A process becomes another program."""
+        words = re.match(r'(?:\S+, )?"((?:[^"\\]|\\.)*)", \[(.*?)\](?:\.\.\.)?,', call.arguments)
+        if words and call.value == 0:
+            self.programs[process.pid] = " ".join(_TEXT.findall(words[2])) or words[1]
+            self.names.pop(call.tid, None)
+            process.whole = True
+
+    def _open(self, call, process):
+        """A call that returns a new descriptor, or two."""
+        if (call.value or 0) < 0 or call.value is None:
+            return
+        nonblocking = "NONBLOCK" in call.arguments or "NDELAY" in call.arguments
+        if call.name in ("pipe", "pipe2", "socketpair"):
+            ends = re.search(r"\[(\d+)(?:<(.*?)>)?, (\d+)(?:<(.*?)>)?\]", call.arguments)
+            if not ends:
+                return
+            name = ends[2] or f"pipe:{id(call)}"
+            for end in (int(ends[1]), int(ends[3])):
+                process.files[end] = OpenFile("pipe", name, nonblocking)
+            return
+        kind, name = "unknown", ""
+        if call.name.startswith("eventfd"):
+            kind = "wake-up"
+        elif call.name.startswith("timerfd"):
+            kind = "timer"
+        elif call.name.startswith(("open", "creat")):
+            path = _TEXT.search(call.arguments)
+            kind, name = "file", path[1] if path else "a file"
+        elif call.name != "socket":
+            kind = "other"
+        process.files[call.value] = OpenFile(kind, name, nonblocking)
+        self.of_call[id(call)] = process.files[call.value]
+
+    def _accept(self, call, process, fd, note):
+        listener = self._file(process, fd, note)
+        listener.kind = "listener"
+        self.blocks[id(call)] = not listener.nonblocking
         if call.value is None or call.value < 0:
             return
         peer = _PEER.search(call.result) or _PORT_IN_ADDRESS.search(call.arguments)
-        connection = Connection(process.pid, call.value, call, int(peer[1]) if peer else None)
+        connection = Connection("client", "", "SOCK_NONBLOCK" in call.arguments, process.pid, call.value, call,
+                                int(peer[1]) if peer else None, listener)
         self.connections.append(connection)
         process.files[call.value] = connection
         self.of_call[id(call)] = connection
 
-    def _transfer(self, call, process, fd):
-        connection = process.files.get(fd)
+    def _connect(self, call, process, fd, note):
+        file = self._file(process, fd, note)
+        address = endpoint(call.arguments)
+        nonblocking = file.nonblocking
+        if address and file.kind in ("unknown", "server", "names"):
+            known = _server(address, "UDP" in note)
+            file.kind, file.name = known.kind, known.name
+        self.of_call[id(call)] = file
+        self.blocks[id(call)] = not nonblocking
+        started = (call.value or 0) == 0 or "EINPROGRESS" in call.result
+        if file.kind == "server" and started:
+            self._exchange(call, file, call.start)
+
+    def _exchange(self, call, file, moment):
+        """Another server is asked for something: on whose account?"""
+        pending = [request for request in self._unanswered if request.connection.pid == self.pid_of[call.tid]]
+        own = self.serving.get(call.tid)
+        request = pending[0] if len(pending) == 1 else own if own in pending else None
+        self._last_exchange[file] = Exchange(file, call.tid, moment, request)
+        self.exchanges.append(self._last_exchange[file])
+
+    def _transfer(self, call, process, fd, note):
+        file = self._file(process, fd, note)
+        receives, count = call.name in RECEIVE, call.value or 0
+        if call.name in ("recvmsg", "sendmsg"):
+            self._pass(call, process, receives)
+        if call.name.startswith("sendfile"):  # its second argument is the file
+            receives = False
         text = _TEXT.search(call.arguments)
         request = _REQUEST.match(text[1]) if text else None
-        receives = call.name in RECEIVE
-        if not isinstance(connection, Connection):
-            if not (receives and request and (call.value or 0) > 0):
-                return
-            connection = Connection(process.pid, fd, None, None)  # accepted before the log began
-            self.connections.append(connection)
-            process.files[fd] = connection
-        self.of_call[id(call)] = connection
-        if (call.value or 0) <= 0 or "MSG_PEEK" in call.arguments:
-            return
+        if file.kind in ("unknown", "listener") and receives and request and count > 0:
+            file = Connection("client", "", file.nonblocking, process.pid, fd, None,
+                              int(_PEER.search(note)[1]) if _PEER.search(note) else None)
+            self.connections.append(file)  # accepted before the log began
+            process.files[fd] = file
+        if file.kind == "unknown" and "sin" in call.arguments and endpoint(call.arguments):
+            known = _server(endpoint(call.arguments))  # sendto with an address
+            file.kind, file.name = known.kind, known.name
+        self.of_call[id(call)] = file
+        self.blocks[id(call)] = not file.nonblocking and "MSG_DONTWAIT" not in call.arguments
+        if isinstance(file, Connection):
+            if count > 0 and "MSG_PEEK" not in call.arguments:
+                self._serve(call, file, receives, request and request[1])
+            elif file.requests:
+                self.request_of[id(call)] = file.requests[-1]
+        elif file.kind == "server":
+            self._ask(call, file, receives, count)
+        elif file.kind == "pipe" and not receives:
+            self.writers[file.name] = process.pid
+
+    def _serve(self, call, connection, receives, path):
+        """Part of a request is read, or of a response sent."""
+        last = connection.requests[-1] if connection.requests else None
         if receives:
-            connection.received = call
-            connection.path = connection.path or (request and request[1])
-        else:
-            connection.answered = call
+            connection.pid = self.pid_of[call.tid]
+            if last is None or (path and last.answered):
+                last = Request(connection, path, call)
+                connection.requests.append(last)
+            if last.answered is None:  # else it is the end of a body that nobody wanted
+                last.received = call
+                last.path = last.path or path
+                last.marked |= bool(self.mark) and self.mark in call.arguments
+                self.serving[call.tid] = last
+                self._unanswered[last] = None
+        elif last is not None:
+            last.answered = call
+            self._unanswered.pop(last, None)
+            for tid in [tid for tid, request in self.serving.items() if request is last]:
+                del self.serving[tid]
+        if last is not None:
+            self.request_of[id(call)] = last
+
+    def _ask(self, call, server, receives, count):
+        """Something is sent to another server, or comes from there."""
+        last = self._last_exchange.get(server)
+        if receives:
+            if last and count > 0:
+                last.answered = call.end
+        elif last is None or last.answered is not None:
+            self._exchange(call, server, call.start)
+
+    def _pass(self, call, process, receives):
+        """Descriptors travel between processes."""
+        found = _PASSED.search(call.arguments)
+        if not found or (call.value or 0) <= 0:
+            return
+        for number, note in _FD.findall(found[1]):
+            inode = re.search(r"\d+", note)
+            if not receives:
+                if isinstance(process.files.get(int(number)), Connection):
+                    self.passing.add(call.tid)
+                self._passed.append((process.pid, inode and inode[0], process.files.get(int(number))))
+                continue
+            for index, (pid, known, file) in enumerate(self._passed):
+                if file and (known == inode[0] if known and inode else pid != process.pid):
+                    process.files[int(number)] = file
+                    if isinstance(file, Connection):
+                        file.pid, file.fd = process.pid, int(number)
+                    del self._passed[index]
+                    break
+
+    def _control(self, call, process, fd, note):
+        file = self._file(process, fd, note)
+        self.of_call[id(call)] = file
+        if call.name in DUPLICATE or "F_DUPFD" in call.arguments:
+            if (call.value if call.value is not None else -1) >= 0:
+                process.files[call.value] = file
+        elif "F_SETFL" in call.arguments and call.value == 0:
+            file.nonblocking = "O_NONBLOCK" in call.arguments
+        elif "FIONBIO" in call.arguments and call.value == 0:
+            file.nonblocking = "[0]" not in call.arguments
 
     def _watch(self, call, process):
-        change = re.match(r"(\d+)(?:<.*?>)?, EPOLL_CTL_(\w+), (\d+)", call.arguments)
+        change = re.match(r"(\d+)(?:<.*?>)?, EPOLL_CTL_(\w+), (\d+)(?:<(.*?)>(?=,))?", call.arguments)
         if not change or call.value != 0:
             return
         watched = process.epolls.setdefault(int(change[1]), {})
@@ -143,30 +379,105 @@ class Descriptors:
             del watched[data]
         if change[2] != "DEL":
             watched[next(_event_data(call), fd)] = fd
-        if isinstance(process.files.get(fd), Connection):
-            self.of_call[id(call)] = process.files[fd]
+        file = self._file(process, fd, change[4] or "")
+        if isinstance(file, Connection):
+            self.of_call[id(call)] = file
+            if file.requests:
+                self.request_of[id(call)] = file.requests[-1]
 
     def _wait(self, call, process, fd):
         if call.name.startswith("epoll"):
             events = process.epolls.get(fd, {})
-            watched = list(events.values())
-            reported = [events[data] for data in _event_data(call) if data in events]
-        elif call.name in ("poll", "ppoll"):
-            watched = [int(other) for other in re.findall(r"\{fd=(\d+)", call.arguments)]
-            reported = [int(other) for other in re.findall(r"\{fd=(\d+)", call.result)]
+            watched = [(number, "") for number in events.values()]
+            reported = [(events[data], "") for data in _event_data(call) if data in events]
+        elif "poll" in call.name:
+            watched, reported = (_polled(text) for text in (call.arguments, call.result))
         else:
             sets = re.match(r"\d+, (\[.*?\]|NULL), (\[.*?\]|NULL)", call.arguments)
-            watched = [fd for words in (sets.groups() if sets else ()) for fd in _set(words)]
+            watched = [pair for words in (sets.groups() if sets else ()) for pair in _set(words)]
             ready = re.match(r"\d+ \((.*?)(?:, left|\)$)", call.result)
             reported = _set(ready[1]) if ready else []
-        name = process.files.get
-        self.watched[id(call)] = [name(other) or f"fd {other}" for other in watched]
-        self.reported[id(call)] = [name(other) or f"fd {other}" for other in reported]
+        self.watched[id(call)] = [self._file(process, *pair) for pair in watched]
+        self.reported[id(call)] = [self._file(process, *pair) for pair in reported]
+
+    def _file(self, process, fd, note):
+        """What a descriptor means. If that was opened before the log began, strace's note about it may tell."""
+        known = process.files.get(fd)
+        if known is None:
+            known = self._described(note or "", fd)
+            if fd is not None:
+                process.files[fd] = known
+        elif known.kind == "unknown" and note and "->" in note and not isinstance(known, Connection):
+            found = self._described(note, fd)
+            known.kind, known.name = found.kind, found.name
+        return known
+
+    def _described(self, note, fd):
+        pair, inode = _PAIR.search(note), re.search(r"\[(\d+)\]", note)
+        if pair:
+            return self._end_of_a_connection(*pair.groups(), "UDP" in note)
+        if any(word in note for word in _WAKE_UPS):
+            return OpenFile("wake-up")
+        if "timerfd" in note:
+            return OpenFile("timer")
+        if "eventpoll" in note:
+            return OpenFile("epoll")
+        if note.startswith("pipe:"):
+            return OpenFile("pipe", note)
+        if note.startswith("/"):
+            return OpenFile("file", note)
+        path = re.search(r'^UNIX.*->.*"(.*)"', note)
+        if path:
+            return _server(path[1])
+        return OpenFile("unknown", f"socket {inode[1]}" if inode else f"fd {fd}")
+
+    def _end_of_a_connection(self, here, there, datagrams):
+        """A connection that was there before the log began: to a client, if something listens at our end."""
+        port = here.rpartition(":")[2]
+        listens = any(file.kind == "listener" and file.name.endswith(f":{port}")
+                      for process in self.processes.values() for file in process.files.values())
+        peer = there.rpartition(":")[2]
+        if not datagrams and peer.isdigit() and (listens or _url_port(self.log) == port):
+            connection = Connection("client", "", True, port=int(peer))
+            self.connections.append(connection)
+            return connection
+        return _server(_plain(there), datagrams)
+
+
+def _url_port(log):
+    found = re.match(r"http://[^/]*?(?::(\d+))?/?$", log.first("url"))
+    return (found[1] or "80") if found else ""
+
+
+def _server(address, datagrams=False):
+    """Another server at an address; the name server, if that is its port."""
+    names = address.endswith(f":{NAME_SERVER}") or "nscd" in address
+    return OpenFile("names" if names else "unknown" if datagrams and address.endswith(":0") else "server", address)
+
+
+def _plain(address):
+    """[::ffff:127.0.0.1]:80 -> 127.0.0.1:80"""
+    return _MAPPED.sub(r"\1", address)
+
+
+def endpoint(arguments):
+    """The address in the arguments of a call, as people write it; "" if there is none."""
+    found, path = _ENDPOINT.search(arguments), _SUN_PATH.search(arguments)
+    if found:
+        host = found[2] or (found[3] if _MAPPED.fullmatch(found[3]) else f"[{found[3]}]")
+        return _plain(f"{host}:{found[1]}")
+    return "".join(path.groups()) if path else ""
 
 
 def _set(words):
     """The descriptors in what strace prints of a set: "[3<socket:[77]> 5]", "in [3], out [7]"."""
-    return [int(fd) for fd in re.findall(r"\d+", _NOTE.sub("", words))]
+    return [(int(fd), note) for fd, note in re.findall(r"\b(\d+)(?:<(.*?)>(?=[ \]]|$))?", words)
+            if fd] if "<" in words else [(int(fd), "") for fd in re.findall(r"\d+", words)]
+
+
+def _polled(words):
+    """The same of the descriptors in an array for poll."""
+    return [(int(fd), note) for fd, note in re.findall(r"\{fd=(\d+)(?:<(.*?)>(?=,))?", words)]
 
 
 def _event_data(call):

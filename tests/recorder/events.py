@@ -4,11 +4,14 @@ import json
 from recorder import clients
 
 
+NO_PROCESS = 1 << 22  # the numbers of processes are smaller
+
+
 def dump(recordings):
-    """Return the text. In it, the clients of a recording are the threads of a process with a small number."""
+    """Return the text. In it, the clients of a recording are the threads of a process with a number that none has."""
     events = []
-    for number, recording in enumerate(recordings, 1):
-        events += [*_clients(recording, number), *_threads(recording)]
+    for number, recording in enumerate(recordings, NO_PROCESS):
+        events += [*_clients(recording, number), *_threads(recording), *_upstreams(recording, number)]
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}, indent=0)
 
 
@@ -48,3 +51,17 @@ def _threads(recording):
             yield _bar(call.name, thread.pid, thread.tid, call.start, end, meaning=call.plain,
                        source=call.source, waits_for=call.waits_for, arguments=call.arguments,
                        result=call.result)
+
+
+def _upstreams(recording, pid):
+    """A lane for each connection to another server, below the clients: those of one server may overlap."""
+    lanes = []  # the end of the last bar in each
+    for each in sorted(recording.upstreams, key=lambda each: each.start):
+        end = recording.duration if each.end is None else each.end
+        lane = next((index for index, (name, last) in enumerate(lanes) if name == each.name and last <= each.start),
+                    len(lanes))
+        lanes[lane:lane + 1] = [(each.name, end)]
+        tid = pid * 1000 + 500 + lane
+        yield _name("thread_name", pid, tid, f"server {each.name}")
+        asked = recording.clients[each.client].path if each.client is not None else ""
+        yield _bar("asked", pid, tid, each.start, end, waits_for=asked)

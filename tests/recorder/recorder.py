@@ -4,14 +4,16 @@ strace runs as a grandchild of ours (-D), so that the server is our own child: o
 ends when we do. (A server that strace had started would go on when strace is killed.) strace itself ends
 after the last process that it follows.
 """
+import contextlib
 import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
-from typing import List
+from typing import List, Optional
 
 from kit import measuring, proc, processes, tool, urls
 from kit.errors import Failed
@@ -19,11 +21,13 @@ from kit.processes import Program
 from kit.servers import Server
 from kit.tree import ROOT, built
 from recorder import strace_log, symbols
+from recorder.printable import printable
 
 
 STRACE = ["strace", "-f", "-ttt", "-T", "-y", "-s", "256"]
 LARGE = 20000000           # bytes of a program: see _stack_option
 INTERPRETER = re.compile(r"python|pypy|node|ruby|perl|php|java|beam|lua|(ba|da|z)?sh$")
+MARK = "X-Recorded"        # a field of our requests
 QUIET, FEW = 0.25, 5000    # a server that adds few bytes to the log for so many seconds is at rest
 
 
@@ -80,6 +84,8 @@ class Requests:
     shots: List[str]
     slow: str = "/slow"
     fast: str = "/fast"
+    timeout: Optional[float] = None
+    mark: str = ""  # each request has it, so that the requests of other clients are not taken for ours
 
 
 def stage(name, delay, requests):
@@ -97,6 +103,7 @@ def stage(name, delay, requests):
 
 def command(url, words, title, patience, requests):
     """Start a command that answers at url within patience, in seconds, and record it."""
+    requests.mark = os.urandom(4).hex()
     program = shutil.which(words[0])
     if program is None:
         raise Failed(f"{words[0]}: no such command")
@@ -115,21 +122,39 @@ def process(url, pid, title, requests):
     """Record a process that is running, with its threads and the processes that it has started."""
     if not urls.connects(url):
         raise Failed(f"{url}: nothing is listening. To start a server: {tool.name()} {url} -- COMMAND")
-    listeners = proc.listeners(urls.address(url).port)
-    pids = _listening(url, listeners) if pid is None else [pid]
+    requests.mark = os.urandom(4).hex()
+    listeners = listening(url)
+    pids = _serving(url, listeners) if pid is None else [pid]
     ours = proc.family(os.getpid())
     pids = [pid for pid in dict.fromkeys(sum(map(proc.family, pids), [])) if pid not in ours]
     log = _new_log()
+    header = [line for pid in pids for line in _what_it_has(pid, listeners)]
     strace, threads = _attach(pids, log)
-    header = [f"thread: {tid} of {pid}" for tid, pid in threads]
-    for pid in pids:
-        header += [f"listener: {fd} of {pid}" for fd in proc.descriptors(pid, listeners)]
-        header += [f"epoll: {fd} of {pid} watches {' '.join(map(str, watched))}"
-                   for fd, watched in proc.epolls(pid).items()]
-    rows = _ask(url, requests, 30, log)
+    header += [f"thread: {tid} of {pid}" for tid, pid in threads]
+    header += [f"name: {tid} is {proc.name(pid, tid)}" for tid, pid in threads]
+    rows = _ask(url, requests, 30, log, patience=1)
     processes.stop(strace)  # it detaches, and the process goes on
     command = proc.command(pids[0])
     return _compose(log, requests, rows, title or command, command, url, header)
+
+
+def _what_it_has(pid, listeners):
+    """Lines for the header about a process that was running before."""
+    yield f"program: {pid} is {proc.command(pid)}"
+    pairs = {each.inode: each for each in proc.tcp_sockets() if not each.listens}
+    for fd, inode in proc.sockets(pid).items():
+        if inode in listeners:
+            yield f"listener: {fd} of {pid}{' nonblocking' * proc.is_nonblocking(pid, fd)}"
+        elif inode in pairs:
+            here, there = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+                           for host, port in (pairs[inode].local, pairs[inode].peer))
+            yield f"socket: {fd} of {pid} is {here}->{there}{' nonblocking' * proc.is_nonblocking(pid, fd)}"
+    for fd, watched in proc.epolls(pid).items():
+        yield f"epoll: {fd} of {pid} watches {' '.join(map(str, watched))}"
+    for tid in proc.threads(pid):
+        place = proc.place(pid, tid)
+        if place and place.call:
+            yield f"inside: {tid} is in {place.call}"
 
 
 def _attach(pids, log):
@@ -160,8 +185,9 @@ def _wait_for_strace(log):
 
 # ---- asking
 
-def _ask(url, requests, delay, log):
-    """Send the requests when the server has come to rest. Return the rows of the probe."""
+def _ask(url, requests, delay, log, patience=5):
+    """Send the requests when the server has come to rest, or after patience, in seconds: others may be asking it.
+    Return the rows of the probe."""
     sizes = []  # of the log
 
     def at_rest():
@@ -169,15 +195,23 @@ def _ask(url, requests, delay, log):
         before = [size for moment, size in sizes if moment < sizes[-1][0] - QUIET]
         return before and sizes[-1][1] - before[-1] < FEW  # some loops wake up ten times a second
 
-    processes.wait_until(at_rest, 5)
-    rows = measuring.probe(url, *requests.shots, timeout=2 * delay + 10, ports=True)
+    processes.wait_until(at_rest, patience)
+    rows = measuring.probe(url, *requests.shots, timeout=requests.timeout or 2 * delay + 10, ports=True,
+                           watch=lambda: _check(log), headers=[f"{MARK}: {requests.mark}"] if requests.mark else ())
     time.sleep(0.1)  # let the server come to its next wait before it is told to stop
     return rows
+
+
+def _check(log):
+    """Fail if the log is longer than what can be told."""
+    if log.exists() and log.stat().st_size > strace_log.MOST_BYTES:
+        raise Failed(f"the log of strace is longer than {strace_log.MOST_BYTES // 1_000_000} MB; that is not told")
 
 
 def _wait_for_answer(url, path, patience, server, log):
     deadline = time.monotonic() + patience
     while not _answers(url, path):
+        _check(log)
         if not server.alive and not proc.users_of(log):  # nor does a process that it has started run
             ending = processes.ending(server.process.returncode)
             raise Failed(f"the command ended before it answered ({ending})", server.messages())
@@ -193,22 +227,66 @@ def _answers(url, path):
     return status.isdigit()
 
 
-def _listening(url, listeners):
-    """The processes that have one of these sockets."""
+def listening(url):
+    """The inodes of the sockets that listen at a URL, by address and port."""
+    host, port = urls.address(url)
+    with contextlib.suppress(OSError):
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return proc.listeners(port, {place[0] for _, _, _, _, place in found})
+    return set()
+
+
+def serving(url):
+    """The processes that serve a URL, as far as they run on this machine and may be seen: those that listen, and the
+    one that has the connection if somebody connects. (A parent may pass it to a worker.) The init process listens
+    for services that it starts, and is not meant."""
+    listeners = listening(url)
     pids = [pid for pid in proc.all_pids() if proc.descriptors(pid, listeners)]
-    if not pids:
+    pids = [pid for pid in pids if pid != 1] or pids
+    return list(dict.fromkeys([*pids, *_who_accepts(url)]))
+
+
+def _who_accepts(url):
+    """The processes that have the connection of a client that says nothing."""
+    with contextlib.suppress(OSError), socket.create_connection(urls.address(url), timeout=1) as client:
+        here = client.getsockname()[1]
+
+        def accepted():
+            return {each.inode for each in proc.tcp_sockets(here) if each.peer[1] == here and each.inode}
+
+        inodes = processes.wait_until(accepted, 0.3)
+        time.sleep(0.05)  # it may be passed on
+        found = [pid for pid in proc.all_pids() if proc.descriptors(pid, inodes or ())] if inodes else []
+        return [pid for pid in found if pid != os.getpid()]
+    return []
+
+
+def _serving(url, listeners):
+    """The same. Fail if none may be seen."""
+    pids = serving(url)
+    if not any(proc.descriptors(pid, listeners) for pid in pids):
         raise Failed(f"{url}: the process that listens belongs to another user. Use sudo, or --pid PID")
     return pids
 
 
 # ---- the log, with what strace cannot know
 
+def _without_our_folder(text):
+    """The same log with names below the toolkit's folder in the place of absolute ones: of that folder, not of one
+    whose name only begins alike."""
+    inside = re.escape(str(ROOT))
+    return re.sub(rf"(?<![\w./-]){inside}(?:/|(?![\w.~+-]))", lambda found: "" if found[0].endswith("/") else ".", text)
+
+
 def _compose(log, requests, rows, title, command, url, more=()):
     """Put lines about the experiment before the text of strace's log."""
-    text = log.read_text(errors="replace").replace(f"{ROOT}/", "").replace(str(ROOT), ".")
+    with open(log, errors="replace") as file:
+        text = _without_our_folder(file.read(strace_log.MOST_BYTES))
     columns = [column for column in rows[0] if column != "took_ms"]
     header = [f"recording: {title}", f"command: {command}", f"url: {url}",
-              f"slow: {requests.slow}", f"fast: {requests.fast}", "probe: " + "\t".join(columns)]
-    header += ["probe: " + "\t".join(row[column] for column in columns) for row in rows]
-    header += [*more, *symbols.header(strace_log.read(text)[0])]
-    return "".join(f"# {line}\n" for line in header) + text
+              f"slow: {requests.slow}", f"fast: {requests.fast}",
+              *([f"mark: {requests.mark}"] if requests.mark else []), *more]
+    lines = [printable(line) for line in (*header, *symbols.header(strace_log.read(text)[0]))]
+    cells = [columns, *([row[column] for column in columns] for row in rows)]
+    lines[5:5] = ["probe: " + "\t".join(map(printable, row)) for row in cells]
+    return "".join(f"# {line}\n" for line in lines) + text

@@ -6,6 +6,8 @@ little), as floats. None means "never", or "not within the recording".
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional
 
+from recorder.account import Part
+
 
 @dataclass
 class Call:
@@ -18,22 +20,27 @@ class Call:
     end: Optional[float]           # None: it had not returned when the recording ended
     source: Optional[str] = None   # "05-epoll/server.c:44": the line of ours that called it, if known
     function: Optional[str] = None  # "main", or the innermost function that is known
-    waits_for: str = ""            # "" (it did not wait), "clients", "delay", "lock", "thread", "other"
+    waits_for: str = ""            # "" (it did not wait), or one of waiting.KINDS
     plain: str = ""                # in a reader's words, such as "waits for any client, 1000 ms at most"
     client: Optional[int] = None   # the index in Recording.clients of the client that this is about
     stack: List[str] = field(default_factory=list)  # our lines, "main 05-epoll/server.c:44", innermost first
     detail: bool = False           # of less interest: left out where space is short
     folded: int = 0                # how many calls of this thread just before it are not in the story
+    of: str = ""                   # what it waits for, such as an address: see waiting.Cause
+    by: Optional[int] = None
+    stranger: bool = False         # it is about a client that is not in the recording
 
 
-@dataclass
+@dataclass(eq=False)
 class Thread:
     tid: int
     pid: int
-    label: str                     # "main thread", "thread 2", "worker 1", "worker 1, thread 2"
+    label: str                     # "main thread", "thread 2 (pool-1)", "worker 1", "worker 1, thread 2"
     start: float                   # may be below 0, too
     end: Optional[float]           # None: it still ran when the recording ended
     calls: List[Call] = field(default_factory=list)   # in the order of time, those of the story only
+    parts: List[Part] = field(default_factory=list)   # all of its life within the recording: see account
+    command: str = ""              # of a child process: what it runs
 
 
 @dataclass
@@ -50,7 +57,19 @@ class Client:
     port: Optional[int] = None     # of the client
     accepted_by: Optional[int] = None   # tid
     answered_by: Optional[int] = None   # tid
+    read_by: Optional[int] = None       # tid
+    accept_seen: bool = True            # else it was accepted at some moment before it was read
     status: str = ""
+
+
+@dataclass
+class Upstream:
+    """A question to another server."""
+    name: str                      # "127.0.0.1:5432"
+    start: float
+    end: Optional[float]           # None: it did not answer
+    tid: int
+    client: Optional[int] = None   # the index of the client whose request takes it; None: that cannot be seen
 
 
 @dataclass
@@ -77,5 +96,10 @@ class Recording:
     sentence: str                  # why /fast waited, or did not, with thread, call and line
     computing_from: float = 0.02   # a thread computes if it makes no call for so many seconds
     idle_threads: int = 0          # of the server, not in threads, since they had no part in this
+    others: List[Thread] = field(default_factory=list)  # these threads, without calls
+    upstreams: List[Upstream] = field(default_factory=list)
+    complete: bool = True          # no thread is missing, so that "only" can be said
+    program: str = ""              # the command line of the process that served the last client
+    pid: int = 0                   # of that process
     hidden: Dict[str, int] = field(default_factory=dict)  # calls that are not in the story: {name: how many}
     sources: Dict[str, List[str]] = field(default_factory=dict)  # "05-epoll/server.c": its lines

@@ -60,8 +60,7 @@ function threadState(recording, thread, t) {
   if (index < 0) return { state: "before" };
   const call = thread.calls[index];
   if (!reached(call.end, t)) return { state: "call", call };
-  const next = index + 1 < thread.calls.length ? thread.calls[index + 1].start : end;
-  return { state: next - call.end >= recording.computing_from ? "computes" : "pause", call };
+  return { state: call.computes ? "computes" : "pause", call };
 }
 
 function threadWords({ state, call }) {

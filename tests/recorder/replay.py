@@ -5,7 +5,7 @@ import json
 import pathlib
 import re
 
-from recorder import svg
+from recorder import svg, verdict
 
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -17,8 +17,20 @@ WAIT = ("tid", "start", "end", "watched", "timeout_ms", "reported")
 
 
 def slug(name):
-    """The name of a recording as it stands in an address: #05-epoll."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")
+    """The name of a recording as it stands in an address: #05-epoll. It is none of the page's own names."""
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")
+    return plain if re.match(r"\d\d-|trap", plain) else f"recording-{plain}".rstrip("-")
+
+
+def slugs(recordings):
+    """The same for all recordings of a page: numbered, where they would be alike."""
+    found = []
+    for each in recordings:
+        name, number = slug(each.name), 2
+        while name in found:
+            name, number = f"{slug(each.name)}-{number}", number + 1
+        found.append(name)
+    return found
 
 
 def style():
@@ -32,18 +44,19 @@ def script():
 
 def build(recordings):
     """Return the page of all recordings as one self-contained file."""
-    links = "\n".join(f'<a href="#{slug(each.name)}">{html.escape(each.name)}</a>' for each in recordings)
+    names = slugs(recordings)
+    links = "\n".join(f'<a href="#{name}">{html.escape(each.name)}</a>' for name, each in zip(names, recordings))
     return ((HERE / "replay.html").read_text(encoding="utf-8")
             .replace("<!-- style -->", style())
             .replace("<!-- script -->", script())
             .replace("<!-- links -->", links)
-            .replace("<!-- sections -->", "\n".join(map(section, recordings)))
+            .replace("<!-- sections -->", "\n".join(map(section, recordings, names)))
             .replace("<!-- data -->", data(recordings)))
 
 
-def section(recording):
-    """A recording without any script: its name, the sentence and the drawing."""
-    name, path = slug(recording.name), html.escape(svg.focus(recording).path)
+def section(recording, name):
+    """A recording without any script: its name, the sentence and the drawing. name is its id."""
+    path = html.escape(svg.focus(recording).path)
     verdict = {True: f'<strong class="bad">{path} had to wait</strong>',
                False: f'<strong class="good">{path} did not wait</strong>', None: ""}[recording.serializes]
     drawing = svg.draw([recording], prefix=name + "-", headings=False, style="")
@@ -56,19 +69,28 @@ def section(recording):
 def data(recordings):
     """The recordings for the script, as JSON that cannot end the script element; each source file once."""
     files, result = [], []
-    for recording in recordings:
+    for recording, name in zip(recordings, slugs(recordings)):
         for lines in recording.sources.values():
             if lines not in files:
                 files.append(lines)
         result.append({
-            "name": recording.name, "slug": slug(recording.name), "zero": svg.zero(recording),
+            "name": recording.name, "slug": name, "zero": svg.zero(recording),
             "duration": recording.duration, "computing_from": recording.computing_from,
-            "threads": [{**fields(thread, THREAD), "calls": [fields(call, CALL) for call in thread.calls]}
+            "threads": [{**fields(thread, THREAD), "calls": calls(thread, recording)}
                         for thread in recording.threads],
             "clients": [fields(client, CLIENT) for client in recording.clients],
             "waits": [fields(wait, WAIT) for wait in recording.waits],
             "sources": {name: files.index(lines) for name, lines in recording.sources.items()}})
     return json.dumps({"recordings": result, "files": files}, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def calls(thread, recording):
+    """The calls of a thread, and after which of them it computes."""
+    ends = [call.start for call in thread.calls[1:]]
+    ends.append(recording.duration if thread.end is None else thread.end)
+    return [{**fields(call, CALL), "computes": call.end is not None and
+             verdict.computes(thread, call.end, end, recording.computing_from)}
+            for call, end in zip(thread.calls, ends)]
 
 
 def fields(thing, names):

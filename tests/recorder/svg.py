@@ -8,7 +8,9 @@ import math
 import textwrap
 from typing import List, NamedTuple, Tuple
 
+from recorder import verdict
 from recorder.recording import Call, Recording, Thread
+from recorder.waiting import KINDS
 
 
 WIDTH, MARGIN = 900, 16
@@ -17,8 +19,8 @@ STRIP_END = WIDTH - MARGIN
 LANE, BAR = 32, 24             # the height of a lane, and of the bar in it
 SIZE, LINE = 12, 15            # of text
 COLUMNS = 7                    # calls in the magnified strip, at most, if some can be left out
-KINDS = ("clients", "delay", "lock", "thread", "other")
-WORKS = "Black: the thread works."
+MOST_UPSTREAMS = 4             # lanes of other servers
+WORKS = "The thread works."    # beside a bar that says so
 AT_MOST = " A wait of “… ms at most” ends when the next response is due."
 RECORDED = "Recorded with strace, which adds up to a few ms to each call: trust the order, not the microseconds."
 
@@ -44,12 +46,15 @@ STYLE = """
 .waits .delay { fill: #ffdfae; stroke: #a85b00 }
 .waits .lock { fill: #efd9eb; stroke: #8e3b80 }
 .waits .thread { fill: #d2efe4; stroke: #00795a }
-.waits .other { fill: #e4e4e4; stroke: #707070 }
+.waits .server, .waits .names { fill: #e6e0fa; stroke: #6a4fb3 }
+.waits .turn { fill: #efd9eb; stroke: #8e3b80 }
+.waits .other, .waits .file, .waits .child, .waits .unknown { fill: #e4e4e4; stroke: #707070 }
 .waits .work { fill: #24292f; stroke: #24292f }
 .waits .call { fill: #fff; stroke: #24292f }
 .waits .pause { fill: #adb5bd }
 .waits .hatch-backlog { stroke: #e58872 } .waits .hatch-delay { stroke: #f3b862 }
-.waits .hatch-lock { stroke: #d9a5cf } .waits .hatch-thread { stroke: #83cdb3 }
+.waits .hatch-lock, .waits .hatch-turn { stroke: #d9a5cf } .waits .hatch-thread { stroke: #83cdb3 }
+.waits .hatch-server { stroke: #b3a3ea }
 .waits .good { fill: #ddecd3; stroke: #50802f } .waits .bad { fill: #fbd0c4; stroke: #b3261e }
 .waits text .inverse { fill: #fff }
 .waits .cursor { stroke: #0550ae; stroke-width: 2 }
@@ -70,12 +75,15 @@ STYLE = """
 .waits .delay { fill: #573a0a; stroke: #f0ad4e }
 .waits .lock { fill: #4a2145; stroke: #d98cc9 }
 .waits .thread { fill: #0f4435; stroke: #3fbf94 }
-.waits .other { fill: #33383e; stroke: #9198a1 }
+.waits .server, .waits .names { fill: #33265c; stroke: #a994ee }
+.waits .turn { fill: #4a2145; stroke: #d98cc9 }
+.waits .other, .waits .file, .waits .child, .waits .unknown { fill: #33383e; stroke: #9198a1 }
 .waits .work { fill: #c9d1d9; stroke: #c9d1d9 }
 .waits .call { fill: #0d1117; stroke: #c9d1d9 }
 .waits .pause { fill: #59636e }
 .waits .hatch-backlog { stroke: #8f3f34 } .waits .hatch-delay { stroke: #805a1c }
-.waits .hatch-lock { stroke: #7a4272 } .waits .hatch-thread { stroke: #24735a }
+.waits .hatch-lock, .waits .hatch-turn { stroke: #7a4272 } .waits .hatch-thread { stroke: #24735a }
+.waits .hatch-server { stroke: #5b479c }
 .waits text .inverse { fill: #0d1117 }
 .waits .cursor { stroke: #6cb6ff }
 }
@@ -83,7 +91,9 @@ STYLE = """
 HATCHES = {"backlog": "M-2,10 L10,-2 M-2,2 L2,-2 M6,10 L10,6",
            "delay": "M-2,-2 L10,10 M-2,6 L2,10 M6,-2 L10,2",
            "lock": "M-2,-2 L10,10 M-2,10 L10,-2",
-           "thread": "M0,4 H8"}
+           "turn": "M-2,-2 L10,10 M-2,10 L10,-2",
+           "thread": "M0,4 H8",
+           "server": "M4,0 V8"}
 
 
 class Axis(NamedTuple):
@@ -284,7 +294,7 @@ def spans(thread, recording):
 
     def between(start, end):
         if end > start:
-            kind = "work" if end - start >= recording.computing_from else "pause"
+            kind = "work" if verdict.computes(thread, start, end, recording.computing_from) else "pause"
             result.append(Span(kind, start, end, [], thread))
 
     for call in thread.calls:
@@ -351,6 +361,38 @@ def call_labels(calls):
     return [(plain, "strong"), name, source], [(plain, "strong"), name], [name]
 
 
+# ---- a lane of another server
+
+def upstreams(recording):
+    """Return the other servers that were asked: (name, the Upstreams), those first that took longest."""
+    asked = {}
+    for each in recording.upstreams:
+        asked.setdefault(each.name, []).append(each)
+
+    def length(item):
+        return -sum(until(each.end, recording) - each.start for each in item[1])
+
+    return sorted(asked.items(), key=length)[:MOST_UPSTREAMS]
+
+
+def upstream_lane(sheet, name, asked, y):
+    """A bar for each question; questions with little time between them are one bar."""
+    recording, bars = sheet.recording, []
+    for each in asked:
+        end = until(each.end, recording)
+        if bars and each.start - bars[-1][1] < recording.computing_from and each.client == bars[-1][2]:
+            bars[-1][1:] = [max(end, bars[-1][1]), each.client, bars[-1][3] + 1]
+        else:
+            bars.append([each.start, end, each.client, 1])
+    parts = [text(MARGIN, y + 16, name if len(name) <= 16 else f"{name[:15]}…", "strong")]
+    for start, end, client, count in bars:
+        why = f"asked for {recording.clients[client].path}" if client is not None else "asked"
+        often = f", {count} times" if count > 1 else ""
+        title = f"{name} is {why}{often}\n{at(start, recording)}, for {span(end - start)}"
+        parts.append(bar(sheet, "server", start, end, y, title, [(why + often, "strong")]))
+    return parts
+
+
 # ---- the lanes of the whole experiment
 
 def lanes(sheet, y):
@@ -360,7 +402,8 @@ def lanes(sheet, y):
     arrival = sheet.axis.x(focus(recording).start)
     sheet = sheet._replace(axis=sheet.axis._replace(marked=arrival))
     top, y = y, y + 18
-    end_of_lanes = y + LANE * (len(clients) + len(threads))
+    servers = upstreams(recording)
+    end_of_lanes = y + LANE * (len(clients) + len(threads) + len(servers))
     bottom = end_of_lanes + (16 if others else 0)
     parts = grid(sheet.axis, zero(recording), y - 4, bottom)
     for client in clients:
@@ -369,6 +412,9 @@ def lanes(sheet, y):
     parts.append(line(arrival, y - LANE - 2, arrival, end_of_lanes - 4, "arrival"))
     for thread in threads:
         parts += thread_lane(sheet, thread, y, busy_spans(thread, recording))
+        y += LANE
+    for name, asked in servers:
+        parts += upstream_lane(sheet, name, asked, y)
         y += LANE
     if others:
         words = "1 other thread has" if others == 1 else f"{others} other threads have"
@@ -502,8 +548,10 @@ def draw(recordings, prefix="waits-", headings=True, style=STYLE):
             drawn, y = piece(Sheet(recording, axis, prefix), y)
             parts += drawn
         y += 8
-    for note in (WORKS + AT_MOST * any("ms at most" in part for part in parts), RECORDED):
-        parts.append(text(MARGIN, y + 10, note, "quiet"))
+    works = WORKS + AT_MOST * any("ms at most" in part for part in parts)
+    parts.append(f'<rect class="work" x="{MARGIN}" y="{y + 1}" width="18" height="10"/>')
+    for note, x in ((works, MARGIN + 24), (RECORDED, MARGIN)):
+        parts.append(text(x, y + 10, note, "quiet"))
         y += 16
     height = round(y + 8)
     patterns = "".join(f'<pattern id="{prefix}{kind}" width="8" height="8" patternUnits="userSpaceOnUse">'

@@ -11,7 +11,7 @@ import re
 import unittest
 
 from kit import tool, unittests
-from recorder import clients, descriptors, events, story, strace_log, svg, symbols, understand, words
+from recorder import clients, descriptors, events, strace_log, svg, symbols, table, understand, waiting
 from recorder.recording import Client
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -90,7 +90,7 @@ class Reading(unittest.TestCase):
         log = one("[pid  7] 1700000000.1 read(5, \"\", 1) = 0 <0.000001>\n"
                   "1700000000.2 read(5, \"\", 1) = 0 <0.000001>\n"
                   "strace: Process 7 attached\n")
-        self.assertEqual([call.tid for call in log.calls], [7, 0])
+        self.assertEqual([call.tid for call in log.calls], [7, 7])
         self.assertEqual(log.unread, 0)
 
     def test_text_that_looks_like_a_result_is_none(self):
@@ -140,7 +140,7 @@ class Words(unittest.TestCase):
                 ("pselect6(4, [3], [], NULL, {tv_sec=1, tv_nsec=0}, {sigmask=[], sigsetsize=8}) = 0", 1000),
                 ("select(4, [3], NULL, NULL, {tv_sec=0, tv_usec=500000}) = 0 (Timeout)", 500)]:
             call, = one(f"7 1700000000.1 {text} <0.000001>\n").calls
-            self.assertEqual(words.timeout_ms(call), expected, text)
+            self.assertEqual(waiting.timeout_ms(call), expected, text)
 
     def test_event_names_its_descriptor(self):
         for data in "{u32=3, u64=4294967299}", "0x100000003":  # as strace 6.1 and 6.13 print it
@@ -148,7 +148,7 @@ class Words(unittest.TestCase):
                       f"7 1700000000.1 epoll_ctl(4, EPOLL_CTL_ADD, 3, {{events=EPOLLIN, data={data}}}) = 0\n"
                       f"7 1700000000.2 epoll_wait(4, [{{events=EPOLLIN, data={data}}}], 9, -1) = 1 <0.1>\n")
             seen = descriptors.Descriptors(log)
-            self.assertEqual(seen.reported[id(log.calls[-1])], ["listener"], data)
+            self.assertEqual([file.kind for file in seen.reported[id(log.calls[-1])]], ["listener"], data)
 
     def test_select_without_descriptors_is_a_sleep(self):
         log = one("7 1700000000.0 accept(3, NULL, NULL) = 4 <0.000001>\n"
@@ -198,7 +198,8 @@ EXPECTED = {  # the sentence of each kept recording
     "fastapi-time.sleep": waited("in clock_nanosleep"),
     "gunicorn-threads": r"/fast did not wait: worker 1, thread 3 answered it, "
                         r"while worker 1, thread 2 was in clock_nanosleep\.",
-    "gunicorn-threads-busy": waited("in clock_nanosleep", "worker 1, thread 2"),
+    "gunicorn-threads-busy": waited("in clock_nanosleep", "worker 1, thread 2").replace(
+        " ms:", " ms, accepted but unread:"),
     "signal": waited(rf"{BLOCKING}, 2 times").replace(r"9\d\d", r"\d+"),
     "plain": r"/fast did not wait: the only thread was waiting for any client, in epoll_pwait\.",
 }
@@ -352,7 +353,8 @@ class Kept(unittest.TestCase):
                                (lines[:44], False)]:
             source.write_text("".join(changed))
             expected = {str(source): "".join(changed).splitlines()} if shown else {}
-            self.assertEqual(understand.understand(log).sources, expected)
+            self.assertEqual(understand.understand(log, [tool.scratch()]).sources, expected)
+            self.assertEqual(understand.understand(log).sources, {})
 
     def test_shots_of_one_path_are_told_apart(self):
         text = kept("05-epoll").replace("/fast", "/slow")
@@ -365,26 +367,28 @@ class Telling(unittest.TestCase):
     def test_story_fits_on_a_screen(self):
         for path in KEPT:
             with self.subTest(path.name):
-                lines = story.tell(recording(path.read_text()))
-                self.assertLessEqual(len(lines), story.MOST_LINES)
-                self.assertLessEqual(max(map(len, lines[:-1])), 120)
+                lines = table.tell(recording(path.read_text()))
+                self.assertLessEqual(len(lines), table.MOST_LINES)
+                self.assertLessEqual(max(map(len, lines[:-1])), 80)
 
     def test_many_clients_fit_as_well(self):
         recorded = recording(kept("05-epoll"))
         recorded.clients *= 20
-        lines = story.tell(recorded)
-        self.assertLessEqual(len(lines), story.MOST_LINES)
+        lines = table.tell(recorded)
+        self.assertLessEqual(len(lines), table.MOST_LINES)
         self.assertTrue(any("more lines" in line for line in lines))
 
     def test_story_names_call_words_and_line(self):
-        text = "\n".join(story.tell(recording(kept("01-blocking"))))
-        self.assertRegex(text, r"clock_nanosleep  sleeps, serving /slow +1000 ms  common/blocking\.c:\d+")
-        self.assertRegex(text, r"/fast +connects, and stays in the backlog +9\d\d ms")
-        self.assertRegex(text, r"Not shown: \d+ other calls \(.*setsockopt.*\)\.")
+        text = "\n".join(table.tell(recording(kept("01-blocking"))))
+        self.assertRegex(text, r"clock_nanosleep  sleeps, serving /slow +1000 ms\n")
+        self.assertRegex(text, r"(?s)Called from: .*clock_nanosleep\scommon/blocking\.c:\d+")
+        self.assertRegex(text, r"/fast connects, and stays in the backlog +9\d\d ms")
+        self.assertRegex(text, r"(?s)Not shown: \d+ other calls \(.*setsockopt.*\)\.")
 
     def test_thread_is_started_by_a_line_of_ours(self):
-        text = "\n".join(story.tell(recording(kept("02-threaded"))))
-        self.assertRegex(text, r"clone3? +starts thread 2 .*02-threaded/server\.c:\d+")
+        text = "\n".join(table.tell(recording(kept("02-threaded"))))
+        self.assertRegex(text, r"clone3? +main thread: starts thread 2")
+        self.assertRegex(text, r"(?s)Called from:.*clone3?\s02-threaded/server\.c:\d+")
 
     def test_picture_explains_only_what_it_shows(self):
         for name, waits in [("01-blocking", False), ("05-epoll", True)]:

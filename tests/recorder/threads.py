@@ -1,105 +1,216 @@
-"""The threads of an experiment, and which of their calls belong to the story."""
+"""The threads of an experiment: what each did with its time, and which of its calls belong to the story."""
+from collections import Counter
 
-from recorder import strace_log, symbols, verdict
-from recorder.descriptors import Connection, LOOP, RECEIVE
-from recorder.recording import Call, Recording, Thread, Wait
-from recorder.words import Rank, Words, timeout_ms
+from recorder import account, strace_log, symbols, waiting
+from recorder.account import Part
+from recorder.descriptors import LOOP, RECEIVE, Connection, Request
+from recorder.meaning import LONG, Meanings, Rank, waits
+from recorder.printable import duration, printable
+from recorder.recording import Call, Recording, Thread, Upstream, Wait
+from recorder.waiting import Cause
+
+OFTEN = 6  # as many waits for the same are told one by one
+ASLEEP = {"server", "file", "child", "names"}  # who waits for one of these takes part, and does not only idle
 
 
-class Story:
+class Threads:
     """Collects what the threads of an experiment did."""
 
     def __init__(self, experiment):
-        self.experiment = experiment
+        self.experiment, self.seen = experiment, experiment.seen
         self.begin, self.end = experiment.begin, experiment.end
-        self.words = Words(experiment.seen, experiment.name)
+        self.causes = waiting.Causes(experiment.log, self.seen)
+        self.meanings = Meanings(self.seen, self.causes, experiment.name)
         self.known = symbols.known_places(experiment.log)
-        self.threads, self.waits = [], []
+        self.threads, self.others, self.waits = [], [], []
         self.hidden = []    # the names of the calls that are not told
-        self.idle = 0       # threads that had nothing to do with it
-        self.processes = set()
         self._starts = []   # (call, the thread or process that it starts)
         self._collect()
 
     def _collect(self):
-        log, pid_of = self.experiment.log, self.experiment.seen.pid_of
-        started, calls_of = log.started(), {}
+        log, pid_of = self.experiment.log, self.seen.pid_of
+        started = log.started()
+        calls_of = {tid: [] for tid in pid_of if tid not in started}
         for call in log.calls:
             calls_of.setdefault(call.tid, []).append(call)
+        before = {int(tid) for tid, _ in log.fields("thread", r"(\d+) of (\d+)")}  # these were running already
         for tid, calls in calls_of.items():
-            start = started[tid].start if tid in started else calls[0].start
+            if not calls and tid not in before:
+                continue
+            first = calls[0].start if calls else self.end
+            start = started[tid].start if tid in started else self.begin if tid in before else first
             end = log.ends[tid][0] if tid in log.ends else None
             if start > self.end or (end is not None and end < self.begin):
                 continue
-            self.processes.add(pid_of[tid])
             end = self.since(end) if end is not None and end <= self.end else None
-            self._add(Thread(tid, pid_of[tid], "", self.since(start), end), calls)
+            thread = Thread(tid, pid_of[tid], "", self.since(start), end)
+            self._add(thread, calls, self.since(first) if tid in before else None)
         self.threads.sort(key=lambda thread: (thread.start, thread.tid))
+        self.others.sort(key=lambda thread: (thread.start, thread.tid))
         self.waits.sort(key=lambda wait: wait.start)
         self._label()
-        labels = {thread.tid: thread.label for thread in self.threads}
+        labels = {thread.tid: thread.label for thread in [*self.threads, *self.others]}
         for call, tid in self._starts:
             call.plain = f"starts {labels.get(tid, 'a thread or a process')}"
+        for thread in self.threads:
+            for call in thread.calls:
+                if call.waits_for == "lock" and call.by in labels:
+                    call.plain = f"waits until {labels[call.by].replace('main', 'the main')} wakes it"
 
     def since(self, moment):
         return round(moment - self.begin, 6)
 
-    def _add(self, thread, calls):
+    def upstreams(self):
+        """What other servers were asked during the experiment."""
+        return [Upstream(printable(each.server.name), max(self.since(each.start), 0),
+                         None if each.answered is None else self.since(each.answered), each.tid,
+                         self.experiment.index(each.request) if each.request else None)
+                for each in self.seen.exchanges
+                if each.start <= self.end and (each.answered is None or each.answered >= self.begin)]
+
+    def complete(self):
+        """Is no thread missing?"""
+        log = self.experiment.log
+        children = [strace_log.child(call) for call in log.calls]
+        known = {call.tid for call in log.calls} | set(self.seen.pid_of)
+        return not log.cut and all(child in known for child in children if child)
+
+    def _add(self, thread, calls, known_from):
         """Add a thread with those of its calls that belong to the story."""
-        waits, hidden, folded = [], [], 0
-        serving = None  # the connection whose request it has read, and not answered yet
+        waits, hidden, folded, timed = [], [], 0, []
+        serving = None  # the request that it has read, and not answered yet
         for call, next_call in zip(calls, [*calls[1:], None]):
-            connection = self.experiment.seen.of_call.get(id(call))
+            file, request = self.seen.of_call.get(id(call)), self.seen.request_of.get(id(call))
             inside = call.start <= self.end and (call.end is None or call.end >= self.begin)
-            meaning = self.words.meaning(call, serving)
-            if inside and meaning.rank == Rank.NOISE:
-                hidden.append(call.name)
-                folded += 1
-            elif inside:
-                thread.calls.append(self._call(call, next_call, meaning, connection or serving, folded))
-                folded = 0
-                if strace_log.child(call):
-                    self._starts.append((thread.calls[-1], strace_log.child(call)))
-                if call.name in LOOP:
-                    waits.append(self._wait(call, thread.calls[-1]))
-            if isinstance(connection, Connection):
-                serving = connection if call.name in RECEIVE and (call.value or 0) > 0 else None
-        if _matters(thread, self.end - self.begin):
+            if inside:
+                meaning = self.meanings.of(call, serving)
+                told = self._call(call, next_call, meaning, request or file, serving, folded)
+                timed.append((told.start, told.end, self._part(call, told)))
+                folded = folded + 1 if meaning.rank == Rank.NOISE else 0
+                if meaning.rank == Rank.NOISE:
+                    hidden.append(call.name)
+                else:
+                    thread.calls.append(told)
+                    if strace_log.child(call):
+                        self._starts.append((told, strace_log.child(call)))
+                    if call.name in LOOP:
+                        waits.append(self._wait(call, told))
+            if isinstance(file, Connection):
+                serving = request if call.name in RECEIVE and (call.value or 0) > 0 else None
+        begin, end = max(thread.start, 0), self.since(self.end) if thread.end is None else thread.end
+        thread.parts = account.parts(timed, begin, end, known_from)
+        thread.calls = self._without_repetitions(thread)
+        thread.calls = self._with_what_is_folded(thread)
+        if _matters(thread, self.since(self.end)):
             self.threads.append(thread)
             self.waits += waits
             self.hidden += hidden
         else:
-            self.idle += 1
+            self.others.append(thread)
 
-    def _call(self, call, next_call, meaning, connection, folded):
+    def _without_repetitions(self, thread):
+        """Fold calls, too, that wait for the same thing again and again."""
+        def what(call):
+            return call.name, call.waits_for, call.of
+
+        often = Counter(what(call) for call in thread.calls if call.waits_for not in ("", "clients", "delay"))
+        most = self.since(self.end) / 5
+        folded = [call for call in thread.calls if often[what(call)] > OFTEN and call.client is None or (
+            often[what(call)] > OFTEN and call.waits_for in ("server", "names", "file", "lock", "turn"))]
+        folded = {id(call) for call in folded if call.end is not None and call.end - call.start < most}
+        self.hidden += [call.name for call in thread.calls if id(call) in folded]
+        return [call for call in thread.calls if id(call) not in folded]
+
+    def _with_what_is_folded(self, thread):
+        """Where many short calls, none of them told, add up to a long wait, tell of them as of one."""
+        told, last = [], max(thread.start, 0)
+        end = self.since(self.end) if thread.end is None else thread.end
+        for call in [*thread.calls, None]:
+            start = end if call is None else call.start
+            if start - last >= Recording.computing_from:
+                told += self._folded(thread, last, start)
+            if call is not None:
+                told.append(call)
+                last = max(last, end if call.end is None else call.end)
+        return told
+
+    def _folded(self, thread, begin, end):
+        parts = [part for part in account.between(thread.parts, begin, end)
+                 if part.kind not in (account.COMPUTING, account.BETWEEN, account.CALLS, account.UNKNOWN)]
+        totals = account.sums(parts)
+        between = sum(part.seconds for part in account.between(thread.parts, begin, end)
+                      if part.kind == account.BETWEEN)
+        if not totals or totals[0].seconds < max((end - begin - between) / 2, (end - begin) / 4):
+            return []
+        most = totals[0]
+        alike = [part for part in parts if (part.kind, part.name, part.of) == (most.kind, most.name, most.of)]
+        each = duration(most.seconds / most.times)
+        plain = f"{waits(Cause(most.kind, most.of, most.by), most.name)}, {most.times} times, {each} each"
+        return [Call(thread.tid, most.name, "", "", alike[0].start, alike[-1].end, None, None, most.kind,
+                     plain, of=most.of)]
+
+    def _part(self, call, told):
+        cause = self.causes.of(call)
+        place = f", called from {told.source}" if told.source else f", called by {told.function}" * bool(told.function)
+        return Part(cause.kind, 0, 0, printable(cause.of), cause.by, call.name, printable(place))
+
+    def _call(self, call, next_call, meaning, thing, serving, folded):
         stack, source, function = symbols.place(call, next_call, self.known)
         returned = self.since(call.end) if call.end is not None and call.end <= self.end else None
         about = call.name not in LOOP or meaning.waits_for == "delay"
-        return Call(call.tid, call.name, call.arguments, call.result, self.since(call.start), returned,
-                    source, function, meaning.waits_for, meaning.plain,
-                    self.experiment.index(connection) if about else None,
-                    stack, meaning.rank == Rank.DETAIL, folded)
+        index = None
+        if about:
+            index = self.experiment.index(thing) if isinstance(thing, (Connection, Request)) else None
+            if index is None and serving is not None and not isinstance(thing, Connection):
+                index = self.experiment.index(serving)
+        cause = self.causes.of(call)
+        return Call(call.tid, call.name, printable(call.arguments), printable(call.result), self.since(call.start),
+                    returned, source, printable(function) if function else None, meaning.waits_for,
+                    printable(meaning.plain), index, stack, meaning.rank == Rank.DETAIL, folded,
+                    printable(cause.of), cause.by,
+                    stranger=isinstance(thing, (Connection, Request)) and self.experiment.index(thing) is None)
 
     def _wait(self, call, told):
-        def name(thing):
-            connected = isinstance(thing, Connection)
-            return f"{self.experiment.name(thing)} (fd {thing.fd})" if connected else thing
+        def name(file):
+            connected = isinstance(file, Connection)
+            return printable(f"{self.experiment.name(file)} (fd {file.fd})" if connected else str(file))
 
-        watched, reported = (list(map(name, things[id(call)]))
-                             for things in (self.experiment.seen.watched, self.experiment.seen.reported))
-        return Wait(call.tid, told.start, told.end, watched, timeout_ms(call), reported)
+        watched, reported = (list(map(name, files[id(call)])) for files in (self.seen.watched, self.seen.reported))
+        return Wait(call.tid, told.start, told.end, watched, waiting.timeout_ms(call), reported)
+
+    def _descendants(self, pids):
+        """These processes, and those that they started."""
+        found = set(pids)
+        for tid, call in sorted(self.experiment.log.started().items(), key=lambda item: item[1].start):
+            if self.seen.pid_of[call.tid] in found:
+                found.add(self.seen.pid_of[tid])
+        return found
+
+    # ---- names
 
     def _label(self):
-        """Name the threads for people: main thread, thread 2; worker 1; worker 1, thread 2."""
-        several = len(self.processes) > 1
-        workers = list(dict.fromkeys(thread.pid for thread in self.threads if _serves(thread)))
-        for pid in {thread.pid for thread in self.threads}:
-            process = f"worker {workers.index(pid) + 1}" if pid in workers else f"process {pid}"
-            own = [thread for thread in self.threads if thread.pid == pid]
+        """Name the threads for people: main thread, thread 2 (pool-1); worker 1; worker 1, thread 2."""
+        everybody = [*self.threads, *self.others]
+        passing = {self.seen.pid_of[tid] for tid in self.seen.passing}
+        told = {thread.pid for thread in self.threads}
+        workers = [pid for pid in dict.fromkeys(thread.pid for thread in self.threads if _serves(thread))
+                   if pid not in passing]
+        below = self._descendants(workers)
+        several = len(workers) > 1 or any(thread.pid not in below for thread in everybody)
+        for pid in {thread.pid for thread in everybody}:
+            process = f"worker {workers.index(pid) + 1}" if pid in workers else \
+                "parent" if pid in passing and len(passing) == 1 else f"process {pid}"
+            own = [thread for thread in everybody if thread.pid == pid]
             own.sort(key=lambda thread: thread.tid != pid)  # the main thread first
+            main = self.seen.names.get(pid, "")
             for number, thread in enumerate(own, 1 if own[0].tid == pid else 2):
                 name = "main thread" if number == 1 else f"thread {number}"
-                thread.label = (name if not several else process if number == 1 else f"{process}, {name}")
+                called = printable(self.seen.names.get(thread.tid, ""))
+                if number > 1 and called and called != main and called not in self.seen.programs.get(pid, ""):
+                    name += f" ({called})"
+                named = several or pid not in told
+                thread.label = (name if not named else process if number == 1 else f"{process}, {name}")
+                thread.command = printable(self.seen.programs.get(pid, "")) if number == 1 else ""
 
 
 def _serves(thread):
@@ -107,7 +218,14 @@ def _serves(thread):
 
 
 def _matters(thread, length):
-    """Has a thread served or waited for clients, or slept, or computed for some time?"""
-    return (_serves(thread) or any(call.waits_for == "delay" for call in thread.calls) or
-            any(call is None and end - start > length / 5
-                for start, end, call in verdict.pieces(thread, 0, length, Recording.computing_from)))
+    """Has a thread served or waited for clients, or slept, or waited for something outside, or computed for some
+    time?"""
+    if _serves(thread) or any(call.waits_for == "delay" and call.name not in waiting.FUTEX for call in thread.calls):
+        return True
+    lasting = max(LONG, length / 20)
+    if any(call.waits_for == "delay" and call.start >= 0 and call.end and call.end - call.start > length / 3
+           for call in thread.calls):
+        return True  # others wake up at times to look after the program
+    return (any(part.kind in ASLEEP and part.seconds > lasting for part in thread.parts) or
+            any(part.kind == account.COMPUTING and part.seconds > max(length / 5, Recording.computing_from)
+                for part in thread.parts))

@@ -2,9 +2,9 @@
 from collections import Counter
 
 from recorder import clients, symbols, verdict
+from recorder.printable import printable
 from recorder.recording import Recording
-from recorder.threads import Story
-
+from recorder.threads import Threads
 
 COMPUTING = 0.05  # of a recording: less than that between two calls may be what tracing costs
 
@@ -13,8 +13,12 @@ class NotUnderstood(Exception):
     """A log is of no use: one line that says why."""
 
 
-def understand(log):
-    """Return the Recording that a log tells of."""
+def understand(log, folders=()):
+    """Return the Recording that a log tells of. Of source files, it has those of the toolkit and those below these
+    folders."""
+    if not log.calls and log.other_clock:
+        raise NotUnderstood("its times are not those of strace -ttt (but of -tt, -t or -r); record with "
+                            "strace -f -ttt -T")
     if not log.calls and "probe" not in log.header:
         raise NotUnderstood("this is not a log of strace" if log.unread else "it contains no system call")
     experiment = clients.Experiment(log)
@@ -24,16 +28,21 @@ def understand(log):
         raise NotUnderstood("the requests were answered, but not by this process")
     if not log.durations:
         raise NotUnderstood("it does not tell how long the calls took; record with strace -f -ttt -T")
-    story = Story(experiment)
+    threads = Threads(experiment)
     for client in experiment.clients:
         clients.count_from(client, experiment.begin)
-    duration = story.since(experiment.end)
+    duration = threads.since(experiment.end)
+    name = printable(log.first("recording")) or "a log of strace"
     recording = Recording(
-        log.first("recording") or "a log of strace", log.first("command"), log.first("url"), duration,
-        story.threads, experiment.clients, story.waits, None, "",
+        name, printable(log.first("command")), printable(log.first("url")), duration,
+        threads.threads, experiment.clients, threads.waits, None, "",
         computing_from=round(max(Recording.computing_from, COMPUTING * duration), 3),
-        idle_threads=story.idle, hidden=dict(Counter(story.hidden).most_common()),
-        sources=symbols.sources(story.threads, log))
+        idle_threads=len(threads.others), hidden=dict(Counter(threads.hidden).most_common()),
+        sources=symbols.sources(threads.threads, log, folders),
+        others=threads.others, upstreams=threads.upstreams(), complete=threads.complete())
+    last = max(experiment.clients, key=lambda client: client.start)
+    recording.pid = experiment.seen.pid_of.get(last.answered_by or last.read_by or last.accepted_by, 0)
+    recording.program = printable(experiment.seen.programs.get(recording.pid, ""))
     recording.serializes, recording.sentence = verdict.judge(
         recording, log.first("slow"), log.first("fast"), asked=bool(experiment.rows))
     return recording

@@ -1,86 +1,284 @@
-"""The sentence: why did /fast wait, or why did it not?"""
+"""The sentence: why did /fast wait, or why did it not?
 
-from recorder import clients
-from recorder.words import span
+It names a thread, a call, an address only where the log shows it. Where it does not, it says so."""
+from recorder import account, clients
+from recorder.account import BETWEEN, CALLS, COMPUTING, UNKNOWN
+from recorder.descriptors import LOOP
+from recorder.printable import duration as span
+from recorder.waiting import FUTEX
 
 JUST = 0.02  # seconds: less is left of /slow's time than can be told apart
+LEAST = 0.25  # of the time: a wait that took less is not what took it
+IDLE = {"clients", "lock", "thread", "turn", "other", UNKNOWN}  # what a thread does that has nothing to do, perhaps
 
 
 def judge(recording, slow_path, fast_path, asked=True):
     """Return (serializes, sentence). asked: the recording tells when the clients connected."""
-    slow, fast = _pair(recording.clients, slow_path, fast_path)
+    slow, fast = clients.pair(recording.clients, slow_path, fast_path)
     if fast is None:
         return None, "Nothing can be said: this takes a slow request, and a fast one that is sent later."
     name = clients.name(recording.clients, recording.clients.index(fast))
     if fast.done is None:
-        return None, f"{name} was not answered: {_why(recording, fast, recording.duration)}."
+        return None, f"{name} was not answered{_why(recording, fast, recording.duration)}."
     took, left = fast.done - fast.start, (slow.done or recording.duration) - fast.start
     if left < JUST and not asked:
-        return None, (f"Nothing can be said: {name} was accepted after {slow.path} was answered, "
-                      "and this log does not tell when it connected.")
+        return None, (f"Nothing can be said: {name} was {'accepted' if fast.accept_seen else 'read'} after "
+                      f"{slow.path} was answered, and this log does not tell when it connected.")
     if left < JUST:
         return None, f"Nothing can be said: {slow.path} was answered before {name} was sent."
     if took > left / 2:
-        return True, f"{name} waited {span(took)}: {_why(recording, fast, fast.done)}."
+        return True, f"{name} waited {span(took)}{_why(recording, fast, fast.done)}."
     return False, f"{name} did not wait: {_why_not(recording, slow, fast, name if asked else None)}."
 
 
-def _pair(everybody, slow_path, fast_path):
-    """The last client that asked for the fast path, and the first before it that asked for the slow one."""
-    slow_path = slow_path or everybody[0].path
-    for fast in reversed(everybody):
-        if fast.path == fast_path or (not fast_path and fast.path != slow_path):
-            for slow in everybody:
-                if slow.path == slow_path and slow.start < fast.start:
-                    return slow, fast
-    return None, None
+# ---- what a thread did during some time
+
+class Doing:
+    """What a thread did from begin to end, in one phrase that begins after "was"."""
+
+    def __init__(self, recording, thread, begin, end, deep=True):
+        self.recording, self.thread, self.begin, self.end, self.deep = recording, thread, begin, end, deep
+        parts = account.between(thread.parts, begin, end)
+        self.groups = {}  # (kind, of) -> the Sums of it
+        for each in account.sums(parts):
+            self.groups.setdefault(_group(each), []).append(each)
+        between = sum(each.seconds for each in self.groups.pop((BETWEEN, ""), []))
+        order = sorted(self.groups, key=lambda key: -self._seconds(key))
+        self.length = max(sum(part.seconds for part in parts), 1e-9)
+        self.shares = [(key, self._seconds(key) / max(end - begin, 1e-9)) for key in order]
+        self.kind = order[0][0] if order else ""
+        # What is between two calls is, for the most part, what being recorded costs: it decides nothing.
+        least = max(0.5 * (1 - between / max(end - begin, 1e-9)), LEAST)
+        self.clear = bool(order) and self.shares[0][1] >= least
+        self.many = between > (end - begin) / 2
+
+    def _seconds(self, key):
+        return sum(each.seconds for each in self.groups[key])
+
+    def free(self):
+        """Did it wait, in a loop, for whatever client comes?"""
+        return self.clear and self.kind == "clients"
+
+    def idle(self):
+        """Could it be that it had nothing to do?"""
+        return not self.clear or self.kind in IDLE
+
+    def phrase(self):
+        if self.clear:
+            return self._one(self.shares[0][0])
+        if not self.shares:
+            return "not there yet"
+        if self.many and self.shares[0][1] < 0.1:
+            return "busy with many short calls, and with what it did between them"
+        parts = [f"{share * 100:.0f} % of that time {self._one(key)}" for key, share in self.shares[:2] if share > 0.1]
+        return "busy with several things: " + " and ".join(parts) if parts else "busy with many things"
+
+    def _one(self, key):
+        kind, of = key
+        sums = self.groups[key]
+        most = max(sums, key=lambda each: each.seconds)
+        if kind == COMPUTING:
+            return "computing"
+        if kind == CALLS:
+            return f"busy in calls that do not wait, the longest of them in {most.name}"
+        if kind == UNKNOWN:
+            return (f"in {most.name}; for what cannot be seen" if most.name
+                    else "in a call that began before the recording, which does not tell it")
+        often = f", {most.times} times" if most.times > 1 else ""
+        each = f"{often}, {_ms(most.seconds / most.times)} each" if most.times > 2 and kind != "clients" else often
+        return f"in {most.name}{most.place}{_timed(most)}{each}{self._for(kind, of or most.of, most)}"
+
+    def _for(self, kind, of, most):
+        if kind == "clients":
+            return ", waiting for any client" if most.name in LOOP else ""
+        if kind == "server":
+            return f", for {of or 'another server'}"
+        if kind == "names":
+            return f", for the name server {of}"
+        if kind == "file":
+            return (f", for {'the lock of ' * (most.name in ('flock', 'fcntl', 'fcntl64'))}{of}" if of
+                    else ", for files")
+        if kind == "child":
+            return f", for its child process{f' ({of})' if of else ''}{self._meanwhile(most.by)}"
+        if kind == "turn":
+            return f", waiting for its turn (the interpreter's lock){self._holder()}"
+        if kind == "lock":
+            return self._lock(most)
+        if kind == "thread":
+            return ", for another thread" if of != "its end" else ", until another thread ends"
+        return f", for {of}" if of else ""
+
+    def _lock(self, most):
+        waker = _thread(self.recording, most.by)
+        if waker is None:
+            return ", for a lock or another thread" + ("" if most.by is None and self._ended(most) else
+                                                       self._others_too())
+        return f", until {_who(self.recording, waker, False)} woke it{self._meanwhile(most.by)}"
+
+    def _ended(self, most):
+        last = self.thread.parts[-1]
+        return last.kind != "lock" or last.end < self.recording.duration - 0.2  # it was stopped before the end
+
+    def _others_too(self):
+        """Other threads that wait for a lock, and have a request to answer: this may be a deadlock."""
+        also = []
+        for client in self.recording.clients:
+            thread = _thread(self.recording, client.read_by)
+            if thread not in (None, self.thread) and client.done is None and thread.parts:
+                last = thread.parts[-1]
+                if last.kind == "lock" and last.by is None:
+                    also.append(f"{_who(self.recording, thread, False)} (for {client.path})")
+        return ", which did not come; so was " + " and ".join(also) if also else ", which did not come"
+
+    def _meanwhile(self, tid):
+        """What another thread, or a child process, did in the same time."""
+        other = _thread(self.recording, tid)
+        if other is None or not self.deep:
+            return ""
+        doing = Doing(self.recording, other, self.begin, self.end, deep=False)
+        covered = doing.length / max(self.end - self.begin, 1e-9)
+        if not doing.clear or covered < 0.5 or doing.kind in ("clients", "turn"):
+            return ""
+        subject = "it" if other.command and tid != self.thread.tid and other.pid == tid and \
+            other.pid != self.thread.pid else _who(self.recording, other, False)
+        return f"; meanwhile {subject} was {doing.phrase()}"
+
+    def _holder(self):
+        """Who could have had the interpreter's lock: the thread of the process that computed."""
+        for other in _everybody(self.recording):
+            if other is not self.thread and other.pid == self.thread.pid and self.deep:
+                doing = Doing(self.recording, other, self.begin, self.end, deep=False)
+                if doing.clear and doing.kind == COMPUTING:
+                    return f"; meanwhile {_who(self.recording, other, False)} was computing"
+        return ""
 
 
-def pieces(thread, begin, end, computing_from):
-    """What a thread did from begin to end: (from, to, call). The call is None where the thread computed."""
-    last, found = begin, []
-    for call in thread.calls:
-        start, stop = max(call.start, begin), min(end if call.end is None else call.end, end)
-        if stop > start:
-            if start - last >= computing_from:
-                found.append((last, start, None))
-            found.append((start, stop, call))
-            last = max(last, stop)
-    thread_end = end if thread.end is None else min(thread.end, end)
-    if thread_end - last >= computing_from:
-        found.append((last, thread_end, None))
-    return found
+def _group(each):
+    """What is alike enough to be added up."""
+    return (each.kind, each.of if each.kind in ("server", "names", "child", "file", "other") else "")
 
+
+def _timed(each):
+    """A futex is known as a lock: say that it is none here."""
+    return ", a timed wait" if each.kind == "delay" and each.name in FUTEX else ""
+
+
+def _ms(seconds):
+    return span(seconds) if seconds < 0.001 or seconds > 0.0995 else f"{seconds * 1000:.0f} ms"
+
+
+# ---- why it waited
 
 def _why(recording, fast, until):
-    """What the thread that should have served fast did instead."""
-    in_backlog = fast.accepted is None or fast.accepted - fast.start > (until - fast.start) / 2
-    thread = _thread(recording, fast.accepted_by if in_backlog else fast.answered_by)
-    if thread is None:
-        return "which thread should have served it cannot be seen"
-    begin, end = (fast.start, fast.accepted or until) if in_backlog else (fast.accepted, until)
-    times = {}  # what it did -> how long each took
-    for start, stop, call in pieces(thread, begin, end, recording.computing_from):
-        times.setdefault(f"in {call.name}{_called(call)}" if call else "computing", []).append(stop - start)
-    who = _who(recording, thread)
-    most = max(times, key=lambda doing: sum(times[doing]), default=None)
-    if most is None or sum(times[most]) < (end - begin) / 2:
-        return f"{who} was busy, but neither a call nor a computation took most of that time"
-    return f"{who} was {most}{f', {len(times[most])} times' if len(times[most]) > 1 else ''}"
+    """Where it was for most of that time, and what the thread did instead that should have served it."""
+    accepted = until if fast.accepted is None else fast.accepted
+    received = until if fast.received is None else max(fast.received, accepted)
+    if not fast.accept_seen:
+        accepted = fast.start
+    places = [("backlog", fast.start, accepted), ("unread", accepted, received), ("inside", received, until)]
+    place, begin, end = max(places, key=lambda each: each[2] - each[1])
+    return {"backlog": _in_backlog, "unread": _unread, "inside": _inside}[place](recording, fast, begin, end)
 
+
+def _in_backlog(recording, fast, begin, end):
+    threads = [_thread(recording, fast.accepted_by)]
+    if fast.accepted_by is None:
+        threads = [thread for thread in recording.threads if _accepts(thread)] or (
+            recording.threads if len(recording.threads) == 1 else [])
+    if not threads or threads[0] is None:
+        return ": which thread should have accepted it cannot be seen"
+    thread, doing = threads[0], Doing(recording, threads[0], begin, end)
+    if doing.free():
+        return (f" in the backlog: {_who(recording, thread)} did not accept it, although it was "
+                f"waiting for clients, {doing.phrase().partition(', waiting')[0]}")
+    return _sentence(recording, threads, begin, end)
+
+
+def _sentence(recording, threads, begin, end):
+    """": the only thread was in clock_nanosleep"; of several threads, each."""
+    told = [f"{_who(recording, thread)} was {Doing(recording, thread, begin, end).phrase()}" for thread in threads[:3]]
+    more = f", and {len(threads) - 3} more" if len(threads) > 3 else ""
+    return ": " + ", ".join(told) + more
+
+
+def _unread(recording, fast, begin, end):
+    """It was accepted, and nobody read it."""
+    where = ", accepted but unread" if fast.accept_seen else ""
+    acceptor, reader = _thread(recording, fast.accepted_by), _thread(recording, fast.read_by)
+    for thread in (reader, acceptor):
+        if thread is not None:
+            doing = Doing(recording, thread, max(begin, thread.start), end)
+            if not doing.idle() and doing.length > (end - begin) / 2 or doing.kind == "turn":
+                return f"{where}: {_who(recording, thread)} was {doing.phrase()}"
+    known = acceptor or reader
+    if known is None:
+        return f"{where}: which thread should have read it cannot be seen"
+    doing = Doing(recording, known, begin, end)
+    busy = _busy_others(recording, [known], begin, end, known.pid)
+    if doing.free():
+        return (f"{where}: {_who(recording, known)} had accepted it, and was waiting for clients, "
+                f"{doing.phrase().partition(', waiting')[0]}{busy}")
+    return f"{where}: {_who(recording, known)} was {doing.phrase()}{busy}"
+
+
+def _inside(recording, fast, begin, end):
+    """It was read, and not answered."""
+    reader, answerer = _thread(recording, fast.read_by), _thread(recording, fast.answered_by)
+    if reader is None and answerer is None:
+        return ", read but not answered: by which thread cannot be seen"
+    index = recording.clients.index(fast)
+    asked = [each for each in recording.upstreams if each.client == index
+             and min(each.end or end, end) - max(each.start, begin) > (end - begin) / 2]
+    thread, doing = None, None
+    for candidate in dict.fromkeys([answerer, reader]):
+        if candidate is not None:
+            found = Doing(recording, candidate, max(begin, candidate.start), end)
+            if thread is None or (doing.idle() and not found.idle()):
+                thread, doing = candidate, found
+    if doing.free() or (doing.idle() and reader is not answerer and answerer is not None):
+        loop = reader if reader is not None else thread
+        free = Doing(recording, loop, begin, end)
+        who = _who(recording, loop)
+        state = "free" if free.free() else "not busy with it"
+        if asked:
+            return f" for {asked[0].name}: {who} had read it, and was {state}, {free.phrase().partition(', waiting')[0]}"
+        others = _busy_others(recording, [loop], begin, end, loop.pid)
+        return (f" for something inside the program (a lock, a pool), or behind it: {who} had read it, and was {state}, "
+                f"{free.phrase().partition(', waiting')[0]}{others}")
+    return f"{', read but not answered' * (fast.done is not None)}: {_who(recording, thread)} was {doing.phrase()}"
+
+
+def _busy_others(recording, known, begin, end, pid):
+    """What else shows: the threads of the same process that were not idle, and other servers that were asked."""
+    told = []
+    for other in recording.threads:
+        if other not in known and other.pid == pid:
+            doing = Doing(recording, other, begin, end, deep=False)
+            if doing.clear and not doing.idle():
+                told.append(f"{_who(recording, other, False)} was {doing.phrase()}")
+    for each in recording.upstreams:
+        if each.start < end and (each.end is None or each.end > begin):
+            by = recording.clients[each.client].path if each.client is not None else None
+            if min(each.end or end, end) - max(each.start, begin) > (end - begin) / 2:
+                told.append(f"{by} waited for {each.name}" if by else
+                            f"{each.name} was asked; for which request cannot be seen")
+    return "; meanwhile " + ", and ".join(told[:3]) if told else ""
+
+
+# ---- why it did not wait
 
 def _why_not(recording, slow, fast, name):
     """Which thread served fast, and what it, or the one that served slow, did when fast came. name is None if
     it is not known when that was."""
     server = _thread(recording, fast.answered_by or fast.accepted_by)
-    other = _thread(recording, slow.answered_by or slow.accepted_by)
+    other = _thread(recording, slow.answered_by or slow.read_by or slow.accepted_by)
     if server is None:
         return "which thread served it cannot be seen"
     who = _who(recording, server)
     if other not in (None, server):
-        call = _call_at(other, fast.start, fast.done)
-        doing = f"in {call.name}{_called(call)}" if call else "busy"
-        return f"{who} answered it, while {_who(recording, other)} was {doing}"
+        doing = Doing(recording, other, max(fast.start, slow.start), max(fast.done, fast.start + 1e-6))
+        words = doing.phrase() if doing.clear else "busy"
+        return f"{who} answered it, while {_who(recording, other)} was {words}"
     if name is None:
         before = [call for call in server.calls if call.start < fast.start and call.waits_for == "clients"]
         call = before[-1] if before else None
@@ -94,19 +292,61 @@ def _why_not(recording, slow, fast, name):
         words = f"{who} was in {call.name}{_called(call)}"
     for thread in recording.threads:
         call = _call_at(thread, fast.done, fast.done)
-        if thread is not server and call and call.waits_for == "delay":
-            return f"{words}, and {thread.label} was in {call.name}{_called(call)}"
-    if fast.accepted is None or name is None:
+        if thread is not server and thread.pid == server.pid and call and call.waits_for in (
+                "delay", "server", "names", "file", "child"):
+            doing = Doing(recording, thread, fast.done, fast.done + 1e-4, deep=False)
+            return f"{words}, and {thread.label} was {doing.phrase()}"
+    index = recording.clients.index(slow)
+    asked = [each for each in recording.upstreams if each.client == index
+             and each.start <= fast.start and (each.end is None or each.end >= fast.done)]
+    if asked:
+        return f"{words}, while {slow.path} waited for {asked[0].name}"
+    if fast.accepted is None or name is None or not fast.accept_seen:
         return words
     soon = span(fast.accepted - fast.start)
     return f"{words}; it accepted {name} {soon} after {name} had connected"
 
 
+# ---- threads
+
+def pieces(thread, begin, end, computing_from):
+    """What a thread did from begin to end: (from, to, call). The call is None where the thread computed."""
+    last, found = begin, []
+    for call in thread.calls:
+        start, stop = max(call.start, begin), min(end if call.end is None else call.end, end)
+        if stop > start:
+            if computes(thread, last, start, computing_from):
+                found.append((last, start, None))
+            found.append((start, stop, call))
+            last = max(last, stop)
+    thread_end = end if thread.end is None else min(thread.end, end)
+    if computes(thread, last, thread_end, computing_from):
+        found.append((last, thread_end, None))
+    return found
+
+
+def computes(thread, begin, end, least):
+    """Was it outside of any call for most of this time, which is long enough to tell? Between two calls that are
+    told, there may be others that are not."""
+    if end - begin < least:
+        return False
+    computing = sum(part.seconds for part in account.between(thread.parts, begin, end) if part.kind == COMPUTING)
+    return not thread.parts or computing >= max(min(least, end - begin - account.A_PAUSE), (end - begin) / 2)
+
+
+def _everybody(recording):
+    return [*recording.threads, *recording.others]
+
+
 def _thread(recording, tid):
     """The thread with this number; if none is known to have served a client, the only one there is."""
-    if tid is None and len(recording.threads) == 1:
+    if tid is None and len(recording.threads) == 1 and not recording.others:
         return recording.threads[0]
-    return next((thread for thread in recording.threads if thread.tid == tid), None)
+    return next((thread for thread in _everybody(recording) if thread.tid == tid), None)
+
+
+def _accepts(thread):
+    return any(call.name.startswith("accept") or call.waits_for == "clients" for call in thread.calls)
 
 
 def _call_at(thread, moment, until):
@@ -118,10 +358,14 @@ def _call_at(thread, moment, until):
                  if moment < call.start <= until and call.waits_for == "clients"), None)
 
 
-def _who(recording, thread):
-    if len(recording.threads) > 1 or (recording.idle_threads and thread.label == "main thread"):
-        return f"the {thread.label}" if thread.label == "main thread" else thread.label
-    return "the only worker" if thread.label.startswith("worker") else "the only thread"
+def _who(recording, thread, only=True):
+    everybody = _everybody(recording)
+    alone = only and recording.complete and sum(each.pid == thread.pid for each in everybody) == 1
+    if alone and thread.label.startswith("worker") and len(recording.threads) == 1:
+        return "the only worker"
+    if alone and len(everybody) == 1:
+        return "the only thread"
+    return f"the {thread.label}" if thread.label in ("main thread", "parent") else thread.label
 
 
 def _called(call):

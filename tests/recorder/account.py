@@ -1,0 +1,91 @@
+"""An account of every millisecond: the parts of each thread's life, which add up to it."""
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Optional
+
+COMPUTING, BETWEEN, CALLS, UNKNOWN = "computing", "between", "calls", "unknown"
+A_PAUSE = 0.005  # seconds: between two calls, so much may be what being recorded costs
+
+
+@dataclass
+class Part:
+    """From one moment to another, a thread did one thing.
+
+    kind is what it waited for (waiting.KINDS); "calls": it was in a call that does not wait; "computing": it was
+    outside of any call; "between": the same, but for so short that strace may have kept it there; "unknown": the
+    log does not tell."""
+    kind: str
+    start: float
+    end: float
+    of: str = ""                 # see waiting.Cause
+    by: Optional[int] = None
+    name: str = ""               # of the call
+    place: str = ""              # ", called from 05-epoll/server.c:44"
+
+    @property
+    def seconds(self):
+        return self.end - self.start
+
+
+def parts(calls, begin, end, known_from=None):
+    """Return the Parts of a thread's life from begin to end, without gaps. calls are (start, end or None, Part
+    without times), in the order of time; before known_from, nothing is known of it."""
+    found, last = [], begin
+
+    def add(kind, start, stop, **more):
+        if stop > start:
+            found.append(Part(kind, start, stop, **more))
+
+    if known_from is not None and known_from > begin:
+        last = min(known_from, end)
+        add(UNKNOWN, begin, last)
+    for start, stop, made in calls:
+        start, stop = max(start, last), min(end if stop is None else stop, end)
+        if stop <= last or start >= end:
+            continue
+        add(COMPUTING if start - last > A_PAUSE else BETWEEN, last, start)
+        add(made.kind or CALLS, start, stop, of=made.of, by=made.by, name=made.name, place=made.place)
+        last = max(last, stop)
+    add(COMPUTING if end - last > A_PAUSE else BETWEEN, last, end)
+    return found
+
+
+def between(found, begin, end):
+    """The same parts, cut to a time."""
+    cut = []
+    for part in found:
+        start, stop = max(part.start, begin), min(part.end, end)
+        if stop > start:
+            cut.append(Part(part.kind, start, stop, part.of, part.by, part.name, part.place))
+    return cut
+
+
+@dataclass
+class Sum:
+    """All parts that are alike."""
+    kind: str
+    name: str = ""
+    of: str = ""
+    place: str = ""
+    seconds: float = 0
+    times: int = 0
+    longest: float = 0
+    by: Optional[int] = None
+
+
+def sums(found):
+    """Add up what is alike, the longest first."""
+    totals = defaultdict(Sum)
+    for part in found:
+        key = (part.kind, "", "", "") if part.kind in (COMPUTING, BETWEEN, CALLS, UNKNOWN) else (
+            part.kind, part.name, part.of, part.place)
+        if key not in totals:
+            totals[key] = Sum(*key)
+        total = totals[key]
+        total.seconds += part.seconds
+        total.times += 1
+        if part.seconds > total.longest:
+            total.longest, total.by = part.seconds, part.by
+            if part.kind in (CALLS, UNKNOWN):
+                total.name = part.name
+    return sorted(totals.values(), key=lambda total: -total.seconds)

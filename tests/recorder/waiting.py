@@ -1,0 +1,254 @@
+"""What does each call of each thread wait for? The one place where that is decided.
+
+A call that cannot wait (its descriptor is non-blocking, its time-out is 0, it only asks the kernel for something)
+waits for nothing, however long it took: strace, and a busy machine, make any call slow.
+"""
+import re
+from dataclasses import dataclass
+from typing import Dict, Optional
+
+from recorder import strace_log
+from recorder.descriptors import ACCEPT, LOOP, RECEIVE, SEND, Connection, first_fd
+
+# What a call can wait for. "" is: nothing.
+CLIENTS, CLOCK, SERVER, NAMES, FILE, CHILD, LOCK, TURN, THREAD, OTHER, UNKNOWN = KINDS = (
+    "clients", "delay", "server", "names", "file", "child", "lock", "turn", "thread", "other", "unknown")
+SUSPICIOUS = 0.05  # seconds: what took so long did wait, though nothing tells for what
+SOON = 0.02        # seconds: what ends so soon before, or after, ends with it
+TURNS = 3          # so many short waits in a row for the interpreter's lock tell that it is that
+A_TURN = 0.03      # seconds: each of them ends by then
+
+SLEEP = {"nanosleep", "clock_nanosleep", "clock_nanosleep_time64"}
+FUTEX = {"futex", "futex_time64", "futex_wait", "futex_waitv"}
+_TO_FILES = {"open", "openat", "openat2", "creat", "flock", "fsync", "fdatasync", "sync", "syncfs", "msync",
+             "sync_file_range", "rename", "renameat2", "unlink", "unlinkat", "mkdir", "rmdir", "stat", "lstat",
+             "newfstatat", "statx", "readlink", "access", "faccessat2", "getdents64", "ftruncate", "fallocate",
+             "copy_file_range", "pread64", "pwrite64", "execve"}
+_FOR_SIGNALS = {"rt_sigtimedwait", "rt_sigsuspend", "sigsuspend", "pause"}
+_FOR_CHILDREN = {"wait4", "waitid", "waitpid"}
+_FUTEX_CALL = re.compile(r"(0x[0-9a-f]+)(?:<.*?>)?, FUTEX_(\w+?)(?:_PRIVATE)?(?:\||, |$)")
+
+
+@dataclass(frozen=True)
+class Cause:
+    kind: str = ""
+    of: str = ""                 # an address, a path, the command of a child, what is done at a turn
+    by: Optional[int] = None     # tid: who woke it; of a child, its pid
+
+
+NOTHING = Cause()
+
+
+class Causes:
+    """The causes of all calls of a log."""
+
+    def __init__(self, log, seen):
+        self.seen = seen
+        self.started = {strace_log.child(call): call for call in log.calls if strace_log.child(call)}
+        self._wakes = _wakes(log.calls)
+        self._children = self._lives_of_children(log)
+        self._of: Dict[int, Cause] = {id(call): self._cause(call) for call in log.calls}
+        calls_of = {}
+        for call in log.calls:
+            calls_of.setdefault(call.tid, []).append(call)
+        self._find_turns(calls_of)
+
+    def of(self, call):
+        return self._of[id(call)]
+
+    # ---- one call
+
+    def _cause(self, call):
+        if call.name == strace_log.STOPPED:
+            return Cause(OTHER, "a signal that lets it go on")
+        if call.name in LOOP:
+            return self._loop(call)
+        if call.name in SLEEP:
+            return Cause(CLOCK)
+        if call.name in FUTEX:
+            return self._futex(call)
+        if call.name in ACCEPT | RECEIVE | SEND | {"connect"}:
+            return self._transfer(call)
+        if call.name in _FOR_CHILDREN:
+            return NOTHING if "WNOHANG" in call.arguments else self._child(call)
+        if call.name in _FOR_SIGNALS:
+            return Cause(OTHER, "a signal")
+        if call.name.startswith("fcntl"):
+            locks = re.search(r"F_(OFD_)?SETLKW", call.arguments)
+            return Cause(FILE, self._path(call)) if locks else NOTHING
+        if call.name in _TO_FILES:
+            return NOTHING if "LOCK_NB" in call.arguments else Cause(FILE, self._path(call))
+        if call.name.startswith("io_uring_enter"):
+            least = re.match(r"\d+(?:<.*?>)?, \d+, (\d+)", call.arguments)
+            return Cause(UNKNOWN, "io_uring") if least is None or least[1] != "0" else NOTHING
+        if call.name == "restart_syscall":
+            return Cause(UNKNOWN)
+        if strace_log.child(call) and "CLONE_VFORK" in call.arguments:
+            return Cause(CHILD, self._command(strace_log.child(call)), strace_log.child(call))
+        return NOTHING
+
+    def _loop(self, call):
+        if timeout_ms(call) == 0:
+            return NOTHING
+        if not call.arguments and not self.seen.watched.get(id(call)):
+            return Cause(UNKNOWN)  # it began before the log
+        watched = self.seen.watched[id(call)]
+        kinds = {file.kind for file in watched}
+        epoll = call.name.startswith("epoll")
+        process = self.seen.processes[self.seen.pid_of[call.tid]]
+        if kinds & {"client", "listener"} or (epoll and not watched and not process.whole):
+            return Cause(CLIENTS)
+        for kind in (SERVER, NAMES):
+            if kind in kinds:
+                named = dict.fromkeys(file.name for file in watched if file.kind == kind)
+                return Cause(kind, ", ".join(list(named)[:3]) + ", ..." * (len(named) > 3))
+        if not kinds or kinds == {"timer"}:
+            return Cause(CLOCK)
+        if "pipe" in kinds:
+            ends = [self._pipe(file, call) for file in watched if file.kind == "pipe"]
+            return next((end for end in ends if end.kind == CHILD), ends[0])
+        if "wake-up" in kinds:
+            return Cause(THREAD)
+        return Cause(UNKNOWN if kinds & {"unknown"} else OTHER)
+
+    def _transfer(self, call):
+        if not self.seen.blocks.get(id(call), False):
+            return NOTHING
+        file = self.seen.of_call.get(id(call))
+        if call.name in ACCEPT or isinstance(file, Connection):
+            return Cause(CLIENTS)
+        if file is None:
+            return Cause(UNKNOWN)
+        if file.kind in (SERVER, NAMES, FILE):
+            return Cause(file.kind, file.name)
+        if file.kind == "pipe":
+            return self._pipe(file, call)
+        if file.kind == "timer":
+            return Cause(CLOCK)
+        return Cause(THREAD) if file.kind == "wake-up" else Cause(UNKNOWN)
+
+    def _pipe(self, file, call):
+        """A pipe, or a pair of sockets: to whom? The log shows who wrote into it, if anybody did; or that a child
+        ended just when the wait did."""
+        writer, own = self.seen.writers.get(file.name), self.seen.pid_of[call.tid]
+        if writer and writer != own and self.started.get(writer):
+            return Cause(CHILD, self._command(writer), writer)
+        for child, start, end in self._children.get(own, ()):
+            if start < call.start and (end is None or call.start < end) and (
+                    call.end is None or (end is not None and end < call.end + SOON)):
+                return Cause(CHILD, self._command(child), child)
+        return Cause(OTHER, "a pipe")
+
+    def _lives_of_children(self, log):
+        """{pid: its child processes, as (pid, start, end or None)}, the last first."""
+        found = {}
+        for tid, call in sorted(self.started.items(), key=lambda item: -item[1].start):
+            if "CLONE_THREAD" not in call.arguments and tid in self.seen.processes:
+                end = log.ends[tid][0] if tid in log.ends else None
+                found.setdefault(self.seen.pid_of[call.tid], []).append((tid, call.start, end))
+        return found
+
+    def _child(self, call):
+        pid = call.value if (call.value or 0) > 0 else None
+        if pid is None:
+            named = re.match(r"(?:P_PID, )?(\d+)", call.arguments)
+            pid = int(named[1]) if named else None
+        found = re.search(r"si_pid=(\d+)", call.arguments)
+        pid = int(found[1]) if found and not pid else pid
+        return Cause(CHILD, self._command(pid), pid)
+
+    def _command(self, pid):
+        return self.seen.programs.get(pid, "") if pid in self.seen.processes else ""
+
+    def _path(self, call):
+        file, note = self.seen.of_call.get(id(call)), first_fd(call)[1]
+        path = re.search(r'"((?:[^"\\]|\\.)*)"', call.arguments)
+        if call.name.startswith("open") or not (file or note.startswith("/")):
+            return path[1] if path else ""
+        return file.name if file and file.kind == "file" else note
+
+    def _futex(self, call):
+        found = _FUTEX_CALL.match(call.arguments)
+        address, operation = (found[1], found[2]) if found else ("", "WAIT" if call.name != "futex" else "")
+        if not operation.startswith(("WAIT", "LOCK_PI", "CLOCK", "CMP_REQUEUE_PI")) or "WAKE" in operation:
+            return NOTHING if found else Cause(LOCK)
+        joined = re.search(r"FUTEX_WAIT[\w|]*, (\d+),", call.arguments)
+        if joined and int(joined[1]) in self.seen.pid_of:
+            return Cause(THREAD, "its end", int(joined[1]))
+        if "ETIMEDOUT" in call.result:
+            return Cause(CLOCK)
+        if call.end is None and "tv_sec" in call.arguments:
+            return Cause(UNKNOWN)  # for a lock or for the clock: the end would tell
+        if "EAGAIN" in call.result:
+            return NOTHING
+        return Cause(LOCK, "", self._waker(call, address))
+
+    def _waker(self, call, address):
+        """The thread that woke this one."""
+        if call.end is None or call.value != 0:
+            return None
+        pid = self.seen.pid_of[call.tid]
+        wakers = [wake for wake in self._wakes.get(address, ()) if wake.tid != call.tid
+                  and self.seen.pid_of[wake.tid] == pid and call.start <= wake.start <= call.end + 0.0005]
+        return wakers[-1].tid if wakers else None
+
+    # ---- the interpreter's lock
+
+    def _find_turns(self, calls_of):
+        """A thread of Python that wants the interpreter's lock waits 5 ms for it, and again, and does nothing
+        else. Other programs may wait in this way for something else: of them, it is not said."""
+        places = set()
+        for tid, calls in calls_of.items():
+            if not self.seen.is_interpreter(self.seen.pid_of[tid]):
+                continue
+            run, last = 0, None
+            for call in calls:
+                place = self._short_wait(call)
+                if place is None and call.name in FUTEX and call.duration < 0.002:
+                    continue  # the mutex beside it
+                run = 0 if place is None else run + 1 if place == last else 1
+                last = place
+                if run >= TURNS:
+                    places.add((self.seen.pid_of[tid], place))
+        for call in (call for calls in calls_of.values() for call in calls if call.name in FUTEX):
+            waits = self._of[id(call)].kind in (CLOCK, LOCK, UNKNOWN)
+            if waits and "tv_sec" in call.arguments and (self.seen.pid_of[call.tid], _place(call)) in places:
+                self._of[id(call)] = Cause(TURN, "", self._of[id(call)].by)
+
+    def _short_wait(self, call):
+        timed_out = call.name in FUTEX and "ETIMEDOUT" in call.result and call.duration < A_TURN
+        return _place(call) if timed_out else None
+
+
+def _place(call):
+    """A condition of glibc waits at one of two addresses, in the same 16 bytes."""
+    found = _FUTEX_CALL.match(call.arguments)
+    return int(found[1], 16) >> 4 if found else None
+
+
+def _wakes(calls):
+    """{address: the calls that wake somebody there}."""
+    found = {}
+    for call in calls:
+        if call.name in FUTEX:
+            match = _FUTEX_CALL.match(call.arguments)
+            if match and ("WAKE" in match[2] or "REQUEUE" in match[2] or "UNLOCK" in match[2]):
+                found.setdefault(match[1], []).append(call)
+    return found
+
+
+_TIME = re.compile(r"\{tv_sec=(\d+), tv_([nu])sec=(\d+)\}")
+
+
+def timeout_ms(call):
+    """How long the wait of a loop may last, from its arguments. None: for ever, or unknown."""
+    if call.name in ("epoll_wait", "epoll_pwait", "poll"):
+        # epoll_pwait(4, [...], 64, 1000, [], 8): the number after the maximum, before the mask
+        found = re.search(r", (-?\d+)(, (NULL|\[.*?\]|~\[.*?\]|0x\w+), \d+)?$", call.arguments)
+        return float(found[1]) if found and int(found[1]) >= 0 else None
+    return milliseconds(call.arguments)
+
+
+def milliseconds(arguments):
+    found = _TIME.search(arguments)
+    return round(int(found[1]) * 1e3 + int(found[3]) / {"n": 1e6, "u": 1e3}[found[2]], 6) if found else None
