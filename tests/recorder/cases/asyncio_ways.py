@@ -1,0 +1,129 @@
+"""An asyncio server of the standard library, whose /slow takes about a second in one of many ways.
+
+usage: asyncio_ways.py PORT WAY [UPSTREAM_PORT]
+
+The event loop is free:
+  sleep     awaits a sleep
+  lock      holds an asyncio.Lock that /fast wants, too
+  pool      uses a pool of one thread, which /fast needs, too
+  await     awaits another server
+  both      awaits another server, and so does /fast
+  leak      awaits a future that nobody ever fulfils: no answer
+The event loop is blocked:
+  urllib    asks another server
+  queries   asks another server 200 times
+  fifo      opens a FIFO into which nobody writes for a second
+  child     waits for a child process that sleeps
+  names     waits for a name server that does not answer
+  compute   computes
+"""
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+PORT, WAY = int(sys.argv[1]), sys.argv[2]
+UPSTREAM = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+POOL = ThreadPoolExecutor(1)
+
+
+def ask_upstream():
+    urllib.request.urlopen(f"http://127.0.0.1:{UPSTREAM}/slow").read()
+
+
+async def await_upstream():
+    reader, writer = await asyncio.open_connection("127.0.0.1", UPSTREAM)
+    writer.write(b"GET /slow HTTP/1.1\r\nHost: upstream\r\nConnection: close\r\n\r\n")
+    await reader.read()
+    writer.close()
+
+
+def open_fifo():
+    path = os.path.join(tempfile.mkdtemp(), "orders.fifo")
+    os.mkfifo(path)
+    threading.Timer(1, lambda: open(path, "w").close()).start()
+    open(path).close()
+
+
+def ask_name_server():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, b"\1" + bytes(15))  # a second
+        client.sendto(b"\0\1\1\0\0\1\0\0\0\0\0\0\3www\7example\3com\0\0\1\0\1", ("127.0.0.1", 53))
+        try:
+            client.recv(512)
+        except OSError:
+            pass
+
+
+def compute():
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        pass
+
+
+async def slow(lock):
+    loop = asyncio.get_running_loop()
+    if WAY == "sleep":
+        await asyncio.sleep(1)
+    elif WAY == "lock":
+        async with lock:
+            await asyncio.sleep(1)
+    elif WAY == "pool":
+        await loop.run_in_executor(POOL, time.sleep, 1)
+    elif WAY in ("await", "both"):
+        await await_upstream()
+    elif WAY == "leak":
+        await loop.create_future()
+    elif WAY == "urllib":
+        ask_upstream()
+    elif WAY == "queries":
+        for _ in range(200):
+            ask_upstream()
+    elif WAY == "fifo":
+        open_fifo()
+    elif WAY == "child":
+        subprocess.run(["sleep", "1"])
+    elif WAY == "names":
+        ask_name_server()
+    elif WAY == "compute":
+        compute()
+
+
+async def fast(lock):
+    if WAY == "lock":
+        async with lock:
+            pass
+    elif WAY == "pool":
+        await asyncio.get_running_loop().run_in_executor(POOL, int)
+    elif WAY == "both":
+        await await_upstream()
+
+
+async def main():
+    lock = asyncio.Lock()
+
+    async def serve(reader, writer):
+        try:
+            while True:
+                line = await reader.readline()
+                if not line:
+                    break
+                while (await reader.readline()).strip():
+                    pass
+                await (slow(lock) if b"/slow" in line else fast(lock))
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+                await writer.drain()
+        except ConnectionError:
+            pass
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", PORT) as server:
+        await server.serve_forever()
+
+asyncio.run(main())

@@ -1,0 +1,35 @@
+// A server of Node, whose /slow takes about a second in one of many ways.
+//
+// usage: node node_ways.js PORT WAY [UPSTREAM_PORT]
+//
+// timer    a timer: the loop is free          compute  computes
+// fetch    asks another server: it is free    child    waits for a child process, in the loop
+// pool     a pool of one thread; so does /fast
+// cluster  the parent passes connections to two workers, which compute
+"use strict";
+const cluster = require("cluster"), crypto = require("crypto"), http = require("http");
+const { execSync } = require("child_process");
+const [port, way, upstream] = process.argv.slice(2);
+
+const compute = () => { for (const end = Date.now() + 1000; Date.now() < end;); };
+const hash = (rounds, done) => crypto.pbkdf2("a", "b", rounds, 64, "sha512", done);
+const ask = done => http.get({ host: "127.0.0.1", port: upstream, path: "/slow", agent: false },
+  answer => answer.resume().on("end", done));
+
+const slow = {
+  timer: done => setTimeout(done, 1000),
+  compute: done => { compute(); done(); },
+  fetch: ask,
+  child: done => { execSync("sleep 1"); done(); },
+  pool: done => hash(2000000, done),
+  cluster: done => { compute(); done(); },
+}[way];
+const fast = way === "pool" ? done => hash(1, done) : done => done();
+
+if (way === "cluster" && cluster.isPrimary) {
+  cluster.fork();
+  cluster.fork();
+} else {
+  http.createServer((request, response) =>
+    (request.url === "/slow" ? slow : fast)(() => response.end("done"))).listen(+port, "127.0.0.1");
+}
