@@ -25,7 +25,7 @@ from kit.errors import Failed
 from kit.report import Report, bad, good, span
 from kit.servers import Server
 from kit.tree import STAGES
-from recorder import blocked
+from recorder import blocked, next_steps
 
 
 TRIES = 3
@@ -91,6 +91,18 @@ def parse_subject(text):
         f"{text}: no such stage, and no http:// URL; want one of: {' '.join(SUBJECTS)}")
 
 
+def header(text):
+    if re.fullmatch(r"[!-9;-~]+:[ -~]*", text):
+        return text
+    raise argparse.ArgumentTypeError(f"{text}: want NAME: VALUE")
+
+
+def method(text):
+    if re.fullmatch(r"[A-Z]+", text):
+        return text
+    raise argparse.ArgumentTypeError(f"{text}: want a method, such as POST")
+
+
 def parse(arguments):
     parser = report.parser(__doc__, usage="%(prog)s [OPTION]... [STAGE | URL]...")
     parser.add_argument("subjects", nargs="*", metavar="STAGE | URL", type=parse_subject,
@@ -104,6 +116,10 @@ def parse(arguments):
     for path, kind in ("/slow", "slow"), ("/fast", "fast"):
         parser.add_argument(f"--{kind}", type=commandline.route, metavar="PATH", default=path,
                             help=f"the {kind} route ({path})")
+    parser.add_argument("--header", metavar="LINE", action="append", default=[], type=header,
+                        help='send this field, such as "Cookie: a=b", to a URL; may be repeated')
+    parser.add_argument("--method", type=method, default="GET", help="the method for the slow route (GET)")
+    parser.add_argument("--data", metavar="TEXT", help="the body for the slow route, with another method")
     options = parser.parse_args(arguments)
     options.subjects = options.subjects or list(SUBJECTS.values())
     options.subjects += POOLS if options.way_out else []
@@ -130,18 +146,31 @@ class Experiment:
         self.waited = self.fast_ms = self.delays = self.verdict = None
         self.threads = 0     # the most that were seen; 0: not counted
         self.places = []     # where they were while /slow was pending
+        self.standing = ""   # where /fast was meanwhile: backlog, unread, read; "" if it was not seen
+        self.pid = None      # of the process that served the last request, if that was seen
+        self.side_by_side = None  # how many /slow are served at a time; None: no number that fits
+        self.free = ""       # /fast was read, and a thread waited for clients in this call
+        self.alone_ms = 0    # how long /fast takes
+        self.remarks = []    # what is to be said after the table
 
     def ask(self, announcement, experiment, *shots):
         """Send requests; return a row of the probe for each. Fail if not all answers are right."""
-        self.threads, self.samples = 0, blocked.Samples(self.pids)
+        self.threads, self.samples = 0, blocked.Samples(self.pids, self.url)
         report.begin(f"    {announcement} ...")
         timeout = self.delay * 6 + 10 if self.delay else 60
-        rows = measuring.probe(self.url, *shots, timeout=timeout, watch=self.look, ports=True)
+        shots = [self.shot(shot) for shot in shots]
+        rows = measuring.probe(self.url, *shots, timeout=timeout, watch=self.look, ports=True,
+                               headers=self.options.header, data=self.options.data)
         report.end()
         for row in rows:
             report.figure(self.subject.name, experiment, self.tries, *[row[column] for column in COLUMNS])
         self.check(rows)
         return rows
+
+    def shot(self, shot):
+        """The same shot, with the method of the slow route."""
+        moment, _, path = shot.partition(":")
+        return f"{moment}:{self.options.method} {path}" if path == self.options.slow else shot
 
     def look(self):
         if self.server and self.server.alive and self.options.workers == 1:
@@ -160,7 +189,7 @@ class Experiment:
     def wrong(self, row):
         """Return what is wrong with an answer, or None."""
         asked, status, body = row["path"], row["status"], row["body"]
-        if status != "200":
+        if not re.fullmatch(r"2\d\d", status) or self.server and status != "200":
             return f"{asked}: status {status}" if status.isdigit() else f"{asked}: {status}"
         expected = "That was slow!" if asked == self.options.slow else "That was fast!"
         if self.server and body != expected:
@@ -170,7 +199,9 @@ class Experiment:
     def measure_alone(self):
         """Measure how long the server takes for one request. That is the delay of its slow route."""
         slow, fast = self.options.slow, self.options.fast
+        self.ask(f"is {fast} ready", "fast-first", f"0:{fast}")  # this one may be cold
         fast_ms = self.ask(f"how long does {fast} take alone", "fast-alone", f"0:{fast}")[0]["took_ms"]
+        self.alone_ms = fast_ms
         slow_ms = self.ask(f"how long does {slow} take alone", "slow-alone", f"0:{slow}")[0]["took_ms"]
         report.say(f"{fast} {span(fast_ms)}, {slow} {slow_ms / 1000:.3f} s")
         if slow_ms < 100 or slow_ms <= 3 * fast_ms:
@@ -183,28 +214,91 @@ class Experiment:
         rows = self.ask(f"{clients(count)} for {slow}, and {gap_ms:.0f} ms later another for {fast}",
                         "fast-behind-slow", f"{count}x0:{slow}", f"{gap_ms:.3f}:{fast}")
         self.fast_ms = rows[-1]["took_ms"]
-        slow_end_ms = float(rows[0]["start_ms"]) + self.delay * 1000
-        self.waited = self.fast_ms > (slow_end_ms - float(rows[-1]["start_ms"])) / 2
-        slow_end = float(rows[0]["epoch"]) + rows[0]["took_ms"] / 1000
-        self.places = self.samples.between(float(rows[-1]["epoch"]), slow_end)
-        draw(rows, self.waited)
-        why = f": {blocked.sentence(self.places)}" if self.places else ""
+        slow_end_ms = float(rows[0]["done_ms"])  # of the very request beside which /fast was sent
+        draw(rows, self.waits(rows[-1], slow_end_ms))
+        if self.subject.url:
+            self.take_this_delay(rows[0]["took_ms"])
+        self.waited = self.waits(rows[-1], slow_end_ms)
+        self.see(rows)
+        self.tell_why()
+
+    def waits(self, row, slow_end_ms):
+        return row["took_ms"] > (slow_end_ms - float(row["start_ms"])) / 2
+
+    def take_this_delay(self, slow_ms):
+        """Judge by how long the slow route took beside the fast one: the first time, it may have been cold."""
+        slow, alone = self.options.slow, self.delay * 1000
+        if slow_ms < 100 or slow_ms <= 3 * self.alone_ms:
+            raise Failed(f"cannot be judged: {slow} took {span(alone)} the first time, and {span(slow_ms)} the "
+                         "second time, so it is not slow any more (a cache?)")
+        if not 0.7 * alone < slow_ms < 1.3 * alone:
+            report.say(f"{slow} took {span(alone)} the first time, and {span(slow_ms)} this time" +
+                       (": the first call was cold" if slow_ms < alone else ""))
+        if slow_ms < alone:
+            self.delay = slow_ms / 1000
+
+    def see(self, rows):
+        """See what the threads did while /slow was pending, and where /fast was."""
+        fast = rows[-1]
+        begin, slow_end = float(fast["epoch"]), float(rows[0]["epoch"]) + rows[0]["took_ms"] / 1000
+        pids = self.samples.servers([int(row["port"]) for row in rows])
+        self.pid = next(iter(pids), None)
+        self.places = self.samples.between(begin, slow_end, pids)
+        end = min(slow_end, begin + fast["took_ms"] / 1000)
+        self.standing = self.samples.standing(int(fast["port"]), begin, end)
+        self.free = blocked.free(self.places) if self.waited and self.standing == "read" else ""
+
+    def tell_why(self):
+        slow, fast = self.options.slow, self.options.fast
         how = bad(f"{fast} had to wait for {slow}") if self.waited else good(f"{fast} did not wait")
-        report.say(how + why)
+        where = {"unread": ", accepted but unread", "read": ", read but not answered"}
+        if not self.places:
+            report.say(how)
+        elif self.free:
+            others = [place for place in self.places if place != self.free]
+            meanwhile = f"; others were in {', '.join(dict.fromkeys(others))}" if others else ""
+            who = "its one thread was" if len(self.places) == 1 else f"one of its {len(self.places)} threads was"
+            report.say(bad(f"{fast} had to wait") + f", but {who} free, in {self.free}{meanwhile}:")
+            report.say(f"{fast} waited for something inside the program (a lock, a pool), or behind it")
+        else:
+            report.say(how + where.get(self.standing, "") * self.waited + f": {blocked.sentence(self.places)}")
 
     def five_slow(self):
         slow, count = self.options.slow, 5 * self.options.workers
         rows = self.ask(f"{clients(count)} for {slow} simultaneously", "five-slow", f"{count}x0:{slow}")
-        last_ms = max(float(row["done_ms"]) for row in rows) - min(float(row["start_ms"]) for row in rows)
-        self.delays = last_ms / 1000 / self.delay
+        first_ms = min(float(row["start_ms"]) for row in rows)
+        ends = sorted(float(row["done_ms"]) - first_ms for row in rows)
+        if self.subject.url and ends[-1] < 500 * self.delay:
+            raise Failed(f"cannot be judged: {slow} is not slow any more ({span(ends[-1])})")
+        self.delays = ends[-1] / 1000 / self.delay
+        self.side_by_side = self.count_side_by_side(ends)
         how = ("as fast as the cores compute" if "--compute" in self.subject.options else
                bad("one after the other") if self.delays > ONE_AFTER_THE_OTHER else
                good("side by side") if self.delays < SIDE_BY_SIDE else
-               f"{self.subject.threads} at a time" if self.in_turns() else
+               f"{self.side_by_side} at a time" if self.in_turns() else
                "neither one after the other nor side by side")
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
-        report.say(f"the last is answered after {span(last_ms)}, "
+        report.say(f"the last is answered after {span(ends[-1])}, "
                    f"{self.delays:.1f} delays: {how}{threads}")
+
+    def count_side_by_side(self, ends):
+        """How many requests were served simultaneously, from when each was answered: as many as in the first turn. A
+        stage tells it itself. None if that does not fit the end of the last."""
+        if not self.subject.url:
+            return self.subject.threads
+        number = sum(end < ends[0] + 500 * self.delay for end in ends)
+        turns = -(-len(ends) // number)
+        return number if turns - 0.3 < self.delays < turns + 0.9 else None
+
+    def all_busy(self):
+        """Does /fast wait, too, when as many /slow are pending as are served simultaneously?"""
+        slow, fast, count = self.options.slow, self.options.fast, self.side_by_side
+        rows = self.ask(f"{clients(count)} for {slow}, and 100 ms later another for {fast}",
+                        "fast-behind-all", f"{count}x0:{slow}", f"100:{fast}")
+        waits = self.waits(rows[-1], min(float(row["done_ms"]) for row in rows[:-1]))
+        report.say(bad(f"{fast} had to wait, too") if waits else good(f"{fast} did not wait"))
+        self.remarks.append(f"{self.subject.name} serves {count} {slow} at a time; while it does, {fast} "
+                            f"{'waits, too' if waits else 'does not wait'}.")
 
     def judge(self):
         """Return the verdict."""
@@ -215,10 +309,12 @@ class Experiment:
             return "serializes"
         if not self.waited and self.delays < SIDE_BY_SIDE:
             return "concurrent"
-        return f"{self.subject.threads} at a time" if self.in_turns() else "unclear"
+        return f"{self.side_by_side} at a time" if self.in_turns() else "unclear"
 
     def in_turns(self):
         """Return whether its threads took their /slow in as many turns as five of them need."""
+        if self.subject.url:
+            return self.side_by_side is not None and (self.side_by_side > 1 or not self.waited)
         turns = -(-5 // self.subject.threads)
         return self.subject.threads > 1 and turns - 0.1 < self.delays < turns + 0.9
 
@@ -245,11 +341,23 @@ class Experiment:
             self.fast_after_slow()
             self.five_slow()
             self.verdict = self.judge()
+            if self.subject.url and self.in_turns() and self.side_by_side > 1 and self.delays >= SIDE_BY_SIDE:
+                self.all_busy()
             if self.kept() or not self.subject.promise or self.tries == TRIES:
                 break
             self.tries += 1
             report.say(f"again: {self.verdict}, but the model promises {self.promise()} "
                        f"(try {self.tries} of {TRIES})")
+
+    def moral(self):
+        """Does what is to be learned from the stages apply? Not to a loop that was free."""
+        return self.subject.url is None or (self.verdict == "serializes" and self.standing in ("backlog", "unread"))
+
+    def next_steps(self):
+        """Lines that say how to find the line that /fast waited for, in a server that is running."""
+        if not self.subject.url or self.problem or not self.waited or self.pid is None:
+            return []
+        return next_steps.of(self.pid)
 
     @property
     def failed(self):
@@ -260,7 +368,9 @@ class Experiment:
         name = self.subject.name
         if self.failed and self.problem is None:
             if self.subject.promise is None:
-                return f"{name}: unclear; it may serve a few clients side by side, with several workers"
+                waits = "waits for" if self.waited else "does not wait for"
+                return (f"{name}: unclear. {self.options.fast} {waits} {self.options.slow}, and the last of five "
+                        f"{self.options.slow} took {self.delays:.1f} delays")
             return (f"{name}: the verdict was {self.verdict} in all {TRIES} tries, "
                     f"but the model promises {self.promise()}")
         late = self.tries > 1 and not self.failed
@@ -326,7 +436,10 @@ def print_table(experiments, options):
             print(f"{name}  {bad(shorten(done.problem.partition('. ')[0], 56))}")
             continue
         color = {"concurrent": good, "serializes": bad}.get(done.verdict, str)
-        verdict = color(done.verdict) + (f": {blocked.summary(done.places)}" if done.places else "")
+        words = f"serves {done.verdict}" if done.subject.url and done.in_turns() and done.delays >= SIDE_BY_SIDE else \
+            done.verdict
+        where = "inside the program" if done.free else blocked.summary(done.places)
+        verdict = color(words) + (f": {where}" if where else "")
         delays = f"{done.delays:.1f} delays"
         print(f"{name}  {span(done.fast_ms):>17}  {delays:>10}  {done.threads or '-':>7}  {verdict}")
     print()
@@ -339,12 +452,15 @@ def main(arguments):
     for note in filter(None, [done.note() for done in experiments]):
         print(note)
     failed = sum(done.failed for done in experiments)
+    for done in experiments:
+        for line in [*done.remarks, *done.next_steps()]:
+            print(line)
     if failed:
         print(f"{failed} of {len(experiments)} servers did not behave as expected: see above.")
-    else:
+    elif any(done.moral() for done in experiments):
         print(MORAL)
-        if options.way_out:
-            print(WAY_OUT)
+    if options.way_out and not failed:
+        print(WAY_OUT)
     return 1 if failed else 0
 
 

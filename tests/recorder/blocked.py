@@ -1,16 +1,18 @@
 """In which system call is each thread of a server blocked while clients wait? Sampled from /proc, which costs
 the server nothing. What cannot be seen is not said."""
+import re
 import time
 from collections import Counter
 
 from kit import proc, urls
+from recorder import recorder
 
 RUNNING = "running"
 
 
 def serving(url):
-    """Return the processes that listen at a URL, as far as they run on this machine and may be seen."""
-    return proc.serving(urls.address(url).port) if urls.is_here(url) else []
+    """Return the processes that serve a URL, as far as they run on this machine and may be seen."""
+    return recorder.serving(url) if urls.is_here(url) else []
 
 
 def where(pid, tid):
@@ -22,27 +24,62 @@ def where(pid, tid):
 
 
 class Samples:
-    """Where the threads of some processes were, at moments in seconds since 1970."""
+    """Where the threads of some processes were, at moments in seconds since 1970; and, if they serve a URL, where the
+    connections of its clients were."""
 
-    def __init__(self, pids):
-        self.pids = pids
+    def __init__(self, pids, url=None):
+        self.pids = list(pids)
         self.taken = []
-        if pids:
-            proc.call_names()  # now: it takes a moment
+        self.connections = []   # (moment, {port of a client: (the inode at the server's end, unread bytes)})
+        self.owners = {}        # inode -> pid, or None
+        self.address = urls.address(url) if url and pids else None
 
     def take(self):
         places = {(pid, tid): where(pid, tid) for pid in self.pids for tid in proc.threads(pid)}
-        self.taken.append((time.time(), places))
+        moment = time.time()
+        self.taken.append((moment, places))
+        if self.address:
+            seen = {each.peer[1]: (each.inode, each.unread) for each in proc.tcp_sockets(self.address[1])
+                    if not each.listens and each.local[1] == self.address[1]}
+            self.connections.append((moment, seen))
+            self._find_owners({inode for inode, _ in seen.values() if inode and inode not in self.owners})
 
-    def between(self, first, last):
-        """Return where each thread mostly was between two moments, those omitted that were there for less
-        than half of the time; [] if not all of them could be seen."""
-        seen = [places for moment, places in self.taken if first <= moment <= last]
+    def _find_owners(self, inodes):
+        """Which process has a connection? A parent may have passed it to one that we do not know yet."""
+        for pids in (self.pids, proc.all_pids() if inodes else []):
+            for pid in pids:
+                for inode in proc.descriptors(pid, inodes - set(self.owners)).values():
+                    self.owners[inode] = pid
+        self.owners.update((inode, None) for inode in inodes if inode not in self.owners)
+        self.pids += [pid for pid in dict.fromkeys(self.owners.values()) if pid and pid not in self.pids]
+
+    def servers(self, ports):
+        """The processes that had the connections of these clients; all of them, if that was not seen."""
+        inodes = {seen[port][0] for _, seen in self.connections for port in ports if port in seen}
+        return {self.owners[inode] for inode in inodes if self.owners.get(inode)} or set(self.pids)
+
+    def standing(self, port, first, last):
+        """Where the request of a client mostly was between two moments: "backlog", "unread" (accepted), "read";
+        "" if it was not seen."""
+        states = Counter("backlog" if seen[port][0] == 0 else "unread" if seen[port][1] else "read"
+                         for moment, seen in self.connections if first <= moment <= last and port in seen)
+        return states.most_common(1)[0][0] if states else ""
+
+    def between(self, first, last, pids=None):
+        """Return where each thread (of these processes) mostly was between two moments, those omitted that were there
+        for less than half of the time; [] if not all of them could be seen."""
+        seen = [{thread: place for thread, place in places.items() if pids is None or thread[0] in pids}
+                for moment, places in self.taken if first <= moment <= last]
         threads = Counter(thread for places in seen for thread in places)
         lasting = sorted(thread for thread, times in threads.items() if times * 2 >= len(seen))
         mostly = [Counter(places.get(thread) for places in seen if thread in places).most_common(1)[0][0]
                   for thread in lasting]
         return mostly if None not in mostly else []
+
+
+def free(places):
+    """The call in which a thread waits for clients, or "": a loop, or one that accepts for others."""
+    return next((place for place in places if re.match(r"epoll_|p?poll|p?select|_newselect|accept", place)), "")
 
 
 def sentence(places):
