@@ -34,6 +34,7 @@ trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 	@python3 -m recorder.test_account
 	@python3 -m recorder.test_trace
 	@python3 -m recorder.test_recorder
+	@python3 -m recorder.test_where
 	@python3 -m recorder.test_page
 
 tutorial-test: all check_stages hold trigger early ## check that the tutorial tells the truth

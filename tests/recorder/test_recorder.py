@@ -1,6 +1,4 @@
-"""Does tests/trace.py record what it promises, refuse what it cannot record, and leave nothing running? Does
-tests/where.py know where requests are?
-"""
+"""Does tests/trace.py record what it promises, refuse what it cannot record, and leave nothing running?"""
 import contextlib
 import os
 import pathlib
@@ -8,7 +6,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -455,80 +452,6 @@ class Endings(unittest.TestCase):
                lambda: run(TRACE, f"http://127.0.0.1:{port}", "--", "sh", "-c", script,
                            env={**os.environ, "TRACE_MARK": mark}))
         self.assertEqual(marked(mark), [])
-
-
-# ---- where
-
-class Where(unittest.TestCase):
-    def ask(self, port):
-        began = time.monotonic()
-        result = run(WHERE, port)
-        self.took = time.monotonic() - began
-        self.assertEqual((result.returncode, result.stderr), (0, ""))
-        return result.stdout
-
-    def test_each_place_where_a_request_can_be(self):
-        with Server("01-blocking", "--delay", "20") as server, contextlib.ExitStack() as stack:
-            address = ("127.0.0.1", server.port)
-            slow, fast, silent = (stack.enter_context(socket.create_connection(address)) for _ in range(3))
-            slow.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
-            fast.sendall(b"GET /fast HTTP/1.1\r\nHost: x\r\n\r\n")
-            processes.wait_until(lambda: "not answered" in self.ask(server.port))
-            text = self.ask(server.port)
-            me = f"127.0.0.1:%d, {proc.name(os.getpid())} \\(pid {os.getpid()}\\),"
-            self.assertRegex(text, rf"^127\.0\.0\.1:{server.port}: 2 of at most \d+ clients in the backlog\n")
-            for client, place in [
-                    (slow, r"is accepted; its 31 bytes are read, the last arrived .* ago; not answered\."),
-                    (fast, r"is in the backlog, not accepted; 31 bytes have arrived, the last .* ago\."),
-                    (silent, r"is in the backlog, not accepted; nothing has arrived\.")]:
-                self.assertRegex(text, f"  {me % client.getsockname()[1]} {place}\n")
-            self.assertIn(f"01-blocking (pid {server.pid}) listens, and has accepted 1 of the connections\n"
-                          "  its main thread is asleep in clock_nanosleep, for a time.\n", text)
-
-    def test_answered_unread_and_closed(self):
-        with Server("06-libev", "--delay", "20", "--block") as server, contextlib.ExitStack() as stack:
-            kept_open, slow, gone = (stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-                                     for _ in range(3))
-            kept_open.sendall(b"GET /fast HTTP/1.1\r\nHost: x\r\n\r\n")
-            kept_open.recv(999)
-            name = f"127.0.0.1:{kept_open.getsockname()[1]}, "
-            self.assertRegex(self.ask(server.port),
-                             name + r".* is accepted; it was answered \d+ ms ago, and nothing has arrived")
-            slow.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
-            processes.wait_until(lambda: "clock_nanosleep" in self.ask(server.port))
-            kept_open.sendall(b"GET /fast HTTP/1.1\r\nHost: x\r\n\r\n")
-            gone.shutdown(socket.SHUT_WR)
-            time.sleep(0.1)
-            text = self.ask(server.port)
-            self.assertRegex(text, name + r".* is accepted; 31 bytes are unread, the last arrived \d+ ms ago")
-            self.assertRegex(text, rf"127\.0\.0\.1:{gone.getsockname()[1]}, .* is accepted; "
-                                   r"nothing has arrived; its client has closed its side\.\n")
-
-    def test_thread_that_waits_for_a_client_names_it(self):
-        with Server("02-threaded") as server:
-            with socket.create_connection(("127.0.0.1", server.port)) as client:
-                port = client.getsockname()[1]
-                self.assertTrue(processes.wait_until(
-                    lambda: f"in recvfrom, until 127.0.0.1:{port} sends something." in self.ask(server.port)))
-                self.assertIn("its main thread is asleep in accept4, until a client connects.",
-                              self.ask(server.port))
-
-    def test_many_are_summed_up(self):
-        with Server("01-blocking") as server, contextlib.ExitStack() as stack:
-            for _ in range(50):
-                stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-            text = self.ask(server.port)
-            self.assertIn("... and 41 more like this (backlog).", text)
-            self.assertLess(len(text.splitlines()), 20)
-
-    def test_refusals(self):
-        for status, arguments, message in [(2, ["x"], "x: want a number from 1 to 65535"),
-                                           (2, ["0"], "0: want a number from 1 to 65535"),
-                                           (2, [], "the following arguments are required: PORT"),
-                                           (1, [free_port()], r"nothing listens on port \d+")]:
-            result = run(WHERE, *arguments)
-            self.assertEqual((result.returncode, result.stdout), (status, ""))
-            self.assertRegex(result.stderr, f"^where.py: {message}\n$")
 
 
 if __name__ == "__main__":
