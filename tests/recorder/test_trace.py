@@ -9,6 +9,7 @@ import json
 import pathlib
 import re
 import unittest
+import unittest.mock
 
 from kit import tool, unittests
 from recorder import clients, descriptors, events, strace_log, svg, symbols, table, understand, waiting
@@ -120,6 +121,91 @@ class Reading(unittest.TestCase):
                 last = {call.tid: call for call in log.calls}
                 for call in log.calls:  # a thread may end, or the log, while it is in its last call
                     self.assertTrue(call.end is not None or call is last[call.tid], call)
+
+
+    def test_messages_of_strace_in_the_middle_of_a_line_are_taken_out(self):
+        log = one("1700000000.1 clone(child_stack=NULL, flags=CLONE_FILES|SIGCHLDstrace: Process 8 attached\n"
+                  ", child_tidptr=0x7f) = 8 <0.001>\n"
+                  "[pid     7] 1700000000.2 close(3) = 0 <0.000001>\n"
+                  "[pid     8] 1700000000.3 exit_group(0strace: Process 9 attached\n) = ?\n"
+                  "[pid     8] 1700000000.4 +++ exited with 0 +++\n"
+                  "1700000000.5 close(4) = 0 <0.000001>\n")
+        self.assertEqual([(call.tid, call.name) for call in log.calls],
+                         [(7, "clone"), (7, "close"), (8, "exit_group"), (7, "close")])
+        self.assertEqual(log.unread, 0)
+
+    def test_restarted_call_is_the_one_that_was_interrupted(self):
+        log = one("7 1700000000.1 clock_nanosleep(CLOCK_REALTIME, 0, {tv_sec=1, tv_nsec=0}, 0x7f) = "
+                  "? ERESTART_RESTARTBLOCK (Interrupted by signal) <0.5>\n"
+                  "7 1700000000.6 --- stopped by SIGSTOP ---\n"
+                  "7 1700000000.7 --- SIGCONT {si_signo=SIGCONT} ---\n"
+                  "7 1700000000.8 restart_syscall(<... resuming interrupted clock_nanosleep ...>) = 0 <0.4>\n"
+                  "8 1700000000.9 restart_syscall(<... resuming interrupted poll ...>) = 1 <0.4>\n"
+                  "9 1700000001.0 restart_syscall(<... resuming interrupted system call ...>) = 1 <0.4>\n")
+        self.assertEqual([call.name for call in log.calls],
+                         ["clock_nanosleep", "stopped", "clock_nanosleep", "poll", "restart_syscall"])
+
+    def test_other_clocks_are_named(self):
+        for line in ("12:34:56.123456 close(3) = 0 <0.1>", "7 12:34:56 close(3) = 0", "[pid 7] 0.000012 close(3) = 0"):
+            with self.assertRaisesRegex(understand.NotUnderstood, "-ttt"):
+                recording(line + "\n")
+
+    def test_log_is_bounded(self):
+        line = "7 1700000000.1 close(3) = 0 <0.000001>\n"
+        with unittest.mock.patch("recorder.strace_log.MOST_CALLS", 100):
+            log = one(line * 1000)
+        self.assertEqual((len(log.calls), log.cut), (100, True))
+
+
+# ---- a log from a stranger
+
+class Strangers(unittest.TestCase):
+    def frames(self, place, *more):
+        lines = [f"# frame: build/x 0x1234 = main {place}", *more]
+        return "\n".join(lines) + "\n" + LOG
+
+    def test_only_files_of_the_toolkit_or_of_the_given_folder_are_read(self):
+        folder = tool.scratch() / "mine"
+        folder.mkdir(exist_ok=True)
+        secret = tool.scratch() / "key"
+        secret.write_text("secret\n")
+        (folder / "link").symlink_to(secret)
+        (folder / "app.c").write_text("one\ntwo\n")
+        for name in (str(secret), "../key", str(folder / "link"), str(folder / "../key"), "/etc/passwd", "/proc/self/environ"):
+            self.assertIsNone(symbols.find(name, [folder]), name)
+        self.assertEqual(symbols.find("app.c", [folder]), (folder / "app.c").resolve())
+        for place, lines in [(f"{folder}/app.c:2", 1), (f"{folder}/app.c:0", 0), (f"{folder}/app.c:3", 0),
+                             (f"{secret}:1", 0), (f"{secret}:0", 0)]:
+            name, _, number = place.rpartition(":")
+            checksum = symbols.checksum(pathlib.Path(name), [int(number)])
+            log = one(self.frames(place, f"# source: {name} {checksum}"))
+            recorded = understand.understand(log, [folder])
+            self.assertEqual(len(recorded.sources), lines, place)
+
+    def test_damaged_header_is_ignored(self):
+        damaged = ["# thread: x of y", "# thread: 9", "# listener: 99999999999999999999 of z", "# epoll: 4", "# frame: x",
+                   "# frame: x 0xzz = y", "# source:  ", "# probe: a\tb", "# probe: 1\t2", "# socket: 1 of 2 is x->y",
+                   "# name: 1", "# inside: 7 is in (", "# mark: "]
+        self.assertEqual(recording("\n".join(damaged) + "\n" + LOG).clients[0].path, "/a")
+
+    def test_control_bytes_reach_neither_the_terminal_nor_a_picture(self):
+        nasty = "\x1b[31m\x07\u202e\ud800"
+        text = LOG.replace("/a HTTP", f"/a{nasty} HTTP")
+        text = f"# recording: x{nasty}\n# command: y{nasty}\n# name: 100 is z{nasty}\n# program: 100 is p{nasty}\n" + text
+        recorded = recording(text)
+        shown = "\n".join(table.tell(recorded)) + svg.draw([recorded]) + events.dump([recorded])
+        for letter in nasty[0], "\x07", "\u202e", "\ud800":
+            self.assertNotIn(letter, shown)
+        self.assertIn("\\x1b", shown)
+        shown.encode("utf-8")
+
+    def test_names_with_blanks_and_brackets_stay_one_name(self):
+        program = "/x/semi; y (z)/prog = 1"
+        place = "ns::f(int, char) /x/semi; y (z)/main file.c:7"
+        line = f"{strace_log.quote(program)} 0x12 = {' '.join(map(strace_log.quote, symbols.split(place)[:2]))}:7"
+        log = one(f"# frame: {line}\n" + LOG)
+        self.assertEqual(symbols.known_places(log), {(program, 0x12): [place]})
+        self.assertEqual(strace_log._frame("/x/semi; y (z)/prog(ns::f(int)+0x1"), ("/x/semi; y (z)/prog", "ns::f(int)"))
 
 
 # ---- words
