@@ -27,8 +27,8 @@ judge-test: all ## test the judge, and the solutions of the exercises
 hints-test: all ## plant each bug of the gallery in a stage of a reader: does a hint name it?
 	@python3 -m judging.test_judge --gallery Hints.test_planted_bug_is_named
 
-cases: all ## test what is said of servers of many kinds: those that are installed
-	@python3 -m recorder.test_cases
+cases: all ## test what is said of servers of many kinds, of those that are installed: CASES="asyncio-lock c-mutex"
+	@python3 -m recorder.test_cases $(CASES)
 
 trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 	@python3 -m recorder.test_account
