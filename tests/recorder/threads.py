@@ -139,7 +139,7 @@ class Threads:
                  if part.kind not in (account.COMPUTING, account.BETWEEN, account.CALLS, account.UNKNOWN)]
         totals = account.sums(parts)
         between = sum(part.seconds for part in account.between(thread.parts, begin, end)
-                      if part.kind == account.BETWEEN)
+                      if part.kind in (account.BETWEEN, account.CALLS))
         if not totals or totals[0].seconds < max((end - begin - between) / 2, (end - begin) / 4):
             return []
         most = totals[0]

@@ -5,9 +5,10 @@ from recorder import account, clients
 from recorder.account import BETWEEN, CALLS, COMPUTING, UNKNOWN
 from recorder.descriptors import LOOP
 from recorder.printable import duration as span
-from recorder.waiting import FUTEX
+from recorder.waiting import FUTEX, SUSPICIOUS
 
 JUST = 0.02  # seconds: less is left of /slow's time than can be told apart
+A_WHILE = 0.2  # seconds: what a thread does is seen in no shorter time
 LEAST = 0.25  # of the time: a wait that took less is not what took it
 IDLE = {"clients", "lock", "thread", "turn", "other", UNKNOWN}  # what a thread does that has nothing to do, perhaps
 
@@ -43,11 +44,13 @@ class Doing:
         for each in account.sums(parts):
             self.groups.setdefault(_group(each), []).append(each)
         between = sum(each.seconds for each in self.groups.pop((BETWEEN, ""), []))
+        if all(each.longest < SUSPICIOUS for each in self.groups.get((CALLS, ""), [])):
+            between += sum(each.seconds for each in self.groups.pop((CALLS, ""), []))
         order = sorted(self.groups, key=lambda key: -self._seconds(key))
         self.length = max(sum(part.seconds for part in parts), 1e-9)
         self.shares = [(key, self._seconds(key) / max(end - begin, 1e-9)) for key in order]
         self.kind = order[0][0] if order else ""
-        # What is between two calls is, for the most part, what being recorded costs: it decides nothing.
+        # What is between two calls, and in calls that do not wait, is mostly what being recorded costs: it decides nothing.
         least = max(0.5 * (1 - between / max(end - begin, 1e-9)), LEAST)
         self.clear = bool(order) and self.shares[0][1] >= least
         self.many = between > (end - begin) / 2
@@ -276,7 +279,8 @@ def _why_not(recording, slow, fast, name):
         return "which thread served it cannot be seen"
     who = _who(recording, server)
     if other not in (None, server):
-        doing = Doing(recording, other, max(fast.start, slow.start), max(fast.done, fast.start + 1e-6))
+        slow_end = recording.duration if slow.done is None else slow.done
+        doing = Doing(recording, other, fast.start, max(fast.done, min(fast.start + A_WHILE, slow_end)))
         words = doing.phrase() if doing.clear else "busy"
         return f"{who} answered it, while {_who(recording, other)} was {words}"
     if name is None:

@@ -13,7 +13,7 @@ from recorder.descriptors import ACCEPT, LOOP, RECEIVE, SEND, Connection, first_
 # What a call can wait for. "" is: nothing.
 CLIENTS, CLOCK, SERVER, NAMES, FILE, CHILD, LOCK, TURN, THREAD, OTHER, UNKNOWN = KINDS = (
     "clients", "delay", "server", "names", "file", "child", "lock", "turn", "thread", "other", "unknown")
-SUSPICIOUS = 0.05  # seconds: what took so long did wait, though nothing tells for what
+SUSPICIOUS = 0.05  # seconds: a call that does not wait, and took so long, was not kept by strace alone
 SOON = 0.02        # seconds: what ends so soon before, or after, ends with it
 TURNS = 3          # so many short waits in a row for the interpreter's lock tell that it is that
 A_TURN = 0.03      # seconds: each of them ends by then
