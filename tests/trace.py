@@ -19,7 +19,7 @@ from kit import commandline, proc, urls
 from kit.commandline import Parser
 from kit.errors import Failed
 from kit.tree import STAGES
-from recorder import events, recorder, strace_log, table, understand
+from recorder import events, next_steps, recorder, strace_log, table, understand
 
 
 USAGE = """\
@@ -178,8 +178,24 @@ def tell(options):
             *lines, sentence = table.tell(recordings[-1])
             lines.append(table.fold(sentence) if sys.stdout.isatty() else sentence)
             print("\n" * (len(recordings) > 1) + "\n".join(lines), flush=True)
+    for line in what_next(options, recordings[-1]) if recordings else []:
+        print(line)
     print(f"\n{NOTE}")
     return recordings, "".join(texts)
+
+
+def what_next(options, recording):
+    """Lines that say what to do next with a server of the reader's own: how to see the line that waits, or whether
+    several slow requests keep it busy."""
+    if not options.url:
+        return []
+    if recording.serializes is False:
+        alone = len({client.answered_by for client in recording.clients}) < 2
+        shots = f"5x0:{options.slow} 100:{options.fast}"
+        return [] if alone or len(recording.clients) > 2 else [
+            "", f'To see it when several {options.slow} keep it busy: --shots "{shots}"']
+    lines = next_steps.of(recording.pid) if recording.pid and not options.command else []
+    return ["", *lines] if lines else []
 
 
 def write(options, recordings, text):

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Optional
 
 COMPUTING, BETWEEN, CALLS, UNKNOWN = "computing", "between", "calls", "unknown"
-A_PAUSE = 0.005  # seconds: between two calls, so much may be what being recorded costs
+A_PAUSE = 0.005  # seconds: between two calls, so much may be what being recorded costs; more, with stacks
+PAUSES = 5       # so many times the usual time between two calls may be, too
 
 
 @dataclass
@@ -27,9 +28,18 @@ class Part:
         return self.end - self.start
 
 
-def parts(calls, begin, end, known_from=None):
+def pause(calls):
+    """How long the time between two of these calls (start, end) may be without telling that the thread computed: strace
+    makes all of these times longer, and those most whose stacks it follows."""
+    gaps = sorted(start - end for (_, end), (start, _) in zip(calls, calls[1:]) if end is not None and start >= end)
+    usual = gaps[len(gaps) // 2] if len(gaps) >= 8 else 0
+    return max(A_PAUSE, PAUSES * usual)
+
+
+def parts(calls, begin, end, known_from=None, pause=A_PAUSE):
     """Return the Parts of a thread's life from begin to end, without gaps. calls are (start, end or None, Part
-    without times), in the order of time; before known_from, nothing is known of it."""
+    without times), in the order of time; before known_from, nothing is known of it. A time between two calls that is
+    not longer than pause is no computing."""
     found, last = [], begin
 
     def add(kind, start, stop, **more):
@@ -43,10 +53,10 @@ def parts(calls, begin, end, known_from=None):
         start, stop = max(start, last), min(end if stop is None else stop, end)
         if stop <= last or start >= end:
             continue
-        add(COMPUTING if start - last > A_PAUSE else BETWEEN, last, start)
+        add(COMPUTING if start - last > pause else BETWEEN, last, start)
         add(made.kind or CALLS, start, stop, of=made.of, by=made.by, name=made.name, place=made.place)
         last = max(last, stop)
-    add(COMPUTING if end - last > A_PAUSE else BETWEEN, last, end)
+    add(COMPUTING if end - last > pause else BETWEEN, last, end)
     return found
 
 

@@ -94,6 +94,9 @@ class Experiment:
                     start = connection.begun if number == 0 else request.first.end or request.first.start
                     moments = {"start": start, "connected": None, "done": answered}
                     client = _client(request.path, moments, connection, request, connection.port, "")
+                    if number > 0:  # when it was sent is not known
+                        client.connected = client.accepted = start
+                        client.accept_seen = False
                     yield client, (connection, request)
 
     def index(self, thing):

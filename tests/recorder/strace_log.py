@@ -216,7 +216,10 @@ class _Reader:
         call.end = call.start + float(took) if took is not None else time
 
     def resume(self, tid, time, resumed):
-        call = self.open.get(tid)
+        call, nameless = self.open.get(tid), self.open.get(0)
+        if call is None and nameless and nameless.name == resumed[1]:  # it began when there was only one process
+            call, nameless.tid = nameless, tid
+            self.open[tid] = self.open.pop(0)
         if call is None or call.name != resumed[1]:  # it began before the log
             call = self.begin(tid, time, resumed[1], "")
         finished = _FINISHED.fullmatch(f"x({resumed[2]}")

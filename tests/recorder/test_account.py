@@ -41,6 +41,14 @@ class Parts(unittest.TestCase):
         server, computing = sorted(account.sums(found), key=lambda each: each.name != "recvfrom")
         self.assertEqual((server.seconds, server.times, computing.seconds), (1.5, 2, 2.5))
 
+    def test_what_lies_between_many_calls_is_no_computing(self):
+        calls = [(i * 0.02, i * 0.02 + 0.001) for i in range(20)]
+        self.assertAlmostEqual(account.pause(calls), 5 * 0.019)
+        self.assertEqual(account.pause(calls[:3]), account.A_PAUSE)
+        call = Part("", 0, 0, "", None, "recvfrom")
+        found = account.parts([(*each, call) for each in calls], 0, 0.381, pause=account.pause(calls))
+        self.assertEqual({part.kind for part in found}, {"calls", "between"})
+
     def test_what_was_before_the_log_is_unknown(self):
         call = Part("delay", 0, 0, "", None, "nanosleep")
         found = account.parts([(1.0, None, call)], 0.0, 4.0, known_from=1.0)

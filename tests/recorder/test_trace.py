@@ -134,6 +134,13 @@ class Reading(unittest.TestCase):
                          [(7, "clone"), (7, "close"), (8, "exit_group"), (7, "close")])
         self.assertEqual(log.unread, 0)
 
+    def test_call_that_began_without_a_number_ends_with_one(self):
+        log = one("1700000000.1 clone3({flags=CLONE_THREAD}strace: Process 8 attached\n <unfinished ...>\n"
+                  "[pid     8] 1700000000.2 close(3) = 0 <0.000001>\n"
+                  "[pid     7] 1700000000.3 <... clone3 resumed> => {parent_tid=[8]}, 88) = 8 <0.001>\n")
+        self.assertEqual([(call.tid, call.name, "CLONE_THREAD" in call.arguments) for call in log.calls],
+                         [(7, "clone3", True), (8, "close", False)])
+
     def test_restarted_call_is_the_one_that_was_interrupted(self):
         log = one("7 1700000000.1 clock_nanosleep(CLOCK_REALTIME, 0, {tv_sec=1, tv_nsec=0}, 0x7f) = "
                   "? ERESTART_RESTARTBLOCK (Interrupted by signal) <0.5>\n"
@@ -287,6 +294,8 @@ EXPECTED = {  # the sentence of each kept recording
     "gunicorn-threads-busy": waited("in clock_nanosleep", "worker 1, thread 2").replace(
         " ms:", " ms, accepted but unread:"),
     "signal": waited(rf"{BLOCKING}, 2 times").replace(r"9\d\d", r"\d+"),
+    "stderr": r"/fast \(3 of 3\) did not wait: thread 3 answered it, while thread 2 was in clock_nanosleep\.",
+    "keep-alive": r"/fast \(3 of 3\) did not wait: the only thread was waiting for any client, in epoll_pwait\.",
     "plain": r"/fast did not wait: the only thread was waiting for any client, in epoll_pwait\.",
 }
 

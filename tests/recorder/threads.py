@@ -98,7 +98,8 @@ class Threads:
             if isinstance(file, Connection):
                 serving = request if call.name in RECEIVE and (call.value or 0) > 0 else None
         begin, end = max(thread.start, 0), self.since(self.end) if thread.end is None else thread.end
-        thread.parts = account.parts(timed, begin, end, known_from)
+        pause = account.pause([(call.start, call.end) for call in calls])
+        thread.parts = account.parts(timed, begin, end, known_from, pause)
         thread.calls = self._without_repetitions(thread)
         thread.calls = self._with_what_is_folded(thread)
         if _matters(thread, self.since(self.end)):

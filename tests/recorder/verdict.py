@@ -23,8 +23,9 @@ def judge(recording, slow_path, fast_path, asked=True):
         return None, f"{name} was not answered{_why(recording, fast, recording.duration)}."
     took, left = fast.done - fast.start, (slow.done or recording.duration) - fast.start
     if left < JUST and not asked:
-        return None, (f"Nothing can be said: {name} was {'accepted' if fast.accept_seen else 'read'} after "
-                      f"{slow.path} was answered, and this log does not tell when it connected.")
+        what, when = ("accepted", "it connected") if fast.accept_seen else ("read", "it was sent")
+        return None, (f"Nothing can be said: {name} was {what} after {slow.path} was answered, "
+                      f"and this log does not tell when {when}.")
     if left < JUST:
         return None, f"Nothing can be said: {slow.path} was answered before {name} was sent."
     if took > left / 2:
@@ -87,7 +88,10 @@ class Doing:
         if kind == UNKNOWN:
             return (f"in {most.name}; for what cannot be seen" if most.name
                     else "in a call that began before the recording, which does not tell it")
-        often = f", {most.times} times" if most.times > 1 else ""
+        if kind == "delay" and most.name in FUTEX and most.times > 1:
+            others = _busy_others(self.recording, [self.thread], self.begin, self.end, self.thread.pid) if self.deep else ""
+            return f"in {most.name}{most.place}, {most.times} timed waits, perhaps for a lock{others}"
+        often = f", {most.times} times" if most.times > 1 and kind != "clients" else ""
         each = f"{often}, {_ms(most.seconds / most.times)} each" if most.times > 2 and kind != "clients" else often
         return f"in {most.name}{most.place}{_timed(most)}{each}{self._for(kind, of or most.of, most)}"
 
