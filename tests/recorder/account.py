@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Optional
 
 COMPUTING, BETWEEN, CALLS, UNKNOWN = "computing", "between", "calls", "unknown"
-A_PAUSE = 0.005  # seconds: between two calls, so much may be what being recorded costs; more, with stacks
-PAUSES = 5       # so many times the usual time between two calls may be, too
+A_PAUSE = 0.001  # seconds: between two calls, so much may be what being recorded costs, even on an idle machine
+PAUSES = 8       # so many times the usual time between two calls may be, too
 
 
 @dataclass
@@ -28,10 +28,11 @@ class Part:
         return self.end - self.start
 
 
-def pause(calls):
-    """How long the time between two of these calls (start, end) may be without telling that the thread computed: strace
-    makes all of these times longer, and those most whose stacks it follows."""
-    gaps = sorted(start - end for (_, end), (start, _) in zip(calls, calls[1:]) if end is not None and start >= end)
+def pause(threads):
+    """How long the time between two calls may be without telling that the thread computed: strace makes all of these
+    times longer, and those most whose stacks it follows. threads: the calls of each, as (start, end)."""
+    gaps = sorted(start - end for calls in threads for (_, end), (start, _) in zip(calls, calls[1:])
+                  if end is not None and start >= end)
     usual = gaps[len(gaps) // 2] if len(gaps) >= 8 else 0
     return max(A_PAUSE, PAUSES * usual)
 

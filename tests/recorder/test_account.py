@@ -43,10 +43,10 @@ class Parts(unittest.TestCase):
 
     def test_what_lies_between_many_calls_is_no_computing(self):
         calls = [(i * 0.02, i * 0.02 + 0.001) for i in range(20)]
-        self.assertAlmostEqual(account.pause(calls), 5 * 0.019)
-        self.assertEqual(account.pause(calls[:3]), account.A_PAUSE)
+        self.assertAlmostEqual(account.pause([calls]), account.PAUSES * 0.019)
+        self.assertEqual(account.pause([calls[:3]]), account.A_PAUSE)
         call = Part("", 0, 0, "", None, "recvfrom")
-        found = account.parts([(*each, call) for each in calls], 0, 0.381, pause=account.pause(calls))
+        found = account.parts([(*each, call) for each in calls], 0, 0.381, pause=account.pause([calls]))
         self.assertEqual({part.kind for part in found}, {"calls", "between"})
 
     def test_what_was_before_the_log_is_unknown(self):

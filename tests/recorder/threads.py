@@ -33,6 +33,7 @@ class Threads:
         calls_of = {tid: [] for tid in pid_of if tid not in started}
         for call in log.calls:
             calls_of.setdefault(call.tid, []).append(call)
+        self.pause = account.pause([[(call.start, call.end) for call in calls] for calls in calls_of.values()])
         before = {int(tid) for tid, _ in log.fields("thread", r"(\d+) of (\d+)")}  # these were running already
         for tid, calls in calls_of.items():
             if not calls and tid not in before:
@@ -98,8 +99,7 @@ class Threads:
             if isinstance(file, Connection):
                 serving = request if call.name in RECEIVE and (call.value or 0) > 0 else None
         begin, end = max(thread.start, 0), self.since(self.end) if thread.end is None else thread.end
-        pause = account.pause([(call.start, call.end) for call in calls])
-        thread.parts = account.parts(timed, begin, end, known_from, pause)
+        thread.parts = account.parts(timed, begin, end, known_from, self.pause)
         thread.calls = self._without_repetitions(thread)
         thread.calls = self._with_what_is_folded(thread)
         if _matters(thread, self.since(self.end)):
