@@ -1,0 +1,79 @@
+"""Run the black-box cases over the six stages, or those that are named. CASE is the name of a case, or a
+subject."""
+from kit import tool  # first: see kit/__init__.py
+
+import argparse
+import pathlib
+
+from kit import report
+from kit.commandline import Parser
+from kit.tree import BUILD_NOTE, STAGES, built
+from suite import cases
+from suite.running import lane, run_all
+from suite.server import Stage, lines
+
+
+def parse(arguments):
+    parser = Parser(description=__doc__, epilog=BUILD_NOTE, usage="%(prog)s [OPTION]... [CASE]...")
+    known = {*cases.all_cases(), *cases.SUBJECTS}
+    parser.add_argument("cases", metavar="CASE", nargs="*")
+    parser.add_argument("--stage", metavar="STAGE",
+                        help="for this stage alone, or for several: '01-blocking 02-threaded'")
+    parser.add_argument("--program", metavar="PROGRAM", help="test this program, by the cases for STAGE")
+    parser.add_argument("--seconds", action="store_true", help="print how long each case took")
+    parser.add_argument("--lane", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    options.cases = [word for words in options.cases for word in words.split()]
+    options.models = (options.stage or "").split()
+    for name in options.cases:
+        if name not in known:
+            parser.error(f"{name}: no such case, nor a subject of them: {' '.join(cases.SUBJECTS)}")
+    for name in options.models:
+        if name not in STAGES:
+            parser.error(f"--stage {name}: want one of {' '.join(STAGES)}")
+    if options.program and len(options.models) != 1:
+        parser.error(f"--program {options.program}: by the cases for which --stage?")
+    return options
+
+
+def jobs(options):
+    """Return what is to be run: cases, each with its stage."""
+    program = options.program
+    stages = [Stage(pathlib.Path(program).name if program else model, model,
+                    [program or str(built(model))], in_tree=True) for model in options.models or STAGES]
+    wanted = [case for case in cases.all_cases().values()
+              if not options.cases or {case.name, case.subject} & set(options.cases)]
+    return [(case, stage) for case in wanted for stage in stages if case.suits(stage)]
+
+
+def main(arguments):
+    options = parse(arguments)
+    if options.lane:
+        return lane()
+    wanted = jobs(options)
+    built("probe")
+    passed, failed = {stage.name: 0 for _, stage in wanted}, []
+
+    def progress(text):
+        report.write(f"    {sum(passed.values()) + len(failed)} of {len(wanted)} cases:{text}\n")
+
+    report.tick(progress)
+    for result in run_all(wanted):
+        if result.outcome == "passed":
+            passed[result.stage] += 1
+        else:
+            told = report.bad("FAILED") if result.outcome == "failed" else "skipped"
+            print(f"{result.stage:12} {result.case}: {told}", *lines(result.rows), sep="\n")
+        if result.outcome == "failed":
+            failed.append(result)
+        if options.seconds:
+            print(f"{result.seconds:6.2f} s  {result.stage} {result.case}")
+    report.tick(None)
+    for stage, count in passed.items():
+        print(f"{stage:12} {count} passed, {sum(result.stage == stage for result in failed)} failed")
+    print(f"{sum(passed.values())} passed, {len(failed)} failed")
+    return 1 if failed or not wanted else 0
+
+
+if __name__ == "__main__":
+    tool.run(main)

@@ -1,0 +1,739 @@
+"""The server that a case tests: start it, watch it through /proc, limit it, end it. What a case does is
+written down as commands that a reader can repeat."""
+import calendar
+import contextlib
+import os
+import pathlib
+import re
+import resource
+import select
+import shlex
+import signal
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import List, Optional
+
+from kit import measuring, proc, processes, servers
+from kit.errors import Failed
+from kit.printable import printable
+from kit.tree import ROOT
+from suite import cases
+from suite.activity import Activity, Restlessness, children, tasks
+from suite.client import Broken, Client, poll, request
+
+ASLEEP = 1        # seconds without any activity, after which a server has forgotten its client
+BUSY = 2          # seconds for which a thread has run, or wanted to, after which it is in a busy loop
+PATIENCE = 20     # seconds, after which it is too slow even for a busy machine
+MOST_OUTPUT = 16  # MiB that a server may print
+MOST_THREADS = 1000
+MOST_STACKS = 16  # GiB of address space for them
+MANUAL_PORT = 8000
+
+FAST, SLOW = request("/fast"), request("/slow")
+FAST_CLOSE, SLOW_CLOSE = request("/fast", "Connection: close"), request("/slow", "Connection: close")
+
+
+class Failure(Exception):
+    """A case does not hold: what was expected, and what came."""
+
+    def __init__(self, expected, got, names=()):
+        super().__init__(got)
+        self.expected, self.got = expected, got
+        self.names = list(names)  # of cases that failed, or of functions that are not called
+        self.did = []             # commands that show it
+
+    def rows(self):
+        """Return what a reader is told, each part with its label."""
+        return [("did", "\n".join(self.did)), ("expected", self.expected), ("got", self.got)]
+
+
+class Trouble(Exception):
+    """There was no answer, and why."""
+
+
+class Skipped(Exception):
+    """A case cannot be tried here, and why."""
+
+
+def lines(rows):
+    """Return rows as the lines of a report, for a terminal: what a server has sent may be in them."""
+    report = []
+    for label, text in rows:
+        first, *more = map(printable, text.strip().split("\n"))
+        if text:
+            report += [f"        {label + ':':10}{first}", *(" " * 18 + line for line in more)]
+    return report
+
+
+def stderr_to(descriptor):
+    """Return the arguments of serve for a server whose stderr is this descriptor."""
+    return dict(under=["bash", "-c", f'exec "$@" 2>&{descriptor}', "bash"], pass_fds=[descriptor])
+
+
+@contextlib.contextmanager
+def full_pipe():
+    """Yield a descriptor: a write to it waits, since nobody reads from the other end."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"\0")
+    os.set_blocking(writer, True)
+    try:
+        yield writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+@dataclass
+class Stage:
+    """What is tested: a stage, or another program that should behave like one."""
+    name: str
+    model: str                    # the stage whose model it has
+    command: Optional[List[str]]  # None: a server that is already running
+    url: Optional[str] = None
+    in_tree: bool = False         # a stage in a folder of its own, beside common/
+    delay: Optional[float] = None  # of /slow, if the server is already running
+    exercise: str = ""            # its name, if this is a stage of the toolkit that the reader has changed
+    sanitizer: str = ""           # that the command was built with
+
+    @property
+    def kind(self):
+        """How it serves its clients: "one" after the other, with "threads", or in a "loop"."""
+        return cases.kind(self.model)
+
+    @property
+    def one(self):
+        return self.kind == "one"
+
+    @property
+    def offers(self):
+        return cases.STAGE if self.in_tree else cases.URL if self.command is None else cases.PROGRAM
+
+    def shown(self):
+        """Return the command as the reader types it."""
+        return shlex.join(os.path.relpath(word, ROOT) if word.startswith(str(ROOT)) else word
+                          for word in self.command)
+
+    @contextlib.contextmanager
+    def serve(self, *options, listens=True, under=(), **popen_arguments):
+        """Start it, and wait until it listens. under is a command that starts it, such as prlimit and its
+        options."""
+        server = Server(self, [str(option) for option in options], list(under), popen_arguments)
+        try:
+            server.start(listens)
+            yield server
+            if server.program and not server.program.alive and not server.may_end:
+                raise Failure("a server that keeps running", server.ending())
+        except (Trouble, Broken) as trouble:
+            raise server.explain(Failure(server.expected, server.reason(trouble))) from None
+        except (ProcessLookupError, FileNotFoundError):  # what the case wanted to see in /proc has gone
+            if server.program is None or server.program.alive:
+                raise
+            raise server.explain(Failure("a server that keeps running", server.ending())) from None
+        except Failure as failure:
+            raise server.explain(failure)
+        finally:
+            server.stop()
+
+
+@dataclass
+class Server:
+    """A server that runs, or the one at a URL."""
+    stage: Stage
+    options: List[str]
+    under: List[str]
+    popen_arguments: dict
+    program: Optional[processes.Program] = None
+    url: Optional[str] = None
+    expected: str = "an answer"
+    may_end: bool = False
+    did: list = field(default_factory=list)  # commands, and clients
+    asked: int = 0                           # how many clients there have been
+
+    # ---- start and stop
+
+    def start(self, listens):
+        if self.stage.command is None:
+            self.url = self.stage.url
+            return
+        options = self.options if self.stage.in_tree else ["--port", str(MANUAL_PORT), *self.options]
+        command = shlex.join([*self.under, *shlex.split(self.stage.shown()), *options])
+        self.did.append(f"{command} & server=$!; sleep 0.5")
+        if not listens:
+            self.program = processes.Program([*self.under, *self.stage.command, *self.options],
+                                             **self.popen_arguments)
+        elif self.stage.in_tree:
+            self._start_stage()
+        else:
+            self._start_stranger()
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            resource.prlimit(self.program.pid, resource.RLIMIT_FSIZE, (MOST_OUTPUT << 20,) * 2)
+            if listens and self.stage.kind == "threads" and self.stage.in_tree and self._size() < 1 << 30:
+                resource.prlimit(self.program.pid, resource.RLIMIT_AS, (MOST_STACKS << 30,) * 2)
+
+    def _start_stage(self):
+        """A stage says where it listens."""
+        name = self.stage.name
+        self.expected = f'the line "{name}: listening on http://HOST:PORT"'
+        self.program = servers.Server(name, *self.options, program=self.stage.command[0], wait=False,
+                                      under=self.under,
+                                  **self.popen_arguments)
+        try:
+            self.wait_for(self.program.listening)
+        except Failed:
+            raise Trouble(self.ending()) from None
+        except Trouble as trouble:
+            raise Trouble(f'"{printable(self.program.output().strip()[:200])}"; {trouble}') from None
+        said = re.match(r"(\S+): listening on http://(\S+):\d+\n", self.program.output())
+        host = self.option("--host", "127.0.0.1")
+        if not said or said[1] != name or said[2] != (f"[{host}]" if ":" in host else host):
+            raise Failure(self.expected, f'"{printable(self.program.output().strip()[:200])}"')
+        self.url = self.program.url
+
+    def _start_stranger(self):
+        """Another program listens where it is told to."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.expected = f"a server that listens on port {MANUAL_PORT}"
+        self.program = processes.Program([*self.stage.command, "--port", port, *self.options])
+
+        def accepts():
+            with socket.socket() as client:
+                return client.connect_ex(("127.0.0.1", port)) == 0
+
+        self.wait_for(accepts, sleeps=5, busy=PATIENCE)  # it may have to be compiled first
+
+    def stop(self):
+        for client in self.clients():
+            client.close()
+        if self.program:  # gracefully if its coverage is wanted: a killed process writes none
+            self.program.stop(patience=2 if "COVERAGE" in os.environ else 0)
+
+    def option(self, name, default):
+        return self.options[self.options.index(name) + 1] if name in self.options else default
+
+    # ---- watch
+
+    def wait_for(self, condition, sleeps=0, file=None, busy=None):
+        """Wait until condition() is true, and return what it returns, unless patience() says that this is in
+        vain. With file, look when something can be read from it."""
+        check, step = self.patience(sleeps, busy=busy), 0.001
+        while True:
+            result = condition()
+            if result:
+                return result
+            try:
+                check()
+            except (Trouble, ProcessLookupError, FileNotFoundError):
+                result = condition()  # it may have answered, and then ended
+                if result:
+                    return result
+                self.expect_alive()
+                raise
+            if file:
+                poll(file, select.POLLIN, 0.1)
+            else:
+                time.sleep(step)
+                step = min(2 * step, 0.02)
+
+    def patience(self, sleeps, lasts=0, busy=None):
+        """Return a function to call now and then while we wait for the server. It fails when there is no hope
+        any more. sleeps is how long the server may do nothing for good reason, lasts how much longer all may
+        take, and busy how much processor time the server may use."""
+        start, watch, looked = time.monotonic(), None, 0
+        busy = busy or (PATIENCE if "--compute" in self.options else BUSY)
+
+        def check():
+            nonlocal watch, looked
+            now = time.monotonic()
+            waited = now - start
+            if waited > PATIENCE + sleeps + lasts:
+                raise Trouble(f"nothing within {waited:.0f} s")
+            if self.program is None or self.program.alive and (waited < 0.05 or now - looked < 0.08):
+                return
+            self.expect_alive()
+            looked = now
+            if watch is None:
+                watch = Activity(self.program.pid), Restlessness(self.program.pid), self.cpu_seconds()
+            activity, restless, before = watch
+            if activity.look() > sleeps + ASLEEP:
+                raise Trouble("nothing: the server sleeps as if there were nothing to do")
+            self.expect_few_threads()
+            used = self.cpu_seconds() - before
+            if used > busy or restless.look() > busy:
+                raise Trouble(f"nothing within {waited:.0f} s, and the server never sleeps: a busy loop, "
+                              f"which used {used:.1f} s of processor time")
+
+        return check
+
+    def asleep(self):
+        """Return whether it does nothing for a tenth of a second. A busy machine does not make it look so."""
+        if self.program is None:
+            time.sleep(0.2)
+            return True
+        activity, start = Activity(self.program.pid), time.monotonic()
+        while activity.look() < 0.1:
+            if time.monotonic() - start > 0.15:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def cpu_seconds(self):
+        """Return the processor time that the server and its children have used."""
+        return Activity(self.program.pid).now()[1] if self.program else 0
+
+    def expect_no_busy_loop(self, seconds, until="it has something to do"):
+        """Expect that it sleeps. It may still be finishing something, so look several times. A busy loop
+        never ends, and never sleeps of its own accord, however rarely a busy machine lets it run."""
+        if self.program is None:
+            time.sleep(seconds)
+            return
+        for _ in range(10):
+            start, before = time.monotonic(), tasks(self.program.pid)
+            time.sleep(seconds)
+            self.expect_alive()
+            self.expect_few_threads()
+            took, after = time.monotonic() - start, tasks(self.program.pid)
+            used = sum(task.ran - before[number].ran for number, task in after.items() if number in before)
+            spin = any(before[number].slept == task.slept and
+                       (task.running or task.wanted - before[number].wanted > took / 5)
+                       for number, task in after.items() if number in before)
+            if not spin and used <= took / 5:
+                return
+        raise Failure(f"a server that sleeps until {until}",
+                      f"a busy loop: it used {used:.2f} s of processor time in {took:.2f} s")
+
+    def expect_no_wake_ups(self, seconds):
+        """Expect that it sleeps all the time."""
+        before = tasks(self.program.pid)
+        time.sleep(seconds)
+        after = tasks(self.program.pid)
+        self.expect_alive()
+        times = max((task.slept - before[number].slept for number, task in after.items() if number in before),
+                    default=0)
+        if times > 2:
+            raise Failure("a server that sleeps until something happens",
+                          f"it wakes up {times} times in {seconds} s, though nothing happens")
+
+    def expect_few_threads(self):
+        """A server that starts threads without end is stopped early. The threads of clients that have left may
+        take a while to end."""
+        count = self.program.threads if self.program.alive else 0
+        clients = sum(not client.over for client in self.clients())
+        one_each = self.stage.kind == "threads" and self.stage.in_tree and clients
+        if count > (self.asked + 20 if one_each else MOST_THREADS):
+            raise Trouble(f"{count} threads for {clients} client{'s' * (clients != 1)}")
+
+    def reason(self, trouble):
+        """Return in words why there was no answer. A server that breaks off may be about to die."""
+        if re.match("the end of (the|a) .*connection", self.expected) and str(trouble).startswith("nothing"):
+            alone = self.stage.kind == "threads" and self.program and self.program.threads == 1
+            return "the connection stays open" + (", and no thread serves it" if alone else "") + (
+                str(trouble)[len("nothing"):].replace(": the server sleeps", "; the server sleeps"))
+        begun = [client.received for client in self.clients() if client.received]
+        if begun and str(trouble).startswith("nothing"):
+            came = printable(begun[-1][:60].decode(errors="replace"))
+            return f'an incomplete response, "{came}", and then {trouble}'
+        if isinstance(trouble, Broken) and self.program:
+            processes.wait_until(lambda: not self.program.alive, patience=0.2)
+            if not self.program.alive and not self.may_end:
+                return f"{trouble}\n{self.ending()}"
+        return str(trouble)
+
+    def pause(self, seconds):
+        """Do nothing, and let the server do all that it has to do."""
+        time.sleep(seconds)
+        self.settle()
+        self.expect_alive()
+        self.expect_few_threads()
+
+    def settle(self):
+        """Wait until the server has nothing left to do, unless it is in a busy loop."""
+        for _ in range(20):
+            if self.asleep():
+                break
+
+    def wait_asleep(self):
+        """Wait until its main thread waits for the kernel."""
+        self.wait_for(lambda: self.status("State")[0] == "S")
+
+    def expect_alive(self):
+        if self.program and not self.program.alive:
+            raise Trouble(self.ending())
+
+    def ending(self):
+        """Return in words how the server has ended, and its last words."""
+        status = self.program.process.returncode
+        text = f"the server has ended: {processes.ending(status)}"
+        if status == -signal.SIGXFSZ:
+            text += f" (it printed more than {MOST_OUTPUT} MiB)"
+        said = (self.program.messages() or self.program.output()).strip().splitlines()
+        if "Sanitizer: " in "".join(said):
+            return f"{text}\n{reported(self.program.messages(), self.stage.name)}"
+        last = [printable(line[:200]) for line in said if "listening on" not in line][-3:]
+        return text + "".join(f'\n"{line}"' for line in last)
+
+    def status(self, name, pid=None):
+        """Return a value of /proc/PID/status."""
+        text = pathlib.Path(f"/proc/{pid or self.program.pid}/status").read_text(errors="replace")
+        found = re.search(rf"^{name}:\s*(.*)$", text, re.M)
+        return found[1] if found else ""
+
+    def messages(self):
+        """Return what it has written to stderr."""
+        return self.program.messages()
+
+    def expect_no_message(self):
+        if self.program and self.stage.in_tree and self.messages():
+            raise Failure("a server that writes nothing to stderr",
+                          f'"{printable(self.messages().strip()[:200])}"')
+
+    def workers(self):
+        """Return the pids of its children."""
+        return sorted(children(self.program.pid))
+
+    def suspend_worker(self, pid):
+        self.signal(signal.SIGSTOP, pid)
+        processes.wait_until(lambda: proc.stat(pid)[0] == "T")
+
+    def wait_workers(self, count, but=()):
+        """Wait until it has so many workers, and none of those; return them."""
+        self.expected = f"{count} worker{'s' * (count != 1)}" + (", the dead one replaced" if but else "")
+        return self.wait_for(lambda: len(self.workers()) == count and not set(but) & set(self.workers()) and
+                             self.workers(), sleeps=10)
+
+    # ---- descriptors, and limits
+
+    def descriptors(self, pid=None):
+        """Return how many descriptors it has open."""
+        return len(os.listdir(f"/proc/{pid or self.program.pid}/fd"))
+
+    def descriptors_at_rest(self):
+        """Serve a client, so that it has opened all that it opens for itself. Return how many descriptors it
+        has."""
+        client = self.client(FAST_CLOSE)
+        self.expect(client, "/fast")
+        client.end()
+        self.wait_asleep()  # it has closed the connection, too
+        return self.descriptors()
+
+    def expect_descriptors(self, wanted):
+        """Wait until it has so many descriptors open."""
+        try:
+            self.wait_for(lambda: self.descriptors() == wanted, sleeps=2)
+        except Trouble:
+            self.expect_alive()
+            raise Failure(f"{wanted} open descriptors (ls /proc/$server/fd)",
+                          f"{self.descriptors()} of them") from None
+
+    def lowest_free_descriptor(self, pid=None):
+        used = set(os.listdir(f"/proc/{pid or self.program.pid}/fd"))
+        return next(number for number in range(len(used) + 1) if str(number) not in used)
+
+    def limit(self, what, most, pid=None):
+        """Set a soft resource limit, such as nofile."""
+        number = getattr(resource, f"RLIMIT_{what.upper()}")
+        before, hard = resource.prlimit(pid or self.program.pid, number)
+        resource.prlimit(pid or self.program.pid, number, (most, hard))
+        self.did.append(f"prlimit --pid {'$worker' if pid else '$server'} --{what}={most}:")
+        return before
+
+    def exhaust_descriptors(self):
+        """From now on, it can accept no client until one of its descriptors is closed."""
+        self.wait_asleep()  # it has opened all that it opens when it starts
+        self.limit("nofile", self.lowest_free_descriptor())
+        if self.stage.kind != "loop":  # accept may have reserved one before it blocked: for this client
+            self.client(FAST_CLOSE).close()
+
+    def limit_threads(self):
+        """Leave it room for a dozen more stacks."""
+        if self._size() < 1 << 30:  # a sanitizer needs terabytes, and gets no limit
+            self.limit("as", self.memory() + (100 << 20))
+
+    def memory(self):
+        """Return the size of its address space at rest, in bytes."""
+        self.settle()
+        return self._size()
+
+    def is_full(self):
+        """Is there no room for two more stacks in its address space?"""
+        return self._size() > resource.prlimit(self.program.pid, resource.RLIMIT_AS)[0] - (16 << 20)
+
+    def resident(self):
+        """Return how much memory it has, in KiB."""
+        return int(self.status("VmRSS").split()[0])
+
+    def _size(self):
+        """Return the size of its address space in bytes (proc(5), statm)."""
+        pages = int(pathlib.Path(f"/proc/{self.program.pid}/statm").read_text().split()[0])
+        return pages * resource.getpagesize()
+
+    # ---- signals, and the end
+
+    def signal(self, number, pid=None):
+        os.kill(pid or self.program.pid, number)
+        clients = self.did and isinstance(self.did[-1], Client)  # which run in the background, and must begin
+        self.did.append(f"{'sleep 0.4; ' if clients else ''}kill -{signal.Signals(number).name[3:]} "
+                        f"{'$worker' if pid else '$server'}")
+
+    def suspend(self):
+        """Stop it until SIGCONT, and wait until it has stopped."""
+        self.signal(signal.SIGSTOP)
+        processes.wait_until(lambda: proc.stat(self.program.pid)[0] == "T")
+
+    def resume(self):
+        self.signal(signal.SIGCONT)
+
+    def wait_delivered(self, pid=None):
+        """Wait until no signal is pending for it. (The kernel delivers a pending signal once, however often
+        it was sent.)"""
+        self.expected = "a server that lets the signal in"
+        self.wait_for(lambda: int(self.status("ShdPnd", pid), 16) == 0, sleeps=5)
+
+    def expect_exit(self, status=0, patience=8):
+        """Expect that it ends with this status, or by this signal: -signal.SIGINT."""
+        self.may_end = True
+        self.expected = f"the end of the server, with {processes.ending(status)}" if status >= 0 else \
+            f"the end of the server, {processes.ending(status)}"
+        if not processes.wait_until(lambda: not self.program.alive, patience=patience):
+            raise Trouble(f"it still runs after {patience} s: {self.heard()}")
+        if self.program.process.returncode != status:
+            raise Trouble(self.ending())
+
+    def heard(self):
+        """Return in words what has become of SIGTERM (proc(5), status)."""
+        with contextlib.suppress(OSError):
+            if int(self.status("ShdPnd"), 16) >> (signal.SIGTERM - 1) & 1:
+                return "SIGTERM is pending, since the server blocks it and does not let it in"
+            if int(self.status("SigIgn"), 16) >> (signal.SIGTERM - 1) & 1:
+                return "it ignores SIGTERM"
+        return "it has taken SIGTERM, and goes on"
+
+    # ---- ask
+
+    def client(self, *said, **arguments):
+        """Return a new client that has said this. If the server is impatient and this machine was slow, try
+        again."""
+        host, _, port = self.url.rstrip("/").partition("://")[2].rpartition(":")
+        hurry, until = float(self.option("--timeout", 10)) < 1, time.monotonic() + PATIENCE
+        while True:
+            since = time.monotonic()
+            self.asked += 1
+            client = Client(host.strip("[]"), int(port), self.wait_for, self.asleep, self.settle, **arguments)
+            for data in said:
+                client.say(data)
+            if not hurry or time.monotonic() - since < 0.2:
+                self.did.append(client)
+                return client
+            client.close()
+            if time.monotonic() > until:
+                raise Skipped("this machine is too slow for a --timeout of less than a second")
+
+    def clients(self):
+        return [entry for entry in self.did if isinstance(entry, Client)]
+
+    def read(self, client, sleeps=0, head=False):
+        """Return a response. That of a stage has the fields that every response has."""
+        response = client.read(sleeps, head)
+        if self.stage.in_tree:
+            self._check_fields(response)
+        return response
+
+    def _check_fields(self, response):
+        for name, wanted in [("server", self.stage.name), ("content-type", "text/plain; charset=utf-8"),
+                             ("content-length", None), ("date", None)]:
+            got = response.fields.get(name)
+            if got is None or wanted not in (None, got):
+                raise Failure(f"the field {name.title()}: {wanted or '...'} in each response",
+                              got or f"{response}, without it")
+        try:
+            date = time.strptime(response.fields["date"], "%a, %d %b %Y %H:%M:%S GMT")
+            right = time.strftime("%a, %d %b %Y %H:%M:%S GMT", date) == response.fields["date"]
+        except ValueError:
+            right = False
+        if not right or abs(calendar.timegm(date) - time.time()) > 60:
+            raise Failure("a Date that is now, as in Sun, 06 Nov 1994 08:49:37 GMT",
+                          printable(response.fields["date"]))
+
+    def expect(self, client, path, sleeps=0, head=False):
+        """Expect the right response on a connection. Return it."""
+        body = "" if head else f"That was {path[1:]}!"
+        self.expected = (f"status 200 and no body for HEAD {path}" if head else
+                         f'status 200 and "{body}" for {path}')
+        response = self.read(client, sleeps, head)
+        if response.status != 200 or response.body != body:
+            raise Failure(self.expected, str(response))
+        # if a client only says something after this
+        self.expected = "a server that goes on, and a connection that stays open"
+        return response
+
+    def expect_status(self, client, status, closes=None):
+        """Expect an error on a connection. Return the response."""
+        self.expected = f"status {status}"
+        response = self.read(client)
+        if response.status != status:
+            raise Failure(self.expected, str(response))
+        if closes is not None and response.closes != closes:
+            raise Failure(f"status {status} {'with' if closes else 'without'} Connection: close",
+                          shown(response))
+        return response
+
+    def expect_closed(self, client, response, sleeps=0):
+        """Expect that a response says close, and that the connection then ends."""
+        if not response.closes:
+            raise Failure("a response that says Connection: close", shown(response))
+        self.expected = "the end of the connection, after Connection: close"
+        client.end(sleeps)
+
+    def expect_end(self, client, sleeps=0):
+        self.expected = "the end of the connection"
+        client.end(sleeps)
+
+    def expect_silence(self, clients, expected):
+        """Expect that nothing has come, neither a response nor the end."""
+        for client in clients:
+            if not client.silent():
+                came = client.received[:60].decode(errors="replace")
+                raise Failure(expected, f'"{printable(came)}"' if came else "the end of the connection")
+
+    def expect_served(self, path="/fast", sleeps=0):
+        """Expect that a new client is served."""
+        client = self.client(request(path))
+        self.expect(client, path, sleeps)
+        client.close()
+
+    def expect_refusal(self):
+        """Wait until it no longer listens."""
+        self.expected = "a server that no longer listens"
+        host, _, port = self.url.partition("://")[2].rpartition(":")
+
+        def refused():
+            with socket.socket() as client:
+                try:
+                    client.connect((host, int(port)))
+                except (ConnectionRefusedError, ConnectionResetError):
+                    return True
+            return False
+
+        self.wait_for(refused, sleeps=5)
+
+    def probe(self, *shots, delay, lasts):
+        """Send requests, and expect the right responses. Return a row of the probe for each."""
+        self.asked += sum(int((re.match(r"(\d+)x", shot) or [0, 1])[1]) for shot in shots)
+        command = shlex.join(["build/probe", self.url, *shots])
+        self.did += [command] if command not in self.did else []
+        check, seen = self.patience(delay, lasts, busy=PATIENCE), {}
+
+        def watch():
+            """The probe itself may be at work: it may have been built with a sanitizer."""
+            probes = set(children(os.getpid())) - {self.program and self.program.pid}
+            if all(seen.setdefault(pid, Activity(pid)).look() > 0.5 for pid in probes):
+                check()
+
+        try:
+            rows = measuring.probe(self.url, *shots, timeout=PATIENCE + lasts, watch=watch)
+        except Trouble as trouble:
+            raise Trouble(re.sub("^nothing", "some clients got no answer", str(trouble))) from None
+        self.expect_alive()
+        lost = [row for row in rows if row["status"] == "-" and "no answer" in row["body"]]
+        if lost:
+            raise Failure(f"a response to each of {len(rows)} clients",
+                          f"{len(lost)} of {len(rows)} clients got {printable(lost[0]['body'])}")
+        for row in rows:
+            right = f"That was {row['path'][1:]}!"
+            if row["status"] != "200" or row["body"] != right:
+                got = f"{row['status']} {row['body']}".rstrip(" -")
+                raise Failure(f'status 200 and "{right}" for each {row["path"]}',
+                              f"no response to a client: {row['body']}" if row["status"] == "-" else got)
+        return rows
+
+    @contextlib.contextmanager
+    def crowd(self, count):
+        """Let so many clients connect and say nothing; yield their sockets. This needs as many
+        descriptors."""
+        host, _, port = self.url.partition("://")[2].rpartition(":")
+        self.asked += count
+        self.did.insert(0, f"ulimit -n {count + 100}")
+        self.did.append(f"for i in $(seq {count}); do exec {{fd}}<>/dev/tcp/{host}/{MANUAL_PORT}; done")
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, count + 200)), hard))
+        with contextlib.ExitStack() as stack:
+            try:
+                yield [stack.enter_context(socket.create_connection((host, port), timeout=15))
+                       for _ in range(count)]
+            except OSError as error:
+                self.settle()
+                self.expect_alive()
+                raise Trouble(f"connect: {error}") from None
+
+    def burst(self, count, *said, known=False):
+        """Let so many clients connect, and ask for /fast, while the server is suspended. If they are known,
+        they have connected before. Return them."""
+        clients = [self.client() for _ in range(count)] if known else []
+        if known:
+            self.pause(0.05)
+        self.suspend()  # else it may see the first clients alone
+        clients = clients or [self.client() for _ in range(count)]
+        for client in clients:
+            for data in said or [FAST]:
+                client.say(data)
+        self.resume()
+        return clients
+
+    def delay(self, delay):
+        """Return how long /slow takes. At a URL, that is measured once."""
+        if self.stage.command is None and self.stage.delay is None:
+            start = time.monotonic()
+            self.expect_served("/slow", sleeps=60)
+            self.stage.delay = time.monotonic() - start
+            self.did.pop()
+        return delay if self.stage.command else self.stage.delay
+
+    # ---- what has been done
+
+    def explain(self, failure):
+        """Add to a failure the commands that show it, with the port of a server that is started by hand."""
+        manual = self.stage.url or f"http://127.0.0.1:{MANUAL_PORT}"
+        for number, entry in enumerate(self.did):
+            if isinstance(entry, Client):
+                last = number == len(self.did) - 1
+                if last and entry.steps and isinstance(entry.steps[-1], bytes):
+                    entry.steps.append("read")  # else it would leave immediately
+                elif last and entry.steps[-1:] == ["fill"]:
+                    entry.steps.append("wait:9")
+                entry = entry.shown(manual, stays=not last) + ("" if last else " &")
+            failure.did.append(entry.replace(self.url or manual, manual))
+        times = {line: failure.did.count(line) for line in failure.did}
+        failure.did = [f"for i in $(seq {count}); do {line.rstrip(' &')} & done" if count > 1 else line
+                       for line, count in times.items()]
+        return failure
+
+
+def shown(response):
+    return printable(response.line) + (f", Connection: {printable(response.fields['connection'])}"
+                                       if "connection" in response.fields else ", without a field Connection")
+
+
+# What a report of a sanitizer calls the place where a mistake began.
+ORIGINS = (r"freed by thread|previously allocated|Previous (?:atomic )?(?:write|read)|Location is|"
+           r"Mutex \w+(?= .*created)")
+
+
+def reported(report, name):
+    """Return the mistake that a report of a sanitizer names, and the lines of the stage's file that it names
+    first: that of the mistake, and that where it began."""
+    said = re.search(r"(?:ERROR|WARNING): (\w+Sanitizer: .*?)"
+                     r"(?: \(pid=\d+\)| on unknown address.*| at pc .*)?$", report, re.M)
+    places = [re.sub(r" 0x[0-9a-f]{6,}", "", said[1]) if said else report.strip().partition("\n")[0]]
+    parts = re.split(rf"^(?=.*(?:{ORIGINS}))", report, flags=re.M)
+    for part in parts[:3]:
+        found = re.search(rf"#\d+ (?:0x\w+ in )?(\w+).*?\b({name}/server\.c:\d+)", part)
+        head = re.search(rf"({ORIGINS})", part) if part is not parts[0] else None
+        if found:
+            places.append((f"{head[1]}: " if head else "") + f"{found[2]}, in {found[1]}")
+    return "\n".join(dict.fromkeys(places))

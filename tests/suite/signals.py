@@ -1,0 +1,122 @@
+"""A signal arrives at a bad moment, or more than once."""
+import contextlib
+import os
+import signal
+import threading
+import time
+
+from kit import processes
+from suite.cases import CONCURRENT, LONG, case
+from suite.server import FAST, SLOW, Failure, full_pipe, stderr_to
+
+
+@case("loop")
+def signal_while_the_loop_is_busy_is_not_lost(stage):
+    with stage.serve("--timeout", LONG, "--delay", 0.5, "--block") as server:
+        idle = server.client(FAST)
+        server.expect(idle, "/fast")
+        slow = server.client(SLOW)
+        slow.pause(0.2)  # let it fall asleep in the loop; the case also holds if it has not
+        server.signal(signal.SIGTERM)
+        server.may_end = True
+        server.expect(slow, "/slow", sleeps=0.5)
+        server.expected = "the end of the idle connection"
+        idle.end()
+        server.expect_exit()
+
+
+@case(CONCURRENT)
+def signal_reaches_a_loop_that_is_never_idle(stage):
+    with stage.serve("--timeout", LONG) as server:
+        clients = [server.client() for _ in range(3)]
+        floods = [threading.Thread(target=client.flood, daemon=True) for client in clients]
+        for flood in floods:
+            flood.start()
+        time.sleep(0.3)
+        try:
+            server.signal(signal.SIGTERM)
+            server.expect_exit(patience=15)
+        finally:
+            for client, flood in zip(clients, floods):
+                client.close_flood()
+                flood.join()
+
+
+@case()
+def second_sigint_ends_the_server_immediately(stage):
+    """When the signals arrive, the server waits for the rest of a head, or for the end of /slow."""
+    for said in (b"GET /fast HT", SLOW):
+        for first in (signal.SIGTERM, signal.SIGINT):
+            with stage.serve("--timeout", LONG, "--delay", LONG) as server:
+                before = server.descriptors_at_rest()
+                client = server.client(said if stage.one else FAST + said)
+                if not stage.one:
+                    server.expect(client, "/fast")  # one segment: the server has read both
+                server.expect_descriptors(before + 1)
+                server.wait_asleep()
+                server.signal(first)
+                server.wait_delivered()
+                if not stage.one:  # 01 listens until it exits
+                    server.expect_refusal()
+                server.expect_silence([client], "a connection that outlives the first signal")
+                server.signal(signal.SIGINT)
+                server.expect_exit(-signal.SIGINT)
+
+
+@case()
+def second_sigint_ends_a_server_in_the_trap(stage):
+    """The server is in a call that blocks, or it computes."""
+    for how in ("--block", "--compute"):
+        for first in (signal.SIGTERM, signal.SIGINT):
+            with stage.serve("--timeout", LONG, "--delay", LONG, how) as server:
+                before = server.descriptors_at_rest()
+                client = server.client(SLOW)
+                server.expect_descriptors(before + 1)
+                time.sleep(0.1)  # let it begin; the case also holds if it has not
+                server.signal(first)
+                server.wait_delivered()
+                server.expect_silence([client], "a connection that outlives the first signal")
+                server.signal(signal.SIGINT)
+                server.expect_exit(-signal.SIGINT)
+
+
+@case()
+def server_that_waits_for_the_reader_of_its_log_hears_signals(stage):
+    """Nobody reads what --verbose writes, so the server waits in the middle of a request."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with full_pipe() as stderr, stage.serve("--verbose", "--timeout", LONG,
+                                                **stderr_to(stderr)) as server:
+            client = server.client(FAST)
+            server.expect(client, "/fast")
+            time.sleep(0.1)  # let it begin to wait; the case also holds if it has not
+            server.signal(number)
+            if number == signal.SIGTERM:
+                server.expect_exit()
+            else:
+                server.may_end = True
+                with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                    server.wait_delivered()
+                    server.signal(number)
+                if not processes.wait_until(lambda: not server.program.alive):
+                    raise Failure("a server that two SIGINT end", f"it still runs: {server.heard()}")
+
+
+@case()
+def repeated_sigterm_changes_nothing(stage):
+    """Some of the signals come so soon after each other that the server may not notice each; others are more
+    than 200 ms apart."""
+    for first in (signal.SIGTERM, signal.SIGINT):
+        with stage.serve("--timeout", LONG, "--delay", 0.8) as server:
+            before = server.descriptors_at_rest()
+            slow = server.client(SLOW)
+            server.expect_descriptors(before + 1)
+            server.signal(first)
+            server.may_end = True
+            for again in range(5):
+                time.sleep(0.01 if again < 3 else 0.25)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(server.program.pid, signal.SIGTERM)
+            server.did.append("for i in 1 2 3 4 5; do sleep 0.1; kill -TERM $server; done")
+            server.expect(slow, "/slow", sleeps=0.8)
+            server.expect_end(slow)
+            server.expect_exit()
