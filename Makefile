@@ -32,7 +32,7 @@ export BUILD
 export PYTHONPATH := $(CURDIR)/tests
 
 # A value that a reader gives a command is one word for the shell, whatever is in it, and not expanded by make.
-VALUES = STAGE LIKE NAME PROGRAM SECONDS
+VALUES = STAGE LIKE NAME PROGRAM SECONDS CASE
 unexport $(VALUES)
 quoted = '$(subst ','\'',$(1))'
 value_of = $(if $(value $(1)),$(2) $(call quoted,$(value $(1))))
@@ -113,9 +113,9 @@ force:
 $(patsubst %,$(BUILD)/%,$(STAGES) $(MINE)): $(BUILD)/%: $(OBJ)/%/server.o
 $(BUILD)/probe: $(OBJ)/tests/probe.o
 comma := ,
-# A stage for the judge, in which tests/judging/turn.c watches the order of the calls
+# A stage for the judge, in which tests/judging/turn_order.c watches the order of the calls
 TURNS := $(patsubst %,$(BUILD)/turn/%,$(STAGES) $(MINE))
-$(TURNS): $(BUILD)/turn/%: $(OBJ)/%/server.o $(OBJ)/tests/judging/turn.o | $(BUILD)/turn
+$(TURNS): $(BUILD)/turn/%: $(OBJ)/%/server.o $(OBJ)/tests/judging/turn_order.o | $(BUILD)/turn
 $(BUILD)/turn: ; @mkdir -p $@
 
 LIBEV = $(if $(shell grep -s '<ev.h>' $(@F)/server.c),-lev)

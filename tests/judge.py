@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write a stage yourself, and be judged.
+"""Write a stage yourself, and be stage.
 
   start NAME --like STAGE   make NAME/server.c, which is STAGE with its model cut out
   check NAME                climb the ladder: one line for each rung, up to the first that fails
@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -21,12 +22,12 @@ import sys
 import textwrap
 import time
 
-from judging import compiled, exercises, hints, ladder, skeleton
-from judging.judged import Fell, Judged, MANUAL_PORT
+from judging import building, exercises, hints, ladder, skeleton
 from kit.commandline import Parser
 from kit.errors import Failed
 from kit.report import bad, good
 from kit.tree import BUILD, ROOT, STAGES
+from suite.server import MANUAL_PORT, Failure, Skipped, Stage, lines, reported
 
 
 EPILOG = """\
@@ -35,11 +36,12 @@ checked, too. PROGRAM is any other program that takes --port, --delay and
 --timeout, or the URL of a server that is running.
 BUILD in the environment names the folder with the programs (build).
 Exit status: 0 if all is well; 1 if not; 2 for a bad command line."""
-WAITING = ("fast", "slow", "clients", "keep-alive", "pipelining", "slow-reader", "silent", "leaving", "descriptors",
+WAITING = ("fast", "slow", "clients", "keep-alive", "pipelining", "slow-reader", "silent", "leaving",
+           "descriptors",
            "threads")
 WIDTH = max(len(rung.title) for rung in ladder.LADDER)
 CRASH = "killed by SIG(SEGV|ABRT|BUS|FPE|ILL)"
-URL = r"http://(\[[0-9a-f:]+\]|[\w.-]+):\d{1,5}/?"
+URL = r"http://(\[[0-9a-f:]+\]|[\w.-]+):(\d{1,5})/?"
 
 
 # ---- the command line
@@ -71,8 +73,15 @@ def check(options):
         raise argparse.ArgumentTypeError(f"{command}: which STAGE? such as 07-mine")
     if not re.fullmatch(r"\d\d-[a-z0-9][a-z0-9-]*", name):
         raise argparse.ArgumentTypeError(f"{name}: want two digits and a word, such as 07-mine")
-    if options.program and "://" in options.program and not re.fullmatch(URL, options.program):
+    port = re.fullmatch(URL, options.program or "")
+    if "://" in (options.program or "") and not (port and 0 < int(port[2]) < 65536):
         raise argparse.ArgumentTypeError(f"--program {options.program}: want http://HOST:PORT")
+    try:
+        options.words = shlex.split(options.program or "")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"--program {options.program}: {str(error).lower()}") from None
+    if options.program is not None and not options.words:
+        raise argparse.ArgumentTypeError("--program wants a command, or http://HOST:PORT")
     if command == "start":
         if options.like is None:
             raise argparse.ArgumentTypeError("start: --like (LIKE) which stage? such as 05-epoll")
@@ -80,22 +89,22 @@ def check(options):
             raise argparse.ArgumentTypeError(f"{name}: 00 to 06 belong to the toolkit; want 07 or more")
 
 
-def get_judged(options):
-    """Return what is to be judged."""
+def get_stage(options):
+    """Return what is to be stage."""
     name = options.name
     if name in exercises.EXERCISES:
-        return exercises.EXERCISES[name].judged()
+        return exercises.EXERCISES[name].stage()
     like = options.like or remembered(name)
     if like is None:
         raise Failed(f"{name}: which model is it? Add LIKE=05-epoll, or begin with: "
                          f"make start STAGE={name} LIKE=05-epoll")
     if options.program and "://" in options.program:
-        return Judged(name, like, None, url=options.program.rstrip("/"))
+        return Stage(name, like, None, url=options.program.rstrip("/"))
     if options.program:
-        return Judged(name, like, shlex.split(options.program))
+        return Stage(name, like, options.words)
     if not (ROOT / name / "server.c").exists():
         raise Failed(f"{name}/server.c: no such file. To make it: make start STAGE={name} LIKE={like}")
-    return Judged(name, like, [str(BUILD / name)], in_tree=True)
+    return Stage(name, like, [str(BUILD / name)], in_tree=True)
 
 
 def remembered(name):
@@ -129,33 +138,37 @@ def start(options):
 
 # ---- check
 
-def rungs(judged):
+def rungs(stage):
     """Return the rungs of the ladder, or of an exercise."""
-    return exercises.EXERCISES[judged.exercise].rungs if judged.exercise else ladder.LADDER
+    return exercises.EXERCISES[stage.exercise].rungs if stage.exercise else ladder.LADDER
 
 
-def climb(judged, every, quiet=False):
-    """Climb the ladder. Return the rungs that are not passed, each with what happened; and how many are."""
+def climb(stage, every, quiet=False):
+    """Climb the ladder, and say how far that went. Return the rungs that are not passed, each with what
+    happened."""
+    its_own = [rung for rung in rungs(stage) if rung.reason_to_skip(stage) != ""]
     fallen, passed = [], 0
-    for rung in rungs(judged):
-        reason = ladder.reason_to_skip(rung, judged)
+    for number, rung in enumerate(its_own, 1):
+        reason = rung.reason_to_skip(stage)
         if reason:
             say("--", rung, f"({reason})", quiet)
-        if reason is not None:
             continue
         began = time.monotonic()
         if not quiet and sys.stdout.isatty():
             print(f"  ..    {rung.title}", end="\r", flush=True)
-        result, reason = try_rung(rung, judged)
+        result, reason = try_rung(rung, stage)
         passed += result == "ok"
         say(result, rung, reason if result == "--" else f"{time.monotonic() - began:5.1f} s", quiet)
         if result == "FAIL":
             fallen.append((rung, reason))
             if not quiet:
-                explain(rung, reason, judged)
+                explain(rung, reason, stage)
             if not every:
                 break
-    return fallen, passed
+    if not quiet:
+        stopped = f"Rung {number} of {len(its_own)}: " if fallen and not every else ""
+        print(f"{stopped}{passed} passed, {len(fallen)} failed")
+    return fallen
 
 
 def say(result, rung, text, quiet):
@@ -165,53 +178,51 @@ def say(result, rung, text, quiet):
         print(f"  {color(f'{result:4}')}  {rung.title:{WIDTH}}  {text}")
 
 
-def try_rung(rung, judged):
+def try_rung(rung, stage):
     """Return "ok", "FAIL" or "--", and what happened."""
     try:
-        rung.climb(judged)
+        rung.climb(stage)
         return "ok", None
-    except Fell as fell:
+    except Failure as fell:
         return "FAIL", fell
-    except ladder.Skipped as skipped:
+    except Skipped as skipped:
         return "--", f"({skipped})"
 
 
-def explain(rung, fell, judged):
+def explain(rung, fell, stage):
     """Say what was done, what was expected, and what came; and where to read on."""
-    rows = [("did", "\n".join(fell.did)), ("expected", fell.expected), ("got", fell.got),
-            ("to write", ", ".join(f"line {line}" for line in hints.unwritten(judged)) if rung.key != "build" else ""),
-            ("where", where(judged, rung) if re.search(CRASH, fell.got) else ""),
-            ("read", hints.section(rung, judged)), ("see it", see(rung, fell, judged)),
+    rows = [*fell.rows(),
+            ("to write",
+             ", ".join(f"line {line}" for line in hints.unwritten(stage)) if rung.key != "build" else ""),
+            ("where", where(stage, rung) if re.search(CRASH, fell.got) else ""),
+            ("read", hints.section(rung, stage)), ("see it", see(rung, fell, stage)),
             ("then", "kill -9 $server" if "server=$!" in "".join(fell.did) else ""),
-            ("hint", f"make hint {words(judged)}")]
-    for label, text in rows:
-        head = f"        {label + ':':10}"
-        if text:
-            print(head + text.strip().replace("\n", "\n" + " " * len(head)))
+            ("hint", f"make hint {words(stage)}")]
+    print("\n".join(lines(rows)))
 
 
-def where(judged, rung):
+def where(stage, rung):
     """Return where a stage crashes on a rung, in words; "": unknown. A second build, with AddressSanitizer,
     finds that out."""
-    source = ROOT / judged.name / "server.c"
-    stage = compiled.built_with(judged, "address") if judged.in_tree and source.exists() else None
+    source = ROOT / stage.name / "server.c"
+    stage = building.built_with(stage, "address") if stage.in_tree and source.exists() else None
     if stage is None:
         return ""
-    with compiled.reports(stage) as reports:
-        with contextlib.suppress(Fell, ladder.Skipped):
+    with building.reports(stage) as reports:
+        with contextlib.suppress(Failure, Skipped):
             rung.climb(stage)
         found = reports()
-    return compiled.place(found[0], judged.name) if found else ""
+    return reported(found[0], stage.name) if found else ""
 
 
-def see(rung, fell, judged):
+def see(rung, fell, stage):
     """Return the command that shows the failure while the server of "did" is running; "" if none does."""
-    port = (judged.url or "").rpartition(":")[2].strip("/") or MANUAL_PORT
+    port = (stage.url or "").rpartition(":")[2].strip("/") or MANUAL_PORT
     if re.search(CRASH, fell.got):
         return ""
     if rung.key == "clients" and "no answer" not in fell.got:
-        return trace(judged)
-    if re.search("busy loop|does not sleep", fell.got) and not judged.url:
+        return trace(stage)
+    if re.search("busy loop|does not sleep", fell.got) and not stage.url:
         return "timeout -s INT 1 strace -f -p $server 2>&1 | tail"
     if rung.key in WAITING and re.search("^no|got no answer|stays open|threads", fell.got):
         last = fell.did[-1] if fell.did else ""
@@ -221,78 +232,99 @@ def see(rung, fell, judged):
     return ""
 
 
-def words(judged):
+def words(stage):
     """Return the arguments of make that name this server."""
-    if judged.exercise:
-        return f"NAME={judged.exercise}"
-    program = judged.url or (None if judged.in_tree else judged.shown())
-    like = "" if judged.like == remembered(judged.name) else f" LIKE={judged.like}"
-    return f"STAGE={judged.name}{like}" + (f" PROGRAM={shlex.quote(program)}" if program else "")
+    if stage.exercise:
+        return f"NAME={stage.exercise}"
+    program = stage.url or (None if stage.in_tree else stage.shown())
+    like = "" if stage.model == remembered(stage.name) else f" LIKE={stage.model}"
+    return f"STAGE={stage.name}{like}" + (f" PROGRAM={shlex.quote(program)}" if program else "")
 
 
-def trace(judged):
+def trace(stage):
     """Return the command that records this server."""
-    if judged.url:
-        return f"tests/trace.py {judged.url}"
-    port = "" if judged.in_tree else f"--port {MANUAL_PORT} "
-    return f"tests/trace.py http://127.0.0.1:{MANUAL_PORT} -- {judged.shown()} {port}--delay 1"
+    if stage.url:
+        return f"tests/trace.py {stage.url}"
+    port = "" if stage.in_tree else f"--port {MANUAL_PORT} "
+    return f"tests/trace.py http://127.0.0.1:{MANUAL_PORT} -- {stage.shown()} {port}--delay 1"
 
 
 def run_check(options):
-    judged = get_judged(options)
-    reason = ladder.forbidden(judged)
+    stage = get_stage(options)
+    reason = ladder.forbidden(stage)
     if reason:
-        print(f"{judged.name} cannot be judged here, and is skipped: {reason}")
+        print(f"{stage.name} cannot be judged here, and is skipped: {reason}")
         return 0
-    what = "" if judged.in_tree else f": {judged.url or judged.shown()}"
-    print(f"{judged.name}{what}, by the model of {judged.like}")
-    fallen, passed = climb(judged, options.all)
-    remember(judged, fallen)
-    print(f"{passed} passed, {len(fallen)} failed")
-    if not fallen and judged.in_tree and judged.name not in STAGES:
-        print(f"The top of the ladder. Compare: make solution STAGE={judged.name}")
-    elif not fallen and not judged.in_tree:
+    write(note(stage),
+          json.dumps(read(note(stage), json.loads)))  # if that fails, then now, not after all rungs
+    what = "" if stage.in_tree else f": {stage.url or stage.shown()}"
+    print(f"{stage.name}{what}, by the model of {stage.model}")
+    fallen = climb(stage, options.all)
+    remember(stage, fallen)
+    if not fallen and stage.in_tree and stage.name not in STAGES:
+        print(f"The top of the ladder. Compare: make solution STAGE={stage.name}")
+    elif not fallen and not stage.in_tree:
         print("The top of the ladder. The rungs that were left out are for a stage in this tree.")
     return 1 if fallen else 0
 
 
 # ---- what was last found
 
-def note(judged):
-    return BUILD / "judge" / f"{judged.exercise or judged.name}.json"
+def note(stage):
+    return BUILD / "judge" / f"{stage.exercise or stage.name}.json"
 
 
-def state(judged):
+def state(stage):
     """Return something that changes when the reader has changed the server."""
-    parts = [judged.like, judged.url or judged.shown()]
-    files = [ROOT / judged.name / "server.c"] if judged.in_tree else []
-    if judged.exercise:
+    parts = [stage.model, stage.url or stage.shown()]
+    files = [ROOT / stage.name / "server.c"] if stage.in_tree else []
+    if stage.exercise:
         files = sorted([*ROOT.glob("0?-*/server.c"), *ROOT.glob("common/*.[ch]"),
                         *ROOT.glob("tests/tutorial/*.c")])
     parts += [path.read_text(errors="replace") for path in files]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def remember(judged, fallen, step=0):
+def remember(stage, fallen, step=0):
     """Write down how far the server has come, for hint and solution."""
     rung, fell = fallen[0] if fallen else (None, None)
-    found = {"state": state(judged), "rung": rung and rung.key, "names": fell.names if fell else [],
+    found = {"state": state(stage), "rung": rung and rung.key, "names": fell.names if fell else [],
              "got": fell.got if fell else "", "step": step}
-    note(judged).parent.mkdir(parents=True, exist_ok=True)
-    note(judged).write_text(json.dumps(found))
+    write(note(stage), json.dumps(found))
     return found
 
 
-def recall(judged):
+def write(path, text):
+    """Write a file in one step: a reader finds it as it was, or as it is now."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f".{path.name}.{os.getpid()}")
+        new.write_text(text)
+        new.replace(path)
+    except OSError as error:
+        raise Failed(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def read(path, parse):
+    """Return what is written in such a file; None if it is not there, or damaged."""
+    try:
+        return parse(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def recall(stage):
     """Return how far the server has come. Judge it if it has changed since."""
-    found = json.loads(note(judged).read_text()) if note(judged).exists() else None
-    if found and found["state"] == state(judged):
+    found = read(note(stage), json.loads)
+    if not isinstance(found, dict) or not {"state", "rung", "names", "got", "step"} <= set(found):
+        found = None
+    if found and found["state"] == state(stage):
         return found
-    if found is None or judged.in_tree:
-        print(f"{judged.name} has not been checked as it is now. Checking ...")
-    fallen, _ = climb(judged, False, quiet=True)
+    if found is None or stage.in_tree:
+        print(f"{stage.name} has not been checked as it is now. Checking ...")
+    fallen = climb(stage, False, quiet=True)
     same = found and fallen and fallen[0][0].key == found["rung"]
-    return remember(judged, fallen, found["step"] if same else 0)
+    return remember(stage, fallen, found["step"] if same else 0)
 
 
 # ---- hint, solution
@@ -300,39 +332,38 @@ def recall(judged):
 def run_hint(options):
     if options.name in exercises.EXERCISES:
         return hint_at_exercise(exercises.EXERCISES[options.name])
-    judged = get_judged(options)
-    found = recall(judged)
+    stage = get_stage(options)
+    found = recall(stage)
     if found["rung"] is None:
-        what = judged.name if judged.in_tree else judged.url or judged.shown()
+        what = stage.name if stage.in_tree else stage.url or stage.shown()
         print(f"{what} is at the top of the ladder: there is nothing to hint at.")
         return 0
-    rung = next(rung for rung in rungs(judged) if rung.key == found["rung"] and
-                ladder.reason_to_skip(rung, judged) is None)
-    steps = hints.steps(judged, rung, found["names"] or rung.tests.split(), found["got"])
+    rung = next(rung for rung in rungs(stage) if rung.key == found["rung"] and
+                rung.reason_to_skip(stage) is None)
+    steps = hints.steps(stage, rung, [*(found["names"] or rung.cases), *rung.also], found["got"])
     found["step"] = min(found["step"] + 1, len(steps))
     names = f" ({', '.join(found['names'][:3])})" if rung.key == "tests" and found["names"] else ""
-    print(f"{judged.name} fails at this rung: {rung.title}{names}")
-    show(steps, found["step"], judged)
-    note(judged).write_text(json.dumps(found))
+    print(f"{stage.name} fails at this rung: {rung.title}{names}")
+    show(steps, found["step"], stage)
+    write(note(stage), json.dumps(found))
     return 0
 
 
 def hint_at_exercise(exercise):
-    judged = exercise.judged()
+    stage = exercise.stage()
     steps, taken = exercise.hints, BUILD / "judge" / f"{exercise.name}.step"
-    step = min(int(taken.read_text()) + 1 if taken.exists() else 1, len(steps))
-    taken.parent.mkdir(parents=True, exist_ok=True)
-    taken.write_text(str(step))
-    show(steps, step, judged)
+    step = min((read(taken, int) or 0) + 1, len(steps))
+    write(taken, str(step))
+    show(steps, step, stage)
     return 0
 
 
-def show(steps, count, judged):
+def show(steps, count, stage):
     """Print so many steps of a hint."""
     for number, text in enumerate(steps[:count], 1):
         print(f"\n{number}. " + "\n".join(map(wrap, text.splitlines()))[3:])
     left = len(steps) - count
-    print(f"\nFor more, run it again: make hint {words(judged)}" if left else "\nThat was the last hint.")
+    print(f"\nFor more, run it again: make hint {words(stage)}" if left else "\nThat was the last hint.")
 
 
 def wrap(line):
@@ -345,22 +376,22 @@ def wrap(line):
 
 
 def run_solution(options):
-    judged = get_judged(options)
-    if judged.exercise:
-        if recall(judged)["rung"] is not None:
-            raise Failed(f"{judged.exercise} is not solved yet: make exercise NAME={judged.exercise}")
-        print(exercises.EXERCISES[judged.exercise].solution.read_text(), end="")
+    stage = get_stage(options)
+    if stage.exercise:
+        if recall(stage)["rung"] is not None:
+            raise Failed(f"{stage.exercise} is not solved yet: make exercise NAME={stage.exercise}")
+        print(exercises.EXERCISES[stage.exercise].solution.read_text(), end="")
         return 0
-    if not judged.in_tree or judged.name in STAGES:
-        raise Failed(f"{judged.name}: the solution is for a stage that make start has begun")
-    if recall(judged)["rung"] is not None:
-        raise Failed(f"{judged.name} is not at the top of the ladder yet: make check STAGE={judged.name}")
+    if not stage.in_tree or stage.name in STAGES:
+        raise Failed(f"{stage.name}: the solution is for a stage that make start has begun")
+    if recall(stage)["rung"] is not None:
+        raise Failed(f"{stage.name} is not at the top of the ladder yet: make check STAGE={stage.name}")
     ours = tool.scratch() / "server.c"
-    ours.write_text(skeleton.whole(judged.name, judged.like))
+    ours.write_text(skeleton.whole(stage.name, stage.model))
     theirs = tool.scratch() / "theirs.c"
-    theirs.write_text(skeleton.without_tasks((ROOT / judged.name / "server.c").read_text(), judged.like))
-    found = subprocess.run(["diff", "-u", "-B", "--label", f"{judged.name}/server.c", "--label",
-                    f"{judged.like}/server.c", theirs, ours], check=False)
+    theirs.write_text(skeleton.without_tasks((ROOT / stage.name / "server.c").read_text(), stage.model))
+    found = subprocess.run(["diff", "-u", "-B", "--label", f"{stage.name}/server.c", "--label",
+                    f"{stage.model}/server.c", theirs, ours], check=False)
     if found.returncode:
         print("Both pass all checks. What is different may be as good.")
     return 0
@@ -382,11 +413,10 @@ def run_exercise(options):
         options.like = "07-uring"
         return run_check(options) if (ROOT / "07-uring").exists() else 1
     exercise = exercises.EXERCISES[options.name]
-    judged = exercise.judged()
+    stage = exercise.stage()
     print(exercise.task)
-    fallen, passed = climb(judged, options.all)
-    remember(judged, fallen)
-    print(f"{passed} passed, {len(fallen)} failed")
+    fallen = climb(stage, options.all)
+    remember(stage, fallen)
     if not fallen:
         print(f"Compare: make solution NAME={exercise.name}. To take it back: git checkout {exercise.files}")
     return 1 if fallen else 0

@@ -1,16 +1,17 @@
 """The exercises of the tutorial that ask for code: what to do, how it is checked, hints, and a solution."""
 import pathlib
 import re
-import resource
 import time
 from typing import List, NamedTuple
 
 from judging import ladder
-from judging.judged import Fell, Judged
 from judging.ladder import DELAY, Rung
 from kit import processes
 from kit.processes import PIPES
 from kit.tree import BUILD, STAGES
+from suite.cases import ALL, STAGE, SUBJECTS, all_cases
+from suite.server import FAST, Failure, Stage
+from suite.slow_clients import client_that_does_not_read_costs_little
 
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -26,9 +27,9 @@ class Exercise(NamedTuple):
     hints: List[str]    # a question, a system call, nearly the answer
     rungs: List[Rung]
 
-    def judged(self):
-        stage = self.build if self.build in STAGES else "06-libev"
-        return Judged(self.build, stage, [str(BUILD / self.build)], in_tree=True, exercise=self.name)
+    def stage(self):
+        model = self.build if self.build in STAGES else "06-libev"
+        return Stage(self.build, model, [str(BUILD / self.build)], in_tree=True, exercise=self.name)
 
 
 EXERCISES = {}
@@ -51,23 +52,22 @@ def exercise(name, chapter, build, files):
 
 def step(name, title):
     def add(function):
-        EXERCISES[name].rungs.append(Rung(name, title, function, "one threads loop", "tree", "", ""))
+        EXERCISES[name].rungs.append(Rung(name, title, (), function, ALL, STAGE, (), ""))
         return function
     return add
 
 
-def builds(judged):
-    made = ladder.make([judged.name])
+def builds(stage):
+    made = ladder.make([stage.name])
     if made.returncode != 0 or "warning:" in made.stderr:
-        fell = Fell("no error and no warning", "\n".join(made.stderr.strip().splitlines()[:12]))
-        fell.did = [f"make {judged.name}"]
+        fell = Failure("no error and no warning", "\n".join(made.stderr.strip().splitlines()[:12]))
+        fell.did = [f"make {stage.name}"]
         raise fell
 
 
-def black_box(judged, *subjects):
-    """Some of the tests that the stage had to pass before."""
-    ladder.build("check_stages")
-    ladder.run_check_stages({"STAGE": judged.like}, subjects)
+def black_box(stage, *subjects):
+    """Some of the cases that held before."""
+    ladder.run_cases(stage, [case for case in all_cases().values() if case.subject in subjects])
 
 
 # ---- 01
@@ -76,18 +76,18 @@ exercise("keep-alive", "01", "01-blocking", "01-blocking")
 
 
 @step("keep-alive", "a second request on the same connection is answered")
-def second_request(judged):
-    with judged.serve("--delay", DELAY) as server:
+def second_request(stage):
+    with stage.serve("--delay", DELAY) as server:
         client = server.client()
         for path in ("/fast", "/slow", "/fast"):
             client.get(path)
             if server.expect(client, path, sleeps=DELAY).closes:
-                raise Fell("a response that does not say Connection: close", f"one that does, to {path}")
+                raise Failure("a response that does not say Connection: close", f"one that does, to {path}")
 
 
 @step("keep-alive", "the price: an idle client makes the next one wait, until --timeout")
-def price_of_keep_alive(judged):
-    with judged.serve("--timeout", 1) as server:
+def price_of_keep_alive(stage):
+    with stage.serve("--timeout", 1) as server:
         start = time.monotonic()
         idle = server.client()
         idle.get("/fast")
@@ -95,7 +95,7 @@ def price_of_keep_alive(judged):
         server.expect_served("/fast", sleeps=1)
         waited = time.monotonic() - start
         if waited < 1:
-            raise Fell("a client that waits for the idle one, since 01 takes one client at a time",
+            raise Failure("a client that waits for the idle one, since 01 takes one client at a time",
                        f"its response after {waited:.3f} s")
 
 
@@ -105,20 +105,20 @@ exercise("small-stacks", "02", "02-threaded", "02-threaded")
 
 
 @step("small-stacks", "a hundred threads in 40 MiB of address space")
-def hundred_threads(judged):
-    with judged.serve("--delay", 30) as server:
+def hundred_threads(stage):
+    with stage.serve("--delay", 30) as server:
         server.expect_served("/fast")
-        server.limit("as", resource.RLIMIT_AS, server.memory() + (40 << 20))
+        server.limit("as", server.memory() + (40 << 20))
         for _ in range(100):
             server.client().get("/slow")
         if not processes.wait_until(lambda: server.program.threads > 100, patience=5):
-            raise Fell("100 clients that are served simultaneously, each by a thread of its own",
+            raise Failure("100 clients that are served simultaneously, each by a thread of its own",
                        f"{server.program.threads - 1} of them")
 
 
 @step("small-stacks", "64 KiB are enough for every request")
-def small_stacks_suffice(judged):
-    black_box(judged, "http", "keep_alive", "slow_clients")
+def small_stacks_suffice(stage):
+    black_box(stage, "http", "keep_alive", "slow_clients")
 
 
 # ---- 03
@@ -127,20 +127,20 @@ exercise("medium", "03", "03-select", "common")
 
 
 @step("medium", "/medium is answered after half the delay")
-def medium(judged):
-    with judged.serve("--delay", 0.6) as server:
+def medium(stage):
+    with stage.serve("--delay", 0.6) as server:
         start = time.monotonic()
         server.expect_served("/medium", sleeps=0.3)
         took = time.monotonic() - start
         if took < 0.3:
-            raise Fell("a response after 0.3 s, and not before", f"the response after {took:.3f} s")
+            raise Failure("a response after 0.3 s, and not before", f"the response after {took:.3f} s")
 
 
 @step("medium", "/medium overtakes a /slow that came before it")
-def medium_overtakes_slow(judged):
+def medium_overtakes_slow(stage):
     """If the machine was slow, try again with a longer delay."""
     for delay in (1, 6):
-        with judged.serve("--delay", delay) as server:
+        with stage.serve("--delay", delay) as server:
             server.expected = "a response to /medium after half the delay, and before that to /slow"
             slow, other = server.client(), server.client()
             slow.get("/slow")
@@ -151,13 +151,13 @@ def medium_overtakes_slow(judged):
                 server.expect(slow, "/slow", sleeps=delay)
                 return
             if delay == 6:
-                raise Fell(server.expected, "the response to /slow was there first")
+                raise Failure(server.expected, "the response to /slow was there first")
 
 
 @step("medium", "everything else is as it was")
-def medium_changes_nothing_else(judged):
-    ladder.unit_tests(judged)
-    black_box(judged, "http", "waiting", "leaving_clients", "shutdown")
+def medium_changes_nothing_else(stage):
+    ladder.unit_tests(stage)
+    black_box(stage, "http", "waiting", "leaving_clients", "shutdown")
 
 
 # ---- 05
@@ -175,35 +175,35 @@ def edges(server):
 
 
 @step("edge", "clients are watched with EPOLLET, and served")
-def edge_clients(judged):
-    with judged.serve("--timeout", 20) as server:
+def edge_clients(stage):
+    with stage.serve("--timeout", 20) as server:
         server.expected = "EPOLLET in the events of a client (/proc/$server/fdinfo)"
         client = server.client()
         client.get("/fast", times=1000)  # more than one recv takes
         got = client.count(1000)
         if got != 1000:
-            raise Fell("1000 responses to 1000 requests", f"{got} responses")
+            raise Failure("1000 responses to 1000 requests", f"{got} responses")
         if edges(server)[0] == 0:
-            raise Fell(server.expected, "none that has it")
-        client.first_half("/fast")
+            raise Failure(server.expected, "none that has it")
+        client.say(FAST[:14])
         client.pause(0.05)
-        client.rest("/fast")
+        client.say(FAST[14:])
         server.expect(client, "/fast")
 
 
 @step("edge", "a client that does not read loses nothing")
-def edge_slow_reader(judged):
-    ladder.slow_reader(judged)
+def edge_slow_reader(stage):
+    client_that_does_not_read_costs_little(stage)
 
 
 @step("edge", "the listener is watched with EPOLLET, and a burst of clients is served")
-def edge_listener(judged):
-    with judged.serve("--timeout", 20) as server:
+def edge_listener(stage):
+    with stage.serve("--timeout", 20) as server:
         server.expect_served("/fast")
         server.pause(0.1)
         found, watched = edges(server)
         if watched != 1 or found != 1:
-            raise Fell("one descriptor that is watched, the listener, with EPOLLET (/proc/$server/fdinfo)",
+            raise Failure("one descriptor that is watched, the listener, with EPOLLET (/proc/$server/fdinfo)",
                        f"{watched}, of them {found} with EPOLLET")
         clients = server.burst(50)
         for client in clients:
@@ -211,8 +211,8 @@ def edge_listener(judged):
 
 
 @step("edge", "everything else is as it was")
-def edge_changes_nothing_else(judged):
-    black_box(judged, *ladder.subjects())
+def edge_changes_nothing_else(stage):
+    black_box(stage, *SUBJECTS)
 
 
 # ---- 06
@@ -221,13 +221,14 @@ exercise("ev-now-update", "06", "early", "tests/tutorial/early.c")
 
 
 @step("ev-now-update", "the timer fires after 0.5 s")
-def timer_is_not_early(judged):
+def timer_is_not_early(stage):
     """Noise can only make it later, so try several times."""
     for _ in range(3):
         process = processes.start([BUILD / "early"], **PIPES)
         out, _ = processes.finish(process)
         fired = re.search(r"fired after (\d+\.\d) s", out)
         if not fired or float(fired[1]) < 0.5 or "timer of 0.5 s" not in out or "for 0.3 s" not in out:
-            fell = Fell("a timer of 0.5 s, started after computing for 0.3 s, fired after 0.5 s", out.strip())
+            fell = Failure("a timer of 0.5 s, started after computing for 0.3 s, fired after 0.5 s",
+                           out.strip())
             fell.did = ["build/early"]
             raise fell

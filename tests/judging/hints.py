@@ -14,13 +14,13 @@ SECTIONS = {"keep-alive loop": "", "signals loop": "Ctrl-C in a loop", "signals 
             "signals one": "Shutdown",
             "turn loop": "The order of a turn", "leaving 05-epoll": "How does a server silence a hang-up",
             "leaving loop": "A client that leaves during",
-            "leaving one": "01", "leaving threads": "01", "descriptors one": "02",
+            "leaving one": "01", "leaving threads": "01", "descriptors one": "02", "descriptors threads": "02",
             "descriptors loop": "Running out of descriptors",
             "silent one": "A silent client", "silent threads": "A silent client",
             "silent loop": "The wait is data"}
 
 
-def find(key, verb, judged, got=""):
+def find(key, verb, stage, got=""):
     """Return the hint for a rung, if possible for what came: of the stage, of its kind, or of all. A program
     that is not a stage in this tree has hints of its own."""
     found = {}
@@ -31,55 +31,57 @@ def find(key, verb, judged, got=""):
             for word in words.split() or ["all"]:
                 if not pattern or re.search(pattern, got):
                     found.setdefault((bool(pattern), word), " ".join(hint.split()))
-    whose = [judged.like, judged.kind] if judged.in_tree else ["program"]
+    whose = [stage.model, stage.kind] if stage.in_tree else ["program"]
     fitting = [(fits, word) for fits in (True, False) for word in [*whose, "all"] if (fits, word) in found]
     return found[fitting[0]] if fitting else None
 
 
-def chapter(begin):
-    """Return where the tutorial has a chapter, or a paragraph, that begins so, such as 05 or Shutdown.
-    07-uring is an exercise of 06."""
+def chapter(begin, model="01"):
+    """Return where the tutorial has a chapter, or a paragraph, that begins so, such as 05 or Shutdown: if there
+    are several, that in the chapter of a model. 07-uring is an exercise of 06."""
     begin = "06" if begin == "07" else begin
     text = (ROOT / "tutorial.md").read_text()
-    found = (re.search(rf"^## ({begin}.*)$", text, re.M) or
-             re.search(rf"^(?:- )?(?:\*\*|\*|_)({begin}.*?)[.?:]?(?:\*\*|\*|_)", text, re.M))
-    if found is None:
+    own = re.search(rf"^## {model[:2]}:.*?(?=^## |\Z)", text, re.M | re.S)
+    places = [*re.finditer(rf"^## ({begin}.*)$", text, re.M),
+              *re.finditer(rf"^(?:- )?(?:\*\*|\*|_)({begin}.*?)[.?:]?(?:\*\*|\*|_)", text, re.M)]
+    if not places:
         return f'tutorial.md, "{begin}"'
+    found = next((place for place in places if own and own.start() <= place.start() < own.end()), places[0])
     line = text.count("\n", 0, found.start()) + 1
     return f'tutorial.md, line {line}: "{found[1]}"'.replace("`", "")
 
 
-def section(rung, judged):
+def section(rung, stage):
     """Return where the tutorial explains a rung."""
-    words = [f"{rung.key} {word}" for word in (judged.like, judged.kind)]
+    words = [f"{rung.key} {word}" for word in (stage.model, stage.kind)]
     begin = next((SECTIONS[word] for word in words if word in SECTIONS), rung.chapter)
-    return chapter(begin or judged.like[:2])
+    return chapter(begin or stage.model[:2], stage.model)
 
 
-def steps(judged, rung, names, got=""):
+def steps(stage, rung, names, got=""):
     """Return the hints for a rung, one after the other. names are those of gallery.related; got is what
     came."""
-    sole = find(rung.key, "sole", judged, got)
-    first = sole or find(rung.key, "ask", judged, got)
-    left = unwritten(judged)
-    bugs = gallery.related(judged, names) if judged.in_tree and not left and not sole else []
+    sole = find(rung.key, "sole", stage, got)
+    first = sole or find(rung.key, "ask", stage, got)
+    left = unwritten(stage)
+    bugs = gallery.related(stage, names) if stage.in_tree and not left and not sole else []
     if left and rung.key != "build":
         places = ", ".join(map(str, left))
-        first = (f"{judged.name}/server.c has places that are still to be written: "
+        first = (f"{stage.name}/server.c has places that are still to be written: "
                  f"line{'s' * (len(left) > 1)} {places}.\n{first}")
     if bugs:
         first += "\nKnown mistakes that fail here, too (yours may be another):"
         first += "".join(f"\n- {bug.symptom}" for bug in bugs)
-    second = find(rung.key, "look", judged, got) + f"\nMore: {section(rung, judged)}"
+    second = find(rung.key, "look", stage, got) + f"\nMore: {section(rung, stage)}"
     if left:
         second += "\nWhen these places are written, and a rung still fails, there are more hints."
     return [first, second, *map(mistake, bugs)]
 
 
-def unwritten(judged):
+def unwritten(stage):
     """Return the lines of a stage at which something is still to be written."""
-    path = ROOT / judged.name / "server.c"
-    return skeleton.unwritten(path.read_text(errors="replace")) if judged.in_tree and path.exists() else []
+    path = ROOT / stage.name / "server.c"
+    return skeleton.unwritten(path.read_text(errors="replace")) if stage.in_tree and path.exists() else []
 
 
 def mistake(bug):

@@ -112,7 +112,7 @@ class Bug:
         self.head, *parts = re.split(r"^(?=Replace|Delete)", self.path.read_text(), flags=re.M)
         self.mistake, self.symptom = self.head.splitlines()[:2]
         self.sanitizer = (re.findall(r"^Sanitizer: (\w+)$", self.head, re.M) or ["address"])[0]
-        # such as: Caught by: check_stages 05-epoll silent_client_delays_nobody_else
+        # such as: Caught by: 05-epoll silent_client_delays_nobody_else
         self.catchers = [line.split() for line in re.findall(r"^Caught by: (.*)$", self.head, re.M)]
         self.replacements = [self.replacement(part) for part in parts]
         if not parts:

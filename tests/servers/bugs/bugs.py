@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import time
 
 from kit import processes, tool
@@ -17,15 +18,14 @@ from kit.tree import ROOT, STAGES
 from servers.bugs.bug import Bug, every_name
 
 UNIT = ["check_http", "check_connections", "check_pool"]
-CHECKS = [*UNIT, "check_stages"]
 PATIENCE = 180  # seconds for one test program
 
 
 def programs(bug):
-    """Return what to run: {(program, stage): the tests that must fail}; the stage may be None."""
+    """Return what to run: {unit test program, or stage: the tests that must fail}."""
     wanted = {}
-    for program, *stage, test in bug.catchers:
-        wanted.setdefault((program, stage[0] if stage else None), set()).add(test)
+    for where, test in bug.catchers:
+        wanted.setdefault(where, set()).add(test)
     return wanted
 
 
@@ -36,8 +36,7 @@ def possible_programs(bug):
     if not stages:
         blocking, events = "common/blocking.c" in touched, "common/connections.c" in touched
         stages = ["02-threaded"] * (not events) + ["05-epoll"] * (not blocking)
-    unit = [] if bug.stage else [(name, None) for name in UNIT]
-    return {key: set() for key in unit + [("check_stages", stage) for stage in stages]}
+    return {name: set() for name in [*([] if bug.stage else UNIT), *stages]}
 
 
 def make(tree, bug_sanitizer, targets, log):
@@ -48,24 +47,27 @@ def make(tree, bug_sanitizer, targets, log):
     return processes.stop(process) == 0
 
 
-def failures(tree, program, stage, wanted, log):
-    """Run a test program until the wanted tests have failed, or to its end. Return the names of all
-    tests that have failed so far; "(died)" stands for a program that did not end well."""
-    env = {**os.environ, "STAGE": stage or "all", "CK_LOG_FILE_NAME": str(log)}
-    if stage and len(wanted) == 1:
-        env["TEST"], = wanted  # run that one alone: the others take half a minute
-    process = processes.start([tree / "build" / program], env=env, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL)
+def failures(tree, where, wanted):
+    """Run a program of unit tests, or the cases for a stage, until the wanted ones have failed, or to the
+    end. Return the names of all that have failed so far; "(died)" stands for a program that did not end
+    well."""
+    log = tool.scratch() / f"{tree.name}.{where}.log"
+    env = {**os.environ, "CK_LOG_FILE_NAME": str(log)}
+    command, output, failure = [tree / "build" / where], os.devnull, r"^[^:\n]*:\d+:[FE]:[^:]*:(\w+):"
+    if where in STAGES:
+        env.update(PYTHONPATH=str(tree / "tests"), BUILD="build")
+        command = [sys.executable, "-m", "suite.run", "--stage", where, *wanted]
+        output, failure = log, r"^\S+ +(\w+): FAILED$"
+    with open(output, "w") as file:
+        process = processes.start(command, cwd=tree, env=env, stdout=file, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + PATIENCE
     while True:
         running = process.poll() is None
-        # Check logs file:line:F or E:case:test:iteration: message, as it goes
-        text = log.read_text(errors="replace") if log.exists() else ""
-        failed = set(re.findall(r"^[^:\n]*:\d+:[FE]:[^:]*:(\w+):", text, re.M))
+        failed = set(re.findall(failure, log.read_text(errors="replace") if log.exists() else "", re.M))
         if not running or (wanted and wanted <= failed) or time.monotonic() > deadline:
             break
         time.sleep(0.1)
-    status = processes.stop(process, patience=1)
+    status = processes.stop(process, patience=2)
     return failed | ({"(died)"} if not running and status != 0 and not failed else set())
 
 
@@ -81,14 +83,13 @@ def plant(name, clean, find):
         print(f"{name:28} FAILED: {failed}")
         return False
     to_run = possible_programs(bug) if find else programs(bug)
-    targets = {target for program, stage in to_run for target in (program, stage) if target}
+    targets = {*to_run, *(["probe"] if set(to_run) & set(STAGES) else [])}
     if not to_run or not make(tree, bug.sanitizer.replace("none", ""), targets, log):
         print(f"{name:28} FAILED: {'does not build' if to_run else 'it names no test'}")
         return False
     caught, missed = [], []
-    for (program, stage), wanted in to_run.items():
-        failed = failures(tree, program, stage, wanted, tool.scratch() / f"{program}.{stage}.log")
-        where = f"{program} {stage}" if stage else program
+    for where, wanted in to_run.items():
+        failed = failures(tree, where, wanted)
         caught += [f"{where} {test}" for test in sorted(failed if find else wanted & failed)]
         missed += [f"{where} {test}" for test in sorted(wanted - failed)]
     if missed or not caught:
@@ -109,7 +110,7 @@ def prepare():
             shutil.copy2(ROOT / path, clean)
     report, log = Report(), tool.scratch() / "log"
     report.begin("Building a tree without bugs ...")
-    builds = make(clean, "address", [f"-j{os.cpu_count()}", "all", *CHECKS], log)
+    builds = make(clean, "address", [f"-j{os.cpu_count()}", "all", *UNIT], log)
     report.end()
     if not builds:
         raise Failed("the tree does not build", log.read_text())
@@ -122,7 +123,8 @@ def plant_all(names, find):
     told = time.monotonic()
     while waiting or running:
         while waiting and len(running) < 2 * os.cpu_count():
-            command = [*tool.module("servers.bugs.bugs"), "--plant", clean, *(["--find"] if find else []), waiting[0]]
+            command = [*tool.module("servers.bugs.bugs"), "--plant", clean, *(["--find"] if find else []),
+                       waiting[0]]
             running[processes.start(command)] = waiting.pop(0)
         for process in [process for process in running if process.poll() is not None]:
             del running[process]
@@ -135,7 +137,8 @@ def plant_all(names, find):
 
 
 def main(arguments):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--find", action="store_true",
                         help="run all tests that might notice, and list those that do (for a new bug)")

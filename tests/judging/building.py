@@ -4,17 +4,12 @@ import contextlib
 import dataclasses
 import fcntl
 import os
-import re
 import subprocess
 
 from kit import processes, tool
 from kit.processes import PIPES
 from kit.tree import BUILD, ROOT
 
-
-# What a report calls the place where a mistake began.
-ORIGINS = (r"freed by thread|previously allocated|Previous (?:atomic )?(?:write|read)|Location is|"
-           r"Mutex \w+(?= .*created)")
 
 
 def make(targets, **variables):
@@ -29,27 +24,27 @@ def make(targets, **variables):
     return subprocess.CompletedProcess(targets, process.returncode, out, err)
 
 
-def built_with(judged, sanitizer):
+def built_with(stage, sanitizer):
     """Return the stage, built with a sanitizer; None if that is not possible here."""
     folder = BUILD / {"address": "asan", "thread": "tsan"}[sanitizer]
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:  # for another judge in the same tree
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = make([judged.name], BUILD=os.path.relpath(folder, ROOT), SANITIZE=sanitizer)
+        made = make([stage.name], BUILD=os.path.relpath(folder, ROOT), SANITIZE=sanitizer)
     if made.returncode != 0:
         return None
-    return dataclasses.replace(judged, command=[str(folder / judged.name)], sanitizer=sanitizer)
+    return dataclasses.replace(stage, command=[str(folder / stage.name)], sanitizer=sanitizer)
 
 
 @contextlib.contextmanager
-def reports(judged, leaks=False):
+def reports(stage, leaks=False):
     """Let the programs that are started meanwhile write their reports to files. Yield a function that returns
     the reports so far. With leaks, AddressSanitizer also reports what nobody has freed at the end."""
-    folder = tool.scratch() / f"reports-{judged.name}-{judged.sanitizer}"
+    folder = tool.scratch() / f"reports-{stage.name}-{stage.sanitizer}"
     folder.mkdir(exist_ok=True)
     for path in folder.iterdir():
         path.unlink()
-    name = {"address": "ASAN_OPTIONS", "thread": "TSAN_OPTIONS"}[judged.sanitizer]
+    name = {"address": "ASAN_OPTIONS", "thread": "TSAN_OPTIONS"}[stage.sanitizer]
     before = os.environ.get(name)
     os.environ[name] = f"log_path={folder}/report:handle_abort=1:detect_leaks={leaks:d}:exitcode=66"
     try:
@@ -59,18 +54,3 @@ def reports(judged, leaks=False):
             del os.environ[name]
         else:
             os.environ[name] = before
-
-
-def place(report, name):
-    """Return the mistake that a report names, and the lines of the reader's file that it names first: that of
-    the mistake, and that where it began."""
-    said = re.search(r"(?:ERROR|WARNING): (\w+Sanitizer: .*?)"
-                     r"(?: \(pid=\d+\)| on unknown address.*| at pc .*)?$", report, re.M)
-    lines = [re.sub(r" 0x[0-9a-f]{6,}", "", said[1]) if said else report.strip().partition("\n")[0]]
-    parts = re.split(rf"^(?=.*(?:{ORIGINS}))", report, flags=re.M)
-    for part in parts[:3]:
-        found = re.search(rf"#\d+ (?:0x\w+ in )?(\w+).*?\b({name}/server\.c:\d+)", part)
-        head = re.search(rf"({ORIGINS})", part) if part is not parts[0] else None
-        if found:
-            lines.append((f"{head[1]}: " if head else "") + f"{found[2]}, in {found[1]}")
-    return "\n".join(dict.fromkeys(lines))

@@ -1,6 +1,6 @@
 """A server for test_judge.py, on asyncio. It does all that the ladder asks of a loop, but for one LIE.
 
-usage: liar.py [LIE] --port PORT [--delay SECONDS] [--timeout SECONDS]
+usage: lying_server.py [LIE] --port PORT [--delay SECONDS] [--timeout SECONDS]
 """
 import argparse
 import asyncio
