@@ -1,6 +1,6 @@
 # Commands that prove the servers, measure them, and keep the text true. The Makefile of the product includes this file.
 
-CHECKS        := check_http check_connections check_pool check_stages
+CHECKS        := check_http check_connections check_pool
 TEST_PROGRAMS := $(CHECKS) hold floor hostile trigger early
 C_FILES        = $(wildcard common/*.c $(STAGES:%=%/*.c) tests/*.c tests/*/*.c tests/*/*/*.c)
 H_FILES        = $(wildcard common/*.h tests/*/*.h tests/*/*/*.h)
@@ -16,10 +16,16 @@ test: all $(CHECKS) ## run all tests of the servers, and those of the tools that
 	@python3 -m kit.test_urls
 	@python3 -m recorder.test_latency
 	@python3 -m servers.bugs.test_bug
+	@python3 -m suite.test_client
 	@python3 -m kit.check_programs $(CHECKS:%=$(BUILD)/%)
+	@python3 -m suite.run
 
 server-test: all $(CHECKS) ## run those of the servers alone, such as for a build with sanitizers
 	@python3 -m kit.check_programs $(CHECKS:%=$(BUILD)/%)
+	@python3 -m suite.run
+
+case: all ## run some black-box cases: CASE=fast_overtakes_slow, or a subject, CASE=signals; STAGE=05-epoll for one stage
+	@python3 -m suite.run $(call value_of,STAGE,--stage) $(call value_of,PROGRAM,--program) $(call value_of,CASE)
 
 judge-test: all ## test the judge, and the solutions of the exercises
 	@python3 -m judging.test_judge
@@ -37,7 +43,7 @@ trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 	@python3 -m recorder.test_where
 	@python3 -m recorder.test_page
 
-tutorial-test: all check_stages hold trigger early ## check that the tutorial tells the truth
+tutorial-test: all hold trigger early ## check that the tutorial tells the truth
 	@python3 -m tutorial.check_tutorial
 	@python3 -m tutorial.test_page
 
@@ -59,10 +65,10 @@ soak: all hostile ## run honest and hostile clients against all six servers, for
 	@python3 -m servers.stress.soak $(call value_of,SECONDS)
 
 tsan: ## run what has threads under ThreadSanitizer
-	$(MAKE) -s BUILD=build/tsan SANITIZE=thread all check_stages check_pool
+	$(MAKE) -s BUILD=build/tsan SANITIZE=thread all check_pool
 	setarch $$(uname -m) -R python3 -m kit.check_programs build/tsan/check_pool
-	STAGE=02-threaded setarch $$(uname -m) -R python3 -m kit.check_programs build/tsan/check_stages
-	CK_RUN_CASE=threads setarch $$(uname -m) -R python3 -m kit.check_programs build/tsan/check_stages
+	BUILD=build/tsan setarch $$(uname -m) -R python3 -m suite.run --stage 02-threaded
+	BUILD=build/tsan setarch $$(uname -m) -R python3 -m suite.run threads
 
 musl: ## build 01 to 05 with musl instead of glibc, and test them
 	@tests/servers/musl.sh
@@ -84,6 +90,7 @@ coverage: ## which lines and branches of common/ do the tests reach? At least 94
 	$(MAKE) -s BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic' all $(CHECKS)
 	find build/coverage -name '*.gcda' -exec rm {} +
 	COVERAGE=1 python3 -m kit.check_programs $(CHECKS:%=build/coverage/%)
+	COVERAGE=1 BUILD=build/coverage python3 -m suite.run
 	$(GCOVR) --branches build/coverage
 	$(GCOVR) --print-summary --fail-under-line 94 --fail-under-branch 90 build/coverage
 
@@ -168,7 +175,6 @@ unit = $(patsubst %.c,$(OBJ)/%.o,$(wildcard $(1:%=tests/servers/unit/%)))
 $(BUILD)/check_http: $(call unit,*http*.c)
 $(BUILD)/check_connections: $(call unit,*connections*.c world.c)
 $(BUILD)/check_pool: $(call unit,check_pool.c)
-$(BUILD)/check_stages: $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/stages/*.c))
 $(BUILD)/hold $(BUILD)/floor: $(BUILD)/%: $(OBJ)/tests/bench/%.o
 $(BUILD)/hostile: $(OBJ)/tests/servers/stress/hostile.o
 $(BUILD)/trigger $(BUILD)/early: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
@@ -178,7 +184,7 @@ $(BUILD)/early: LIBRARIES = -lev
 $(CHECKS:%=$(BUILD)/%): LIBRARIES = $$(pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt -pthread)
 
 $(OBJ)/tests/tutorial/early.o: | need-ev.h
-$(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/servers/unit/*.c tests/stages/*.c)): | need-check.h
+$(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/servers/unit/*.c)): | need-check.h
 need-check.h: ; @$(call need,check.h,check)
 
 # The fuzzer of connections includes both files over a fake kernel, which has a clock of its own.

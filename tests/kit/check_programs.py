@@ -12,12 +12,9 @@ from kit.report import tick, write
 from kit.tool import run
 
 
-# Check's summary, which check_stages prefixes with the stage
-SUMMARY = re.compile(r"(?:(\S+): )?\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)")
+SUMMARY = re.compile(r"\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)")
 # a test that failed or could not finish
 FAILURE = re.compile(r":\d+:[FE]:")
-# a stage whose tests did not finish
-KILLED = re.compile(r"\S+: killed by signal \d+$")
 
 
 def run_program(program):
@@ -29,8 +26,8 @@ def run_program(program):
     # In a group of its own: when Check is told to stop, it may signal its whole group.
     process = processes.start([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                         errors="replace")
-    checks = failed = died = 0
-    stage, lines = None, []
+    checks = failed = 0
+    lines = []
 
     def listen():
         tick(lambda _: write(f"({name} is still running)\n"))
@@ -41,18 +38,14 @@ def run_program(program):
         print(printable(line))
         summary = SUMMARY.match(line)
         if summary:
-            stage = summary[1]
-            checks += int(summary[2])
-            failed += int(summary[3]) + int(summary[4])
-        elif FAILURE.search(line):  # Check does not know the stage in which it found the problem
-            lines.append(line if not stage or stage in line else f"{line} ({stage})")
-        elif KILLED.match(line):
-            died += 1
+            checks += int(summary[1])
+            failed += int(summary[2]) + int(summary[3])
+        elif FAILURE.search(line):
             lines.append(line)
     tick(None)
     status = processes.stop(process)
-    if checks == 0 or (status != 0 and failed + died == 0):
-        died += 1
+    died = checks == 0 or status != 0 and failed == 0
+    if died:
         lines.append(f"{name}: {processes.ending(status)}, after {checks} tests")
     return checks - failed, failed + died, lines
 

@@ -18,12 +18,13 @@ class Commands(unittest.TestCase):
     def test_value_is_never_run_by_a_shell(self):
         trace = tool.scratch() / "ran"
         for command, variable in [("start LIKE=05-epoll", "STAGE"), ("start STAGE=07-x", "LIKE"), ("check", "STAGE"),
-                                  ("hint", "STAGE"), ("solution", "STAGE"), ("exercise", "NAME"), ("bugs", "NAME")]:
+                                  ("hint", "STAGE"), ("solution", "STAGE"), ("exercise", "NAME"), ("bugs", "NAME"), ("case", "CASE"),
+                                  ("case", "STAGE")]:
             for strange in STRANGE:
                 value = strange.format(trace)
                 with self.subTest(f"make {command} {variable}={value}"):
                     made = make(*command.split(), f"{variable}={value}")
-                    self.assertRegex(made.stderr, r"(?m)^(judge|bugs)\.py: ")
+                    self.assertRegex(made.stderr, r"(?m)^(judge|bugs|run)\.py: ")
                     self.assertNotIn("Traceback", made.stderr)
                     self.assertEqual(made.returncode, 2)
                     self.assertFalse(trace.exists())
