@@ -437,6 +437,18 @@ async def main():
     sys.exit()
 """, "begins", "finally", "cancelled")
 
+    def test_leaving_is_told_once_and_does_not_spin_the_loop(self):
+        self.check("""
+async def main():
+    here, there = socket.socketpair()
+    leaving, begun = watch(here, select.EPOLLRDHUP), time.process_time()
+    there.close()
+    await leaving
+    await sleep(0.4)
+    print("slept" if time.process_time() - begun < 0.2 else "was busy")
+    sys.exit()
+""", "slept")
+
     def test_error_that_nobody_awaits_is_printed(self):
         output = python("-", text=PROGRAM.format("""
 async def wrong():
