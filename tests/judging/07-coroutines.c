@@ -1,0 +1,302 @@
+/* 07: one thread, epoll, and a stack for each client.
+ * Model: common/blocking.c as it is. Each call in which it would block is wrapped (ld --wrap): it
+ *        tells epoll what it waits for, and switches to the loop. The stack keeps all the rest.
+ * Cost:  a stack for each client, even an idle one: 64 KiB of addresses, about 8 KiB of memory.
+ * Limit: one thread, as in 05; and a call that blocks and is not wrapped stops every client. */
+#include "common/blocking.h"
+#include "common/clock.h"
+#include "common/net.h"
+#include "common/stop.h"
+#include "common/util.h"
+#include "common/workers.h"
+#include "tests/judging/stack.h"
+#include "tests/judging/timers.h"
+#include "tests/judging/wrapped.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+enum { MAX_EVENTS = 64, STACK_SIZE = 64 << 10, SPARE_MOST = 64 };
+#define NEVER INT64_MAX
+
+/* A function that can stop in the middle, and what it waits for meanwhile. */
+struct coroutine {
+    struct timer timer; /* the first member: a timer that is due leads to its coroutine */
+    struct stack stack;
+    LIST_ENTRY(coroutine) link;
+    void (*function)(void);
+    bool over;
+    bool fresh;          /* nothing has been received since its last event */
+    bool woken_by_event; /* and not by its timer */
+    uint32_t wants;      /* what it waits for: EPOLLIN, EPOLLOUT, or 0 */
+    uint32_t watched;    /* what epoll reports of its descriptor */
+    int64_t limit_ns[2]; /* SO_RCVTIMEO and SO_SNDTIMEO, which the kernel does not learn; 0: none */
+    struct conversation conversation;
+};
+
+static LIST_HEAD(list, coroutine) coroutines, spare;
+static struct stack loop;         /* of main */
+static struct coroutine *running; /* NULL: the loop runs */
+static struct coroutine *acceptor;
+static size_t count, spare_count;
+static int epoll_fd, listener;
+static struct options options;
+
+/* ---- to wait is to switch to the loop */
+
+/* Tell epoll what to report of fd: EPOLLIN, EPOLLOUT, or 0 for nothing. */
+static bool watch(struct coroutine *c, int fd, uint32_t events)
+{
+    int op = c->watched == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
+    struct epoll_event event = {.events = events, .data.ptr = c};
+
+    if (c->watched == events)
+        return true;
+    if (epoll_ctl(epoll_fd, op, fd, &event) < 0)
+        return false;
+    c->watched = events;
+    return true;
+}
+
+/* Let others run until fd is ready for events, or the deadline has passed. Return whether it is
+ * ready. With events 0, only time passes. */
+static bool wait_for(int fd, uint32_t events, int64_t deadline_ns)
+{
+    struct coroutine *me = running;
+
+    if (events != 0 && !watch(me, fd, events))
+        return false;
+    if (deadline_ns != NEVER)
+        timer_set(&me->timer, deadline_ns);
+    me->wants = events;
+    stack_switch(&me->stack, &loop);
+    return me->woken_by_event;
+}
+
+/* Let a coroutine run, up to its next wait or to its end. Only the loop may call this. */
+static void resume(struct coroutine *c, bool by_event)
+{
+    timer_clear(&c->timer);
+    c->wants = 0;
+    c->fresh = true;
+    c->woken_by_event = by_event;
+    running = c;
+    stack_switch(&loop, &c->stack);
+    running = NULL;
+    if (!c->over)
+        return;
+    LIST_REMOVE(c, link);
+    count--;
+    if (spare_count < SPARE_MOST) {
+        LIST_INSERT_HEAD(&spare, c, link);
+        spare_count++;
+    } else {
+        stack_free(&c->stack); /* here, on the stack of the loop, and not at the end of bottom */
+        free(c);
+    }
+}
+
+/* ---- the calls that would block */
+
+static int64_t deadline(int option)
+{
+    int64_t limit_ns = running->limit_ns[option == SO_SNDTIMEO];
+
+    return limit_ns == 0 ? NEVER : clock_now_ns() + limit_ns;
+}
+
+/* One recv for each event: a client that never stops sending must not keep the thread. Usually, a
+ * second recv would only find out that there is nothing. */
+ssize_t __wrap_recv(int fd, void *bytes, size_t room, int flags)
+{
+    if (running == NULL || flags & MSG_DONTWAIT)
+        return __real_recv(fd, bytes, room, flags);
+    for (int64_t until_ns = deadline(SO_RCVTIMEO);;) {
+        if (running->fresh) {
+            running->fresh = false;
+            ssize_t n = __real_recv(fd, bytes, room, flags);
+            if (n >= 0 || errno != EAGAIN)
+                return n;
+        }
+        if (!wait_for(fd, EPOLLIN, until_ns)) /* late: but look once more, for we may be, too */
+            return __real_recv(fd, bytes, room, flags);
+    }
+}
+
+ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags)
+{
+    ssize_t n = __real_send(fd, bytes, length, flags);
+
+    if (running == NULL || flags & MSG_DONTWAIT)
+        return n;
+    for (int64_t until_ns = deadline(SO_SNDTIMEO); n < 0 && errno == EAGAIN;) {
+        bool ready = wait_for(fd, EPOLLOUT, until_ns);
+        n = __real_send(fd, bytes, length, flags);
+        if (!ready)
+            break;
+    }
+    return n;
+}
+
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+{
+    const struct timeval *limit = value;
+
+    if (running == NULL || level != SOL_SOCKET || (name != SO_RCVTIMEO && name != SO_SNDTIMEO))
+        return __real_setsockopt(fd, level, name, value, length);
+    running->limit_ns[name == SO_SNDTIMEO] = limit->tv_sec * NS_PER_S + limit->tv_usec * 1000;
+    return 0;
+}
+
+/* clock.c sleeps to an absolute moment. The trap (--block) is still a trap. */
+int __wrap_clock_nanosleep(clockid_t clock, int flags, const struct timespec *moment,
+                           struct timespec *left)
+{
+    if (running == NULL || options.block)
+        return __real_clock_nanosleep(clock, flags, moment, left);
+    int64_t until_ns = moment->tv_sec * NS_PER_S + moment->tv_nsec;
+    while (clock_now_ns() < until_ns)
+        wait_for(-1, 0, until_ns);
+    return 0;
+}
+
+/* ---- coroutines: one for each client, and one that accepts them */
+
+/* The function at the bottom of each stack. A stack that has served one client serves another. */
+static void bottom(void)
+{
+    stack_begin(&loop);
+    for (struct coroutine *me = running;;) {
+        me->function();
+        me->over = true;
+        stack_switch(&me->stack, &loop);
+    }
+}
+
+/* Return a coroutine that does not run yet, or NULL with errno: there is no memory. */
+static struct coroutine *new_coroutine(void (*function)(void))
+{
+    struct coroutine *c = LIST_FIRST(&spare);
+
+    if (!timers_reserve(count + 1))
+        return NULL;
+    if (c != NULL) {
+        LIST_REMOVE(c, link);
+        spare_count--;
+    } else if ((c = calloc(1, sizeof *c)) == NULL || !stack_new(&c->stack, STACK_SIZE, bottom)) {
+        free(c);
+        return NULL;
+    }
+    *c = (struct coroutine){.stack = c->stack, .function = function};
+    LIST_INSERT_HEAD(&coroutines, c, link);
+    count++;
+    timer_set(&c->timer, 0); /* long due: the loop begins it in this turn */
+    return c;
+}
+
+static void converse(void)
+{
+    blocking_converse(&running->conversation, &options, true);
+    close(running->conversation.fd); /* which also takes it out of epoll */
+}
+
+/* The loop of 02, on a stack of its own. It accepts one client in a turn of the loop, so that other
+ * workers get some, too. Once told to stop, it takes what is in the backlog, and ends. */
+static void accept_clients(void)
+{
+    int backlog = SOMAXCONN + 1;
+    int64_t give_up_ns = NEVER;
+
+    while (!stop_requested || (backlog-- > 0 && clock_now_ns() < give_up_ns)) {
+        if (stop_requested && give_up_ns == NEVER)
+            give_up_ns = clock_now_ns() + options.timeout_ns;
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0 && errno == EAGAIN && stop_requested)
+            break;
+        bool out_of_something = fd < 0 && errno != EAGAIN && !net_accept_again(errno);
+        struct coroutine *c = fd >= 0 ? new_coroutine(converse) : NULL;
+        if (c != NULL) {
+            c->conversation.fd = fd;
+        } else if (fd >= 0) {
+            close(fd);
+            out_of_something = true;
+        }
+        if (out_of_something && stop_requested && count == 1) /* no client will free anything */
+            break;
+        if (out_of_something || stop_requested)
+            wait_for(-1, 0, out_of_something ? clock_now_ns() + NET_RETRY_NS : 0);
+        else
+            wait_for(listener, EPOLLIN, NEVER);
+    }
+    acceptor = NULL;
+    close(listener);
+}
+
+/* ---- the loop */
+
+static void drain(void)
+{
+    struct coroutine *c;
+
+    LIST_FOREACH (c, &coroutines, link)
+        blocking_hang_up(&c->conversation);
+    if (acceptor != NULL)
+        timer_set(&acceptor->timer, 0);
+}
+
+/* Return how long to wait, in ms: rounded up, or we would wake too early, and never less than 0,
+ * for -1 means for ever. */
+static int wait_ms(void)
+{
+    const struct timer *first = timers_first();
+    int64_t left_ns = first != NULL ? first->due_ns - clock_now_ns() : 0;
+
+    if (first == NULL)
+        return -1;
+    return left_ns > 0 ? (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS) : 0;
+}
+
+int main(int argc, char **argv)
+{
+    bool draining = false;
+
+    options = options_parse(argc, argv, "07-coroutines");
+    if (options.threads > 0)
+        die("--threads: not in this stage");
+    stop_catch(NULL);
+    sigset_t unblocked = stop_block();
+    listener = net_listen(options.name, options.host, options.port, SOCK_NONBLOCK);
+    workers_fork(&options, listener);
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    acceptor = new_coroutine(accept_clients);
+    if (epoll_fd < 0 || acceptor == NULL)
+        die("cannot begin:");
+    acceptor->conversation.fd = listener;
+
+    while (!LIST_EMPTY(&coroutines)) {
+        struct epoll_event events[MAX_EVENTS];
+        int ready = epoll_pwait(epoll_fd, events, MAX_EVENTS, wait_ms(), &unblocked);
+
+        if (ready < 0)
+            net_wait_failed("epoll_pwait");
+        stop_poll(&unblocked);
+        if (stop_requested && !draining) {
+            draining = true;
+            drain();
+        }
+        for (int i = 0; i < ready; i++) {
+            struct coroutine *c = events[i].data.ptr;
+            if (c->wants != 0)
+                resume(c, true);
+            else /* it sleeps, and its client sends or leaves: no news until it asks again */
+                watch(c, c->conversation.fd, 0);
+        }
+        int64_t now_ns = clock_now_ns();
+        while (timers_first() != NULL && timers_first()->due_ns <= now_ns)
+            resume((struct coroutine *)timers_first(), false);
+    }
+    return 0;
+}
