@@ -239,9 +239,7 @@ static void accept_clients(void)
 
 static void drain(void)
 {
-    struct coroutine *c;
-
-    LIST_FOREACH (c, &coroutines, link)
+    for (struct coroutine *c = LIST_FIRST(&coroutines); c != NULL; c = LIST_NEXT(c, link))
         blocking_hang_up(&c->conversation);
     if (acceptor != NULL)
         timer_set(&acceptor->timer, 0);
