@@ -119,7 +119,10 @@ $(TURNS): $(BUILD)/turn/%: $(OBJ)/%/server.o $(OBJ)/tests/judging/turn_order.o |
 $(BUILD)/turn: ; @mkdir -p $@
 
 LIBEV = $(if $(shell grep -s '<ev.h>' $(@F)/server.c),-lev)
-$(patsubst %,$(BUILD)/%,$(STAGES) $(MINE)): LIBRARIES = $(LIBEV)
+# A stage that defines __wrap_recv gets each call of recv, from whatever object file (ld(1), --wrap).
+wraps = $(patsubst __wrap_%,-Wl$(comma)--wrap=%,$(sort $(shell grep -os '__wrap_[a-z0-9_]*' $(1))))
+comma := ,
+$(patsubst %,$(BUILD)/%,$(STAGES) $(MINE)): LIBRARIES = $(LIBEV) $(call wraps,$(@F)/server.c)
 $(TURNS): LIBRARIES = $(LIBEV) \
   $(patsubst %,-Wl$(comma)--wrap=connections_%,wait_ms begin_turn ready expire accept)
 

@@ -130,7 +130,7 @@ def start(options):
     (folder / "like").write_text(options.like + "\n")
     lines = ", ".join(map(str, skeleton.unwritten(text)))
     print(f"{name}/server.c: the model of {options.like} is yours to write (lines {lines}).\n"
-          f"Read:  {hints.chapter(options.like[:2])}\n"
+          f"Read:  {hints.chapter(options.like)}\n"
           f"Then:  make check STAGE={name}\n"
           f"Stuck: make hint STAGE={name}")
     return 0
@@ -402,16 +402,17 @@ def run_solution(options):
 def run_exercise(options):
     if options.name is None:
         for name in NAMES:
-            number = exercises.EXERCISES[name].chapter if name in exercises.EXERCISES else "06"
+            number = (exercises.EXERCISES[name].chapter if name in exercises.EXERCISES else
+                      skeleton.TO_WRITE[name])
             task = " ".join(exercises.read(name)[0].split())
             what = re.search(r"(?:^|\. )((?:Let|Give|Add|Write) .*?[.])(?= |$)", task)[1]
             print(f"{name:14} {what}\n{'':14} {hints.chapter(number)}")
         print("To begin with one, or to check it: make exercise NAME=medium")
         return 0
-    if options.name == "07-uring":
-        print(exercises.read("07-uring")[0])
-        options.like = "07-uring"
-        return run_check(options) if (ROOT / "07-uring").exists() else 1
+    if options.name in skeleton.TO_WRITE:
+        print(exercises.read(options.name)[0])
+        options.like = options.name
+        return run_check(options) if (ROOT / options.name).exists() else 1
     exercise = exercises.EXERCISES[options.name]
     stage = exercise.stage()
     print(exercise.task)
@@ -422,7 +423,7 @@ def run_exercise(options):
     return 1 if fallen else 0
 
 
-NAMES = [*exercises.EXERCISES, "07-uring"]
+NAMES = [*exercises.EXERCISES, *skeleton.TO_WRITE]
 COMMANDS = {"start": start, "check": run_check, "hint": run_hint, "solution": run_solution,
             "exercise": run_exercise}
 

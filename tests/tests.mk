@@ -1,7 +1,8 @@
 # Commands that prove the servers, measure them, and keep the text true. The Makefile of the product includes this file.
 
 CHECKS        := check_http check_connections check_pool
-TEST_PROGRAMS := $(CHECKS) hold floor hostile trigger early
+TEST_PROGRAMS := $(CHECKS) hold floor switches switches-ucontext hostile trigger early
+COROUTINES    := $(BUILD)/assembly/07-coroutines $(BUILD)/ucontext/07-coroutines
 C_FILES        = $(wildcard common/*.c $(STAGES:%=%/*.c) tests/*.c tests/*/*.c tests/*/*/*.c)
 H_FILES        = $(wildcard common/*.h tests/*/*.h tests/*/*/*.h)
 PY_FILES       = $(wildcard tests/*.py tests/*/*.py tests/*/*/*.py)
@@ -27,8 +28,9 @@ server-test: all $(CHECKS) ## run those of the servers alone, such as for a buil
 case: all ## run some black-box cases: CASE=fast_overtakes_slow, or a subject, CASE=signals; STAGE=05-epoll for one stage
 	@python3 -m suite.run $(call value_of,STAGE,--stage) $(call value_of,PROGRAM,--program) $(call value_of,CASE)
 
-judge-test: all ## test the judge, and the solutions of the exercises
+judge-test: all $(COROUTINES) ## test the judge, and the solutions of the exercises
 	@python3 -m judging.test_judge
+	@python3 -m judging.test_coroutines
 
 hints-test: all ## plant each bug of the gallery in a stage of a reader: does a hint name it?
 	@python3 -m judging.test_judge --gallery Hints.test_planted_bug_is_named
@@ -46,6 +48,7 @@ trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 tutorial-test: all hold trigger early ## check that the tutorial tells the truth
 	@python3 -m tutorial.check_tutorial
 	@python3 -m tutorial.test_page
+	@python3 -m tutorial.loop.test_loop
 
 faults: all ## inject errors of the kernel into every system call, with strace
 	@python3 -m servers.stress.faults
@@ -131,7 +134,10 @@ peers: all floor ## compare the stages with gunicorn, uvicorn, Node and nginx
 wayout: all ## a pool of threads: in the stages, FastAPI and Flask; its queue, and what a hand-over costs
 	@python3 -m bench.wayout
 
-measure: all hold floor ## measure tests/bench/results again (about ten minutes), and draw the plots
+switches: switches-ucontext ## what a switch costs: between stacks, coroutines, tasks, threads
+	@python3 -m bench.switches
+
+measure: all hold floor switches-ucontext ## measure tests/bench/results again (about ten minutes), and draw the plots
 	@python3 -m bench.figures --measure
 
 ## the text
@@ -175,11 +181,22 @@ unit = $(patsubst %.c,$(OBJ)/%.o,$(wildcard $(1:%=tests/servers/unit/%)))
 $(BUILD)/check_http: $(call unit,*http*.c)
 $(BUILD)/check_connections: $(call unit,*connections*.c world.c)
 $(BUILD)/check_pool: $(call unit,check_pool.c)
-$(BUILD)/hold $(BUILD)/floor: $(BUILD)/%: $(OBJ)/tests/bench/%.o
+$(BUILD)/hold $(BUILD)/floor $(BUILD)/switches: $(BUILD)/%: $(OBJ)/tests/bench/%.o
 $(BUILD)/hostile: $(OBJ)/tests/servers/stress/hostile.o
 $(BUILD)/trigger $(BUILD)/early: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
 
 $(BUILD)/check_connections: OWN = $(OBJ)/common/clock.o# tests/servers/unit/world.c has a clock of its own
+# The solution of 07-coroutines, and the measurement of a switch, in both ways
+$(OBJ)/tests/%-ucontext.o $(OBJ)/tests/%-assembly.o: tests/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call quiet,CC $(@:$(OBJ)/%=%))$(CC) $(FLAGS) $(CFLAGS) \
+	  $(if $(findstring -ucontext,$@),-DUCONTEXT) -MMD -MP -c $< -o $@
+$(BUILD)/switches-ucontext: $(OBJ)/tests/bench/switches-ucontext.o | $(BUILD)/switches
+$(COROUTINES): $(BUILD)/%/07-coroutines: $(OBJ)/tests/judging/07-coroutines-%.o $(COMMON)
+	@mkdir -p $(@D)
+	$(call quiet,LINK $@)$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(filter %.o,$^) -o $@ -pthread \
+	  $(call wraps,tests/judging/07-coroutines.c)
+
 $(BUILD)/early: LIBRARIES = -lev
 $(CHECKS:%=$(BUILD)/%): LIBRARIES = $$(pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt -pthread)
 

@@ -38,8 +38,8 @@ def find(key, verb, stage, got=""):
 
 def chapter(begin, model="01"):
     """Return where the tutorial has a chapter, or a paragraph, that begins so, such as 05 or Shutdown: if there
-    are several, that in the chapter of a model. 07-uring is an exercise of 06."""
-    begin = "06" if begin == "07" else begin
+    are several, that in the chapter of a model. A stage that only a reader has is an exercise of another."""
+    begin = skeleton.TO_WRITE.get(begin, begin[:2] if begin[:2].isdigit() else begin)
     text = (ROOT / "tutorial.md").read_text()
     own = re.search(rf"^## {model[:2]}:.*?(?=^## |\Z)", text, re.M | re.S)
     places = [*re.finditer(rf"^## ({begin}.*)$", text, re.M),
@@ -55,7 +55,7 @@ def section(rung, stage):
     """Return where the tutorial explains a rung."""
     words = [f"{rung.key} {word}" for word in (stage.model, stage.kind)]
     begin = next((SECTIONS[word] for word in words if word in SECTIONS), rung.chapter)
-    return chapter(begin or stage.model[:2], stage.model)
+    return chapter(begin or stage.model, stage.model)
 
 
 def steps(stage, rung, names, got=""):

@@ -6,9 +6,10 @@ import textwrap
 from typing import NamedTuple
 
 from kit.errors import Failed
-from kit.tree import ROOT
+from kit.tree import ROOT, STAGES
 
 
+TO_WRITE = {"07-uring": "06", "07-coroutines": "What"}  # stages that only a reader has, and how their chapter begins
 UNTIL = "Until then (delete these lines, too):"
 WIDTH = 100  # of a line, as in .clang-format
 KEPT = pathlib.Path(__file__).resolve().parent / "skeleton.txt"
@@ -34,8 +35,8 @@ CUTS = read_cuts()
 
 
 def path(model):
-    """Return the file of a stage. 07-uring is the reader's to write, so it is among the solutions."""
-    return ROOT / ("tests/judging/07-uring.c" if model == "07-uring" else f"{model}/server.c")
+    """Return the file of a stage. Those that are the reader's to write, such as 07-uring, are among the solutions."""
+    return ROOT / (f"{model}/server.c" if model in STAGES else f"tests/judging/{model}.c")
 
 
 def source(model):
@@ -71,7 +72,7 @@ def apply(text, cut, model):
     if cut.place == "loop":
         pattern, indent = r"(?sm)^int main\(.*?\n    while \([^\n]*\) \{\n(.*?)^    \}$", 8
     else:
-        pattern, indent = rf"(?sm)^static [^\n;]*\b{cut.place}\([^;{{]*\)\n\{{\n(.*?)^\}}$", 4
+        pattern, indent = rf"(?sm)^\w[^\n;]*\b{cut.place}\([^;{{]*\)\n\{{\n(.*?)^\}}$", 4
     found = re.search(pattern, text)
     if not found:
         raise no_skeleton(model, f"{cut.place} is not found")

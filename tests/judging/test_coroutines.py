@@ -1,0 +1,185 @@
+"""Test the solution of the exercise 07-coroutines, in both ways to switch: that it links the object file of
+common/blocking.c that 01 and 02 link, that each stack has its guard, and that three classic mistakes show."""
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import time
+import unittest
+from typing import NamedTuple, Tuple
+
+from kit import tool, unittests
+from kit.measuring import probe
+from kit.processes import wait_until
+from kit.servers import Server
+from kit.tree import BUILD, ROOT
+
+SOURCE = ROOT / "tests/judging/07-coroutines.c"
+WAYS = ["assembly", "ucontext"]
+SPARE_MOST = int(re.search(r"SPARE_MOST = (\d+)", SOURCE.read_text())[1])
+
+
+def serve(way="assembly", *options, program=None, **arguments):
+    return Server("07-coroutines", *options, program=program or BUILD / way / "07-coroutines", **arguments)
+
+
+def make(*arguments):
+    done = subprocess.run(["make", "--no-print-directory", f"BUILD={BUILD.relative_to(ROOT)}", *arguments], cwd=ROOT,
+                          stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
+
+
+def maps(server):
+    with open(f"/proc/{server.pid}/maps") as file:
+        return file.read().splitlines()
+
+
+def guards(server):
+    """Return how many mappings of one page may not be touched at all."""
+    found = [re.match(r"(\w+)-(\w+) ---p .* 0 *$", line) for line in maps(server)]
+    return sum(int(match[2], 16) - int(match[1], 16) <= 65536 for match in found if match)
+
+
+def connect(server, path="/slow", more=b""):
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() + more)
+    return client
+
+
+class Object(unittest.TestCase):
+    def test_01_and_02_and_07_link_the_same_object_file(self):
+        used = {}
+        for program in "01-blocking", "02-threaded", "assembly/07-coroutines", "ucontext/07-coroutines":
+            target = BUILD / program
+            lines = make("--dry-run", "--always-make", str(target.relative_to(ROOT))).replace("\\\n", " ").splitlines()
+            link = next(line.partition(";")[2] or line for line in lines if f"-o {target.relative_to(ROOT)} " in line)
+            map_ = tool.scratch() / "map"
+            command = shlex.split(link)
+            command[command.index("-o") + 1] = str(tool.scratch() / "program")
+            subprocess.run([*command, f"-Wl,-Map={map_}"], cwd=ROOT, check=True)
+            used[program] = {line for line in re.findall(r"^LOAD (.*)$", map_.read_text(), re.M) if "blocking" in line
+                             and "01-" not in line}
+        self.assertEqual(len(set(map(frozenset, used.values()))), 1, used)
+        self.assertEqual(len(used["01-blocking"]), 1, used)
+
+    def test_it_is_not_included_and_has_no_macros_of_its_own(self):
+        self.assertNotRegex(SOURCE.read_text(), r'#include ".*\.c"')
+        self.assertNotRegex((ROOT / "common/blocking.c").read_text(), "(?i)coroutine|__wrap|__real")
+
+
+class Serving(unittest.TestCase):
+    def test_fast_overtakes_slow(self):
+        for way in WAYS:
+            with self.subTest(way), serve(way, "--delay", 1) as server:
+                *slow, fast = probe(server.url, "200x0:/slow", "100:/fast")
+                self.assertEqual({row["body"] for row in slow}, {"That was slow!"})
+                self.assertEqual(fast["body"], "That was fast!")
+                self.assertLess(fast["took_ms"], 700)
+                self.assertEqual(server.threads, 1)
+
+    def test_each_stack_has_a_page_below_that_may_not_be_touched(self):
+        for way in WAYS:
+            with self.subTest(way), serve(way, "--delay", 20) as server:
+                before = guards(server)
+                clients = [connect(server) for _ in range(50)]
+                self.assertTrue(wait_until(lambda: guards(server) == before + 50), guards(server))
+                for client in clients:
+                    client.close()
+
+    def test_stacks_are_given_back(self):
+        for way in WAYS:
+            with self.subTest(way), serve(way, "--delay", 0.5) as server:
+                before, descriptors = len(maps(server)), server.descriptors
+                probe(server.url, "500x0:/slow")
+                self.assertTrue(wait_until(lambda: server.descriptors == descriptors))
+                self.assertLessEqual(len(maps(server)), before + 2 * SPARE_MOST + 4)
+                probe(server.url, "500x0:/slow")
+                self.assertLessEqual(len(maps(server)), before + 2 * SPARE_MOST + 4)
+
+    def test_requests_in_flight_are_answered_before_exit(self):
+        for way in WAYS:
+            with self.subTest(way), serve(way, "--delay", 1) as server:
+                client, idle = connect(server), connect(server, "/fast")
+                time.sleep(0.2)
+                server.process.terminate()
+                self.assertIn(b"That was slow!", b"".join(iter(lambda: client.recv(4096), b"")))
+                self.assertIn(b"That was fast!", b"".join(iter(lambda: idle.recv(4096), b"")))
+                self.assertEqual(server.process.wait(10), 0)
+
+
+class Mistake(NamedTuple):
+    changes: Tuple[Tuple[str, str], ...]  # right, wrong
+    shows: str                            # the name of a function below
+
+
+MISTAKES = {
+    # A late deadline, rounded up, is -1 ms: for epoll_pwait, that is for ever.
+    "late-deadline-is-forever": Mistake((
+        ("return left_ns > 0 ? (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS) : 0;",
+         "return (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS);"),), "silent_client_stays"),
+    # A coroutine that frees its stack stands on it until it has switched.
+    "stack-freed-underfoot": Mistake((
+        ("me->over = true;", "me->over = true;\n        stack_free(&me->stack);"),), "it_crashes"),
+    # A coroutine that sleeps is resumed by an event, and does not look whether its time has come.
+    "forgets-why-it-woke": Mistake((
+        ("if (c->wants != 0)\n", "if (c->wants != 0 || c != NULL)\n"),
+        ("while (clock_now_ns() < until_ns)\n        wait_for(-1, 0, until_ns);", "wait_for(-1, 0, until_ns);")),
+        "slow_is_early"),
+}
+
+
+class Classics(unittest.TestCase):
+    """Each is planted, and must show; without it, the same experiment must show nothing."""
+
+    def silent_client_stays(self, program):
+        with serve("assembly", "--compute", "--delay", 0.5, "--timeout", 0.3, program=program) as server:
+            silent = socket.create_connection(("127.0.0.1", server.port), timeout=3)
+            time.sleep(0.1)
+            server.process.send_signal(signal.SIGSTOP)
+            busy = connect(server)  # the loop begins it late in its turn, and it computes past the deadline
+            server.process.send_signal(signal.SIGCONT)
+            busy.recv(4096)
+            try:
+                return silent.recv(1) != b""
+            except socket.timeout:
+                return True
+
+    def it_crashes(self, program):
+        with serve("assembly", program=program) as server:
+            connect(server, "/fast").close()
+            return wait_until(lambda: not server.alive, patience=1) or False
+
+    def slow_is_early(self, program):
+        with serve("assembly", "--delay", 1, program=program) as server:
+            client = connect(server, "/fast")
+            client.recv(4096)
+            time.sleep(0.2)  # it waits for the next request, so epoll watches
+            begun = time.monotonic()
+            for path in b"/slow", b"/fast":
+                client.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+                time.sleep(0.2)
+            client.recv(4096)
+            return time.monotonic() - begun < 0.9
+
+    def test_classics(self):
+        right = SOURCE.read_text()
+        include = "-I" + str(ROOT)
+        link = [*map(str, (BUILD / "obj/common").glob("*.o")), "-pthread",
+                *(f"-Wl,--wrap={name}" for name in sorted(set(re.findall(r"__wrap_(\w+)\(", right))))]
+        for name, mistake in MISTAKES.items():
+            with self.subTest(name):
+                wrong = right
+                for here, there in mistake.changes:
+                    self.assertEqual(wrong.count(here), 1, here)
+                    wrong = wrong.replace(here, there)
+                source, program = tool.scratch() / f"{name}.c", tool.scratch() / name
+                source.write_text(wrong)
+                subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-w", include, source, *link, "-o", program],
+                               check=True)
+                self.assertTrue(getattr(self, mistake.shows)(program))
+                self.assertFalse(getattr(self, mistake.shows)(None))
+
+
+if __name__ == "__main__":
+    tool.run(unittests.main)
