@@ -137,6 +137,9 @@ wayout: all ## a pool of threads: in the stages, FastAPI and Flask; its queue, a
 switches: switches-ucontext ## what a switch costs: between stacks, coroutines, tasks, threads
 	@python3 -m bench.switches
 
+leaving: all ## a client leaves during /slow: who notices, and does the work go on? (with deps-peers)
+	@python3 -m bench.leaving
+
 measure: all hold floor switches-ucontext ## measure tests/bench/results again (about ten minutes), and draw the plots
 	@python3 -m bench.figures --measure
 
