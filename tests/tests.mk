@@ -134,13 +134,13 @@ peers: all floor ## compare the stages with gunicorn, uvicorn, Node and nginx
 wayout: all ## a pool of threads: in the stages, FastAPI and Flask; its queue, and what a hand-over costs
 	@python3 -m bench.wayout
 
-switches: switches-ucontext ## what a switch costs: between stacks, coroutines, tasks, threads
+switches: all switches-ucontext $(COROUTINES) ## what a switch costs: between stacks, coroutines, tasks, threads
 	@python3 -m bench.switches
 
 leaving: all ## a client leaves during /slow: who notices, and does the work go on? (with deps-peers)
 	@python3 -m bench.leaving
 
-measure: all hold floor switches-ucontext ## measure tests/bench/results again (about ten minutes), and draw the plots
+measure: all hold floor switches-ucontext $(COROUTINES) ## measure tests/bench/results again (about ten minutes), and draw the plots
 	@python3 -m bench.figures --measure
 
 ## the text

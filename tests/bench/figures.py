@@ -1,5 +1,5 @@
-"""Draw scale-idle.svg, scale-waits.svg, peers.svg and wayout.svg in tests/bench from the figures in
-tests/bench/results. NAME is one of these files of results: scale, peers, wayout; without names, all of them.
+"""Draw scale-idle.svg, scale-waits.svg, peers.svg, wayout.svg and switches.svg in tests/bench from the figures in
+tests/bench/results. NAME is one of these files of results: scale, peers, wayout, switches; without names, all.
 
 Exit status: 0 if all is drawn, and nothing that was measured is other than it should be; 1 if not, 2
 for a bad command line."""
@@ -140,7 +140,26 @@ def wayout():
          most_us=max(float(bar[4]) for bar in bars) * 1.9)
 
 
-DRAW = {"scale": scale, "peers": peers, "wayout": wayout}
+WAYS = {"call": "a call in C", "assembly": "two stacks, 14 instructions", "python": "a call in Python",
+        "send": "send to a coroutine", "ucontext": "two stacks, swapcontext", "threads": "two threads, one core",
+        "task": "two tasks of asyncio"}
+SORTS = {"call": 0x222222, "assembly": 0x009e73, "ucontext": 0x009e73, "threads": 0xe69f00}
+PYTHON = 0x56b4e9
+
+
+def switches():
+    measured_on, rows = load("switches")
+    bars = []
+    for row in sorted((row for row in rows if row["metric"] == "switch_ns"), key=lambda row: float(row["value"])):
+        ns = float(row["value"])
+        text = f"{ns:.1f} ns" if ns < 100 else f"{ns:,.0f} ns"
+        bars.append((len(bars) + 1, SORTS.get(row["server"], PYTHON), row["value"], row["least"], row["most"],
+                     f'"{text}"', f'"{WAYS[row["server"]]}"'))
+    write("rows", bars)
+    draw("tests/bench/switches.svg", "switches", machine=measured_on, ways=len(bars))
+
+
+DRAW = {"scale": scale, "peers": peers, "wayout": wayout, "switches": switches}
 
 
 def main(arguments):

@@ -90,11 +90,11 @@ int main(int argc, char **argv)
         die("cannot begin:");
     stack_switch(&here, &there);
     for (int i = 0; i < rounds; i++) {
-        const long n = 1000000;
+        const long n = 200000;
         double begun_ns = cpu_ns();
-        for (long k = 0; k < 10 * n; k++)
+        for (long k = 0; k < 50 * n; k++)
             call();
-        print("call", begun_ns, 20 * n);
+        print("call", begun_ns, 100 * n);
         begun_ns = cpu_ns();
         for (long k = 0; k < n; k++)
             stack_switch(&here, &there);

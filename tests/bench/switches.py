@@ -1,4 +1,6 @@
-"""Measure what a switch costs: to stop in the middle of one function, and to go on in the middle of another.
+"""Measure what a switch costs: to stop in the middle of one function, and to go on in the middle of another. Then
+measure 07-coroutines (the solution of the exercise), which makes two for each request, beside 02 and 05: the CPU time
+of a /fast, and 10,000 clients that wait for /slow.
 
   call      a function call in C, there or back: the least that there is
   assembly  two stacks, by the instructions in tests/judging/stack.h
@@ -18,17 +20,24 @@ import platform
 import subprocess
 import time
 
-from bench.measured import median
+from bench import peers, scale
+from bench.peers import ONE_CORE, report
+from bench.results import median
 from kit import measuring, tool
 from kit.errors import Failed
-from kit.report import Report
-from kit.tree import built
+from kit.servers import Server
+from kit.tree import BUILD, built
 
 ROUNDS = 9
+DELAY = 5      # of the clients that wait
+GOAL = 1.2     # times the CPU time of 05
 WAYS = ["call", "assembly", "ucontext", "threads", "python", "send", "task"]
+SERVERS = {"02-threaded": "02-threaded", "05-epoll": "05-epoll", "07-coroutines": "assembly/07-coroutines",
+           "07-coroutines-ucontext": "ucontext/07-coroutines"}
+COROUTINES = ["07-coroutines", "07-coroutines-ucontext"]
 
-report = Report("way", "metric", "value", "least", "most")
 
+# ---- one switch
 
 class Pause:
     def __await__(self):
@@ -86,11 +95,7 @@ def in_c(rounds):
             yield row["way"], float(row["ns"])
 
 
-def main(arguments):
-    parser = report.parser(__doc__, quick="three rounds of each")
-    options = parser.parse_args(arguments)
-    report.start(parser, options, "switches", "switches-ucontext")
-    rounds = 3 if options.quick else ROUNDS
+def switches(rounds):
     report.begin("Measuring")
     found = {}
     for way, ns in [*in_c(rounds), *in_python(rounds)]:
@@ -108,6 +113,49 @@ def main(arguments):
         report.figure(way, "switch_ns", f"{median(ns):.2f}", f"{ns[0]:.2f}", f"{ns[-1]:.2f}")
         report.figure(way, "switch_ratio", f"{ratio:.1f}")
         print(f"{way:<10} {median(ns):>7.1f} ns   {ratio:>10.1f} x")
+
+
+# ---- 07-coroutines
+
+def start(name, *options):
+    return Server(name[:13], *options, program=BUILD / SERVERS[name])
+
+
+def cost(rounds):
+    """The CPU time of a request, as peers.py measures it."""
+    os.sched_setaffinity(0, peers.CORES)
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with peers.started_on(ONE_CORE):
+        for name in SERVERS:
+            server = start(name)
+            peers.peers.append(peers.Peer(name, server.pid, server.url, "cost", None))
+    print(f"\nCPU time of a /fast: {peers.CLIENTS} clients that keep their connections, {rounds} rounds")
+    loads = peers.measure("cost", rounds, "05-epoll", ONE_CORE, 1)
+    peers.check(loads, "07-coroutines", "05-epoll", 0, GOAL, f"07-coroutines takes at most {GOAL} times that of 05")
+
+
+def waits(clients):
+    print(f"\n{clients} simultaneous /slow of {DELAY} s")
+    for name in SERVERS:
+        with start(name, "--delay", DELAY, "--timeout", 300) as server, report.checking(name):
+            report.begin(name)
+            found, errors = scale.crowd(server, clients, DELAY, [f"{clients}x0:/slow"], DELAY * 0.85)
+            report.end(f"the last {found['late_ms']:.0f} ms late, {found['server_kib']:.1f} KiB for each client, "
+                       f"{found['lost']} lost", column=26)
+            for metric in "late_ms", "server_kib", "lost":
+                report.figure(name, f"waits_{metric}", f"{found[metric]:.1f}")
+            if found["lost"] and name in COROUTINES:  # the kernel may turn clients of 02 away: it accepts too slowly
+                report.fail(f"{name}: {found['lost']} answers lost", errors)
+
+
+def main(arguments):
+    parser = report.parser(__doc__, quick="fewer rounds, and 1,000 clients")
+    options = parser.parse_args(arguments)
+    tool.need("wrk", "deps-peers")
+    report.start(parser, options, "switches", "switches-ucontext", "probe", *SERVERS.values())
+    switches(3 if options.quick else ROUNDS)
+    cost(3 if options.quick else ROUNDS)
+    waits(1000 if options.quick else 10000)
     return report.verdict()
 
 
