@@ -190,12 +190,13 @@ $(BUILD)/trigger $(BUILD)/early: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
 
 $(BUILD)/check_connections: OWN = $(OBJ)/common/clock.o# tests/servers/unit/world.c has a clock of its own
 # The solution of 07-coroutines, and the measurement of a switch, in both ways
-$(OBJ)/tests/%-ucontext.o $(OBJ)/tests/%-assembly.o: tests/%.c $(BUILD)/flags
+$(OBJ)/tests/%-ucontext.o: tests/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call quiet,CC $(@:$(OBJ)/%=%))$(CC) $(FLAGS) $(CFLAGS) \
-	  $(if $(findstring -ucontext,$@),-DUCONTEXT) -MMD -MP -c $< -o $@
+	$(call quiet,CC tests/$*-ucontext.o)$(CC) $(FLAGS) $(CFLAGS) -DUCONTEXT -MMD -MP -c $< -o $@
 $(BUILD)/switches-ucontext: $(OBJ)/tests/bench/switches-ucontext.o | $(BUILD)/switches
-$(COROUTINES): $(BUILD)/%/07-coroutines: $(OBJ)/tests/judging/07-coroutines-%.o $(COMMON)
+$(BUILD)/assembly/07-coroutines: $(OBJ)/tests/judging/07-coroutines.o
+$(BUILD)/ucontext/07-coroutines: $(OBJ)/tests/judging/07-coroutines-ucontext.o
+$(COROUTINES): $(COMMON)
 	@mkdir -p $(@D)
 	$(call quiet,LINK $@)$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(filter %.o,$^) -o $@ -pthread \
 	  $(call wraps,tests/judging/07-coroutines.c)

@@ -3,9 +3,9 @@
  * CPU time in ns, kernel and both threads included, for half of the way there and back.
  * (switches-ucontext is this file, built with -DUCONTEXT.) */
 #include "common/clock.h"
-#include "common/util.h"
 #include "tests/judging/stack.h"
 
+#include <err.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -67,7 +67,7 @@ static void measure_threads(long n)
 
     count = n;
     if (pthread_create(&thread, NULL, other_thread, NULL) != 0)
-        die("pthread_create failed");
+        errx(1, "pthread_create failed");
     double begun_ns = cpu_ns();
     for (long i = 0; i < n; i++) {
         sem_post(&to_thread);
@@ -87,7 +87,7 @@ int main(int argc, char **argv)
     CPU_SET((size_t)sched_getcpu(), &one);
     if (sched_setaffinity(0, sizeof one, &one) < 0 || !stack_new(&there, STACK_SIZE, bottom) ||
         sem_init(&to_thread, 0, 0) < 0 || sem_init(&to_main, 0, 0) < 0)
-        die("cannot begin:");
+        err(1, "cannot begin");
     stack_switch(&here, &there);
     for (int i = 0; i < rounds; i++) {
         const long n = 200000;

@@ -6,13 +6,14 @@
 #include "common/blocking.h"
 #include "common/clock.h"
 #include "common/net.h"
+#include "common/server.h"
 #include "common/stop.h"
-#include "common/util.h"
 #include "common/workers.h"
 #include "tests/judging/stack.h"
 #include "tests/judging/timers.h"
 #include "tests/judging/wrapped.h"
 
+#include <err.h>
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
@@ -34,7 +35,8 @@ struct coroutine {
     uint32_t wants;      /* what it waits for: EPOLLIN, EPOLLOUT, or 0 */
     uint32_t watched;    /* what epoll reports of its descriptor */
     int64_t limit_ns[2]; /* SO_RCVTIMEO and SO_SNDTIMEO, which the kernel does not learn; 0: none */
-    struct conversation conversation;
+    int fd;              /* of its client, or the listener */
+    atomic_int idle;     /* fd or -1: see blocking_converse */
 };
 
 static LIST_HEAD(list, coroutine) coroutines, spare;
@@ -150,12 +152,25 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
 int __wrap_clock_nanosleep(clockid_t clock, int flags, const struct timespec *moment,
                            struct timespec *left)
 {
-    if (running == NULL || options.block)
+    if (running == NULL)
         return __real_clock_nanosleep(clock, flags, moment, left);
+    if (options.block) {
+        stop_let_in(); /* a second Ctrl-C ends even this */
+        int error = __real_clock_nanosleep(clock, flags, moment, left);
+        stop_keep_out();
+        return error;
+    }
     int64_t until_ns = moment->tv_sec * NS_PER_S + moment->tv_nsec;
     while (clock_now_ns() < until_ns)
         wait_for(-1, 0, until_ns);
     return 0;
+}
+
+void __wrap_clock_compute(int64_t duration_ns)
+{
+    stop_let_in();
+    __real_clock_compute(duration_ns);
+    stop_keep_out();
 }
 
 /* ---- coroutines: one for each client, and one that accepts them */
@@ -185,7 +200,7 @@ static struct coroutine *new_coroutine(void (*function)(void))
         free(c);
         return NULL;
     }
-    *c = (struct coroutine){.stack = c->stack, .function = function};
+    *c = (struct coroutine){.stack = c->stack, .function = function, .idle = -1};
     LIST_INSERT_HEAD(&coroutines, c, link);
     count++;
     timer_set(&c->timer, 0); /* long due: the loop begins it in this turn */
@@ -194,8 +209,8 @@ static struct coroutine *new_coroutine(void (*function)(void))
 
 static void converse(void)
 {
-    blocking_converse(&running->conversation, &options, true);
-    close(running->conversation.fd); /* which also takes it out of epoll */
+    blocking_converse(running->fd, &options, true, &running->idle);
+    close(running->fd); /* which also takes it out of epoll */
 }
 
 /* The loop of 02, on a stack of its own. It accepts one client in a turn of the loop, so that other
@@ -205,7 +220,8 @@ static void accept_clients(void)
     int backlog = SOMAXCONN + 1;
     int64_t give_up_ns = NEVER;
 
-    while (!stop_requested || (backlog-- > 0 && clock_now_ns() < give_up_ns)) {
+    while (!stop_requested ||
+           (backlog-- > 0 && !workers_leave_backlog() && clock_now_ns() < give_up_ns)) {
         if (stop_requested && give_up_ns == NEVER)
             give_up_ns = clock_now_ns() + options.timeout_ns;
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -214,7 +230,7 @@ static void accept_clients(void)
         bool out_of_something = fd < 0 && errno != EAGAIN && !net_accept_again(errno);
         struct coroutine *c = fd >= 0 ? new_coroutine(converse) : NULL;
         if (c != NULL) {
-            c->conversation.fd = fd;
+            c->fd = fd;
         } else if (fd >= 0) {
             close(fd);
             out_of_something = true;
@@ -249,7 +265,7 @@ static void tidy(void)
 static void drain(void)
 {
     for (struct coroutine *c = LIST_FIRST(&coroutines); c != NULL; c = LIST_NEXT(c, link))
-        blocking_hang_up(&c->conversation);
+        stop_hang_up(&c->idle);
     if (acceptor != NULL)
         timer_set(&acceptor->timer, 0);
 }
@@ -269,19 +285,15 @@ static int wait_ms(void)
 int main(int argc, char **argv)
 {
     bool draining = false;
+    sigset_t unblocked;
 
-    options = options_parse(argc, argv, "07-coroutines");
-    if (options.threads > 0)
-        die("--threads: not in this stage");
-    stop_catch(NULL);
-    sigset_t unblocked = stop_block();
-    listener = net_listen(options.name, options.host, options.port, SOCK_NONBLOCK);
-    workers_fork(&options, listener);
+    options = options_parse(argc, argv, "07-coroutines", WITH_BLOCK | WITH_COMPUTE);
+    listener = server_open(&options, SOCK_NONBLOCK, &unblocked);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     acceptor = new_coroutine(accept_clients);
     if (epoll_fd < 0 || acceptor == NULL)
-        die("cannot begin:");
-    acceptor->conversation.fd = listener;
+        err(1, "cannot begin");
+    acceptor->fd = listener;
 
     while (!LIST_EMPTY(&coroutines)) {
         struct epoll_event events[MAX_EVENTS];
@@ -289,7 +301,7 @@ int main(int argc, char **argv)
 
         if (ready < 0)
             net_wait_failed("epoll_pwait");
-        stop_poll(&unblocked);
+        stop_poll(clock_now_ns());
         if (stop_requested && !draining) {
             draining = true;
             drain();
@@ -299,7 +311,7 @@ int main(int argc, char **argv)
             if (c->wants != 0)
                 resume(c, true);
             else /* it sleeps, and its client sends or leaves: no news until it asks again */
-                watch(c, c->conversation.fd, 0);
+                watch(c, c->fd, 0);
         }
         int64_t now_ns = clock_now_ns();
         while (timers_first() != NULL && timers_first()->due_ns <= now_ns)

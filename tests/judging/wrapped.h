@@ -4,6 +4,7 @@
 #ifndef TESTS_JUDGING_WRAPPED_H
 #define TESTS_JUDGING_WRAPPED_H
 
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <time.h>
@@ -21,5 +22,9 @@ int __real_clock_nanosleep(clockid_t clock, int flags, const struct timespec *mo
                            struct timespec *left);
 int __wrap_clock_nanosleep(clockid_t clock, int flags, const struct timespec *moment,
                            struct timespec *left);
+
+/* This one computes, and delays every client. We only let signals in meanwhile. */
+void __real_clock_compute(int64_t duration_ns);
+void __wrap_clock_compute(int64_t duration_ns);
 
 #endif
