@@ -45,6 +45,7 @@ static struct coroutine *running; /* NULL: the loop runs */
 static struct coroutine *acceptor;
 static size_t count, spare_count;
 static int epoll_fd, listener;
+static bool draining;
 static struct options options;
 
 /* ---- to wait is to switch to the loop */
@@ -264,6 +265,7 @@ static void tidy(void)
 
 static void drain(void)
 {
+    draining = true;
     for (struct coroutine *c = LIST_FIRST(&coroutines); c != NULL; c = LIST_NEXT(c, link))
         stop_hang_up(&c->idle);
     if (acceptor != NULL)
@@ -277,6 +279,8 @@ static int wait_ms(void)
     const struct timer *first = timers_first();
     int64_t left_ns = first != NULL ? first->due_ns - clock_now_ns() : 0;
 
+    if (stop_requested && !draining) /* a signal came in while the loop was busy */
+        return 0;
     if (first == NULL)
         return -1;
     return left_ns > 0 ? (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS) : 0;
@@ -284,7 +288,6 @@ static int wait_ms(void)
 
 int main(int argc, char **argv)
 {
-    bool draining = false;
     sigset_t unblocked;
 
     options = options_parse(argc, argv, "07-coroutines", WITH_BLOCK | WITH_COMPUTE);
@@ -302,10 +305,8 @@ int main(int argc, char **argv)
         if (ready < 0)
             net_wait_failed("epoll_pwait");
         stop_poll(clock_now_ns());
-        if (stop_requested && !draining) {
-            draining = true;
+        if (stop_requested && !draining)
             drain();
-        }
         for (int i = 0; i < ready; i++) {
             struct coroutine *c = events[i].data.ptr;
             if (c->wants != 0)
