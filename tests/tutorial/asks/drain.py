@@ -1,4 +1,4 @@
-"""A client that does not read. With drain, the writer waits; without it, the bytes pile up in this process."""
+"""A client that does not read. With drain, the writer waits. Without it, the bytes pile up here."""
 import asyncio
 import socket
 import sys
@@ -11,14 +11,17 @@ async def converse(_, writer):
             await writer.drain()
 
 
+def begin(reader, writer):
+    conversations.append((asyncio.ensure_future(converse(reader, writer)), writer))
+
+
 async def main():
-    server = await asyncio.start_server(lambda *streams: tasks.append((asyncio.ensure_future(converse(*streams)), *streams)),
-                                        "127.0.0.1", 0)
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
     silent = socket.create_connection(server.sockets[0].getsockname())
     await asyncio.sleep(1)
-    print(f"{tasks[0][2].transport.get_write_buffer_size() / 1e6:.0f} MB wait in this process")
+    print(f"{conversations[0][1].transport.get_write_buffer_size() / 1e6:.0f} MB wait in this process")
     silent.close()
 
 
-tasks = []
+conversations = []  # the task of each, and its writer
 asyncio.run(main())

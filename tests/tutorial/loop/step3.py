@@ -1,7 +1,7 @@
-"""Step 3: sockets. The one wait of the loop is now epoll, and ends when a descriptor is ready or a sleeper is due.
+"""Step 3: sockets. The one wait of the loop is now epoll. It ends when a descriptor is ready or a sleeper is due.
 
 In asyncio: _run_once (base_events.py) waits in _selector.select; sock_accept, sock_recv and sock_sendall
-(selector_events.py) try the call, and _add_reader or _add_writer registers the descriptor if it is not ready."""
+(selector_events.py) try the call, and if it would block, _add_reader or _add_writer registers the descriptor."""
 import heapq
 import itertools
 import select

@@ -1,8 +1,9 @@
-"""Step 4: someone else's result. Several coroutines may wait for it, and it may be an error: that takes a future,
-a task that fills it, and a queue of what to run next.
+"""Step 4: someone else's result. Several coroutines may wait for it, and it may be an error. That takes a
+future, a task that fills it, and a queue of what to run next.
 
-In asyncio: Future.__await__ and set_result, whose __schedule_callbacks uses call_soon (futures.py, base_events.py);
-Task.__step and __wakeup (tasks.py); _run_once, which empties the queue _ready; sock_connect (selector_events.py)."""
+In asyncio: Future.__await__ and set_result, whose __schedule_callbacks uses call_soon (futures.py,
+base_events.py); Task.__step and __wakeup (tasks.py); _run_once, which empties the queue _ready; sock_connect
+(selector_events.py)."""
 import collections
 import errno
 import heapq
@@ -31,7 +32,7 @@ class Future:
     def set(self, result=None, error=None):
         if not self.done:
             self.done, self.result, self.error = True, result, error
-            queue.extend(self.callbacks)  # later, not here: whoever sets a result is in the middle of something
+            queue.extend(self.callbacks)  # later: whoever sets a result is in the middle of something
 
     def __await__(self):
         if not self.done:

@@ -1,8 +1,8 @@
-"""Step 5: the client leaves. Cancelling a task throws an exception into its coroutine, at the await where it stands.
-Each `finally` on the way out puts back what was taken. A time-out is a timer that cancels.
+"""Step 5: the client leaves. Cancelling a task throws an exception into its coroutine, at the await where it
+stands. Each `finally` on the way out puts back what was taken. A time-out is a timer that cancels.
 
-In asyncio: Task.cancel, and coro.throw in Task.__step (tasks.py); wait_for (tasks.py), timeout (timeouts.py, 3.11).
-There, a task that is cancelled also cancels what it awaits, unless that is wrapped in shield (tasks.py)."""
+In asyncio: Task.cancel, and coro.throw in Task.__step (tasks.py); wait_for (tasks.py), timeout (timeouts.py,
+3.11). There, a task that is cancelled also cancels what it awaits, unless shield (tasks.py) protects that."""
 import collections
 import errno
 import heapq
@@ -35,7 +35,7 @@ class Future:
     def set(self, result=None, error=None):
         if not self.done:
             self.done, self.result, self.error = True, result, error
-            queue.extend(self.callbacks)  # later, not here: whoever sets a result is in the middle of something
+            queue.extend(self.callbacks)  # later: whoever sets a result is in the middle of something
 
     def __await__(self):
         if not self.done:
@@ -92,9 +92,9 @@ async def sleep(seconds):
 
 
 def watch(sock, event):
-    """Return a future that is done when a socket is readable (EPOLLIN), writable (EPOLLOUT), or abandoned by its
-    client (EPOLLRDHUP)."""
-    epoll.register(sock, event | select.EPOLLONESHOT)  # tell us once: who is told may take some time to unwatch
+    """Return a future that is done when a socket is readable (EPOLLIN), writable (EPOLLOUT), or when its peer
+    has left (EPOLLRDHUP)."""
+    epoll.register(sock, event | select.EPOLLONESHOT)  # report it once: it may take some time to unwatch
     future = waiting[sock.fileno()] = Future()
     return future
 
