@@ -71,11 +71,11 @@ class Object(unittest.TestCase):
 class Serving(unittest.TestCase):
     def test_fast_overtakes_slow(self):
         for way in WAYS:
-            with self.subTest(way), serve(way, "--delay", 1) as server:
+            with self.subTest(way), serve(way, "--delay", 3) as server:
                 *slow, fast = probe(server.url, "200x0:/slow", "100:/fast")
                 self.assertEqual({row["body"] for row in slow}, {"That was slow!"})
                 self.assertEqual(fast["body"], "That was fast!")
-                self.assertLess(fast["took_ms"], 700)
+                self.assertLess(fast["took_ms"], 2500)
                 self.assertEqual(server.threads, 1)
 
     def test_each_stack_has_a_page_below_that_may_not_be_touched(self):
@@ -135,7 +135,7 @@ class Classics(unittest.TestCase):
 
     def silent_client_stays(self, program):
         with serve("assembly", "--compute", "--delay", 0.5, "--timeout", 0.3, program=program) as server:
-            silent = socket.create_connection(("127.0.0.1", server.port), timeout=3)
+            silent = socket.create_connection(("127.0.0.1", server.port), timeout=8)
             time.sleep(0.1)
             server.process.send_signal(signal.SIGSTOP)
             busy = connect(server)  # the loop begins it late in its turn, and it computes past the deadline
