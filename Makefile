@@ -108,7 +108,7 @@ $(BUILD)/flags: force
 	{ echo "$(firstword $(CC)) is missing. To install it: make deps" >&2; exit 1; }
 	@mkdir -p $(BUILD)
 	@$(built_with) | cmp -s - $@ || $(built_with) >$@
-force:
+.PHONY: force need-ev.h
 
 $(patsubst %,$(BUILD)/%,$(STAGES) $(MINE)): $(BUILD)/%: $(OBJ)/%/server.o
 $(BUILD)/probe: $(OBJ)/tests/probe.o
@@ -121,7 +121,6 @@ $(BUILD)/turn: ; @mkdir -p $@
 LIBEV = $(if $(shell grep -s '<ev.h>' $(@F)/server.c),-lev)
 # A stage that defines __wrap_recv gets each call of recv, from whatever object file (ld(1), --wrap).
 wraps = $(patsubst __wrap_%,-Wl$(comma)--wrap=%,$(sort $(shell grep -os '__wrap_[a-z0-9_]*' $(1))))
-comma := ,
 $(patsubst %,$(BUILD)/%,$(STAGES) $(MINE)): LIBRARIES = $(LIBEV) $(call wraps,$(@F)/server.c)
 $(TURNS): LIBRARIES = $(LIBEV) \
   $(patsubst %,-Wl$(comma)--wrap=connections_%,wait_ms begin_turn ready expire accept)

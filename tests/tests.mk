@@ -206,6 +206,7 @@ $(CHECKS:%=$(BUILD)/%): LIBRARIES = $$(pkg-config --libs check 2>/dev/null || ec
 
 $(OBJ)/tests/tutorial/early.o: | need-ev.h
 $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/servers/unit/*.c)): | need-check.h
+.PHONY: need-check.h
 need-check.h: ; @$(call need,check.h,check)
 
 # The fuzzer of connections includes both files over a fake kernel, which has a clock of its own.

@@ -18,8 +18,8 @@ class Commands(unittest.TestCase):
     def test_value_is_never_run_by_a_shell(self):
         trace = tool.scratch() / "ran"
         for command, variable in [("start LIKE=05-epoll", "STAGE"), ("start STAGE=07-x", "LIKE"), ("check", "STAGE"),
-                                  ("hint", "STAGE"), ("solution", "STAGE"), ("exercise", "NAME"), ("bugs", "NAME"), ("case", "CASE"),
-                                  ("case", "STAGE")]:
+                                  ("hint", "STAGE"), ("solution", "STAGE"), ("exercise", "NAME"), ("bugs", "NAME"),
+                                  ("case", "CASE"), ("case", "STAGE")]:
             for strange in STRANGE:
                 value = strange.format(trace)
                 with self.subTest(f"make {command} {variable}={value}"):
@@ -28,6 +28,16 @@ class Commands(unittest.TestCase):
                     self.assertNotIn("Traceback", made.stderr)
                     self.assertEqual(made.returncode, 2)
                     self.assertFalse(trace.exists())
+
+    def test_object_is_built_again_when_a_flag_changes(self):
+        folder = tool.scratch() / "flags"
+        objects = []
+        for flags in ["-O0", "-O0 -DANOTHER", "-O0 -DANOTHER"]:
+            made = make(f"BUILD={folder}", f"CFLAGS={flags}", f"{folder}/obj/common/table.o")
+            self.assertEqual((made.stderr, made.returncode), ("", 0))
+            objects.append((folder / "obj/common/table.o").stat().st_mtime_ns)
+        self.assertNotEqual(objects[0], objects[1])
+        self.assertEqual(objects[1], objects[2])
 
     def test_help_lists_every_command_once(self):
         listed = re.findall(r"^  make (\S+) +\S", make("help").stdout, re.M)

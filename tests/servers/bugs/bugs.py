@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 
 from kit import processes, tool
@@ -86,6 +87,7 @@ def plant(name, clean, find):
     targets = {*to_run, *(["probe"] if set(to_run) & set(STAGES) else [])}
     if not to_run or not make(tree, bug.sanitizer.replace("none", ""), targets, log):
         print(f"{name:28} FAILED: {'does not build' if to_run else 'it names no test'}")
+        print(textwrap.indent(log.read_text() if to_run else "", "    "), end="")
         return False
     caught, missed = [], []
     for where, wanted in to_run.items():
