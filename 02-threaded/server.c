@@ -65,9 +65,8 @@ static void hang_up_idle(void)
  * once told to stop: it is hopeless, or has lasted too long. */
 static bool wait_for_resources(bool hopeless)
 {
-    static int64_t give_up_ns;
-
     if (stop_requested) {
+        static int64_t give_up_ns;
         if (give_up_ns == 0)
             give_up_ns = clock_now_ns() + options.timeout_ns;
         if (hopeless || clock_now_ns() >= give_up_ns)

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -42,7 +41,7 @@ static int limit(struct conversation *c, int option, int64_t deadline_ns)
 
     if (left_us <= 0)
         return MSG_DONTWAIT;
-    if (*set_us > 0 && llabs(left_us - *set_us) <= 1000)
+    if (*set_us > 0 && left_us - *set_us <= 1000 && *set_us - left_us <= 1000)
         return 0;
     if (setsockopt(c->fd, SOL_SOCKET, option, &left, sizeof left) < 0)
         return MSG_DONTWAIT;
