@@ -81,6 +81,7 @@ class Row(NamedTuple):
 # The listener of 01 and 02 blocks until they are told to stop, so its accept4 does not return EAGAIN. On
 # SIGTERM, 06 writes to the eventfd of libev, which cannot fail in these ways, so "stop" is left out there.
 # From openat to lseek: the C library reads the time zone for the first line of the log.
+# Before each line of the log, poll looks if stderr takes it. With one descriptor, it needs no memory.
 # With a pool, 03 to 05 also read and write an eventfd of their own. If a read fails, it stays readable. A
 # write really fails with EAGAIN only if it is readable already: if strace pretended that, a wake-up would be
 # lost. libev does not look at the result of its write; an eventfd cannot have these errors.
@@ -121,6 +122,7 @@ TABLE = """\
 6|!clock_nanosleep|EINTR|all|good|served|epoll_wait,epoll_pwait:error=ENOMEM
 123456|shutdown|ENOTCONN ENOBUFS|all|mix|lossy
 123456|close|EINTR EIO ENOSPC EDQUOT|all|mix|lossy
+123456|poll|EINTR|all|good|retried
 123456|getpeername|ENOTCONN ENOBUFS|all|good|served
 12345|write|EIO ENOSPC EPIPE EAGAIN EINTR EDQUOT EFBIG|all|good|served
 6|write|EIO ENOSPC EPIPE EAGAIN EINTR EDQUOT EFBIG|first later every|good|served
