@@ -177,7 +177,7 @@ deps-tutorial: ## those that tutorial, figures, proxy and (with deps-tools) tuto
 
 # ---- how the test programs are built
 
-.PHONY: $(TEST_PROGRAMS)
+.PHONY: $(TEST_PROGRAMS) need-check.h lint-tools
 $(TEST_PROGRAMS): %: $(BUILD)/%
 
 unit = $(patsubst %.c,$(OBJ)/%.o,$(wildcard $(1:%=tests/servers/unit/%)))
@@ -206,7 +206,6 @@ $(CHECKS:%=$(BUILD)/%): LIBRARIES = $$(pkg-config --libs check 2>/dev/null || ec
 
 $(OBJ)/tests/tutorial/early.o: | need-ev.h
 $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/servers/unit/*.c)): | need-check.h
-.PHONY: need-check.h
 need-check.h: ; @$(call need,check.h,check)
 
 # The fuzzer of connections includes both files over a fake kernel, which has a clock of its own.
