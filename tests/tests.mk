@@ -4,6 +4,8 @@ CHECKS        := check_http check_connections check_pool
 TEST_PROGRAMS := $(CHECKS) hold floor switches switches-ucontext hostile trigger early
 COROUTINES    := $(BUILD)/assembly/07-coroutines $(BUILD)/ucontext/07-coroutines
 C_FILES        = $(wildcard common/*.c $(STAGES:%=%/*.c) tests/*.c tests/*/*.c tests/*/*/*.c)
+# No program of this system: the C library of the simulation
+NOT_NATIVE     = tests/simulation/libc.c
 H_FILES        = $(wildcard common/*.h tests/*/*.h tests/*/*/*.h)
 PY_FILES       = $(wildcard tests/*.py tests/*/*.py tests/*/*/*.py)
 
@@ -44,6 +46,10 @@ trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 	@python3 -m recorder.test_recorder
 	@python3 -m recorder.test_where
 	@python3 -m recorder.test_page
+
+play-test: all play ## test the simulation, and hold its kernel against Linux (ALL=1: each script on each stage)
+	@python3 -m simulation.test_simulation
+	@python3 -m simulation.test_linux $(if $(ALL),--all)
 
 tutorial-test: all hold trigger early ## check that the tutorial tells the truth
 	@python3 -m tutorial.check_tutorial
@@ -98,7 +104,7 @@ coverage: ## which lines and branches of common/ do the tests reach? At least 94
 	$(GCOVR) --print-summary --fail-under-line 94 --fail-under-branch 90 build/coverage
 
 LINT_FLAGS := -std=gnu11 -D_GNU_SOURCE -I.
-lint: $(C_FILES:%=lint/%) ## run clang-format, clang-tidy, gcc -fanalyzer, cppcheck, shellcheck and pyflakes
+lint: $(patsubst %,lint/%,$(filter-out $(NOT_NATIVE),$(C_FILES))) ## run clang-format, clang-tidy, gcc -fanalyzer, cppcheck, shellcheck and pyflakes
 	clang-format --dry-run -Werror $(C_FILES) $(H_FILES)
 	shellcheck $(wildcard tests/*.sh tests/*/*.sh) .ci/run
 	pyflakes3 $(PY_FILES)
