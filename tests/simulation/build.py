@@ -39,7 +39,7 @@ VARIANTS = [
 TARGET = ["--target=wasm32-unknown-unknown", "-mmutable-globals", "-mbulk-memory", "-D__i386__", "-D__regparm__(x)=unused",
           "-D_GNU_SOURCE", "-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64", "-std=gnu11", "-w"]
 # Lines are exact as long as nothing is inlined, and no call is moved: so few of wasm-opt's passes come after asyncify.
-EXACT = ["-g", "-O1", "-fno-inline"]
+EXACT = ["-g", "-O1", "-fno-inline", "-fdebug-compilation-dir=."]
 PASSES = ["--asyncify", "--pass-arg=asyncify-imports@kernel.*", "--simplify-locals-nostructure", "--coalesce-locals",
           "--vacuum", "--reorder-locals"]
 EXPORTS = ["sim_first_pointer", "sim_main", "sim_handle", "sim_thread", "sim_words", "sim_errno", "sim_free", "sim_malloc_limit", "malloc",
@@ -72,11 +72,17 @@ class Sources:
     """A tree with stages and common/: that of the toolkit, or a copy in which a bug is planted."""
 
     def __init__(self, root, name):
-        self.root, self.name = root, name
-        self.objects = PLAY / "obj" / name
+        self.root, self.name, self.objects = root, name, PLAY / "obj" / name
 
-    def files(self, stage):
-        return sorted((self.root / "common").glob("*.c")) + sorted((self.root / stage).glob("*.c"))
+    def files(self, stage, ending="c"):
+        return sorted(path for folder in ("common", stage) for path in (self.root / folder).glob(f"*.{ending}"))
+
+    def shared(self, stage):
+        """Return {file: that of the toolkit's tree} for the files of a copy that need not be compiled again."""
+        pairs = {kind: [(path, ROOT / path.relative_to(self.root)) for path in self.files(stage, kind)] for kind in "ch"}
+        alike = {kind: {path: there for path, there in found if there.exists() and path.read_text() == there.read_text()}
+                 for kind, found in pairs.items()}
+        return alike["c"] if len(alike["h"]) == len(pairs["h"]) else {}
 
 
 def uses_libev(root, stage):
@@ -87,7 +93,8 @@ def copied(name, stage, change):
     """Return the Sources of a copy of the tree, in which change(file, text) returns the text of each file. A file that
     is as it was in the last copy keeps its time."""
     root = PLAY / "copies" / name
-    for path in sorted(path for folder in ("common", stage) for path in (ROOT / folder).glob("*.[ch]")):
+    tree = Sources(ROOT, "tree")
+    for path in [*tree.files(stage), *tree.files(stage, "h")]:
         file = path.relative_to(ROOT)
         text, copy = change(str(file), path.read_text()), root / file
         if not copy.exists() or copy.read_text() != text:
@@ -112,7 +119,10 @@ class Compiler:
     def objects(self, sources, stage, source_of_libev):
         more = [f"-I{source_of_libev}"] if source_of_libev else []
         jobs = [(HERE / "libc.c", ROOT, PLAY / "obj", ["-ffreestanding", "-fno-builtin"])]
-        jobs += [(file, sources.root, sources.objects, more) for file in sources.files(stage)]
+        shared = sources.shared(stage) if sources.root != ROOT else {}
+        for file in sources.files(stage):
+            jobs.append((shared[file], ROOT, PLAY / "obj" / "tree", more) if file in shared else
+                        (file, sources.root, sources.objects, more))
         if source_of_libev:
             jobs.append((source_of_libev / "ev.c", source_of_libev, PLAY / "obj" / "libev", libev.FLAGS))
         return list(self.pool.map(lambda job: self.compile(*job), jobs))

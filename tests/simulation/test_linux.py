@@ -13,7 +13,7 @@ from kit import tool
 from kit.commandline import Parser
 from kit.errors import Failed
 from kit.report import bad, good
-from kit.tree import ROOT, STAGES, TESTS
+from kit.tree import ROOT, STAGES, TESTS, built
 from simulation import build, compare, libev, reality
 from simulation.engine import Simulation
 from simulation.scripts import BACKLOG, CHANGED, EDGE, MORE, SCRIPTS
@@ -39,21 +39,21 @@ class Bench:
     """Runs scripts on real servers and in the simulation."""
 
     def __init__(self):
+        tree, compiler = build.Sources(ROOT, "tree"), build.Compiler()
         self.folder = tool.scratch() / "play"
         self.folder.mkdir()
         self.programs, stages = {}, {}
-        compiler = build.Compiler()
-        for name, (stage, right, wrong) in CHANGED.items():
-            sources = build.copied(name, stage, lambda file, text, r=right, w=wrong: re.sub(r, w, text))
-            stages.update([build.build(compiler, sources, stage)])
-            self.programs[name] = reality.native(sources, stage)
         for stage in STAGES:
             found, reason = libev.source(build.PLAY) if stage.startswith("06") else (None, None)
             if reason:
                 print(f"{stage} is left out: {reason}")
                 continue
-            stages.update([build.build(compiler, build.Sources(ROOT, "tree"), stage, found)])
-            self.programs[stage] = reality.native(build.Sources(ROOT, "tree"), stage, found)
+            stages.update([build.build(compiler, tree, stage, found)])
+            self.programs[stage] = reality.native(tree, stage, found) if found else built(stage)
+        for name, (stage, right, wrong) in CHANGED.items():
+            sources = build.copied(name, stage, lambda file, text, r=right, w=wrong: re.sub(r, w, text))
+            stages.update([build.build(compiler, sources, stage)])
+            self.programs[name] = reality.native(sources, stage)
         build.write_bundle(self.folder, stages)
 
     def simulated(self, simulation, text):
