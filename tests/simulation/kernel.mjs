@@ -527,7 +527,7 @@ export class Kernel {
     return this.files[fd] || null;
   }
 
-  // Put another file in the place of one, as listen does with a socket.
+  // Put another file in the place of one, as listen does with a socket, and accept.
   replace(file, other) {
     other.fd = file.fd;
     other.nonblocking = file.nonblocking;

@@ -183,7 +183,7 @@ export class Process {
     if (result === undefined && late) result = wait.late;
     if (result === undefined) return false;
     if (wait.timer) this.timeline.cancel(wait.timer);
-    wait.forget(thread);
+    wait.forget(thread, result);
     thread.wait = null;
     thread.result = result;
     return true;
@@ -475,19 +475,28 @@ export const SYSTEM_CALLS = {
     const listener = this.kernel.get(fd);
     if (listener === null) return -EBADF;
     if (!(listener instanceof Listener)) return listener instanceof Socket || listener instanceof Connection ? -EINVAL : -ENOTSOCK;
+    // The number comes first, before there is a client: without one, the call fails even if it would have to wait, and
+    // one that waits may return a number that was the lowest when it began.
+    if (this.kernel.free() < 0) return this.kernel.free();
+    if (listener.length === 0 && listener.nonblocking) return -EAGAIN;
+    const place = new Socket(this.kernel), number = this.kernel.open(place);
     const attempt = () => {
       if (listener.length === 0) return undefined;
-      // The descriptor comes first: without one, the client stays in the backlog.
-      if (this.kernel.free() < 0) return this.kernel.free();
-      const connection = listener.accept(), fd = this.kernel.open(connection);
+      const connection = listener.accept();
+      this.kernel.replace(place, connection);
       connection.nonblocking = (flags & O_NONBLOCK) !== 0;
-      connection.client.wasAccepted(fd, thread);
+      connection.client.wasAccepted(number, thread);
       this.moved();
-      return fd;
+      return number;
     };
     const result = attempt();
     if (result !== undefined) return result;
-    return listener.nonblocking ? -EAGAIN : waitFor(thread, [listener], attempt);
+    const wait = waitFor(thread, [listener], attempt), {forget} = wait;
+    wait.forget = (thread, result) => {
+      forget();
+      if (result < 0) this.kernel.close(number);
+    };
+    return wait;
   },
 
   recvfrom(thread, fd, at, size, flags) {
