@@ -100,7 +100,7 @@ class Runs(unittest.TestCase):
                  "rt_sigaction": "sigaction|stop_catch|signal", "futex": "pthread_|sem_", "clone3": "pthread_create",
                  "exit_group": "exit", "prlimit64": "setrlimit|net_limit", "eventfd2": "eventfd", "(computes)": "clock_gettime",
                  "getsockname": "getsockname|listen|open", "socket": "socket|listen|open", "bind": "bind|listen|open",
-                 "setsockopt": "setsockopt|listen|open|limit", "listen": "listen|open", "write": "write|fflush|listen|open|die"}
+                 "setsockopt": "setsockopt|listen|open|limit", "listen": "listen|open", "openat": "open", "write": "write|fflush|listen|open|die"}
         bundle = json.loads(BUNDLE.read_text())
         seen = 0
         for stage in STAGES:
