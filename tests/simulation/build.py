@@ -36,8 +36,8 @@ VARIANTS = [
     ("select-keeps-its-sets", "03-select", "passes its own sets to select", {}),
 ]
 
-TARGET = ["--target=wasm32-unknown-unknown", "-mmutable-globals", "-mbulk-memory", "-D__i386__", "-D__regparm__(x)=unused",
-          "-D_GNU_SOURCE", "-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64", "-std=gnu11", "-w"]
+TARGET = ["--target=wasm32-unknown-unknown", "-mmutable-globals", "-mbulk-memory", "-D__i386__",
+          "-D__regparm__(x)=unused", "-D_GNU_SOURCE", "-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64", "-std=gnu11", "-w"]
 # Lines are exact as long as nothing is inlined, and no call is moved: so few of wasm-opt's passes come after asyncify.
 EXACT = ["-g", "-O1", "-fno-inline", "-fdebug-compilation-dir=."]
 PASSES = ["--asyncify", "--pass-arg=asyncify-imports@kernel.*", "--simplify-locals-nostructure", "--coalesce-locals",
@@ -52,7 +52,8 @@ def headers():
     empty.parent.mkdir(parents=True, exist_ok=True)
     if not empty.exists():
         empty.touch()
-    folder = next((path.parent.parent for path in sorted(pathlib.Path("/usr/include").glob("*-linux-gnu*/bits/types.h"))), None)
+    known = sorted(pathlib.Path("/usr/include").glob("*-linux-gnu*/bits/types.h"))
+    folder = known[0].parent.parent if known else None
     if folder is None:
         raise Failed("the headers of the C library are missing. To install them: make deps")
     return [f"-I{PLAY / 'include'}", "-isystem", "/usr/include", "-isystem", str(folder)]
@@ -153,7 +154,8 @@ def _is_newer(target, depends):
 def link(name, objects):
     """Return the path of the module, with all that is known of its lines."""
     linked, module = PLAY / f"{name}.linked", PLAY / f"{name}.debug"
-    run("wasm-ld", "--no-entry", "--import-memory", "--initial-memory=2097152", "--max-memory=4294967296", *(f"--export={export}" for export in EXPORTS), *objects, "-o", linked)
+    run("wasm-ld", "--no-entry", "--import-memory", "--initial-memory=2097152", "--max-memory=4294967296",
+        *(f"--export={export}" for export in EXPORTS), *objects, "-o", linked)
     run("wasm-opt", "-g", "--enable-bulk-memory", "--enable-mutable-globals", *PASSES, linked, "-o", module)
     linked.unlink()
     return module

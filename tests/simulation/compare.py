@@ -35,7 +35,8 @@ def calls_of(log):
     for call in log.calls:
         listening = listening or call.name == "listen"
         lines = threads.setdefault(call.tid, [])
-        if not listening or call.name not in CONVERSATION | MODEL or re.match(r"[12]\b", call.arguments) and call.name == "write":
+        printed = call.name == "write" and re.match(r"[12]\b", call.arguments)
+        if not listening or printed or call.name not in CONVERSATION | MODEL:
             continue
         line = _line(call)
         if not line.endswith("at once) = 0"):
@@ -53,7 +54,8 @@ def _line(call):
         result = "?"
     if call.name in ("recvfrom", "sendto"):
         fd, _, rest = arguments.partition(", ")
-        size, flags = re.search(r"(\d+), ([A-Z_|0-9]+), NULL, (?:NULL|0)$", rest).groups() if rest.endswith(("NULL", "0")) else ("", "")
+        found = re.search(r"(\d+), ([A-Z_|0-9]+), NULL, (?:NULL|0)$", rest)
+        size, flags = found.groups() if found else ("", "")
         flags = "|".join(sorted(flags.split("|")))
         if "MSG_PEEK" in flags and result in ("0", "EAGAIN"):
             result = "nothing"
@@ -70,7 +72,7 @@ def _line(call):
         found = re.fullmatch(r"(\d+), (.*), (\d+), (-?\d+)(?:, (?:\[.*\]|NULL|0x\w+), 8)?", arguments)
         if not found:
             return f"{call.name}({arguments.split(',')[0]}) = {result}"
-        events = ["[]" if _ADDRESS.fullmatch(found[2]) else found[2]][0]
+        events = "[]" if _ADDRESS.fullmatch(found[2]) else found[2]
         return f"{call.name}({found[1]}, {_in_order(events)}, {_some(int(found[4]))}) = {result}"
     if call.name in ("ppoll", "poll", "pselect6"):
         result = re.sub(r",? ?left \{.*?\}", "", result)

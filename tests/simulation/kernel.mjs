@@ -6,6 +6,7 @@
 //   TCP              buffers of a fixed size, half-close, reset; which error recv, send and shutdown give, and once
 //   readiness        what poll reports for each state: POLLIN, POLLOUT, POLLHUP, POLLERR, POLLRDHUP
 //   epoll            level and edge, one shot, the order of events in a batch
+//   descriptors      the lowest that is free, up to the limit (EMFILE); accept takes its own before it waits
 //   eventfd          a counter that can be waited for
 //   the clock        stands still while a thread runs; jumps to the next event when all threads wait
 // process.mjs has threads, signals, and the system calls themselves; clients.mjs has the clients.

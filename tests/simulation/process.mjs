@@ -204,7 +204,8 @@ export class Process {
       exports.__stack_pointer.value = thread.id === MAIN ? this.mainStack : thread.memory + thread.size;
       this.ints[this.errnoAt >> 2] = 0;
     }
-    const status = thread.id === MAIN ? exports.sim_main(this.words) : exports.sim_thread(thread.run, thread.argument);
+    const status = thread.id === MAIN ? exports.sim_main(this.words)
+      : exports.sim_thread(thread.run, thread.argument);
     if (this.unwinding) {
       this.unwinding = false;
       exports.asyncify_stop_unwind();
@@ -321,7 +322,8 @@ export class Process {
       this.idleCalls = 0;
     }
     if (++this.idleCalls > MOST_CALLS)
-      throw new Stopped(`the server made ${MOST_CALLS} calls while no time passed and no byte was moved, the last one ${name}`);
+      throw new Stopped(`the server made ${MOST_CALLS} calls while no time passed and no byte was moved, the last one ${
+        name}`);
     this.log.tooMany = this.idleCalls > RECORDED_CALLS;
     if (++this.calls % 1000 === 0) this.log.progress();
   }
@@ -842,7 +844,8 @@ function poll(process, thread, at, count, ns) {
   };
   if (thread.call !== null) thread.call.looked = count;
   process.log.looked += count;
-  return pollWait(process, thread, (changed) => changed === null || changed.some(isReady) ? scan() || undefined : undefined, ns, nothing);
+  const attempt = (changed) => changed === null || changed.some(isReady) ? scan() || undefined : undefined;
+  return pollWait(process, thread, attempt, ns, nothing);
 }
 
 // The wait of select and poll. Unlike epoll, both look for a signal even if they do not wait. attempt gets the descriptors

@@ -62,7 +62,8 @@ function callText(call, times) {
 function printSignal({thread, name, handled, interrupted, hidden}, print) {
   print(hidden.began, thread, `--- ${name} {si_signo=${name}, si_code=SI_USER, si_pid=1, si_uid=0} ---`);
   if (handled)
-    print(hidden.ended, thread, `rt_sigreturn({mask=[]}) = ${interrupted ? "-1 EINTR (Interrupted system call)" : "0"} <0.000000>`);
+    print(hidden.ended, thread,
+      `rt_sigreturn({mask=[]}) = ${interrupted ? "-1 EINTR (Interrupted system call)" : "0"} <0.000000>`);
 }
 
 function endText(thread, end) {
@@ -81,11 +82,13 @@ function shown(body) {
 }
 
 function header(result, places, times) {
-  const columns = ["request", "path", "start_ms", "connected_ms", "sent_ms", "first_ms", "done_ms", "status", "body", "port", "epoch"];
+  const columns = ["request", "path", "start_ms", "connected_ms", "sent_ms", "first_ms", "done_ms", "status", "body", "port",
+                   "epoch"];
   // A client has its answer once the send that brought it is over.
   const sends = new Map();
   for (const call of result.calls)
-    if (call.name === "sendto" && call.hidden.ended !== null && call.value > 0) sends.set(`${call.client}/${call.end}`, times.get(call.hidden.ended));
+    if (call.name === "sendto" && call.hidden.ended !== null && call.value > 0)
+      sends.set(`${call.client}/${call.end}`, times.get(call.hidden.ended));
   const ms = (value) => value === null ? "-" : value.toFixed(3);
   const told = (client, value) => {
     const sent = sends.get(`${client.number}/${value}`);

@@ -22,8 +22,8 @@ STRETCHES = [1, 2, 4]  # a script that differs runs again, and takes its time: a
 
 # Errors of a kernel: a name, the code of kernel.mjs that is replaced, with what, and the script and stage that notice it.
 PLANTED = [
-    ("a reset that reads as end of input", "      return -error;\n    }\n    if (this.readShut", "      return take(0, []);\n    }\n    if (this.readShut",
-     "half a head, then reset", "05-epoll"),
+    ("a reset that reads as end of input", "      return -error;\n    }\n    if (this.readShut",
+     "      return take(0, []);\n    }\n    if (this.readShut", "half a head, then reset", "05-epoll"),
     ("a forgotten HUP", "if (this.dead || ((this.readShut || this.peerFinished) && this.writeShut)) mask |= HUP;", "",
      "half a head, then reset", "05-epoll"),
     ("an edge that is a level", "(watch.events & EPOLLET) === 0", "true", "two clients, one edge", EDGE),
@@ -119,7 +119,9 @@ def main(arguments):
         count += 1
         failed += bool(found)
         more = f" ({stretch} times as slow)" if stretch > 1 and not found else ""
-        print(f"  {bad('FAILED') if found else good('ok')}  {name}{more}", *(f"        {line}" for line in found), sep="\n", flush=True)
+        print(f"  {bad('FAILED') if found else good('ok')}  {name}{more}", flush=True)
+        for line in found:
+            print(f"        {line}", flush=True)
 
     stages = [stage for stage in options.stages or STAGES if stage in bench.programs]
     with Simulation(bench.folder) as simulation:
