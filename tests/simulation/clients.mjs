@@ -24,7 +24,7 @@ export class Client {
   constructor(kernel, number, event) {
     const text = textOf(event), half = event.action === "half" ? text.indexOf("\r\n") >> 1 : text.length;
     Object.assign(this, {
-      kernel, number, action: event.action, path: event.path || (event.action === "pipeline" ? "/slow" : null),
+      kernel, number, action: event.action, path: event.path || {pipeline: "/slow", half: "/fast"}[event.action] || null,
       requests: event.action === "pipeline" ? event.count || 2 : text === "" ? 0 : 1,
       port: FIRST_PORT + number % 15000, startNs: kernel.now, connectedNs: null, sentNs: null, acceptedNs: null,
       receivedNs: null, answeredNs: null, firstNs: null, doneNs: null, leftNs: null, leftBy: null, endedNs: null,
