@@ -100,6 +100,12 @@ def threads(pid):
     return []
 
 
+def cpu_seconds(pid, tid):
+    """For how long a thread has had a processor; None if that cannot be seen."""
+    ns = read(f"/proc/{pid}/task/{tid}/schedstat").partition(" ")[0]
+    return int(ns) / 1e9 if ns.isdigit() else None
+
+
 def tracer(tid, pid):
     """The process that traces a thread, or 0; -1 if the thread has ended."""
     found = re.search(r"TracerPid:\s+(\d+)", read(f"/proc/{pid}/task/{tid}/status"))

@@ -3,7 +3,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Optional
 
-COMPUTING, BETWEEN, CALLS, UNKNOWN = "computing", "between", "calls", "unknown"
+COMPUTING, STARVED, BETWEEN, CALLS, UNKNOWN = "computing", "starved", "between", "calls", "unknown"
+HAD = 0.2        # of the time that it seems to compute: a thread that had a processor for less of it did not compute
 A_PAUSE = 0.001  # seconds: between two calls, so much may be what being recorded costs, even on an idle machine
 PAUSES = 8       # so many times the usual time between two calls may be, too
 
@@ -13,7 +14,7 @@ class Part:
     """From one moment to another, a thread did one thing.
 
     kind is what it waited for (waiting.KINDS); "calls": it was in a call that does not wait; "computing": it was
-    outside of any call; "between": the same, but for so short that strace may have kept it there; "unknown": the
+    outside of any call; "starved": the same, but it had hardly any processor time; "between": the same, but for so short that strace may have kept it there; "unknown": the
     log does not tell."""
     kind: str
     start: float
@@ -61,6 +62,15 @@ def parts(calls, begin, end, known_from=None, pause=A_PAUSE):
     return found
 
 
+def starve(found, cpu_seconds):
+    """If a thread had no processor for most of the time that it seems to compute, then it was ready to run, and other
+    programs, or strace, kept it from running."""
+    computing = [part for part in found if part.kind == COMPUTING]
+    if cpu_seconds is not None and cpu_seconds < HAD * sum(part.seconds for part in computing):
+        for part in computing:
+            part.kind = STARVED
+
+
 def between(found, begin, end):
     """The same parts, cut to a time."""
     cut = []
@@ -88,7 +98,7 @@ def sums(found):
     """Add up what is alike, the longest first."""
     totals = defaultdict(Sum)
     for part in found:
-        key = (part.kind, "", "", "") if part.kind in (COMPUTING, BETWEEN, CALLS, UNKNOWN) else (
+        key = (part.kind, "", "", "") if part.kind in (COMPUTING, STARVED, BETWEEN, CALLS, UNKNOWN) else (
             part.kind, part.name, part.of, part.place)
         if key not in totals:
             totals[key] = Sum(*key)

@@ -94,11 +94,11 @@ def stage(name, delay, requests):
     options = ["--delay", f"{delay:g}", *flags]
     log = _new_log()
     server = Server(name, *options, under=_strace(log, built(name)))
-    rows = _ask(server.url, requests, delay, log)
+    rows, cpu = _ask(server.url, requests, delay, log, [server.pid])
     server.stop()
     _wait_for_strace(log)
     title, folder = " ".join([name, *flags]), os.environ.get("BUILD", "build")
-    return _compose(log, requests, rows, title, f"{folder}/{' '.join([name, *options])}", server.url)
+    return _compose(log, requests, rows, title, f"{folder}/{' '.join([name, *options])}", server.url, cpu)
 
 
 def command(url, words, title, patience, requests):
@@ -112,10 +112,10 @@ def command(url, words, title, patience, requests):
     log = _new_log()
     server = Program([*_strace(log, program), *words], stdin=subprocess.DEVNULL)
     _wait_for_answer(url, requests.fast, patience, server, log)
-    rows = _ask(url, requests, 30, log)
+    rows, cpu = _ask(url, requests, 30, log, [server.pid])
     server.stop()
     _wait_for_strace(log)
-    return _compose(log, requests, rows, title, shlex.join(words), url)
+    return _compose(log, requests, rows, title, shlex.join(words), url, cpu)
 
 
 def process(url, pid, title, requests):
@@ -132,10 +132,10 @@ def process(url, pid, title, requests):
     strace, threads = _attach(pids, log)
     header += [f"thread: {tid} of {pid}" for tid, pid in threads]
     header += [f"name: {tid} is {proc.name(pid, tid)}" for tid, pid in threads]
-    rows = _ask(url, requests, 30, log, patience=1)
+    rows, cpu = _ask(url, requests, 30, log, pids, patience=1)
     processes.stop(strace)  # it detaches, and the process goes on
     command = proc.command(pids[0])
-    return _compose(log, requests, rows, title or command, command, url, header)
+    return _compose(log, requests, rows, title or command, command, url, [*header, *cpu])
 
 
 def _what_it_has(pid, listeners):
@@ -185,9 +185,9 @@ def _wait_for_strace(log):
 
 # ---- asking
 
-def _ask(url, requests, delay, log, patience=5):
+def _ask(url, requests, delay, log, pids, patience=5):
     """Send the requests when the server has come to rest, or after patience, in seconds: others may be asking it.
-    Return the rows of the probe."""
+    Return the rows of the probe, and lines for the header: for how long each thread has had a processor meanwhile."""
     sizes = []  # of the log
 
     def at_rest():
@@ -196,10 +196,22 @@ def _ask(url, requests, delay, log, patience=5):
         return before and sizes[-1][1] - before[-1] < FEW  # some loops wake up ten times a second
 
     processes.wait_until(at_rest, patience)
+    used, family = {}, sum(map(proc.family, pids), [])
+
+    def look():
+        _check(log)
+        for pid in family:
+            for tid in proc.threads(pid):
+                used.setdefault(tid, []).append(proc.cpu_seconds(pid, tid))
+
+    look()
+    before = {tid: seconds[0] for tid, seconds in used.items()}
     rows = measuring.probe(url, *requests.shots, timeout=requests.timeout or 2 * delay + 10, ports=True,
-                           watch=lambda: _check(log), headers=[f"{MARK}: {requests.mark}"] if requests.mark else ())
+                           watch=look, headers=[f"{MARK}: {requests.mark}"] if requests.mark else ())
+    look()
     time.sleep(0.1)  # let the server come to its next wait before it is told to stop
-    return rows
+    return rows, [f"cpu: {tid} used {seconds[-1] - (before.get(tid) or 0):.6f}" for tid, seconds in used.items()
+                  if seconds[-1] is not None]
 
 
 def _check(log):

@@ -49,6 +49,13 @@ class Parts(unittest.TestCase):
         found = account.parts([(*each, call) for each in calls], 0, 0.381, pause=account.pause([calls]))
         self.assertEqual({part.kind for part in found}, {"calls", "between"})
 
+    def test_thread_without_a_processor_does_not_compute(self):
+        call = Part("delay", 0, 0, "", None, "nanosleep")
+        for cpu, expected in [(0.1, "starved"), (2.0, "computing"), (None, "computing")]:
+            found = account.parts([(0.0, 1.0, call)], 0.0, 4.0)
+            account.starve(found, cpu)
+            self.assertEqual([part.kind for part in found], ["delay", expected])
+
     def test_what_was_before_the_log_is_unknown(self):
         call = Part("delay", 0, 0, "", None, "nanosleep")
         found = account.parts([(1.0, None, call)], 0.0, 4.0, known_from=1.0)

@@ -33,6 +33,7 @@ class Threads:
         calls_of = {tid: [] for tid in pid_of if tid not in started}
         for call in log.calls:
             calls_of.setdefault(call.tid, []).append(call)
+        self.cpu = {int(tid): float(used) for tid, used in log.fields("cpu", r"(\d+) used (\d+\.\d+)")}
         self.pause = account.pause([[(call.start, call.end) for call in calls] for calls in calls_of.values()])
         before = {int(tid) for tid, _ in log.fields("thread", r"(\d+) of (\d+)")}  # these were running already
         for tid, calls in calls_of.items():
@@ -100,6 +101,7 @@ class Threads:
                 serving = request if call.name in RECEIVE and (call.value or 0) > 0 else None
         begin, end = max(thread.start, 0), self.since(self.end) if thread.end is None else thread.end
         thread.parts = account.parts(timed, begin, end, known_from, self.pause)
+        account.starve(thread.parts, self.cpu.get(thread.tid))
         thread.calls = self._without_repetitions(thread)
         thread.calls = self._with_what_is_folded(thread)
         if _matters(thread, self.since(self.end)):
@@ -137,7 +139,7 @@ class Threads:
 
     def _folded(self, thread, begin, end):
         parts = [part for part in account.between(thread.parts, begin, end)
-                 if part.kind not in (account.COMPUTING, account.BETWEEN, account.CALLS, account.UNKNOWN)]
+                 if part.kind not in (account.COMPUTING, account.STARVED, account.BETWEEN, account.CALLS, account.UNKNOWN)]
         totals = account.sums(parts)
         between = sum(part.seconds for part in account.between(thread.parts, begin, end)
                       if part.kind in (account.BETWEEN, account.CALLS))

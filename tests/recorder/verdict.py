@@ -2,7 +2,7 @@
 
 It names a thread, a call, an address only where the log shows it. Where it does not, it says so."""
 from recorder import account, clients
-from recorder.account import BETWEEN, CALLS, COMPUTING, UNKNOWN
+from recorder.account import BETWEEN, CALLS, COMPUTING, STARVED, UNKNOWN
 from recorder.descriptors import LOOP
 from recorder.printable import duration as span
 from recorder.waiting import FUTEX, SUSPICIOUS
@@ -83,6 +83,8 @@ class Doing:
         most = max(sums, key=lambda each: each.seconds)
         if kind == COMPUTING:
             return "computing"
+        if kind == STARVED:
+            return "ready to run, but it hardly had a processor: this machine is busy, or strace kept it"
         if kind == CALLS:
             return f"busy in calls that do not wait, the longest of them in {most.name}"
         if kind == UNKNOWN:
