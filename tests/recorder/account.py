@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 COMPUTING, STARVED, BETWEEN, CALLS, UNKNOWN = "computing", "starved", "between", "calls", "unknown"
-HAD = 0.2        # of the time that it seems to compute: a thread that had a processor for less of it did not compute
+HAD = 0.05       # of the time that it seems to compute: a thread that had a processor for less of it did not compute
 A_PAUSE = 0.001  # seconds: between two calls, so much may be what being recorded costs, even on an idle machine
 PAUSES = 8       # so many times the usual time between two calls may be, too
 

@@ -51,7 +51,7 @@ class Parts(unittest.TestCase):
 
     def test_thread_without_a_processor_does_not_compute(self):
         call = Part("delay", 0, 0, "", None, "nanosleep")
-        for cpu, expected in [(0.1, "starved"), (2.0, "computing"), (None, "computing")]:
+        for cpu, expected in [(0.01, "starved"), (2.0, "computing"), (None, "computing")]:
             found = account.parts([(0.0, 1.0, call)], 0.0, 4.0)
             account.starve(found, cpu)
             self.assertEqual([part.kind for part in found], ["delay", expected])
