@@ -5,6 +5,7 @@ dark, and says in words what it shows, so that it needs no legend.
 """
 import html
 import math
+import re
 import textwrap
 from typing import List, NamedTuple, Tuple
 
@@ -19,6 +20,7 @@ STRIP_END = WIDTH - MARGIN
 LANE, BAR = 32, 24             # the height of a lane, and of the bar in it
 SIZE, LINE = 12, 15            # of text
 COLUMNS = 7                    # calls in the magnified strip, at most, if some can be left out
+MOST_LETTERS = 19              # of the name of a lane
 MOST_UPSTREAMS = 4             # lanes of other servers
 WORKS = "The thread works."    # beside a bar that says so
 AT_MOST = " A wait of “… ms at most” ends when the next response is due."
@@ -287,6 +289,15 @@ def answer_label(client, axis, y):
 
 # ---- a lane of a thread
 
+def lane_name(label):
+    """The name of a thread, as far as there is room for it: "12: HTTP-Dispatcher" for thread 12 (HTTP-Dispatcher)."""
+    if len(label) <= MOST_LETTERS:
+        return label
+    short = re.sub(r"^(?:worker (\d+), )?thread (\d+) \((.*)\)$",
+                   lambda found: f"{found[1] + '.' if found[1] else ''}{found[2]}: {found[3]}", label)
+    return short if len(short) <= MOST_LETTERS else f"{short[:MOST_LETTERS - 1]}…"
+
+
 def spans(thread, recording):
     """Return the life of a thread, from its first call on."""
     last = until(thread.end, recording)
@@ -349,7 +360,7 @@ def thread_lane(sheet, thread, y, pieces):
             waits.append(bar(sheet, kind, start, end, y, title, *call_labels(calls)))
             waits += [f'<rect class="work" x="{axis.x(again.start) - 1:.1f}" y="{y + BAR - 4}" width="2" '
                       'height="4"/>' for again in calls[1:] if axis.shows(again.start, again.start)]
-    return [text(MARGIN, y + 16, thread.label, "strong"), *waits, *work]
+    return [text(MARGIN, y + 16, lane_name(thread.label), "strong"), *waits, *work]
 
 
 def call_labels(calls):
@@ -384,7 +395,7 @@ def upstream_lane(sheet, name, asked, y):
             bars[-1][1:] = [max(end, bars[-1][1]), each.client, bars[-1][3] + 1]
         else:
             bars.append([each.start, end, each.client, 1])
-    parts = [text(MARGIN, y + 16, name if len(name) <= 16 else f"{name[:15]}…", "strong")]
+    parts = [text(MARGIN, y + 16, lane_name(name), "strong")]
     for start, end, client, count in bars:
         why = f"asked for {recording.clients[client].path}" if client is not None else "asked"
         often = f", {count} times" if count > 1 else ""
