@@ -41,9 +41,9 @@ never blocks."""
 WAY_OUT = """\
 A pool of threads beside an event loop takes the line that blocks: /fast does not
 wait, and of the /slow as many run simultaneously as the pool has threads. Where
-the threads accept the clients themselves, /fast waits too when all are busy. A
+processes accept the clients themselves, /fast waits too when all are busy. A
 computation also stops a loop, and threads share the cores of the machine."""
-STAGE_OPTIONS = r"( (--block|--compute|--threads[= ]\d+))+"
+STAGE_OPTIONS = r"( (--block|--compute|--(threads|workers)[= ]\d+))+"
 
 report = Report("stage", "experiment", "try", *COLUMNS)
 
@@ -59,7 +59,7 @@ class Subject:
     def __post_init__(self):
         self.stage, *self.options = self.name.split()
         self.url = self.name if "://" in self.name else None
-        threads = re.search(r"--threads[= ](\d+)", self.name)
+        threads = re.search(r"--(?:threads|workers)[= ](\d+)", self.name)
         self.threads = int(threads[1]) if threads else 1  # so many /slow keep all of them busy
 
 
@@ -69,7 +69,7 @@ SUBJECTS["trap"] = Subject("06-libev --block", "serializes",
                            remark=" (the trap: /slow sleeps inside the loop)")
 POOLS = [
     Subject("06-libev --block --threads 2", "2 at a time", waits=False, remark=" (a pool beside the loop)"),
-    Subject("02-threaded --threads 2", "2 at a time", waits=True, remark=" (the pool accepts the clients)"),
+    Subject("01-blocking --workers 2", "2 at a time", waits=True, remark=" (the processes accept the clients)"),
     Subject("02-threaded --compute", SHARES_CORES, remark=" (/slow computes)"),
     Subject("05-epoll --compute", "serializes", remark=" (/slow computes inside the loop)"),
 ]
@@ -85,7 +85,8 @@ def parse_subject(text):
     stage, _, options = text.partition(" ")
     if stage in STAGES and options:
         if not re.fullmatch(STAGE_OPTIONS, f" {options}"):
-            raise argparse.ArgumentTypeError(f"{text}: want a stage with --block, --compute or --threads N")
+            raise argparse.ArgumentTypeError(f"{text}: want a stage with --block, --compute, --threads N or "
+                                             "--workers N")
         return next((subject for subject in POOLS if subject.name == text), Subject(text))
     raise argparse.ArgumentTypeError(
         f"{text}: no such stage, and no http:// URL; want one of: {' '.join(SUBJECTS)}")
@@ -173,7 +174,7 @@ class Experiment:
         return f"{moment}:{self.options.method} {path}" if path == self.options.slow else shot
 
     def look(self):
-        if self.server and self.server.alive and self.options.workers == 1:
+        if self.server and self.server.alive and self.options.workers == 1 and "--workers" not in self.subject.name:
             self.threads = max(self.threads, self.server.threads)
         self.samples.take()
 

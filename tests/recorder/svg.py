@@ -20,7 +20,7 @@ STRIP_END = WIDTH - MARGIN
 LANE, BAR = 32, 24             # the height of a lane, and of the bar in it
 SIZE, LINE = 12, 15            # of text
 COLUMNS = 7                    # calls in the magnified strip, at most, if some can be left out
-MOST_LETTERS = 19              # of the name of a lane
+MOST_LETTERS = 15              # of the name of a lane
 MOST_UPSTREAMS = 4             # lanes of other servers
 WORKS = "The thread works."    # beside a bar that says so
 AT_MOST = " A wait of “… ms at most” ends when the next response is due."
@@ -291,7 +291,7 @@ def answer_label(client, axis, y):
 
 def lane_name(label):
     """The name of a thread, as far as there is room for it: "12: HTTP-Dispatcher" for thread 12 (HTTP-Dispatcher)."""
-    if len(label) <= MOST_LETTERS:
+    if len(label) <= MOST_LETTERS or label.startswith("worker") and "(" not in label:
         return label
     short = re.sub(r"^(?:worker (\d+), )?thread (\d+) \((.*)\)$",
                    lambda found: f"{found[1] + '.' if found[1] else ''}{found[2]}: {found[3]}", label)

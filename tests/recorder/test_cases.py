@@ -147,7 +147,7 @@ CASES = {
     "stage-05": Case("{build}/05-epoll --port {port} --delay 1", [DID_NOT, LOOP]),
     "stage-05-block": Case("{build}/05-epoll --port {port} --delay 1 --block",
                            [WAITED, r"the only thread was in clock_nanosleep"]),
-    "stage-02-busy": Case("{build}/02-threaded --port {port} --delay 1 --threads 2", [WAITED, r"was in clock_nanosleep"],
+    "stage-01-busy": Case("{build}/01-blocking --port {port} --delay 1 --workers 2", [WAITED, r"worker \d was in clock_nanosleep"],
                           FALSE, "--shots 2x0:/slow\\ 100:/fast"),
     # ---- servers that people run
     "gunicorn": Case("gunicorn -b 127.0.0.1:{port} flask_app:app", [WAITED, r"the only worker was in clock_nanosleep"],
