@@ -801,12 +801,12 @@ static struct shot parse_shot(const char *argument, const char *host)
             errx(2, "%s: want a path without blanks, control characters or bytes above 0x7E",
                  argument);
     const char *body = letters == 3 && strncmp(method, "GET", 3) == 0 ? "" : options.data;
-    char field[40] = "";
+    char length_field[40] = "";
     if (body[0] != '\0')
-        snprintf(field, sizeof field, "Content-Length: %zu\r\n", strlen(body));
+        snprintf(length_field, sizeof length_field, "Content-Length: %zu\r\n", strlen(body));
     int length =
         asprintf(&shot.text, "%.*s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s%s\r\n%s",
-                 (int)letters, method, shot.path, host, options.headers, field, body);
+                 (int)letters, method, shot.path, host, options.headers, length_field, body);
     if (length < 0)
         err(1, "asprintf");
     shot.length = (size_t)length;

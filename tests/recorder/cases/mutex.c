@@ -1,5 +1,5 @@
-/* A thread for each client. /slow holds a mutex for a second, and /fast wants it, too. argv: the port. */
-#define _GNU_SOURCE
+/* A thread for each client. /slow holds a mutex for a second, and /fast wants it, too. argv: the
+ * port. */
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -22,7 +22,8 @@ static void hold_the_mutex(int slow)
 
 static void *serve(void *argument)
 {
-    static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\ndone";
+    static const char answer[] =
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\ndone";
     int client = (int)(intptr_t)argument;
     char head[4096] = "";
 
@@ -43,7 +44,7 @@ int main(int argc, char **argv)
 
     if (argc < 2)
         return 2;
-    address.sin_port = htons((uint16_t)atoi(argv[1]));
+    address.sin_port = htons((uint16_t)strtol(argv[1], NULL, 10));
     if (bind(listener, (struct sockaddr *)&address, sizeof address) < 0 || listen(listener, 9) < 0)
         return 1;
     while ((client = accept(listener, NULL, NULL)) >= 0)
