@@ -112,7 +112,9 @@ CASES = {
     "node-pool": Case("UV_THREADPOOL_SIZE=1 node node_ways.js {port} pool",
                       [BEHIND, r"the main thread had read it, and was free, in epoll", r"thread \d+.* was computing"],
                       r"main thread was computing|only"),
-    "node-cluster": Case("node node_ways.js {port} cluster", [DID_NOT, r"worker \d answered it, while worker \d was computing"],
+    # The parent passes /fast to one of the two: to the one that computes, or to the other.
+    "node-cluster": Case("node node_ways.js {port} cluster",
+                         [r"(worker \d answered it, while|accepted but unread:) worker \d was computing"],
                          r"parent|for a lock|only"),
     # ---- Java, Ruby, Perl, PHP
     "java-plain": Case("java -cp {classes} Ways {port} plain",
