@@ -1,0 +1,184 @@
+"""A headless Chromium, driven as a person would: clicks, keys, a drag. It speaks the DevTools protocol over two pipes.
+
+    with Browser(width=400, height=800) as browser:
+        browser.open("file:///…/play.html")
+        browser.click("Send /slow")
+        browser.wait("document.title === 'x'")
+        browser.screenshot(path)
+
+Where Chromium is missing, Browser() fails and says how to install it.
+"""
+import base64
+import fcntl
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+
+from kit import processes, tool
+from kit.errors import Failed
+
+PATIENCE = 20                      # in seconds, for a browser on a busy machine
+KEYS = {"Enter": ("\r", 13), " ": (" ", 32), "Tab": ("", 9), "ArrowLeft": ("", 37), "ArrowRight": ("", 39),
+        "Home": ("", 36), "End": ("", 35)}
+
+
+class Browser:
+    def __init__(self, width=1200, height=800, dark=False, reduced_motion=False):
+        tool.need("chromium", "deps-tools")
+        to_child, self._out = _pipe()
+        self._in, from_child = _pipe()
+        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--hide-scrollbars",
+                   "--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe",
+                   f"--user-data-dir={tool.scratch() / f'profile-{self._out}'}", "about:blank"]
+        # Chromium reads the protocol from descriptor 3 and writes to 4.
+        glue = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execvp(sys.argv[3], sys.argv[3:])"
+        self._process = processes.start([sys.executable, "-c", glue, to_child, from_child, "chromium", *options],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=(to_child, from_child))
+        os.close(to_child)
+        os.close(from_child)
+        self._count, self._rest, self._session = 0, b"", None
+        self.console = []          # what was written to it, and errors that nobody caught
+        target = next(each for each in self.send("Target.getTargets")["targetInfos"] if each["type"] == "page")
+        self._session = self.send("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log"):
+            self.send(f"{domain}.enable")
+        self.resize(width, height)
+        self.emulate(dark, reduced_motion)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        processes.stop(self._process, patience=1)
+        os.close(self._out)
+        os.close(self._in)
+
+    # ---- the protocol
+
+    def send(self, method, **parameters):
+        """Send a command, and return its result."""
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            answer = self._receive(deadline)
+            if answer.get("id") == self._count:
+                if "error" in answer:
+                    raise Failed(f"chromium: {method}: {answer['error']['message']}")
+                return answer["result"]
+
+    def _receive(self, deadline):
+        while b"\0" not in self._rest:
+            if not select.select([self._in], [], [], max(0, deadline - time.monotonic()))[0]:
+                raise Failed(f"chromium does not answer within {PATIENCE} s")
+            more = os.read(self._in, 1 << 20)
+            if not more:
+                raise Failed("chromium has ended")
+            self._rest += more
+        text, _, self._rest = self._rest.partition(b"\0")
+        message = json.loads(text)
+        parameters = message.get("params", {})
+        if message.get("method") == "Runtime.consoleAPICalled":
+            self.console.append(" ".join(str(each.get("value", each.get("description", ""))) for each in parameters["args"]))
+        elif message.get("method") == "Runtime.exceptionThrown":
+            details = parameters["exceptionDetails"]
+            self.console.append(details.get("exception", {}).get("description", details["text"]))
+        elif message.get("method") == "Log.entryAdded":
+            self.console.append(parameters["entry"]["text"])
+        return message
+
+    # ---- the page
+
+    def resize(self, width, height):
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def emulate(self, dark=False, reduced_motion=False):
+        """Prefer what a person may prefer."""
+        self.send("Emulation.setEmulatedMedia", features=[
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
+            {"name": "prefers-reduced-motion", "value": "reduce" if reduced_motion else "no-preference"}])
+
+    def open(self, address):
+        self.send("Page.navigate", url="about:blank")
+        self.send("Page.navigate", url=address)
+        self.wait("document.readyState === 'complete'")
+
+    def run(self, expression):
+        """Return the value of an expression in JavaScript, a promise awaited."""
+        answer = self.send("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in answer:
+            details = answer["exceptionDetails"]
+            raise Failed(f"chromium: {expression}: {details.get('exception', {}).get('description', details['text'])}")
+        return answer["result"].get("value")
+
+    def wait(self, expression, patience=PATIENCE):
+        """Wait until an expression is true."""
+        deadline = time.monotonic() + patience
+        while True:
+            if self.run(f"!!({expression})"):
+                return
+            if time.monotonic() > deadline:
+                raise Failed(f"chromium: in {patience} s, this did not become true: {expression}",
+                             self.run("document.body.innerText"))
+            time.sleep(0.02)
+
+    def find(self, words, kinds="button, a, select, input, summary, label"):
+        """Return an expression for the first visible control with these words."""
+        return (f"[...document.querySelectorAll({json.dumps(kinds)})].find(each => each.checkVisibility() && !each.disabled && "
+                f"(each.textContent.trim().startsWith({json.dumps(words)}) || each.getAttribute('aria-label') === {json.dumps(words)}))")
+
+    def click(self, words, kinds="button, a, select, input, summary, label"):
+        """Wait until a control with these words is there, and click it with the mouse."""
+        self.wait(f"!!{self.find(words, kinds)}")
+        self.click_at(*self.middle(self.find(words, kinds)))
+
+    def middle(self, expression):
+        return self.run(f"(each => {{ each.scrollIntoView({{block: 'center'}}); const box = each.getBoundingClientRect(); "
+                        f"return [box.x + box.width / 2, box.y + box.height / 2]; }})({expression})")
+
+    def click_at(self, x, y):
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def drag(self, x0, y0, x1, y1, steps=10):
+        self.send("Input.dispatchMouseEvent", type="mousePressed", x=x0, y=y0, button="left", clickCount=1)
+        for i in range(1, steps + 1):
+            self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x0 + (x1 - x0) * i / steps, y=y0 + (y1 - y0) * i / steps,
+                      button="left", buttons=1)
+        self.send("Input.dispatchMouseEvent", type="mouseReleased", x=x1, y=y1, button="left", clickCount=1)
+
+    def key(self, name, ctrl=False):
+        text, code = KEYS.get(name, (name, ord(name[0].upper())))
+        shared = {"key": name, "windowsVirtualKeyCode": code, "modifiers": 2 if ctrl else 0}
+        self.send("Input.dispatchKeyEvent", type="keyDown", **shared, **({"text": text} if text and not ctrl else {}))
+        self.send("Input.dispatchKeyEvent", type="keyUp", **shared)
+
+    def type(self, words):
+        self.send("Input.insertText", text=words)
+
+    def screenshot(self, path, whole=True):
+        if whole:
+            size = self.send("Page.getLayoutMetrics")["cssContentSize"]
+            clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+            image = self.send("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
+        else:
+            image = self.send("Page.captureScreenshot", format="png")
+        path.write_bytes(base64.b64decode(image["data"]))
+
+
+def _pipe():
+    """Return a pipe with two high numbers, so that none of them is 3 or 4."""
+    ends = []
+    for end in os.pipe():
+        ends.append(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 20))
+        os.close(end)
+    return ends
