@@ -57,8 +57,9 @@ latency: all ## the experiment: which stages keep /fast waiting during /slow?
 trace: all ## record with strace where each thread waits; write build/trace.html
 	@tests/trace.py --html $(BUILD)/trace.html
 
-play: ## build the servers for the simulated kernel, in which tests/play.py runs them (STAGE=07-mine: yours, too)
+play: ## build the page to play with, build/play.html, and what tests/play.py needs (STAGE=07-mine: yours, too)
 	@python3 -m simulation.build $(call value_of,STAGE)
+	@python3 -m simulation.page
 
 ## write a stage of your own
 

@@ -1,0 +1,94 @@
+// Simulations for the page, in a worker: the page stays responsive, and a server that never comes back is stopped.
+import {viewOf} from "./page-run.mjs";
+
+const SILENCE_MS = 2000;           // a server that makes no call for so long is stopped
+const WORTH_MS = 12;               // a simulation that takes longer is prepared while time stands
+const KEPT = 24;                   // results
+
+export class Simulator {
+  // source: the text of the worker. stages: {name: {lines, title, …, wasm (gzip, in base64)}}.
+  constructor(source, stages) {
+    this.source = source;
+    this.stages = stages;
+    this.modules = new Map();      // names of stages -> bytes
+    this.results = new Map();      // text of an experiment -> promise of a run
+    this.waiting = [];             // of {message, resolve, reject}; the first is being simulated
+    this.count = this.took = 0;
+    this.start();
+  }
+
+  start() {
+    const address = URL.createObjectURL(new Blob([this.source], { type: "text/javascript" }));
+    this.worker = new Worker(address);
+    URL.revokeObjectURL(address);
+    this.given = new Set();
+    this.worker.onmessage = ({ data }) => data.alive ? this.stillAlive(data.id) : this.finish(data);
+    this.worker.onerror = event => this.finish({ id: this.waiting[0]?.message.id, error: event.message || "The simulation failed." });
+  }
+
+  // Return a promise of the run of an experiment.
+  run(experiment) {
+    const key = JSON.stringify([experiment.stage, experiment.options, experiment.events]);
+    if (!this.results.has(key)) {
+      const promise = this.simulate(experiment).then(result => viewOf(result, experiment.events));
+      promise.catch(() => this.results.delete(key));
+      this.results.set(key, promise);
+      if (this.results.size > KEPT) this.results.delete(this.results.keys().next().value);
+    }
+    return this.results.get(key);
+  }
+
+  // Time stands at `until`: prepare for what the player may do next, if it is worth it.
+  prepare(experiment, until) {
+    if (this.took > WORTH_MS) this.simulate(experiment, until).catch(() => {});
+  }
+
+  async simulate({ stage, options, events }, until) {
+    if (!(stage in this.stages)) throw new Error(`This page has no server ${stage}.`);
+    if (!this.modules.has(stage)) this.modules.set(stage, await unpacked(this.stages[stage].wasm));
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ message: { id: ++this.count, stage, options, events, until }, resolve, reject });
+      if (this.waiting.length === 1) this.next();
+    });
+  }
+
+  next() {
+    if (!this.waiting.length) return;
+    const { message } = this.waiting[0], { stage } = message;
+    const { wasm: _, ...about } = this.stages[stage];
+    const given = this.given.has(stage) ? null : { wasm: this.modules.get(stage), about };
+    this.given.add(stage);
+    this.worker.postMessage({ ...message, given });
+    this.watch(message.id);
+  }
+
+  // Stop a server that makes no system call for two seconds. One that turns without end is stopped by the simulation.
+  watch(id) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      this.worker.terminate();
+      this.start();
+      this.finish({ id, error: "The server was stopped after two seconds: it made no system call any more." });
+    }, SILENCE_MS);
+  }
+
+  stillAlive(id) {
+    if (this.waiting[0]?.message.id === id) this.watch(id);
+  }
+
+  finish({ id, result, error, took = 0 }) {
+    if (!this.waiting.length || this.waiting[0].message.id !== id) return;
+    clearTimeout(this.timer);
+    this.took = took || this.took;
+    const { resolve, reject } = this.waiting.shift();
+    if (error) reject(new Error(error));
+    else resolve(result);
+    this.next();
+  }
+}
+
+async function unpacked(base64) {
+  const packed = Uint8Array.from(atob(base64), each => each.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}

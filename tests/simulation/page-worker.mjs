@@ -1,0 +1,52 @@
+// In a worker of the browser: run experiments, one after the other. A server that never comes back costs only this
+// worker, which the page then ends (page-simulator.mjs).
+//
+// While time stands, the page lets us prepare: the same experiment, run as far as the player has seen it. What the
+// player then does is added, and only the rest has to run. The result is the same as that of a run from the start.
+import {loadStage, Session} from "./simulation.mjs";
+
+const MOST_CALLS = 5000;           // that the page is told of
+const TELL_MS = 400;               // how often it is told that the server still makes calls
+
+const loaded = new Map();          // stages by name
+let prepared = null;               // {key, events, until, session}
+
+onmessage = ({ data }) => {
+  const { id, stage, options, events, given, until } = data;
+  try {
+    if (given) loaded.set(stage, loadStage(stage, given.wasm, given.about));
+    const began = performance.now();
+    let told = began;
+    const progress = () => {
+      if (performance.now() - told < TELL_MS) return;
+      told = performance.now();
+      postMessage({ id, alive: true });
+    };
+    if (until !== undefined) {
+      prepared = null;
+      const session = new Session(loaded.get(stage), { options, events, lines: true, progress });
+      session.run(until);
+      prepared = { key: JSON.stringify([stage, options]), events, until, session };
+      postMessage({ id, result: null });
+      return;
+    }
+    const session = fromPrepared(JSON.stringify([stage, options]), events)
+      || new Session(loaded.get(stage), { options, events, lines: true, progress });
+    const result = session.run();
+    const calls = result.calls.length > MOST_CALLS ? result.calls.slice(0, MOST_CALLS) : result.calls;
+    postMessage({ id, result: { ...result, calls }, took: performance.now() - began });
+  } catch (error) {
+    postMessage({ id, error: String(error && error.message || error) });
+  }
+};
+
+// The session that was prepared, with the events that are new; null if it is another experiment.
+function fromPrepared(key, events) {
+  if (!prepared || prepared.key !== key) return null;
+  const { events: before, until, session } = prepared, more = events.slice(before.length);
+  const same = JSON.stringify(events.slice(0, before.length)) === JSON.stringify(before);
+  if (!same || more.some(each => each.at < until || each.action === "idle")) return null;
+  prepared = null;
+  for (const each of more) session.add(each);
+  return session;
+}
