@@ -50,6 +50,7 @@ trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 play-test: all play ## test the simulation, and hold its kernel against Linux (ALL=1: each script on each stage)
 	@python3 -m simulation.test_simulation
 	@python3 -m simulation.test_linux $(if $(ALL),--all)
+	@python3 -m simulation.test_page
 
 tutorial-test: all hold trigger early ## check that the tutorial tells the truth
 	@python3 -m tutorial.check_tutorial
@@ -162,6 +163,9 @@ pictures: all ## record the servers again with strace, and draw where each threa
 
 tutorial: ## turn the tutorial into one HTML page, in which its recordings can be played
 	@python3 -m tutorial.page
+
+site: play ## put the site together in build/site: the page to play with, the tutorial, the recordings
+	@python3 -m simulation.site
 
 proxy: all ## what the tutorial says of nginx in front of two stages
 	@python3 -m tutorial.check_proxy
