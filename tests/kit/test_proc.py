@@ -28,7 +28,10 @@ class Places(unittest.TestCase):
         self.assertEqual(place(syscall="", wchan="0"), Place("S"))
 
     def test_numbers_of_a_32_bit_process_are_not_ours(self):
-        self.assertEqual(place(bits_32=True), Place("S", function="hrtimer"))
+        here = place(bits_32=True)
+        self.assertEqual(here, Place("S", 35, 7, bits_32=True))
+        with mock.patch("kit.call_names.platform.machine", lambda: "x86_64"):
+            self.assertEqual([here.call, place().call], ["ftime", "nanosleep"])
 
     def test_running(self):
         self.assertEqual(place(syscall="running\n"), Place("R"))
