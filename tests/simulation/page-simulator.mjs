@@ -58,8 +58,7 @@ export class Simulator {
     const { wasm: _, ...about } = this.stages[stage];
     const given = this.given.has(stage) ? null : { wasm: this.modules.get(stage), about };
     this.given.add(stage);
-    this.worker.postMessage({ ...message, given });
-    this.watch(message.id);
+    this.worker.postMessage({ ...message, given });   // it answers that it is alive when the server begins
   }
 
   // Stop a server that makes no system call for two seconds. One that turns without end is stopped by the simulation.

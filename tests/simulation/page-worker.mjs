@@ -15,6 +15,7 @@ onmessage = ({ data }) => {
   const { id, stage, options, events, given, until } = data;
   try {
     if (given) loaded.set(stage, loadStage(stage, given.wasm, given.about));
+    postMessage({ id, alive: true });          // the server begins: what the browser needed until here is not its fault
     const began = performance.now();
     let told = began;
     const progress = () => {
