@@ -11,7 +11,7 @@ import latency as latency_tool
 from kit import proc, processes, tool, unittests
 from kit.processes import Program
 from kit.servers import Server
-from kit.tree import ROOT, TESTS
+from kit.tree import ROOT, TESTS, built
 from recorder import blocked
 
 CASES = TESTS / "recorder/cases"
@@ -36,6 +36,19 @@ def free_port():
 def connects(port):
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Probe(unittest.TestCase):
+    def test_the_shortest_is_not_longer_than_the_longest(self):
+        """In 01, the client that is answered last has not waited longest: it came later."""
+        with Server("01-blocking", "--delay", "0.3") as server:
+            run = subprocess.run([built("probe"), "--tsv", "--summary", server.url, "0:/slow", "250:/fast"],
+                                 capture_output=True, text=True, timeout=60, check=True)
+        titles, row = (line.split("\t") for line in run.stdout.splitlines())
+        times = [float(dict(zip(titles, row))[title]) for title in ("min_ms", "median_ms", "p99_ms", "max_ms")]
+        self.assertEqual(times, sorted(times))
+        self.assertLess(times[0], 200)
+        self.assertGreaterEqual(times[-1], 300)
 
 
 class Latency(unittest.TestCase):
