@@ -1,7 +1,7 @@
 # Commands that prove the servers, measure them, and keep the text true. The Makefile of the product includes this file.
 
 CHECKS        := check_http check_connections check_pool
-TEST_PROGRAMS := $(CHECKS) hold floor switches switches-ucontext hostile trigger early
+TEST_PROGRAMS := $(CHECKS) hold floor switches switches-ucontext hostile trigger early states
 COROUTINES    := $(BUILD)/assembly/07-coroutines $(BUILD)/ucontext/07-coroutines
 C_FILES        = $(wildcard common/*.c $(STAGES:%=%/*.c) tests/*.c tests/*/*.c tests/*/*/*.c)
 # No program of this system: the C library of the simulation
@@ -52,7 +52,7 @@ play-test: all play ## test the simulation, and hold its kernel against Linux (A
 	@python3 -m simulation.test_linux $(if $(ALL),--all)
 	@python3 -m simulation.test_page
 
-tutorial-test: all hold trigger early ## check that the tutorial tells the truth
+tutorial-test: all hold trigger early states ## check that the tutorial tells the truth
 	@python3 -m tutorial.check_tutorial
 	@python3 -m tutorial.test_page
 	@python3 -m tutorial.loop.test_loop
@@ -196,7 +196,7 @@ $(BUILD)/check_connections: $(call unit,*connections*.c world.c)
 $(BUILD)/check_pool: $(call unit,check_pool.c)
 $(BUILD)/hold $(BUILD)/floor $(BUILD)/switches: $(BUILD)/%: $(OBJ)/tests/bench/%.o
 $(BUILD)/hostile: $(OBJ)/tests/servers/stress/hostile.o
-$(BUILD)/trigger $(BUILD)/early: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
+$(BUILD)/trigger $(BUILD)/early $(BUILD)/states: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
 
 $(BUILD)/check_connections: OWN = $(OBJ)/common/clock.o# tests/servers/unit/world.c has a clock of its own
 # The solution of 07-coroutines, and the measurement of a switch, in both ways

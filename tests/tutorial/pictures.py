@@ -1,6 +1,6 @@
 """Record the servers again, keep the recordings in tests/tutorial/recordings, and draw those that the tutorial
 shows: waits.svg of each stage, 06-libev/trap.svg, and in tests/tutorial the comparisons await.svg, trap.svg and
-pool.svg.
+pool.svg, and first.svg for README. Draw loops.svg, which needs no recording.
 
 A picture can be drawn at a quiet moment only. Look at each before you commit it.
 Exit status: 0 if all are drawn; 1 if not; 2 for a bad command line."""
@@ -15,6 +15,7 @@ from kit.processes import PIPES
 from kit.tree import ROOT, STAGES, built
 from kit.urls import free_port
 from recorder import clients, replay, strace_log, svg, symbols, understand
+from tutorial import first, loops
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -34,6 +35,7 @@ PICTURES = {**{f"{stage}/waits.svg": [stage] for stage in STAGES},
             "tests/tutorial/await.svg": ["05-epoll", "asyncio"],
             "tests/tutorial/trap.svg": ["01-blocking", "trap", "mistake"],
             "tests/tutorial/pool.svg": ["pool", "executor"]}
+FIRST = ["01-blocking/waits.svg", "05-epoll/waits.svg"]
 
 # Calls that say, before the experiment begins, which threads and descriptors there are.
 BEFORE = re.compile(r"listen|accept|epoll_c|eventfd|clone")
@@ -97,6 +99,12 @@ def recordings(picture):
     return [understood((KEPT / f"{name}.strace").read_text()) for name in PICTURES[picture]]
 
 
+def others():
+    """Return the pictures that are drawn in another way: {name: content}."""
+    servers = [recording for name in FIRST for recording in recordings(name)]
+    return {"tests/tutorial/first.svg": first.draw(servers), "tests/tutorial/loops.svg": loops.draw()}
+
+
 def record(name):
     """Record one server until its verdict is the one that is expected, and keep the log."""
     log = tool.scratch() / f"{name}.strace"
@@ -129,7 +137,9 @@ def main(arguments):
             record(name)
     for picture in PICTURES:
         (ROOT / picture).write_text(svg.draw(recordings(picture)), encoding="utf-8")
-    print(f"{len(PICTURES)} pictures drawn")
+    for picture, drawing in others().items():
+        (ROOT / picture).write_text(drawing, encoding="utf-8")
+    print(f"{len(PICTURES) + len(others())} pictures drawn")
     return 0
 
 

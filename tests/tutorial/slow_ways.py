@@ -78,3 +78,10 @@ async def later_in_thread(tasks: BackgroundTasks):
 @app.get("/pid")
 async def pid():
     return str(os.getpid())
+
+
+@app.get("/report")
+async def report():
+    await asyncio.sleep(1)
+    print("the report is finished", flush=True)
+    return "finished"
