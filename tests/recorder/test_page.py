@@ -99,10 +99,16 @@ addEventListener("load", async () => {
     cursors: seen(".cursor").map(each => each.getAttribute("d")),
     clashes: seen(".picture svg").flatMap(clashes), ...MORE });
   const reports = [];
-  for (const { hash, key, wait, click, beside, slide } of steps) {
+  for (const { hash, key, wait, click, beside, slide, focus, search } of steps) {
     const on = document.activeElement;
     if (hash) location.hash = hash;
     if (click) document.querySelector(click).click();
+    if (focus) document.querySelector(focus).focus();
+    if (search) {
+      const field = document.querySelector("input[type=search]");
+      field.value = search;
+      field.dispatchEvent(new Event("input"));
+    }
     if (key) on.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
     if (slide) {
       seen(".slider")[0].value = slide;

@@ -16,18 +16,80 @@ for (const box of document.querySelectorAll(".commands")) {
   });
   box.append(button);
 }
-// Mark the chapter that is in sight.
+// On a narrow screen the contents are a line that stays in sight, names the chapter, and opens.
+const contents = document.querySelector("#contents details"), wide = matchMedia("(min-width: 70rem)");
+const fitContents = () => { contents.open = wide.matches; };
+wide.addEventListener("change", fitContents);
+fitContents();
+contents.addEventListener("click", event => { if (event.target.closest("a") && !wide.matches) contents.open = false; });
+// Mark the chapter that is read: the last one whose heading is above the upper third of the screen.
 const marks = new Map([...document.querySelectorAll("nav li a")].map(a => [a.hash.slice(1), a]));
-const watcher = new IntersectionObserver(entries => {
-  for (const entry of entries)
-    if (entry.isIntersecting) {
-      marks.forEach(a => a.removeAttribute("aria-current"));
-      marks.get(entry.target.id).setAttribute("aria-current", "true");
-    }
-}, { rootMargin: "0px 0px -80% 0px" });
-for (const heading of document.querySelectorAll("main h2"))
-  if (marks.has(heading.id))
-    watcher.observe(heading);
+const chapters = [...document.querySelectorAll("main h1, main h2")].filter(each => marks.has(each.id));
+function markChapter() {
+  const chapter = chapters.findLast(each => each.getBoundingClientRect().top < innerHeight / 3);
+  marks.forEach(a => a.removeAttribute("aria-current"));
+  if (chapter) marks.get(chapter.id).setAttribute("aria-current", "true");
+  document.getElementById("here").textContent = chapter ? ": " + marks.get(chapter.id).textContent : "";
+}
+addEventListener("scroll", markChapter, { passive: true });
+markChapter();
+// A prediction is asked: what happened is folded until the reader has said what will happen.
+const folds = [];
+function unfold(fold, said) {
+  if (!fold.part.hidden) return;
+  fold.part.hidden = false;
+  fold.box.remove();
+  if (!said) return;
+  const words = element("p", { className: "said", tabIndex: -1 }, `You said: ${said}. This is what happens:`);
+  fold.part.prepend(words);
+  words.focus({ preventScroll: true });
+}
+for (const box of document.querySelectorAll(".choices")) {
+  const parts = [], stays = each => each.matches(".commands") || each.matches("p") && /^Run\./.test(each.textContent);
+  for (let next = box.nextElementSibling; next && !next.matches("h1, h2, h3, .neighbours"); next = next.nextElementSibling) {
+    if (next.nextElementSibling?.matches(".choices")) break; // the next question
+    if (parts.length || !stays(next)) parts.push(next);
+  }
+  const part = element("div", { className: "fold" }), fold = { box, part };
+  parts[0].before(part);
+  part.append(...parts);
+  part.setAttribute("hidden", "until-found");
+  part.addEventListener("beforematch", () => unfold(fold));
+  const choice = (words, className, said) =>
+    element("button", { type: "button", className, onclick: () => unfold(fold, said) }, words);
+  box.append(...box.dataset.choices.split("|").map(words => choice(words.trim(), "", words.trim())), choice("Show me", "skip"),
+    element("p", { className: "quiet" }, "What happens is shown when you have chosen."));
+  folds.push(fold);
+}
+const tools = document.getElementById("tools");
+tools.append(element("button", { type: "button", id: "unfold", onclick: () => {
+  folds.forEach(each => unfold(each));
+  tools.querySelector("#unfold").remove();
+} }, "Show all answers"));
+addEventListener("beforeprint", () => folds.forEach(each => unfold(each)));
+// A link to a part that is folded opens it.
+function unfoldTarget() {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const fold = target && folds.find(each => each.part.contains(target));
+  if (fold) unfold(fold), target.scrollIntoView();
+}
+addEventListener("hashchange", unfoldTarget);
+unfoldTarget();
+// Search: the paragraphs and headings that have all the words.
+const found = element("ol", { id: "found" });
+const search = element("input", { type: "search", placeholder: "Search", "aria-label": "Search this page", oninput: () => {
+  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const parts = words.join("").length < 3 ? [] : [...document.querySelectorAll("main :is(h2, h3, p, li, td, pre)")]
+    .filter(each => words.every(word => each.textContent.toLowerCase().includes(word)));
+  found.replaceChildren(...parts.slice(0, 30).map(each => element("li", {}, element("a", { href: "#", onclick: event => {
+    event.preventDefault();
+    const fold = folds.find(one => one.part.contains(each));
+    if (fold) unfold(fold);
+    each.closest("details")?.setAttribute("open", "");
+    each.scrollIntoView({ block: "center" });
+  } }, each.textContent.trim().slice(0, 70)))));
+} });
+tools.prepend(search, found);
 // Each recording gets a button that plays it in place.
 function playerOf(box) {
   const player = new Player(element("div", { className: "controls", role: "group", "aria-label": "Replay" }));
@@ -39,7 +101,15 @@ function playerOf(box) {
     element("div", {}, element("h3", { hidden: views.length < 2 }, recording.name), side, threads)));
   box.prepend(player.controls);
   box.append(details);
-  box.addEventListener("keydown", event => player.controls.hidden || player.onKey(event));
+  box.addEventListener("keydown", event => {
+    if (player.controls.hidden) return;
+    const scrolls = /^Arrow/.test(event.key) && event.target.closest(".code, .scroll"); // the arrows scroll this
+    if (event.key === "Escape") box.querySelector(".close").click();
+    else if (!scrolls) player.onKey(event);
+  });
+  // While a finger moves the drawing, it does not follow the cursor.
+  picture.addEventListener("touchstart", () => { for (const view of views) view.scrollTo = () => {}; }, { passive: true });
+  player.speed.value = "0"; // what matters: call by call
   player.show(views);
   player.go(player.first);
   return player;

@@ -1,7 +1,8 @@
 """Turn tutorial.md into one HTML page: FILE, or build/tutorial.html.
 
-pandoc writes the HTML. Then the pictures are put into it, each heading gets a link, each picture and each table
-a box that scrolls by itself, each block of commands a button that copies it, and each recording a player.
+pandoc writes the HTML. Then the pictures are put into it, each heading gets a link, each chapter links to its
+neighbours, each picture and each table a box that scrolls by itself, each block of commands a button that copies it,
+each prediction its choices, and each recording a player.
 Exit status: 0; 1 if the page cannot be made; 2 for a bad command line."""
 import base64
 import html
@@ -31,10 +32,14 @@ PAGE = """<!doctype html>
 </style>
 </head>
 <body>
-<nav aria-label="Contents">
+<nav id="contents" aria-label="Contents">
+<details open>
+<summary>Contents<span id="here"></span></summary>
 <p><a href="#top">{title}</a></p>
+<div id="tools"></div>
 {contents}
 <p>{others}</p>
+</details>
 </nav>
 <main id="top">
 {text}
@@ -65,9 +70,12 @@ def drawn(text):
         name, words = match[1], match[2]
         if name in pictures.PICTURES:
             return recording(name, words)
-        data = base64.b64encode((ROOT / name).read_bytes()).decode()
+        drawing = (ROOT / name).read_bytes()
+        data = base64.b64encode(drawing).decode()
         image = f'<img src="data:image/svg+xml;base64,{data}" alt="{words}">'
-        return f'<figure class="scroll" tabindex="0">{image}</figure>'
+        if b"prefers-color-scheme" in drawing:  # it is made for any screen
+            return f'<figure class="fits">{image}</figure>'
+        return f'<figure class="scroll plot" tabindex="0">{image}</figure>'
 
     text = re.sub(r"<figcaption.*?</figcaption>\n?", "", text, flags=re.S)
     text = re.sub(r"<(p|figure)>\s*(<img [^>]*>)\s*</\1>", r"\2", text)
@@ -87,18 +95,44 @@ def recording(name, words):
 
 
 def headings(text):
-    """Return the text with a link on each heading, and the contents."""
-    entries = []
+    """Return the text with a link on each heading and links between chapters, and the contents."""
+    entries, parts = [], []
 
     def link(match):
         level, name, title = match[1], match[2], match[3]
-        if level == "2":
-            entries.append(f'<li><a href="#{name}">{title}</a></li>')
         here = f'<a class="here" href="#{name}" aria-label="Link to this part">#</a>'
-        return f'<h{level} id="{name}">{title} {here}</h{level}>'
+        heading = f'<h{level} id="{name}">{title} {here}</h{level}>'
+        if level == "1" and not entries:
+            return match[0]
+        if level != "3":
+            entries.append((level, name, title))
+            parts.append(name)
+            heading = f"<!-- before {name} -->\n{heading}"
+        return heading
 
-    text = re.sub(r'<h([23]) id="([^"]+)">(.*?)</h\1>', link, text, flags=re.S)
-    return text, "<ol>\n" + "\n".join(entries) + "\n</ol>"
+    text = re.sub(r'<h([123]) id="([^"]+)">(.*?)</h\1>', link, text, flags=re.S)
+    for number, (_, name, _) in enumerate(entries):
+        text = text.replace(f"<!-- before {name} -->\n", neighbours(entries, number - 1))
+    lines = [f'<li{" class=part" if level == "1" else ""}><a href="#{name}">{title}</a></li>'
+             for level, name, title in entries]
+    return text, "<ol>\n" + "\n".join(lines) + "\n</ol>"
+
+
+def neighbours(entries, number):
+    """Return the end of a chapter: links to those before and after it."""
+    if number < 0:
+        return ""
+    _, after, title = entries[number + 1]
+    back = ""
+    if number:
+        _, before, words = entries[number - 1]
+        back = f'<a href="#{before}">← {words}</a> '
+    return f'<p class="neighbours">{back}<a class="next" href="#{after}">{title} →</a></p>\n'
+
+
+def choices(match):
+    """Return a prediction that is asked: the script makes buttons of it."""
+    return f'<div class="choices" data-choices="{html.escape(match[1].strip())}"></div>'
 
 
 def commands(match):
@@ -108,17 +142,20 @@ def commands(match):
 
 
 def boxes(text):
-    """Put tables into boxes that scroll, and mark commands and output."""
+    """Put tables into boxes that scroll, and mark commands, output and predictions."""
+    text = re.sub(r"<!-- choices:(.*?)-->", choices, text)
     text = re.sub(r"<table.*?</table>", lambda match: f'<div class="scroll" tabindex="0">{match[0]}</div>', text,
                   flags=re.S)
     text = re.sub(r'<pre class="sh"><code>(.*?)</code></pre>', commands, text, flags=re.S)
+    text = re.sub(r"<pre\b", '<pre tabindex="0"', text)  # so that the arrows scroll it
     return re.sub(r"<p><strong>(<a [^>]*>[^<]*</a>)</strong></p>", r'<p class="file">\1</p>', text)
 
 
 def links(text, folder):
     """Let links to files lead from the folder of the page to the toolkit."""
     way = os.path.relpath(ROOT, folder)
-    return re.sub(r'href="(?!#|https?:)([^"]+)"', rf'href="{way}/\1"', text)
+    text = re.sub(r'href="(?!#|https?:|build/)([^"]+)"', rf'href="{way}/\1"', text)
+    return text.replace('href="build/', 'href="')  # what is built lies beside the page
 
 
 def build(page):
