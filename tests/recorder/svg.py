@@ -19,6 +19,7 @@ LABELS, END = 130, 768         # lanes go from LABELS to END; after that there i
 STRIP_END = WIDTH - MARGIN
 LANE, BAR = 32, 24             # the height of a lane, and of the bar in it
 SIZE, LINE = 12, 15            # of text
+TRUSTED = 0.01                 # seconds: strace adds as much to a call, so what takes less is not told
 COLUMNS = 7                    # calls in the magnified strip, at most, if some can be left out
 MOST_LETTERS = 15              # of the name of a lane
 MOST_UPSTREAMS = 4             # lanes of other servers
@@ -517,13 +518,15 @@ def column_words(each, near, room):
     t0, t1 = near.points[0][0], near.points[-1][0]
     if each.end > t1 or each.calls and each.calls[0].end is None:
         took = "begins"
+    elif each.end - each.start < TRUSTED:
+        took = ""
     else:
         took = span(each.end - each.start)
     if each.start < t0 - (t1 - t0):
         took = f"ends after {took}"
     plain = each.calls[0].plain if each.calls else "computes"
     lines = textwrap.wrap(plain, int((room - 8) / (SIZE * 0.57)))
-    return [(words, "") for words in lines] + [(took, "quiet")]
+    return [(words, "") for words in lines] + ([(took, "quiet")] if took else [])
 
 
 # ---- the whole
