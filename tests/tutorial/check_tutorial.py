@@ -78,6 +78,9 @@ def links(text):
     for link in sorted(set(re.findall(r"\]\(([^)]+)\)", prose))):
         if link.startswith("#"):
             say(link[1:] in anchors, f"{TEXT.name} has a link to {link}, and no such heading")
+        elif link.startswith("build/play.html#"):
+            address = r"first|doors|goal-\d+|[\w-]+(\+--[\w-]+(\+[\d.]+)?)*;(\+\d+:[\w=/@-]+)+(;\+at\+\d+)?"
+            say(re.fullmatch(address, link.partition("#")[2]), f"{link} is no address of the page to play with")
         elif not link.startswith("http"):
             say((ROOT / link).exists(), f"{TEXT.name} has a link to {link}, which is not there")
     prose += (ROOT / "README.md").read_text()
