@@ -74,7 +74,7 @@ def check(report):
 
 
 PREDICTIONS = (ROOT / "tutorial.md").read_text(encoding="utf-8").count("<!-- choices:")
-READING = [{"click": ".choices button"}, {"click": "nav summary"}, {"hash": "glossary", "wait": 300}, {"search": "level-triggered"},
+READING = [{"click": ".choices button"}, {"click": "nav summary"}, {"hash": "glossary", "wait": 1000}, {"search": "level-triggered", "wait": 500},
            {"click": "#unfold"}]
 
 
