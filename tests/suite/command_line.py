@@ -8,7 +8,7 @@ from kit import proc
 from kit.printable import printable
 from suite.cases import PROGRAM, case
 from suite.client import request
-from suite.server import FAST, FAST_CLOSE, SLOW, Failure, Skipped
+from suite.server import FAST, FAST_CLOSE, SLOW, Failure, Skipped, packet_pipe, packets, stderr_to
 
 WRONG = ["--port 70000", "--port x", "--port -1", "--port ", "--delay -1", "--delay nan", "--delay 1x",
          "--delay ", "--delay 1e9", "--delay inf", "--delay  1", "--delay .", "--timeout 0", "--timeout x",
@@ -57,6 +57,23 @@ def port_in_use_is_an_error(stage):
             if not re.search(rf"{port}.*: Address (already )?in use\n$", server.messages()):
                 raise Failure("a message that names the port, and the reason",
                               f'"{printable(server.messages())}"')
+
+
+@case()
+def error_message_is_one_write(stage):
+    """So it stays in one piece, however many processes write to the same log."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        for options, stdout in [(["--port", port], ""), (["--port", port, "--workers", 2], ""),
+                                (["--port", 0], ">/dev/full ")]:
+            with packet_pipe() as (reader, writer):
+                with stage.serve(*options, listens=False, **stderr_to(writer, stdout)) as server:
+                    server.expect_exit(1)
+                    said = packets(reader)
+                    if len(said) != 1 or said[0].count(b"\n") != 1 or not said[0].endswith(b"\n"):
+                        raise Failure("one line on stderr, in one write", f"these writes: {said}")
 
 
 @case()

@@ -66,9 +66,29 @@ def lines(rows):
     return report
 
 
-def stderr_to(descriptor):
-    """Return the arguments of serve for a server whose stderr is this descriptor."""
-    return dict(under=["bash", "-c", f'exec "$@" 2>&{descriptor}', "bash"], pass_fds=[descriptor])
+def stderr_to(descriptor, more=""):
+    """Return the arguments of serve for a server whose stderr is this descriptor. more redirects others."""
+    return dict(under=["bash", "-c", f'exec "$@" {more}2>&{descriptor}', "bash"], pass_fds=[descriptor])
+
+
+@contextlib.contextmanager
+def packet_pipe():
+    """Yield the ends of a pipe in which each write is a packet (pipe(2), O_DIRECT)."""
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_DIRECT | os.O_NONBLOCK)
+    try:
+        yield reader, writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def packets(reader):
+    """Return what has been written to such a pipe: bytes for each write."""
+    found = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            found.append(os.read(reader, 4096))
+    return found
 
 
 @contextlib.contextmanager

@@ -1,12 +1,11 @@
 """Several processes that share the port (--workers)."""
-import contextlib
 import os
 import signal
 import time
 
 from kit import proc
 from suite.cases import CONCURRENT, LONG, case
-from suite.server import FAST, FAST_CLOSE, SLOW, Failure, full_pipe, stderr_to
+from suite.server import FAST, FAST_CLOSE, SLOW, Failure, full_pipe, packet_pipe, packets, stderr_to
 
 
 @case()
@@ -182,32 +181,24 @@ def parent_does_not_wait_for_the_reader_of_its_log(stage):
 
 @case()
 def lines_of_workers_do_not_mix(stage):
-    """Each line of stderr is one write. In a pipe with O_DIRECT, each write is a packet (pipe(2))."""
-    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_DIRECT | os.O_NONBLOCK)
-    packets = []
-
-    def read_packets():
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                packets.append(os.read(reader, 4096))
-
-    with stage.serve("--workers", 2, "--verbose", **stderr_to(writer)) as server:
+    """Each line of stderr is one write."""
+    with packet_pipe() as (reader, writer), stage.serve("--workers", 2, "--verbose",
+                                                        **stderr_to(writer)) as server:
         server.wait_workers(2)
+        written = []
         for _ in range(60):
             client = server.client(FAST_CLOSE)
             server.expect_closed(client, server.expect(client, "/fast"))
             server.did.remove(client)
-            read_packets()
+            written += packets(reader)
         expect_replaced(server)
-        read_packets()
-        for packet in packets:
+        written += packets(reader)
+        for packet in written:
             if not packet.endswith(b"\n") or packet.count(b"\n") != 1:
                 raise Failure("a line in each write to stderr", repr(packet))
-        if len(packets) <= 60:
+        if len(written) <= 60:
             raise Failure("a line for each of 60 responses, and for the end of a worker",
-                          f"{len(packets)} lines")
-    os.close(reader)
-    os.close(writer)
+                          f"{len(written)} lines")
 
 
 @case()
