@@ -26,6 +26,18 @@ def silent_client_is_closed_without_a_response(stage):
 
 
 @case()
+def shortest_timeout_is_a_timeout(stage):
+    """A millisecond is soon rounded away, or taken for the limit that is set already, and 0 is no limit."""
+    with stage.serve("--timeout", 0.001) as server:
+        for _ in range(20):
+            client = server.client()
+            server.expected = "the end of the silent connection"
+            client.end()
+            server.did.remove(client)
+        server.expect_no_busy_loop(0.2)
+
+
+@case()
 def dripping_head_times_out(stage):
     with stage.serve("--timeout", 0.5) as server:
         client, start = server.client(b"GET /fast HTTP/1.1\r\nHost: h\r\nX: "), time.monotonic()
