@@ -1,11 +1,12 @@
 """Several processes that share the port (--workers)."""
+import contextlib
 import os
 import signal
 import time
 
 from kit import proc
 from suite.cases import CONCURRENT, LONG, case
-from suite.server import FAST, FAST_CLOSE, SLOW, Failure, full_pipe, packet_pipe, packets, stderr_to
+from suite.server import FAST, FAST_CLOSE, SLOW, Failure, Skipped, full_pipe, packet_pipe, packets, stderr_to
 
 
 @case()
@@ -199,6 +200,54 @@ def lines_of_workers_do_not_mix(stage):
         if len(written) <= 60:
             raise Failure("a line for each of 60 responses, and for the end of a worker",
                           f"{len(written)} lines")
+
+
+@case()
+def terminal_does_not_stop_a_worker_that_logs(stage):
+    """With stty tostop, a process that writes to its terminal is stopped (SIGTTOU), unless its group is in the
+    foreground: that of the parent is, those of the workers are not."""
+    with terminal() as (screen, name):
+        # The first process of a session gets the first terminal that it opens.
+        under = ["sh", "-c", f'exec <{name} 2>{name}; stty tostop; exec "$@"', "sh"]
+        with stage.serve("--workers", 2, "--verbose", "--timeout", LONG, under=under) as server:
+            workers, shown = server.wait_workers(2), b""
+            if any(proc.stat(pid)[4] == "0" for pid in workers):
+                raise Skipped("no terminal of its own for the server")
+            for number in range(1, 11):
+                client = server.client(FAST_CLOSE)
+                server.expect(client, "/fast")
+                server.expected = "a line on the terminal for each response"
+
+                def logged():
+                    nonlocal shown
+                    with contextlib.suppress(BlockingIOError):
+                        shown += os.read(screen, 4096)
+                    return shown.count(b'"GET /fast HTTP/1.1" 200 ') >= number or stopped(workers)
+
+                server.wait_for(logged)
+                if stopped(workers):
+                    raise Failure(server.expected, "the terminal has stopped a worker (state T)")
+            server.signal(signal.SIGTERM)
+            server.expect_exit()
+
+
+def stopped(workers):
+    return any(proc.stat(pid)[0] == "T" for pid in workers)
+
+
+@contextlib.contextmanager
+def terminal():
+    """Yield a descriptor of what a new terminal shows, and the name of the terminal."""
+    try:
+        screen, keyboard = os.openpty()
+    except OSError as error:
+        raise Skipped(f"no terminals here: {error.strerror}") from None
+    os.set_blocking(screen, False)
+    try:
+        yield screen, os.ttyname(keyboard)
+    finally:
+        os.close(screen)
+        os.close(keyboard)
 
 
 @case()
