@@ -451,6 +451,26 @@ class Hints(unittest.TestCase):
                     self.assertLessEqual({*rung.cases, *rung.also}, names)
                     self.assertRegex(hints.section(rung, stage), "^tutorial.md, line [0-9]+: ")
 
+    def test_what_a_hint_names_is_there(self):
+        """Each function and constant is in the code, or in the file that the hint names, and so is a quotation."""
+        code = {path: path.read_text() for folder in ("common", "tests/judging", *kit_tree.STAGES)
+                for path in (ROOT / folder).glob("*.[ch]")}
+        known = set(re.findall(r"\w+", " ".join(code.values())))
+        texts = [(HERE / name).read_text() for name in ("hints.txt", "exercises.txt")]
+        texts += [f"{bug.mistake} {bug.symptom}" for bug in map(Bug, every_name())]
+        for text in (" ".join(text.split()) for text in texts):
+            names = set(re.findall(r"\b(?!ev_)[a-zA-Z]+_\w+\b(?!\(\d\))", text))  # no manual pages
+            self.assertEqual(names - known, set())
+            places = re.findall(r"(\w+_\w+) in (?:common/)?(\w+\.[ch])\b", text)
+            places += re.findall(r"([^.;:]+), in (\w+\.[ch])\b", text)
+            places += [(names, file) for file, names in
+                       re.findall(r"common/(\w+\.[ch]): ((?:\w+_\w+(?:, | and )?)+)", text)]
+            for names, file in places:
+                there = set(re.findall(r"\w+", code[ROOT / "common" / file]))
+                self.assertEqual(set(re.findall(r"\w+", names)) - {"and"} - there, set(), file)
+            for file, quoted in re.findall(r'common/(\w+\.[ch]): "(.*?)\.?"', text):
+                self.assertIn(quoted, re.sub(r"\s+(\* )?", " ", code[ROOT / "common" / file]))
+
     def test_planted_bug_is_named(self):
         sample = ["keep-alive-in-01", "sigpipe-blocking", "address-of-a-loop-variable", "select-and-one",
                   "fd-set-overflow", "hang-up-spin-poll", "lost-signal", "emfile-spin"]
