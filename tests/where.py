@@ -20,7 +20,7 @@ from kit import commandline, proc
 from kit.commandline import Parser
 from kit.errors import Failed
 from recorder import next_steps, snapshot
-from recorder.printable import printable
+from kit.printable import printable
 
 EPILOG = "Exit status: 0 if something listens on the port; 1 if not; 2 for a bad command line."
 MOST = 8      # lines about connections, or threads, that are alike

@@ -1,8 +1,8 @@
 """The clients of an experiment: which request that the server read is which row of the probe."""
 import re
 
+from kit.printable import printable
 from recorder.descriptors import Descriptors
-from recorder.printable import printable
 from recorder.recording import Client
 
 MARGIN = 0.03  # of the experiment: a recording begins so much earlier, and ends so much later,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from recorder import strace_log, waiting
 from recorder.descriptors import ACCEPT, LOOP, RECEIVE, SEND, Connection
-from recorder.printable import duration
+from recorder.lengths import duration
 from recorder.waiting import (CHILD, CLIENTS, CLOCK, FILE, FUTEX, LOCK, NAMES, OTHER, SERVER, SLEEP, THREAD, TURN,
                               UNKNOWN)
 

@@ -17,11 +17,11 @@ from typing import List, Optional
 
 from kit import measuring, proc, processes, tool, urls
 from kit.errors import Failed
+from kit.printable import printable
 from kit.processes import Program
 from kit.servers import Server
 from kit.tree import ROOT, built
 from recorder import strace_log, symbols
-from recorder.printable import printable
 
 
 STRACE = ["strace", "-f", "-ttt", "-T", "-y", "-s", "256"]

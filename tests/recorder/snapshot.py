@@ -9,7 +9,7 @@ from typing import Dict, List
 
 from kit import proc
 from kit.errors import Failed
-from recorder.printable import printable
+from kit.printable import printable
 
 _MAPPED = re.compile(r"\[::ffff:(\d+\.\d+\.\d+\.\d+)\]")
 

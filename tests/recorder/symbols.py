@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import zlib
 
+from kit.printable import printable
 from recorder import strace_log
-from recorder.printable import printable
 
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent

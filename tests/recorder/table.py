@@ -3,9 +3,9 @@ import textwrap
 
 from kit.report import bad, good
 from recorder import clients, verdict
+from recorder.lengths import columns
+from recorder.lengths import duration as span
 from recorder.meaning import WAITED
-from recorder.printable import columns
-from recorder.printable import duration as span
 
 MOST_LINES = 30
 WIDTH = 80

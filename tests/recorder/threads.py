@@ -1,11 +1,12 @@
 """The threads of an experiment: what each did with its time, and which of its calls belong to the story."""
 from collections import Counter
 
+from kit.printable import printable
 from recorder import account, strace_log, symbols, waiting
 from recorder.account import Part
 from recorder.descriptors import LOOP, RECEIVE, Connection, Request
+from recorder.lengths import duration
 from recorder.meaning import LONG, Meanings, Rank, waits
-from recorder.printable import duration, printable
 from recorder.recording import Call, Recording, Thread, Upstream, Wait
 from recorder.waiting import Cause
 

@@ -1,8 +1,8 @@
 """From a log to a Recording."""
 from collections import Counter
 
+from kit.printable import printable
 from recorder import clients, symbols, verdict
-from recorder.printable import printable
 from recorder.recording import Recording
 from recorder.threads import Threads
 

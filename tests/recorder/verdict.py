@@ -4,7 +4,7 @@ It names a thread, a call, an address only where the log shows it. Where it does
 from recorder import account, clients
 from recorder.account import BETWEEN, CALLS, COMPUTING, STARVED, UNKNOWN
 from recorder.descriptors import LOOP
-from recorder.printable import duration as span
+from recorder.lengths import duration as span
 from recorder.waiting import FUTEX, SUSPICIOUS
 
 JUST = 0.02  # seconds: less is left of /slow's time than can be told apart

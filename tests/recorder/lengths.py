@@ -1,0 +1,22 @@
+"""How long a text is on a terminal, and how a person writes a length of time."""
+import unicodedata
+
+
+def columns(text):
+    """How many columns of a terminal a text takes."""
+    return sum(0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
+               for letter in text)
+
+
+def duration(seconds):
+    """A duration as a person writes it: 0.3 ms, 902 ms, 12.3 s, 5 min 20 s, 2 h 5 min."""
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 9.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 119.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    big, small, units = (whole // 60, whole % 60, ("min", "s")) if whole < 7200 else (
+        whole // 3600, whole % 3600 // 60, ("h", "min"))
+    return f"{big} {units[0]}" + (f" {small} {units[1]}" if small else "")
