@@ -19,8 +19,8 @@ from collections import Counter
 from kit import commandline, proc
 from kit.commandline import Parser
 from kit.errors import Failed
-from recorder import next_steps, snapshot
 from kit.printable import printable
+from recorder import next_steps, snapshot
 
 EPILOG = "Exit status: 0 if something listens on the port; 1 if not; 2 for a bad command line."
 MOST = 8      # lines about connections, or threads, that are alike
