@@ -1,7 +1,7 @@
 # Commands that prove the servers, measure them, and keep the text true. The Makefile of the product includes this file.
 
 CHECKS        := check_http check_connections check_pool
-TEST_PROGRAMS := $(CHECKS) hold floor switches switches-ucontext hostile trigger early states
+TEST_PROGRAMS := $(CHECKS) hold floor switch switch-ucontext hostile trigger early states
 COROUTINES    := $(BUILD)/assembly/07-coroutines $(BUILD)/ucontext/07-coroutines
 C_FILES        = $(wildcard common/*.c $(STAGES:%=%/*.c) tests/*.c tests/*/*.c tests/*/*/*.c)
 # No program of this system: the C library of the simulation
@@ -141,13 +141,13 @@ peers: all floor ## compare the stages with gunicorn, uvicorn, Node and nginx
 wayout: all ## a pool of threads: in the stages, FastAPI and Flask; its queue, and what a hand-over costs
 	@python3 -m bench.wayout
 
-switches: all switches-ucontext $(COROUTINES) ## what a switch costs: between stacks, coroutines, tasks, threads
+switches: all switch-ucontext $(COROUTINES) ## what a switch costs: between stacks, coroutines, tasks, threads
 	@python3 -m bench.switches
 
 leaving: all ## a client leaves during /slow: who notices, and does the work go on? (with deps-peers)
 	@python3 -m bench.leaving
 
-measure: all hold floor switches-ucontext $(COROUTINES) ## measure tests/bench/results again (about ten minutes), and draw the plots
+measure: all hold floor switch-ucontext $(COROUTINES) ## measure tests/bench/results again (about ten minutes), and draw the plots
 	@python3 -m bench.figures --measure
 
 ## the text
@@ -194,7 +194,7 @@ unit = $(patsubst %.c,$(OBJ)/%.o,$(wildcard $(1:%=tests/servers/unit/%)))
 $(BUILD)/check_http: $(call unit,*http*.c)
 $(BUILD)/check_connections: $(call unit,*connections*.c world.c)
 $(BUILD)/check_pool: $(call unit,check_pool.c)
-$(BUILD)/hold $(BUILD)/floor $(BUILD)/switches: $(BUILD)/%: $(OBJ)/tests/bench/%.o
+$(BUILD)/hold $(BUILD)/floor $(BUILD)/switch: $(BUILD)/%: $(OBJ)/tests/bench/%.o
 $(BUILD)/hostile: $(OBJ)/tests/servers/stress/hostile.o
 $(BUILD)/trigger $(BUILD)/early $(BUILD)/states: $(BUILD)/%: $(OBJ)/tests/tutorial/%.o
 
@@ -203,7 +203,7 @@ $(BUILD)/check_connections: OWN = $(OBJ)/common/clock.o# tests/servers/unit/worl
 $(OBJ)/tests/%-ucontext.o: tests/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call quiet,CC tests/$*-ucontext.o)$(CC) $(FLAGS) $(CFLAGS) -DUCONTEXT -MMD -MP -c $< -o $@
-$(BUILD)/switches-ucontext: $(OBJ)/tests/bench/switches-ucontext.o | $(BUILD)/switches
+$(BUILD)/switch-ucontext: $(OBJ)/tests/bench/switch-ucontext.o | $(BUILD)/switch
 $(BUILD)/assembly/07-coroutines: $(OBJ)/tests/judging/07-coroutines.o
 $(BUILD)/ucontext/07-coroutines: $(OBJ)/tests/judging/07-coroutines-ucontext.o
 $(COROUTINES): $(COMMON)

@@ -87,7 +87,7 @@ def in_python(rounds):
 
 
 def in_c(rounds):
-    for program in "switches", "switches-ucontext":
+    for program in "switch", "switch-ucontext":
         done = subprocess.run([built(program), str(rounds)], stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode != 0:
             raise Failed(f"{program} failed: exit status {done.returncode}")
@@ -152,7 +152,7 @@ def main(arguments):
     parser = report.parser(__doc__, quick="fewer rounds, and 1,000 clients")
     options = parser.parse_args(arguments)
     tool.need("wrk", "deps-peers")
-    report.start(parser, options, "switches", "switches-ucontext", "probe", *SERVERS.values())
+    report.start(parser, options, "switch", "switch-ucontext", "probe", *SERVERS.values())
     switches(3 if options.quick else ROUNDS)
     cost(3 if options.quick else ROUNDS)
     waits(1000 if options.quick else 10000)

@@ -439,7 +439,7 @@ static void start(void)
     static const int64_t times_ns[] = {NS_PER_S,          NS_PER_MS,      3 * NS_PER_S + 1,
                                        5 * NS_PER_MS / 2, 10 * NS_PER_S,  NS_PER_MS + 1,
                                        NS_PER_S / 3,      1000 * NS_PER_S};
-    unsigned flags = next(), durations = next(), delay = durations / 8 % 9;
+    unsigned flags = next(), durations = next(), delays = durations / 8 % 9;
 
     memset(&kernel, 0, sizeof kernel);
     kernel.now_ns = kernel.paused_ns = 1000000 * NS_PER_S + 123456789;
@@ -447,7 +447,7 @@ static void start(void)
     kernel.closes_only = -1;
     settings = (struct options){.name = "05-epoll",
                                 .timeout_ns = times_ns[durations % 8],
-                                .delay_ns = delay == 8 ? 0 : times_ns[delay],
+                                .delay_ns = delays == 8 ? 0 : times_ns[delays],
                                 .block = flags & 1,
                                 .verbose = flags & 2};
     memset(&all, 0, sizeof all);

@@ -1,7 +1,7 @@
 /* What it costs to go on somewhere else and to come back: a call, a switch of stacks, two threads.
  * switches.py runs this program, and adds the ways of Python. For each way and round, it prints the
  * CPU time in ns, kernel and both threads included, for half of the way there and back.
- * (switches-ucontext is this file, built with -DUCONTEXT.) */
+ * (switch-ucontext is this file, built with -DUCONTEXT.) */
 #include "common/clock.h"
 #include "tests/judging/stack.h"
 
