@@ -39,6 +39,12 @@ class Commands(unittest.TestCase):
         self.assertNotEqual(objects[0], objects[1])
         self.assertEqual(objects[1], objects[2])
 
+    def test_no_program_that_is_built_is_also_a_command(self):
+        programs = re.search(r"^TEST_PROGRAMS := (.*)$", make("-pn", "help").stdout, re.M)[1].split()
+        self.assertIn("hold", programs)
+        named = re.findall(r"^  make (\S+)", make("help").stdout, re.M)
+        self.assertEqual(set(programs) & set(named), set())
+
     def test_help_lists_every_command_once(self):
         listed = re.findall(r"^  make (\S+) +\S", make("help").stdout, re.M)
         self.assertEqual(len(listed), len(set(listed)))
