@@ -20,8 +20,10 @@ class Session:
         self.port = free_port()
         self.path = tool.scratch() / f"session-{secrets.token_hex(4)}"
         self.file = open(self.path, "wb")
-        environment = dict(os.environ, LC_ALL="C.UTF-8", TERM="dumb", PYTHONUNBUFFERED="1")
-        environment.pop("BUILD", None)  # the text says build/
+        # The reader's shell is not started by make, and the text says build/.
+        environment = {name: value for name, value in os.environ.items()
+                       if name not in ("BUILD", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+        environment.update(LC_ALL="C.UTF-8", TERM="dumb", PYTHONUNBUFFERED="1")
         self.shell = processes.start(["bash", "--noprofile", "--norc"], cwd=ROOT, env=environment,
                                stdin=subprocess.PIPE, stdout=self.file, stderr=subprocess.STDOUT)
         self.type("set -m")  # as an option, -m has no effect in bash 5.1 without a terminal
