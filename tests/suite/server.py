@@ -287,7 +287,7 @@ class Server:
             used = self.cpu_seconds() - before
             if used > busy or restless.look() > busy:
                 raise Trouble(f"nothing within {waited:.0f} s, and the server never sleeps: a busy loop, "
-                              f"which used {used:.1f} s of processor time")
+                              f"which used {used:.1f} s of processor time{self.flood()}")
 
         return check
 
@@ -386,12 +386,16 @@ class Server:
         if self.program and not self.program.alive:
             raise Trouble(self.ending())
 
+    def flood(self):
+        """Say so if it has printed more than it may. A stage ignores SIGXFSZ, and goes on."""
+        most = max(len(self.program.output()), len(self.program.messages()))
+        return f" (it printed {MOST_OUTPUT} MiB, and may print no more)" if most >= MOST_OUTPUT << 20 else ""
+
     def ending(self):
         """Return in words how the server has ended, and its last words."""
         status = self.program.process.returncode
         text = f"the server has ended: {processes.ending(status)}"
-        if status == -signal.SIGXFSZ:
-            text += f" (it printed more than {MOST_OUTPUT} MiB)"
+        text += self.flood()
         said = (self.program.messages() or self.program.output()).strip().splitlines()
         if "Sanitizer: " in "".join(said):
             return f"{text}\n{reported(self.program.messages(), self.stage.name)}"

@@ -6,7 +6,7 @@ import threading
 import time
 
 from kit import processes
-from suite.cases import CONCURRENT, LONG, case
+from suite.cases import CONCURRENT, LONG, NOT_RING, case
 from suite.server import FAST, SLOW, Failure, full_pipe, stderr_to
 
 
@@ -63,7 +63,7 @@ def second_sigint_ends_the_server_immediately(stage):
                 server.expect_exit(-signal.SIGINT)
 
 
-@case()
+@case(NOT_RING)
 def second_sigint_ends_a_server_in_the_trap(stage):
     """The server is in a call that blocks, or it computes."""
     for how in ("--block", "--compute"):
@@ -80,7 +80,7 @@ def second_sigint_ends_a_server_in_the_trap(stage):
                 server.expect_exit(-signal.SIGINT)
 
 
-@case()
+@case(NOT_RING)
 def server_that_waits_for_the_reader_of_its_log_hears_signals(stage):
     """Nobody reads what --verbose writes, so the server waits in the middle of a request."""
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -5,7 +5,7 @@ import signal
 import time
 
 from kit import proc
-from suite.cases import CONCURRENT, LONG, case
+from suite.cases import CONCURRENT, LONG, NOT_RING, case
 from suite.server import FAST, FAST_CLOSE, SLOW, Failure, Skipped, full_pipe, packet_pipe, packets, stderr_to
 
 
@@ -90,7 +90,7 @@ def repeated_sigterm_changes_nothing_for_workers(stage):
             server.expect_exit()
 
 
-@case()
+@case(NOT_RING)
 def worker_that_leaves_takes_no_client_along(stage):
     """Clients that have sent nothing yet wait in the backlog, which two workers share. One of them is told to
     stop: it must not take clients from the backlog, only to close them."""
