@@ -15,6 +15,8 @@ What may differ, and how it is told apart here:
     how often       a server that is out of descriptors tries again each 10 ms: repetitions count once; and deadlines that
                     are in one moment here may be in two there, with a look at what is ready in between
     socket timers   how late SO_RCVTIMEO and SO_SNDTIMEO are
+    computing       --compute reads the clock all the time; strace makes each read long, so that the recorder may call it
+                    many short calls, and what is done between them
 """
 import re
 
@@ -110,6 +112,7 @@ def verdict_of(log):
     except understand.NotUnderstood as reason:
         return None, str(reason)
     reason = re.sub(r"\d+(\.\d+)? m?s\b", "so long", recording.sentence)
+    reason = reason.replace("busy with many short calls, and with what it did between them", "computing")
     return recording.serializes, reason if recording.serializes else ""
 
 
