@@ -4,7 +4,7 @@ import time
 from suite.cases import CONCURRENT, URL, case
 from suite.client import request
 from suite.http import DELAY
-from suite.server import FAST, FAST_CLOSE, SLOW, Failure
+from suite.server import FAST, FAST_CLOSE, SLOW, Failure, shown
 
 @case(CONCURRENT, URL)
 def connection_is_kept_alive(stage):
@@ -14,7 +14,7 @@ def connection_is_kept_alive(stage):
             client.get(path)
             response = server.expect(client, path, sleeps=delay)
             if response.closes:
-                raise Failure("a response without Connection: close", response.line)
+                raise Failure("a response without Connection: close", shown(response))
 
 
 @case(CONCURRENT)
