@@ -33,7 +33,7 @@ class Rung(NamedTuple):
     look: Optional[Callable]  # look(stage) raises a Failure; instead of cases
     models: str    # those for which it is
     needs: str     # as of a case
-    also: Tuple[str, ...]     # unit tests that look for the same; the gallery names them
+    also: Tuple[str, ...]     # other tests, whose bugs may show themselves here already; the gallery names them
     chapter: str   # of the tutorial: how its title begins; "": that of the stage
 
     def cases_for(self, stage):
@@ -110,7 +110,8 @@ def builds(stage):
 
 
 rung("listen", "it says where it listens", "server_says_where_it_listens")
-rung("fast", "it answers /fast", "fast_is_answered", also="one_event_causes_one_recv")
+rung("fast", "it answers /fast", "fast_is_answered",
+     also="one_event_causes_one_recv slow_requests_wait_simultaneously")
 rung("slow", "it answers /slow after its delay", "slow_is_answered_after_its_delay",
      also="one_event_causes_one_recv")
 
