@@ -20,6 +20,7 @@ READINESS = "03-select 04-poll 05-epoll 06-libev"  # loops that wait until a des
 # Not for a ring: there the kernel may have accepted a client that nobody wants any more, and the toolkit's own
 # supports --block alone.
 NOT_RING = "one threads 03-select 04-poll 05-epoll 06-libev 07-coroutines"
+READERS = ["07-uring", "07-coroutines"]  # models of which a reader writes the stage
 KINDS = {"01-blocking": "one", "02-threaded": "threads"}  # all others are loops
 
 # What a case needs of the server, each more than the one before.
