@@ -30,9 +30,9 @@ server-test: all $(CHECKS) ## run those of the servers alone, such as for a buil
 case: all ## run some black-box cases: CASE=fast_overtakes_slow, or a subject, CASE=signals; STAGE=05-epoll for one stage
 	@python3 -m suite.run $(call value_of,STAGE,--stage) $(call value_of,PROGRAM,--program) $(call value_of,CASE)
 
-judge-test: all $(COROUTINES) ## test the judge, and the solutions of the exercises
-	@python3 -m judging.test_judge
-	@python3 -m judging.test_coroutines
+judge-test: all $(COROUTINES) ## test the judge, and the solutions of the exercises: TESTS="Hints Liars.test_..." for some
+	@python3 -m judging.test_judge $(foreach name,$(value TESTS),$(call quoted,$(name)))
+	@$(if $(value TESTS),,python3 -m judging.test_coroutines)
 
 hints-test: all ## plant each bug of the gallery in a stage of a reader: does a hint name it?
 	@python3 -m judging.test_judge --gallery Hints.test_planted_bug_is_named
