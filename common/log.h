@@ -1,6 +1,6 @@
 /* What a running server writes to stderr: the access log of --verbose, and the events of workers.
- * server_open has prepared stderr: each line is one write, and a line that cannot be written is
- * lost, without harm. */
+ * options_parse has seen to it that each line is one write, and server_open that a line that cannot
+ * be written is lost, without harm. */
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
 

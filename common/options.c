@@ -152,6 +152,7 @@ static void check_supported(const struct options *o, int supported)
 
 struct options options_parse(int argc, char **argv, const char *name, int supported)
 {
+    static char line[1024];
     struct options o = {.name = name,
                         .host = "127.0.0.1",
                         .port = "8000",
@@ -159,6 +160,7 @@ struct options options_parse(int argc, char **argv, const char *name, int suppor
                         .timeout_ns = 10 * NS_PER_S,
                         .workers = 1};
 
+    setvbuf(stderr, line, _IOLBF, sizeof line);
     /* "+" stops at the first argument that is not an option, so that argv[at] is always the option
      * in question. ":" leaves the messages to us: each C library words them differently. */
     for (int option, at = optind; (option = getopt_long(argc, argv, "+:", known, NULL)) != -1;

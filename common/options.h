@@ -23,7 +23,8 @@ enum { WITH_BLOCK = 1, WITH_COMPUTE = 2, WITH_THREADS = 4, WITH_ALL = 7 };
 
 /* Parse the command line. --help and --version exit with status 0; a mistake exits with status 2,
  * after a line on stderr that names the option and the value; an option that this stage does not
- * support is a mistake. The strings belong to argv. */
+ * support is a mistake. The strings belong to argv. From now on, each line of stderr is one write,
+ * so that the lines of several processes do not mix. */
 struct options options_parse(int argc, char **argv, const char *name, int supported);
 
 #endif

@@ -7,13 +7,11 @@
 #include <err.h>
 #include <fcntl.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 static void prepare_process(void)
 {
-    static char line[1024];
     int fd;
 
     do
@@ -22,7 +20,6 @@ static void prepare_process(void)
     if (fd < 0)
         err(1, "/dev/null");
     close(fd);
-    setvbuf(stderr, line, _IOLBF, sizeof line);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
 }

@@ -66,11 +66,12 @@ def error_message_is_one_write(stage):
         taken.bind(("127.0.0.1", 0))
         taken.listen(1)
         port = taken.getsockname()[1]
-        for options, stdout in [(["--port", port], ""), (["--port", port, "--workers", 2], ""),
-                                (["--port", 0], ">/dev/full ")]:
+        for options, stdout, status in [(["--port", port], "", 1), (["--port", port, "--workers", 2], "", 1),
+                                        (["--port", 0], ">/dev/full ", 1), (["--port", "x"], "", 2),
+                                        (["--nonsense"], "", 2)]:
             with packet_pipe() as (reader, writer):
                 with stage.serve(*options, listens=False, **stderr_to(writer, stdout)) as server:
-                    server.expect_exit(1)
+                    server.expect_exit(status)
                     said = packets(reader)
                     if len(said) != 1 or said[0].count(b"\n") != 1 or not said[0].endswith(b"\n"):
                         raise Failure("one line on stderr, in one write", f"these writes: {said}")
