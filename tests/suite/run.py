@@ -12,7 +12,7 @@ from suite import cases
 from suite.running import LANES, lane, run_all
 from suite.server import Stage, lines
 
-FEW = 4  # cases that may run again; of more than that, this machine is not the reason
+FEW = 4  # cases that may run again; if more come too late, this machine is not the reason
 
 
 def parse(arguments):
@@ -53,13 +53,15 @@ def jobs(options):
 
 
 def again(wanted, failed):
-    """A few cases that failed beside many others run once more, each alone: this machine may have been busy.
-    Return the results of those that pass now."""
-    if len(failed) > FEW or len(wanted) <= LANES:
+    """A few cases in which something came too late, beside many others, run once more, each alone: this
+    machine may have been busy. Any other failure stands. Return the results that failed before and pass
+    now."""
+    late = {(result.stage, result.case): result for result in failed if result.late}
+    if len(late) > FEW or len(wanted) <= LANES:
         return []
-    names = {(result.stage, result.case) for result in failed}
-    jobs_alone = [(case, stage) for case, stage in wanted if (stage.name, case.name) in names]
-    return [result for result in run_all(jobs_alone, lanes=1) if result.outcome == "passed"]
+    jobs_alone = [(case, stage) for case, stage in wanted if (stage.name, case.name) in late]
+    return [late[result.stage, result.case] for result in run_all(jobs_alone, lanes=1)
+            if result.outcome == "passed"]
 
 
 def main(arguments):
@@ -85,13 +87,14 @@ def main(arguments):
         if options.seconds:
             print(f"{result.seconds:6.2f} s  {result.stage} {result.case}")
     report.tick(None)
-    for result in again(wanted, failed):
-        failed = [one for one in failed if (one.stage, one.case) != (result.stage, result.case)]
-        passed[result.stage] += 1
-        print(f"{result.stage:12} {result.case}: passed when it ran alone")
+    alone = again(wanted, failed)
+    for result in alone:
+        failed.remove(result)
+        print(f"{result.stage:12} {result.case}: passed only alone")
     for stage, count in passed.items():
         print(f"{stage:12} {count} passed, {sum(result.stage == stage for result in failed)} failed")
-    print(f"{sum(passed.values())} passed, {len(failed)} failed")
+    print(f"{sum(passed.values())} passed, {len(failed)} failed" +
+          (f", {len(alone)} passed only alone" if alone else ""))
     return 1 if failed or not wanted else 0
 
 

@@ -26,20 +26,21 @@ class Result(NamedTuple):
     outcome: str                # "passed", "failed" or "skipped"
     rows: List[Tuple[str, str]]  # what a reader is told, each part with its label
     seconds: float
+    late: bool = False          # see Failure
 
 
 def run_case(case, stage):
     """Run a case. Return its result."""
-    start, outcome, rows = time.monotonic(), "passed", []
+    start, outcome, rows, late = time.monotonic(), "passed", [], False
     try:
         case.check(stage)
     except Failure as failure:
-        outcome, rows = "failed", [*failure.rows(), ("again", command(stage, case.name))]
+        outcome, rows, late = "failed", [*failure.rows(), ("again", command(stage, case.name))], failure.late
     except Skipped as skipped:
         outcome, rows = "skipped", [("why", str(skipped))]
     except Exception:  # the case itself is wrong, or this machine is: say where
         outcome, rows = "failed", [("error", traceback.format_exc()), ("again", command(stage, case.name))]
-    return Result(stage.name, case.name, outcome, rows, time.monotonic() - start)
+    return Result(stage.name, case.name, outcome, rows, time.monotonic() - start, late)
 
 
 def command(stage, case):

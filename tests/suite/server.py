@@ -35,11 +35,12 @@ FAST_CLOSE, SLOW_CLOSE = request("/fast", "Connection: close"), request("/slow",
 
 
 class Failure(Exception):
-    """A case does not hold: what was expected, and what came."""
+    """A case does not hold: what was expected, and what came. It is late if it may only have come too late,
+    as on a machine that is busy with something else."""
 
-    def __init__(self, expected, got, names=()):
+    def __init__(self, expected, got, names=(), late=False):
         super().__init__(got)
-        self.expected, self.got = expected, got
+        self.expected, self.got, self.late = expected, got, late
         self.names = list(names)  # of cases that failed, or of functions that are not called
         self.did = []             # commands that show it
 
@@ -50,6 +51,10 @@ class Failure(Exception):
 
 class Trouble(Exception):
     """There was no answer, and why."""
+
+
+class Late(Trouble):
+    """The answer did not come in time, though the server does not look as if it had forgotten it."""
 
 
 class Skipped(Exception):
@@ -148,7 +153,8 @@ class Stage:
             if server.program and not server.program.alive and not server.may_end:
                 raise Failure("a server that keeps running", server.ending())
         except (Trouble, Broken) as trouble:
-            raise server.explain(Failure(server.expected, server.reason(trouble))) from None
+            raise server.explain(Failure(server.expected, server.reason(trouble),
+                                         late=isinstance(trouble, Late))) from None
         except (ProcessLookupError, FileNotFoundError):  # what the case wanted to see in /proc has gone
             if server.program is None or server.program.alive:
                 raise
@@ -206,7 +212,7 @@ class Server:
         except Failed:
             raise Trouble(self.ending()) from None
         except Trouble as trouble:
-            raise Trouble(f'"{printable(self.program.output().strip()[:200])}"; {trouble}') from None
+            raise type(trouble)(f'"{printable(self.program.output().strip()[:200])}"; {trouble}') from None
         said = re.match(r"(\S+): listening on http://(\S+):\d+\n", self.program.output())
         host = self.option("--host", "127.0.0.1")
         if not said or said[1] != name or said[2] != (f"[{host}]" if ":" in host else host):
@@ -273,7 +279,7 @@ class Server:
             now = time.monotonic()
             waited = now - start
             if waited > PATIENCE + sleeps + lasts:
-                raise Trouble(f"nothing within {waited:.0f} s")
+                raise Late(f"nothing within {waited:.0f} s")
             if self.program is None or self.program.alive and (waited < 0.05 or now - looked < 0.08):
                 return
             self.expect_alive()
@@ -525,7 +531,7 @@ class Server:
         self.expected = f"the end of the server, with {processes.ending(status)}" if status >= 0 else \
             f"the end of the server, {processes.ending(status)}"
         if not processes.wait_until(lambda: not self.program.alive, patience=patience):
-            raise Trouble(f"it still runs after {patience} s: {self.heard()}")
+            raise Late(f"it still runs after {patience} s: {self.heard()}")
         if self.program.process.returncode != status:
             raise Trouble(self.ending())
 
@@ -662,7 +668,7 @@ class Server:
         try:
             rows = measuring.probe(self.url, *shots, timeout=PATIENCE + lasts, watch=watch)
         except Trouble as trouble:
-            raise Trouble(re.sub("^nothing", "some clients got no answer", str(trouble))) from None
+            raise type(trouble)(re.sub("^nothing", "some clients got no answer", str(trouble))) from None
         self.expect_alive()
         lost = [row for row in rows if row["status"] == "-" and "no answer" in row["body"]]
         if lost:

@@ -75,7 +75,8 @@ def slow_requests_wait_simultaneously(stage):
             if delay == 2.5 or done[-1] > seconds + 2:  # more than noise
                 raise Failure(server.expected,
                               f"/fast after {report.span(fast_row['took_ms'])}, and the last of "
-                              f"30 /slow after {done[-1]:.1f} s, which is {done[-1] / seconds:.1f} delays")
+                              f"30 /slow after {done[-1]:.1f} s, which is {done[-1] / seconds:.1f} delays",
+                              late=True)
 
 
 @case(CONCURRENT, PROGRAM)
