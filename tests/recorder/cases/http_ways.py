@@ -22,6 +22,7 @@ Processes:
   passing   a parent accepts, and passes each connection to one process that serves it; /slow sleeps
 """
 import array
+import ctypes
 import fcntl
 import http.server
 import os
@@ -36,9 +37,19 @@ import urllib.request
 
 PORT, WAY = int(sys.argv[1]), sys.argv[2]
 UPSTREAM = sys.argv[3] if len(sys.argv) > 3 else ""
+PR_SET_PDEATHSIG = 1
 A, B, EVENT = threading.Lock(), threading.Lock(), threading.Event()
 LOCKED = os.path.join(tempfile.gettempdir(), f"stock-{PORT}.lock")
 calls = 0
+
+
+def fork():
+    """Return true in a new process, which does not outlive this one, however it ends (prctl(2))."""
+    parent = os.getpid()
+    if os.fork() != 0:
+        return False
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent or os._exit(0)
 
 
 def stop_for_a_second():
@@ -127,7 +138,7 @@ def pass_connections():
     """The child serves what the parent accepts."""
     ours, theirs = socket.socketpair()
     listener = socket.create_server(("127.0.0.1", PORT))
-    if os.fork() == 0:
+    if fork():
         ours.close()
         listener.close()
         server = http.server.HTTPServer(("127.0.0.1", PORT), Handler, bind_and_activate=False)
@@ -147,5 +158,5 @@ if WAY == "passing":
 threaded = WAY in ("thread", "mutex", "event", "deadlock", "gil", "database")
 server = (http.server.ThreadingHTTPServer if threaded else http.server.HTTPServer)(("127.0.0.1", PORT), Handler)
 if WAY == "prefork":
-    os.fork()
+    fork()
 server.serve_forever()
