@@ -13,6 +13,7 @@ import struct
 import time
 
 from kit import processes, tool
+from kit.responses import parse
 from kit.servers import Server
 from kit.tree import BUILD, ROOT
 from recorder import recorder, strace_log, symbols
@@ -105,12 +106,11 @@ class Client:
         self.first = self.first or self.now()
         self.input += bytes_
         while True:
-            found = re.match(rb"HTTP/1\.1 (\d+) (?:.*\r\n)*?Content-Length: (\d+)\r\n(?:.*\r\n)*?\r\n", self.input)
-            if not found or len(self.input) < found.end() + int(found[2]):
+            response, length = parse(self.input)
+            if response is None:
                 break
-            end = found.end() + int(found[2])
-            self.answers.append((found[1].decode(), self.input[found.end():end].decode()))
-            self.input = self.input[end:]
+            self.answers.append((str(response.status), response.body))
+            self.input = self.input[length:]
         if self.answers and len(self.answers) >= self.requests:
             self.done = self.now()
             self.socket.close()

@@ -1,0 +1,76 @@
+"""What a server answers: the bytes of HTTP responses, as they come."""
+import re
+from typing import NamedTuple
+
+from kit.printable import printable
+
+
+class Response(NamedTuple):
+    line: str     # such as HTTP/1.1 200 OK
+    status: int
+    fields: dict  # names in lower case
+    body: str
+
+    @property
+    def closes(self):
+        return "close" in self.fields.get("connection", "").lower()
+
+    @property
+    def stays(self):
+        return "keep-alive" in self.fields.get("connection", "").lower()
+
+    def __str__(self):
+        return f'status {self.status} and "{printable(self.body.strip()[:200])}"'
+
+
+class Broken(Exception):
+    """The connection is not what it should be."""
+
+
+def parse(data, head=False, ended=False):
+    """Return the first response in data, and its length; None, 0 if it is not complete. Without a length, its
+    body ends with the connection."""
+    text, found, rest = data.partition(b"\r\n\r\n")
+    if not found:
+        return None, 0
+    line, *lines = text.decode(errors="replace").split("\r\n")
+    said = re.match(r"HTTP/1\.[01] (\d{3})( |$)", line)
+    if not said:
+        raise Broken(f'no status line: "{printable(line[:60])}"')
+    fields = {}
+    for field in lines:
+        name, _, value = field.partition(":")
+        fields[name.strip().lower()] = value.strip()
+    body, length = b"", 0
+    if "chunked" in fields.get("transfer-encoding", "").lower():
+        body, length = parse_chunks(rest)
+    elif re.fullmatch(r"\d{1,15}", fields.get("content-length", "")):
+        length = 0 if head else int(fields["content-length"])
+        body = rest[:length] if len(rest) >= length else None
+    elif "close" in fields.get("connection", "").lower() or line.startswith("HTTP/1.0"):
+        body, length = (rest, len(rest)) if ended else (None, 0)
+    else:
+        raise Broken("the response has no Content-Length, so nobody knows where it ends")
+    if body is None:
+        return None, 0
+    return Response(line, int(said[1]), fields, body.decode(errors="replace")), len(text) + 4 + length
+
+
+def parse_chunks(data):
+    """Return the body, and the length of its coding; None, 0 if it is not complete."""
+    body, at = b"", 0
+    while True:
+        line, found, _ = data[at:at + 100].partition(b"\r\n")
+        if not found and len(data) - at < 100:
+            return None, 0
+        try:
+            size = int(line.split(b";")[0], 16)
+        except ValueError:
+            raise Broken(f'no chunk size: "{printable(line[:20].decode(errors="replace"))}"') from None
+        at += len(line) + 2
+        if len(data) < at + size + 2:
+            return None, 0
+        body += data[at:at + size]
+        at += size + 2
+        if size == 0:
+            return body, at
