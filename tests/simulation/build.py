@@ -42,7 +42,7 @@ TARGET = ["--target=wasm32-unknown-unknown", "-mmutable-globals", "-mbulk-memory
 EXACT = ["-g", "-O1", "-fno-inline", "-fdebug-compilation-dir=."]
 PASSES = ["--asyncify", "--pass-arg=asyncify-imports@kernel.*", "--simplify-locals-nostructure", "--coalesce-locals",
           "--vacuum", "--reorder-locals"]
-EXPORTS = ["sim_first_pointer", "sim_main", "sim_handle", "sim_thread", "sim_words", "sim_errno", "sim_free", "sim_malloc_limit", "malloc",
+EXPORTS = ["sim_first_pointer", "sim_main", "sim_handle", "sim_thread", "sim_words", "sim_errno", "sim_free", "sim_malloc_failures", "malloc",
            "__stack_pointer"]
 
 

@@ -1,5 +1,6 @@
 // The clients: what each one does on its own, and what it has seen. A client with a request sends it when it is
-// connected, reads what comes, and leaves once it has all answers, as build/probe does.
+// connected, reads what comes, and leaves once it has all answers, as build/probe does; one that keeps its connection
+// leaves when it is told to, or when the server does.
 import {BUFFER, MS} from "./kernel.mjs";
 
 export const PORT = 40000;              // where the server listens
@@ -11,28 +12,46 @@ export function requestText(path, last = true) {
   return `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${PORT}\r\n${last ? "Connection: close\r\n" : ""}\r\n`;
 }
 
-// What a client sends, for an event that makes one.
-function textOf(event) {
-  if (event.action === "get") return requestText(event.path);
-  if (event.action === "half") return requestText(event.path || "/fast");
-  if (event.action !== "pipeline") return "";
-  if (event.count === undefined) return requestText("/slow", false) + requestText("/fast");
-  return requestText("/fast", false).repeat(event.count - 1) + requestText("/fast");
+// More than a server reads of a head, so some of it is unread when the server has read enough to answer.
+const BODY = requestText("/fast").repeat(150);
+const POST = requestText("/fast", false).replace("GET", "POST").replace("\r\n\r\n", `\r\nContent-Length: ${BODY.length}\r\n\r\n${BODY}`);
+
+// What a client sends, for an event: [path, text] of each request.
+function requestsOf(event) {
+  const {action, path = "/fast", count} = event;
+  if (action === "get" || action === "half") return [[path, requestText(path)]];
+  if (action === "keep" || action === "ask") return [[path, requestText(path, false)]];
+  if (action === "post") return [[path, POST]];
+  if (action !== "pipeline") return [];
+  if (count === undefined) return [["/slow", requestText("/slow", false)], ["/fast", requestText("/fast")]];
+  return Array.from({length: count}, (_, i) => ["/fast", requestText("/fast", i === count - 1)]);
 }
 
 export class Client {
   constructor(kernel, number, event) {
-    const text = textOf(event), half = event.action === "half" ? text.indexOf("\r\n") >> 1 : text.length;
+    const asked = requestsOf(event), text = asked.map((request) => request[1]).join("");
+    const half = event.action === "half" ? text.indexOf("\r\n") >> 1 : text.length;
     Object.assign(this, {
-      kernel, number, action: event.action, path: event.path || {pipeline: "/slow", half: "/fast"}[event.action] || null,
-      requests: event.action === "pipeline" ? event.count || 2 : text === "" ? 0 : 1,
+      kernel, number, action: event.action, path: event.path || (asked.length > 0 ? asked[0][0] : null),
+      requests: asked.length, asked: [], arrived: 0, pushed: 0, window: Infinity,
+      keeps: event.action === "keep" || event.action === "post", resetNs: null, halfClosedNs: null,
       port: FIRST_PORT + number % 15000, startNs: kernel.now, connectedNs: null, sentNs: null, acceptedNs: null,
       receivedNs: null, answeredNs: null, firstNs: null, doneNs: null, leftNs: null, leftBy: null, endedNs: null,
       fd: null, acceptedBy: null, answeredBy: null, error: "", retriesNs: [], answers: [],
       connection: null, reading: true, gone: false, finishedNs: null,
       outgoing: text === "" ? [] : [encoder.encode(text.slice(0, half))], rest: encoder.encode(text.slice(half)),
-      unread: 0, toSend: text.length, head: "", left: 0, body: "", status: "",
+      unread: 0, toSend: 0, head: "", left: 0, body: "", status: "",
     });
+    this.noteAsked(asked);
+  }
+
+  // It is going to send these requests. Of each, we note when its first and its last byte have arrived.
+  noteAsked(requests) {
+    for (const [path, text] of requests) {
+      const from = this.pushed + this.toSend;
+      this.asked.push({path, from, to: from + text.length, begunNs: null, arrivedNs: null});
+      this.toSend += text.length;
+    }
   }
 
   // ---- what it does
@@ -42,13 +61,35 @@ export class Client {
   }
 
   sendRest() {
-    if (this.gone || this.rest.length === 0) return;
+    if (this.gone || this.leftBy !== null || this.rest.length === 0) return;
     this.outgoing.push(this.rest);
     this.rest = new Uint8Array(0);
     this.push();
   }
 
+  sendMore({count}) {
+    if (this.gone || this.leftBy !== null || this.rest.length === 0) return;
+    this.outgoing.push(this.rest.subarray(0, count));
+    this.rest = this.rest.subarray(count);
+    this.push();
+  }
+
+  askAgain(event) {
+    if (this.gone || !this.keeps || this.leftBy !== null) return;
+    const requests = requestsOf(event);
+    this.requests += requests.length;
+    this.doneNs = null;
+    this.noteAsked(requests);
+    this.outgoing.push(encoder.encode(requests.map((request) => request[1]).join("")));
+    this.push();
+  }
+
+  narrow({count}) {
+    this.window = count;
+  }
+
   halfClose() {
+    if (this.halfClosedNs === null) this.halfClosedNs = this.kernel.now;
     this.leave("half-close");
     if (this.connection && this.outgoing.length === 0) this.connection.finish();
   }
@@ -96,10 +137,21 @@ export class Client {
       const part = first.length <= room ? first : first.subarray(0, room);
       this.unread += part.length;
       this.toSend -= part.length;
+      this.pushed += part.length;
+      this.noteArrived();
       connection.arrive(part);
     }
     if (this.toSend === 0 && this.sentNs === null && this.requests > 0) this.sentNs = this.kernel.now;
     if (outgoing.length === 0 && this.leftBy === "half-close" && connection) connection.finish();
+  }
+
+  noteArrived() {
+    for (; this.arrived < this.asked.length && this.pushed > this.asked[this.arrived].from; this.arrived++) {
+      const request = this.asked[this.arrived];
+      if (request.begunNs === null) request.begunNs = this.kernel.now;
+      if (this.pushed < request.to) return;
+      request.arrivedNs = this.kernel.now;
+    }
   }
 
   // ---- what the server, or its kernel, does
@@ -169,6 +221,7 @@ export class Client {
     if (this.endedNs === null) this.endedNs = this.kernel.now;
     if (this.gone) return;
     this.gone = true;
+    this.resetNs = this.kernel.now;
     if (this.answers.length < this.requests) this.error = "reset";
   }
 
@@ -181,8 +234,13 @@ export class Client {
     this.parse(decoder.decode(bytes));
     if (this.answers.length > 0 && this.answers.length >= this.requests) {
       if (this.doneNs === null) this.doneNs = this.kernel.now;
-      this.quit();
+      if (!this.keeps) this.quit();
     }
+  }
+
+  // With a window, it takes bytes a millisecond after the server has sent them.
+  receiveLater(bytes) {
+    this.kernel.timeline.at(this.kernel.now + MS, () => this.reading && this.connection.taken(bytes));
   }
 
   // Take the text of one response after the other: a head with Content-Length, and so many bytes.
@@ -219,7 +277,9 @@ export class Client {
       received: ms(this.receivedNs), answered: ms(this.answeredNs), first: ms(this.firstNs), done: ms(this.doneNs),
       left: ms(this.leftNs), leftBy: this.leftBy, ended: ms(this.endedNs),
       status: this.error || (answer ? answer.status : this.requests > 0 && ended && this.leftBy === null ? "no answer" : ""),
-      body: answer ? answer.body : "", answers: this.answers, port: this.port, fd: this.fd, thread: this.answeredBy,
+      body: answer ? answer.body : "", answers: this.answers, remains: this.head.length + this.body.length,
+      asked: this.asked.map(({path, begunNs, arrivedNs}) => ({path, begun: ms(begunNs), arrived: ms(arrivedNs)})),
+      window: this.window === Infinity ? null : this.window, reading: this.reading, reset: ms(this.resetNs), halfClosed: ms(this.halfClosedNs), port: this.port, fd: this.fd, thread: this.answeredBy,
       acceptedBy: this.acceptedBy, retries: this.retriesNs.slice(0, 8).map(ms),
     };
   }

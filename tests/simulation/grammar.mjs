@@ -9,14 +9,25 @@
 //                         (5x0:/slow are five such clients)
 //     silent              a new client connects, and sends nothing
 //     half[=PATH]         a new client sends the first half of a request (for /fast)
-//     rest                a client with half a request sends the rest
+//     more=N, rest        a client with half a request sends N bytes more, or the rest
 //     pipeline[=N]        a new client sends /slow and /fast together on one connection (or N times /fast)
+//     keep[=PATH]         a new client asks for it (/fast), and keeps its connection
+//     ask[=PATH]          a client that keeps its connection asks again
+//     post                a new client sends POST /fast, with a body that looks like another request
 //     half-close, close, reset   a client ends its half of the connection, all of it, or resets it
 //     stop-reading        a client takes nothing any more
+//     window=N            a client has room for N bytes, and reads them a millisecond later
 //     idle=N              N clients connect before time 0, one after another, and send nothing
 //     TERM, INT           the server gets this signal
+//     CALL=ERROR          the next such call fails: FAULTS lists them (5x0:accept4=EMFILE: the next five). malloc
+//                         fails so often, or until memory is freed
+//     yield               the thread that runs is interrupted: others that are ready run first
 //
 // @N, at the end of what a client does, names the client: 1 is the first that came. Without it, it is the last.
+//
+// ~K after the time: K steps later in what the server does at that time. Each beginning and each end of a system call is
+// a step. If the server comes to rest earlier, it happens then. So 0:/fast 0~3:reset resets the connection while the
+// server is at work on it.
 
 export class GrammarError extends Error {
   constructor(text, position, expected) {
@@ -27,11 +38,23 @@ export class GrammarError extends Error {
 }
 
 export const STAGE_NAME = /^[a-z0-9][a-z0-9-]*$/;
-const NEW = ["silent", "half", "pipeline"], OLD = ["rest", "half-close", "close", "reset", "stop-reading"];
+// The calls that can be made to fail, and with which errors.
+export const FAULTS = {
+  accept4: ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED"],
+  epoll_ctl: ["ENOMEM", "ENOSPC"], // EPOLL_CTL_ADD: nothing else needs memory
+  pthread_create: ["EAGAIN"],
+  malloc: ["ENOMEM"],
+};
+const NEW = ["silent", "half", "pipeline", "keep", "post"];
+const OLD = ["more", "rest", "ask", "half-close", "close", "reset", "stop-reading", "window"];
 const SIGNALS = ["TERM", "INT"];
-const LATEST = 86400e3, MOST_TIMES = 1000, MOST_IDLE = 10000, MOST_PIPELINED = 100000;
+const OTHERS = ["idle", "yield", ...SIGNALS, ...Object.keys(FAULTS)];
+const WITH_PATH = ["half", "keep", "ask"];
+const LATEST = 86400e3, MOST_TIMES = 1000, MOST_IDLE = 10000, MOST_PIPELINED = 100000, MOST_SENT = 10000;
+const NUMBERS = {idle: MOST_IDLE, pipeline: MOST_PIPELINED, more: MOST_SENT, window: MOST_SENT};
+const MANY = new RegExp(`^[^:]*:(/|(${Object.keys(FAULTS).join("|")})=)`); // what may come many times
 const ACTIONS = `want an action after the colon: a path such as /fast, or one of ${
-  [...NEW, ...OLD, "idle=N", ...SIGNALS].join(" ")}`;
+  [...NEW, ...OLD, "idle=N", "yield", ...SIGNALS, ...Object.keys(FAULTS).map((call) => `${call}=ERROR`)].join(" ")}`;
 
 // Blanks of an address. A + in front of a word's letter is a blank, too: no path or option has one.
 export function decodeAddress(text) {
@@ -63,16 +86,22 @@ export function parseEvents(text, from = 0) {
   let clients = 0;
   for (const word of wordsOf(text, from, text.length)) {
     const [, times, rest] = /^(?:(\d+)x)?(.*)$/.exec(word.text);
-    if (times !== undefined && !(Number(times) >= 1 && Number(times) <= MOST_TIMES && /^[^:]*:\//.test(rest)))
-      throw new GrammarError(text, word.position, `want a number from 1 to ${MOST_TIMES} before the x, and then TIME:PATH`);
+    if (times !== undefined && !(Number(times) >= 1 && Number(times) <= MOST_TIMES && MANY.test(rest)))
+      throw new GrammarError(text, word.position,
+        `want a number from 1 to ${MOST_TIMES} before the x, and then TIME:PATH or TIME:CALL=ERROR`);
     const event = parseEvent(rest, clients, text, word.position + word.text.length - rest.length);
     // Clients are numbered in the order in which they come, so the text is in that order, too.
-    if (events.length > 0 && event.at < events[events.length - 1].at)
+    if (events.length > 0 && inOrder(event, events[events.length - 1]) < 0)
       throw new GrammarError(text, word.position, "want the events in the order of their times");
     for (let i = 0; i < Number(times || 1); i++) events.push({...event});
     clients += isNewClient(event) ? Number(times || 1) : 0;
   }
   return events;
+}
+
+// Negative if a comes before b.
+export function inOrder(a, b) {
+  return a.at - b.at || (a.steps || 0) - (b.steps || 0);
 }
 
 export function isNewClient(event) {
@@ -86,14 +115,16 @@ export function parseEvent(word, clients = Infinity, text = word, position = 0) 
   };
   const colon = word.indexOf(":");
   if (colon < 0) fail(0, "want TIME:ACTION, such as 100:/fast");
-  if (!/^\d+(\.\d{1,3})?$/.test(word.slice(0, colon)) || Number(word.slice(0, colon)) > LATEST)
+  const [, time, steps] = /^([^~]*)(?:~(.*))?$/.exec(word.slice(0, colon)), rest = word.slice(colon + 1);
+  if (!/^\d+(\.\d{1,3})?$/.test(time) || Number(time) > LATEST)
     fail(0, `want a time in milliseconds, from 0 to ${LATEST}, before the colon`);
-  const at = Number(word.slice(0, colon)), rest = word.slice(colon + 1);
-  if (rest.startsWith("/")) return {at, action: "get", path: path(rest, colon + 1, fail)};
-  const [, action, value, of] = /^([A-Za-z-]*)(=[^@]*)?(@.*)?$/.exec(rest) || [];
-  const event = {at, action};
+  if (steps !== undefined && !/^[1-9]\d{0,3}$/.test(steps)) fail(time.length, "want a number of steps from 1 to 9999 after the ~");
+  const when = steps === undefined ? {at: Number(time)} : {at: Number(time), steps: Number(steps)};
+  if (rest.startsWith("/")) return {...when, action: "get", path: path(rest, colon + 1, fail)};
+  const [, action, value, of] = /^([A-Za-z0-9_-]*)(=[^@]*)?(@.*)?$/.exec(rest) || [];
+  const event = {...when, action};
   const atValue = colon + 1 + (action || "").length, atNumber = atValue + (value || "").length;
-  if (![...NEW, ...OLD, ...SIGNALS, "idle"].includes(action)) fail(colon + 1, ACTIONS);
+  if (![...NEW, ...OLD, ...OTHERS].includes(action)) fail(colon + 1, ACTIONS);
   if (of !== undefined) {
     if (!OLD.includes(action)) fail(atNumber, `${action} is not about a client that is there already, so want no @`);
     if (!/^@[1-9]\d{0,5}$/.test(of) || Number(of.slice(1)) > clients)
@@ -103,11 +134,17 @@ export function parseEvent(word, clients = Infinity, text = word, position = 0) 
   } else if (OLD.includes(action) && clients === 0) {
     fail(colon + 1, "no client has come yet");
   }
-  if (action === "idle") event.count = number(value, MOST_IDLE, atValue, fail);
-  else if (action === "pipeline" && value !== undefined) event.count = number(value, MOST_PIPELINED, atValue, fail);
-  else if (action === "half" && value !== undefined) event.path = path(value.slice(1), atValue + 1, fail);
+  if (action in NUMBERS && !(action === "pipeline" && value === undefined))
+    event.count = number(value, NUMBERS[action], atValue, fail);
+  else if (action in FAULTS) event.error = oneOf(FAULTS[action], value, atValue, fail);
+  else if (WITH_PATH.includes(action) && value !== undefined) event.path = path(value.slice(1), atValue + 1, fail);
   else if (value !== undefined) fail(atValue, `${action} takes no value`);
   return event;
+}
+
+function oneOf(errors, value, at, fail) {
+  if (value === undefined || !errors.includes(value.slice(1))) fail(at, `want = and one of ${errors.join(" ")}`);
+  return value.slice(1);
 }
 
 function path(text, at, fail) {
@@ -130,8 +167,9 @@ function wordsOf(text, from, to) {
 }
 
 export function formatEvent(event) {
-  const value = event.action === "half" && event.path ? `=${event.path}` : event.count ? `=${event.count}` : "";
-  return `${Number(event.at.toFixed(3))}:${event.action === "get" ? event.path : event.action}${value}${
+  const value = event.path && event.action !== "get" ? event.path : event.count || event.error;
+  return `${Number(event.at.toFixed(3))}${event.steps ? `~${event.steps}` : ""}:${
+    event.action === "get" ? event.path : event.action}${value ? `=${value}` : ""}${
     event.client ? `@${event.client}` : ""}`;
 }
 
@@ -139,7 +177,7 @@ export function formatExperiment({stage, options = [], events = []}) {
   const words = [];
   for (let i = 0, times; i < events.length; i += times) {
     const word = formatEvent(events[i]);
-    for (times = 1; events[i].action === "get" && i + times < events.length && formatEvent(events[i + times]) === word;)
+    for (times = 1; MANY.test(word) && i + times < events.length && formatEvent(events[i + times]) === word;)
       times++;
     words.push(times > 1 ? `${times}x${word}` : word);
   }

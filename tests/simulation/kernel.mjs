@@ -252,9 +252,14 @@ export class Connection extends File {
     if (this.dead || ((this.readShut || this.peerFinished) && this.writeShut)) mask |= HUP;
     if (this.peerFinished || this.readShut || this.dead) mask |= IN | RDHUP;
     if (this.inputSize > 0) mask |= IN;
-    if (this.writeShut || this.dead || this.unsent * 3 <= BUFFER * 2) mask |= OUT;
+    if (this.writeShut || this.dead || this.hasRoom()) mask |= OUT;
     if (this.error !== 0) mask |= ERR;
     return mask;
+  }
+
+  // Is it writable? A client with a window has room once it has taken all.
+  hasRoom() {
+    return this.client.window < Infinity ? this.unsent === 0 : this.unsent * 3 <= BUFFER * 2;
   }
 
   // ---- what comes from the client
@@ -340,6 +345,7 @@ export class Connection extends File {
       return -error;
     }
     if (this.dead || this.writeShut) return -EPIPE;
+    if (this.client.window < Infinity) return this.sendIntoWindow(bytes);
     if (this.unsent === 0 && this.client.reading) {
       this.client.receive(bytes);
       return bytes.length;
@@ -350,6 +356,23 @@ export class Connection extends File {
     this.unsent += taken;
     this.changed(0);
     return taken;
+  }
+
+  sendIntoWindow(bytes) {
+    const taken = bytes.subarray(0, Math.max(0, this.client.window - this.unsent));
+    if (taken.length === 0) return undefined;
+    this.unsent += taken.length;
+    this.changed(0);
+    this.client.receiveLater(taken);
+    return taken.length;
+  }
+
+  // The client has taken what was sent into its window.
+  taken(bytes) {
+    this.unsent -= bytes.length;
+    this.client.receive(bytes);
+    if (this.unsent === 0 && (this.writeShut || this.fd < 0)) this.client.finished();
+    else if (!this.dead) this.changed(OUT);
   }
 
   shutdown(how) {

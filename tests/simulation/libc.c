@@ -195,7 +195,7 @@ struct block {
 extern char __heap_base;
 static struct block *free_blocks[SIZES];
 static char *heap, *heap_end;
-int sim_malloc_limit = -1; /* how many more times malloc succeeds; -1: always */
+int sim_malloc_failures; /* how many more times malloc fails, unless memory is freed before */
 
 static size_t size_of_class(size_t c)
 {
@@ -250,12 +250,11 @@ void *malloc(size_t size)
 {
     size_t c = class_for(size + (size == 0));
 
-    if (sim_malloc_limit == 0 || size > size_of_class(SIZES - 1)) {
+    if (sim_malloc_failures > 0 || size > size_of_class(SIZES - 1)) {
+        sim_malloc_failures -= sim_malloc_failures > 0;
         error_number = ENOMEM;
         return NULL;
     }
-    if (sim_malloc_limit > 0)
-        sim_malloc_limit--;
     struct block *block = free_blocks[c];
     if (block != NULL)
         free_blocks[c] = block->next;
@@ -276,6 +275,7 @@ void free(void *memory)
 {
     if (memory == NULL)
         return;
+    sim_malloc_failures = 0;
     struct block *block = block_of(memory);
     block->next = free_blocks[block->size_class];
     free_blocks[block->size_class] = block;

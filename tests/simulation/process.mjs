@@ -2,20 +2,23 @@
 //
 // Each system call is an import of the server's module (libc.c). One thread runs at a time, until it calls something
 // that has to wait; then the clock goes on to the next event. Calls and computations take no time, so this looks as if
-// each thread had a processor of its own. Where two threads are ready at the same time, choices.next decides which one
-// runs first (the one that has been ready longer).
+// each thread had a processor of its own. Where two threads are ready at the same time, the one that has been ready
+// longer runs first; the event yield interrupts it.
 //
 // A thread that waits while another one runs is suspended with Asyncify (a pass of binaryen): the import tells the
 // module to unwind its stack into memory, and returns; later, the module winds it up again, down to the same call of
 // the same import, which then returns the result. A thread that is the only one need not be suspended: the import
 // itself lets the clock go on, and returns when the thread's wait is over.
-import {EAGAIN, EBADF, EINTR, EINVAL, ENOENT, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPIPE} from "./kernel.mjs";
+import {ERRORS, EAGAIN, EBADF, EINTR, EINVAL, ENOENT, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPIPE} from "./kernel.mjs";
 import {Connection, Epoll, ERR, EventFd, HUP, IN, Listener, MS, NVAL, OUT, Socket, START, Stream} from "./kernel.mjs";
 
 export const MAIN = 1;                  // the number of the first thread
 export const EPOCH_S = 1767225600;      // time() at time 0: 1 January 2026
 const MONOTONIC_NS = 5000e9;            // CLOCK_MONOTONIC at time 0
 export const MOST_THREADS = 1000;
+const NAMED = {clone: "pthread_create"}; // the names of calls in the grammar
+const EPOLL_CTL_ADD = 1;
+const ERROR_NUMBERS = Object.fromEntries(Object.entries(ERRORS).map(([number, [name]]) => [name, Number(number)]));
 const MOST_CALLS = 100000;              // while no time passes and no byte is moved
 const RECORDED_CALLS = 3000;            // of those
 const FINE_STEP = 20 * MS, STEP = 100 * MS, FINE = 1000 * MS; // of a computation: see compute
@@ -57,11 +60,11 @@ class Thread {
 
 export class Process {
   // log: what is recorded (simulation.mjs). choices: see simulate. main: the words of the command line.
-  constructor(kernel, module, words, log, choices) {
-    Object.assign(this, {kernel, timeline: kernel.timeline, log, choices, threads: new Map(), ready: [], next: null,
+  constructor(kernel, module, words, log, choices, mostCalls = MOST_CALLS) {
+    Object.assign(this, {kernel, timeline: kernel.timeline, log, choices, mostCalls, threads: new Map(), ready: [], next: null,
                          current: null, ended: null, pending: 0, handlers: new Map(), unwinding: false,
                          rewinding: false, until: Infinity, idleCalls: 0, calls: 0, lastNs: START, nextThread: MAIN,
-                         garbage: [], alone: true});
+                         garbage: [], alone: true, due: [], yielding: false, planned: new Map(), faults: []});
     this.memory = freshMemory();
     this.instance = new WebAssembly.Instance(module, this.imports(module));
     this.exports = this.instance.exports;
@@ -134,17 +137,56 @@ export class Process {
         const thread = this.next || this.nextReady();
         this.next = null;
         if (thread !== null) this.resume(thread);
-        else if (this.mayStep()) this.timeline.step();
+        else if (this.mayStep()) this.step();
         else return;
       }
     } catch (error) {
       if (!(error instanceof Ended)) this.fail(error);
     }
-    if (this.ended !== null) while (this.mayStep()) this.timeline.step(); // the clients go on
+    if (this.ended !== null) while (this.mayStep()) this.step(); // the clients go on
+  }
+
+  // Nothing is ready: what was to happen while the server was at work happens now; else the clock goes on.
+  step() {
+    if (this.due.length > 0) this.due.shift().action();
+    else this.timeline.step();
+  }
+
+  // Let something happen after so many steps. Each beginning and each end of a call is a step (see grammar.mjs).
+  later(steps, action) {
+    this.due.push({steps, action});
+  }
+
+  countStep() {
+    for (const event of this.due) event.steps--;
+    while (this.due.length > 0 && this.due[0].steps <= 0) this.due.shift().action();
+    if (this.ended !== null) throw new Ended();
+  }
+
+  // The next call of this name fails.
+  letFail(name, error) {
+    if (name === "malloc") {
+      const at = this.exports.sim_malloc_failures.value;
+      if (this.ints.length === 0) this.refresh();
+      this.setInt(at, this.int(at) + 1);
+      this.faults.push([name, this.kernel.now]);
+    } else {
+      if (!this.planned.has(name)) this.planned.set(name, []);
+      this.planned.get(name).push(ERROR_NUMBERS[error]);
+    }
+  }
+
+  // Return the error with which a call fails, or 0.
+  fault(name, args) {
+    const planned = this.planned.size > 0 && this.planned.get(NAMED[name] || name);
+    if (!planned || planned.length === 0 || (name === "epoll_ctl" && args[1] !== EPOLL_CTL_ADD)) return 0;
+    this.faults.push([NAMED[name] || name, this.kernel.now]);
+    return planned.shift();
   }
 
   // Is there anything to come before the time that run was given?
   mayStep() {
+    if (this.due.length > 0) return true;
     const next = this.timeline.next();
     return next < this.until && !(this.until === Infinity && this.log.settled(next));
   }
@@ -159,8 +201,7 @@ export class Process {
   // Take the thread that runs next: one whose wait is over. Return null if there is none.
   nextReady() {
     while (this.ready.length > 0) {
-      const at = this.choices.next && this.ready.length > 1 ? this.choices.next(this.ready) : 0;
-      const [thread] = at === 0 ? [this.ready.shift()] : this.ready.splice(at, 1);
+      const thread = this.ready.shift();
       thread.ready = false;
       if (thread.todo !== null) {
         const todo = thread.todo;
@@ -234,7 +275,7 @@ export class Process {
     for (;;) {
       const next = this.nextReady();
       this.current = thread;
-      if (next === thread) return this.leave(thread);
+      if (next === thread) return this.finish(thread);
       if (thread.handling > 0) throw new Stopped("a signal handler makes a call that waits");
       if (next !== null || !this.mayStep()) {
         this.next = next;
@@ -245,7 +286,7 @@ export class Process {
         this.exports.asyncify_start_unwind(data);
         return 0;
       }
-      this.timeline.step();
+      this.step();
       if (this.ended !== null) throw new Ended();
     }
   }
@@ -257,26 +298,38 @@ export class Process {
     if (this.rewinding) { // it has been suspended in this call, and goes on
       this.rewinding = false;
       this.exports.asyncify_stop_rewind();
-      return this.leave(thread);
+      return this.finish(thread);
     }
     if (this.ints.length === 0) this.refresh();
     if (name !== "compute") {
       thread.computing = null;
       this.count(name);
+      if (this.due.length > 0) this.countStep();
+      if (this.deliverable(thread) !== 0 && thread.handling === 0) this.handleSignals(thread, false);
       thread.call = this.log.begin(thread, name, call, args, this);
     }
-    const {choices} = this;
-    if (!this.alone && thread.handling === 0 && choices.preempt && choices.preempt(name, thread))
-      return this.stepAside(thread, () => this.perform(thread, name, call, args));
+    if (this.yields(thread)) return this.stepAside(thread, () => this.perform(thread, name, call, args));
     if (!this.did(thread, this.perform(thread, name, call, args))) return this.switch(thread);
-    if (choices.wokenFirst && this.ready.length > 0 && thread.handling === 0 && name === "write")
+    if (this.choices.wokenFirst && this.ready.length > 0 && thread.handling === 0 && name === "write")
       return this.stepAside(thread, () => thread.result);
-    return this.leave(thread);
+    return this.finish(thread);
   }
 
   perform(thread, name, call, args) {
-    const error = this.choices.error ? this.choices.error(name, args, thread) : 0;
+    const error = this.fault(name, args);
     return error ? -error : call.call(this, thread, ...args);
+  }
+
+  // Is the thread interrupted here?
+  yields(thread) {
+    if (!this.yielding || thread.handling > 0) return false;
+    this.yielding = false;
+    return !this.alone;
+  }
+
+  finish(thread) {
+    const result = this.leave(thread);
+    return this.yields(thread) ? this.stepAside(thread, () => result) : result;
   }
 
   // Let the other threads that are ready run first.
@@ -306,6 +359,7 @@ export class Process {
     const {result, call} = thread;
     thread.call = null;
     if (call !== null) this.log.end(call, thread, result, this);
+    if (this.due.length > 0 && thread.computing === null) this.countStep();
     // The mask of a wait holds until a handler has run, but not if the wait has come to another end.
     if (thread.restoreMask !== undefined && result !== -EINTR) {
       thread.mask = thread.restoreMask;
@@ -321,8 +375,8 @@ export class Process {
       this.lastNs = this.kernel.now;
       this.idleCalls = 0;
     }
-    if (++this.idleCalls > MOST_CALLS)
-      throw new Stopped(`the server made ${MOST_CALLS} calls while no time passed and no byte was moved, the last one ${
+    if (++this.idleCalls > this.mostCalls)
+      throw new Stopped(`the server made ${this.mostCalls} calls while no time passed and no byte was moved, the last one ${
         name}`);
     this.log.tooMany = this.idleCalls > RECORDED_CALLS;
     if (++this.calls % 1000 === 0) this.log.progress();
@@ -504,7 +558,6 @@ export const SYSTEM_CALLS = {
   recvfrom(thread, fd, at, size, flags) {
     const connection = this.connection(fd);
     if (typeof connection === "number") return connection;
-    const most = this.choices.length && size > 1 ? Math.max(1, this.choices.length("recvfrom", size, thread)) : size;
     const take = (count, parts) => {
       let to = at;
       for (const part of parts) {
@@ -518,7 +571,7 @@ export const SYSTEM_CALLS = {
       }
       return count;
     };
-    const attempt = () => connection.receive(most, take), result = attempt();
+    const attempt = () => connection.receive(size, take), result = attempt();
     if (result !== undefined) return result;
     if (connection.nonblocking || (flags & MSG_DONTWAIT) !== 0) return -EAGAIN;
     return waitFor(thread, [connection], attempt, this.kernel.now + connection.receiveTimeout);
@@ -532,8 +585,7 @@ export const SYSTEM_CALLS = {
     const blocking = !connection.nonblocking && (flags & MSG_DONTWAIT) === 0;
     const attempt = () => {
       while (sent < size) {
-        const most = this.choices.length && !blocking ? Math.max(1, this.choices.length("sendto", size, thread)) : size;
-        const taken = connection.send(bytes.subarray(sent, Math.min(size, sent + most)));
+        const taken = connection.send(bytes.subarray(sent));
         if (taken === undefined) return blocking ? undefined : sent > 0 ? sent : -EAGAIN;
         if (taken < 0) return sent > 0 ? sent : taken;
         sent += taken;

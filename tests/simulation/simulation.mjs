@@ -2,15 +2,10 @@
 // a Session runs it as far as it is told to, and takes more events.
 //
 // Nothing outlives a run, and no run depends on another or on the time of day: the same server, options and events
-// give the same result, to the byte. What may be chosen is in choices, so that a test can:
-//     next(threads)               the index of the thread that runs next, of those that are ready
-//     preempt(name, thread)       true: other threads that are ready run before this call is made
-//     wokenFirst                  true: a thread that a write wakes runs before the one that wrote
-//     error(name, args, thread)   an errno with which the call fails, or 0
-//     length(name, size, thread)  how many bytes recv or send takes at most
+// give the same result, to the byte. choices.wokenFirst: a thread that a write wakes runs before the one that wrote.
 import {callName, describeCall, eventNames, fileName, isLoop, reportedBy, reportText, resultText, watchedBy} from "./calls.mjs";
 import {Client, IdleClient} from "./clients.mjs";
-import {isNewClient} from "./grammar.mjs";
+import {FAULTS, isNewClient} from "./grammar.mjs";
 import {Connection, IN, Kernel, MS, OUT, START} from "./kernel.mjs";
 import {Process, Stopped} from "./process.mjs";
 
@@ -206,8 +201,9 @@ function signalMask(mask) {
 
 export class Session {
   // settings: options (words), events, descriptors (the limit of the process), lines (false: do not look for lines),
-  // recordFrom (ms: earlier calls are counted, and not recorded), choices, progress (called now and then).
-  constructor(stage, {options = [], events = [], descriptors, lines = true, recordFrom, choices = {}, progress} = {}) {
+  // recordFrom (ms: earlier calls are counted, and not recorded), choices, progress (called now and then),
+  // mostCalls (the run ends after so many while no time passes).
+  constructor(stage, {options = [], events = [], descriptors, lines = true, recordFrom, choices = {}, progress, mostCalls} = {}) {
     const idle = events.reduce((sum, event) => sum + (event.count && event.action === "idle" ? event.count : 0), 0);
     const limit = descriptorsOf(options);
     this.stage = stage;
@@ -218,6 +214,7 @@ export class Session {
     this.events = [];
     this.pending = 0;
     this.lastNs = 0;
+    this.stopping = false;
     this.error = null;
     this.progress = progress || null;
     this.log = new Log(this, {lines: lines && stage.places !== null, recordFrom: (recordFrom !== undefined ? recordFrom
@@ -225,7 +222,8 @@ export class Session {
     this.idleStep = Math.min(IDLE_STEP, -IDLE_FROM / Math.max(1, idle));
     const words = [stage.name, "--port", "40000", ...this.options];
     try {
-      this.process = new Process(this.kernel, stage.module, words, this.log, {...stage.choices, ...choices});
+      this.process = new Process(this.kernel, stage.module, words, this.log, {...stage.choices, ...choices},
+        mostCalls);
     } catch (error) {
       if (!(error instanceof Stopped)) throw error;
       this.error = error.message;
@@ -245,10 +243,11 @@ export class Session {
     const at = event.at * MS;
     this.pending++;
     this.lastNs = Math.max(this.lastNs, at);
-    timeline.at(at, () => {
+    const happen = () => {
       this.pending--;
       this.happen(event);
-    }, FIRST);
+    };
+    timeline.at(at, event.steps ? () => this.process.later(event.steps, happen) : happen, FIRST);
   }
 
   // Idle clients come one after another, so that the server accepts each before the next one comes.
@@ -259,21 +258,28 @@ export class Session {
 
   happen(event) {
     if (event.action === "TERM" || event.action === "INT") {
+      this.stopping = true;
       this.process.signal(event.action === "TERM" ? 15 : 2);
+    } else if (event.action in FAULTS) {
+      this.process.letFail(event.action, event.error);
+    } else if (event.action === "yield") {
+      this.process.yielding = true;
     } else if (isNewClient(event)) {
       const client = new Client(this.kernel, this.clients.length + 1, event);
       this.clients.push(client);
       client.connect();
     } else {
       const client = this.clients[(event.client || this.clients.length) - 1];
-      if (client !== undefined) client[ACTIONS_OF[event.action]]();
+      if (client !== undefined) client[ACTIONS_OF[event.action]](event);
     }
   }
 
-  // Nothing more is worth waiting for: every event has been, and no client of theirs is served or waits.
+  // Nothing more is worth waiting for: every event has been, no client of theirs is served or waits, and the server has
+  // ended if it was told to.
   settled(nextNs) {
     if (this.pending > 0) return false;
     if (nextNs > this.lastNs + PATIENCE_MS * MS) return true;
+    if (this.stopping && this.process.ended === null) return false;
     return this.clients.every((client) => client.gone && (client.connection === null || client.connection.fd < 0));
   }
 
@@ -293,7 +299,8 @@ export class Session {
   // Give back the memory of a session that is not going to run any more.
   close() {
     if (this.process) this.process.release();
-    this.process = {ended: this.process ? this.process.ended : null, run: () => {}, release: () => {}, signal: () => {}};
+    const {ended = null, faults = []} = this.process || {};
+    this.process = {ended, faults, run: () => {}, release: () => {}, signal: () => {}};
   }
 
   get end() {
@@ -317,6 +324,7 @@ export class Session {
       calls: log.calls, signals: log.signals, clients: this.clients.map((client) => client.told(end !== null)),
       idle: {...this.idle}, backlog: kernel.backlogLengths.map(([ns, length]) => [ns / MS, length]),
       counts: log.counts, looked: log.looked, linesMissing: log.linesMissing,
+      faults: this.process ? this.process.faults.map(([name, ns]) => ({name, at: ns / MS})) : [],
     };
   }
 }
@@ -329,7 +337,7 @@ function toldThread(thread, end) {
   return told;
 }
 
-const ACTIONS_OF = {rest: "sendRest", "half-close": "halfClose", close: "close", reset: "reset", "stop-reading": "stopReading"};
+const ACTIONS_OF = {more: "sendMore", rest: "sendRest", ask: "askAgain", window: "narrow", "half-close": "halfClose", close: "close", reset: "reset", "stop-reading": "stopReading"};
 
 // --descriptors N is an option of the experiment, and not of the server: its limit on descriptors.
 export function descriptorsOf(options) {

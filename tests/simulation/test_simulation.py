@@ -1,5 +1,6 @@
 """The simulation: its grammar, its lines, its limits, and that a run depends on nothing but the experiment."""
 import json
+import math
 import shutil
 import subprocess
 import time
@@ -21,12 +22,19 @@ MISTAKES = [  # an experiment, the position of the mistake, and words of the mes
     ("05-epoll; 0:/fast 1:reset@0", 25, "number of a client"), ("05-epoll; 0:silent=3", 18, "takes no value"),
     ("05-epoll; 0:idle", 16, "from 1 to 10000"), ("05-epoll; 0:idle=10001", 16, "from 1 to 10000"),
     ("05-epoll; 0:silent@1", 18, "want no @"), ("05-epoll; 100:/fast 0:/slow", 20, "order of their times"),
-    ("05-epoll; 0x0:/fast", 10, "before the x"), ("05-epoll; 2x0:silent", 10, "then TIME:PATH"),
+    ("05-epoll; 0x0:/fast", 10, "before the x"), ("05-epoll; 2x0:silent", 10, "then TIME:PATH or TIME:CALL=ERROR"),
+    ("05-epoll; 0~0:/fast", 11, "steps from 1 to 9999"), ("05-epoll; 0~2:/fast 0:/slow", 20, "order of their times"),
+    ("05-epoll; 0:accept4", 19, "one of EMFILE"), ("05-epoll; 0:accept4=EBADF", 19, "one of EMFILE"),
+    ("05-epoll; 0:recv=EINTR", 12, "accept4=ERROR"), ("05-epoll; 0:malloc=ENOMEM@1", 25, "want no @"),
+    ("05-epoll; 0:yield=1", 17, "takes no value"), ("05-epoll; 0:half 1:more", 23, "from 1 to 10000"),
+    ("05-epoll; 0:window=9", 12, "no client has come yet"), ("05-epoll; 0:keep 1:ask=fast", 23, "path that begins with /"),
     ("05-epoll; 0:half=fast", 17, "path that begins with /"), ("05-epoll; 0:pipeline=0", 20, "from 1"),
 ]
 RIGHT = [
     "05-epoll; 0:/fast", "05-epoll --block --delay 1; 0:/slow 100:/fast 300:reset@1", "01-blocking; 0:idle=10000 5:silent",
     "02-threaded; 100x0:/slow 1.5:half 2:half=/slow 3:rest@102 4:half-close 5:close@1 6:stop-reading@2 7:pipeline 8:pipeline=9",
+    "05-epoll; 0:keep 0~3:reset@1 1:keep=/slow 2:ask=/nowhere@2 2:window=30@2 3:post 4:half 5.001:more=3@4",
+    "02-threaded; 5x0:accept4=EMFILE 0:pthread_create=EAGAIN 0~9:yield 1:malloc=ENOMEM 2:epoll_ctl=ENOSPC",
     "07-mine --timeout 0.5; 0:TERM 1:INT", "05-epoll;",
 ]
 
@@ -91,6 +99,60 @@ class Runs(unittest.TestCase):
             steps = self.run_of(f"{stage} --delay 1; 0:/slow",
                                 steps=[100, "100:/fast", 500, 1000, "1000:/slow", 1500, "1500:reset", None])
             self.assertEqual(whole, steps, stage)
+
+    # ---- words for what seldom happens
+
+    def test_event_in_the_middle_of_the_servers_work(self):
+        """The connection is reset between the call that reports it and the one that reads it, and so on."""
+        results = [self.run_of(f"05-epoll --delay 1; 0:silent 0~{steps}:reset 100:/fast") for steps in range(1, 12)]
+        seen = [next((call["result"].split()[1] for call in result["calls"] if call["client"] == 1 and call["name"] == "recvfrom"
+                      and "ECONNRESET" in call["result"]), "") for result in results]
+        self.assertEqual(set(seen), {"ECONNRESET"})
+        moments = [[call["name"] for call in result["calls"] if call["end"] == 0].index("close") for result in results]
+        self.assertGreater(len(set(moments)), 1, moments)
+        self.assertEqual({result["clients"][1]["status"] for result in results}, {"200"})
+
+    def test_signal_between_two_calls(self):
+        """01 looks whether it was told to stop, and then accepts: the signal comes in between. Then it pauses."""
+        ends = set()
+        for steps in range(1, 20):
+            result = self.run_of(f"01-blocking; 0:/fast 0~{steps}:TERM")
+            self.assertEqual((result["end"]["kind"], result["clients"][0]["status"]), ("exited", "200"), steps)
+            ends.add(result["end"]["at"])
+        self.assertEqual(ends, {0, 10})
+
+    def test_calls_fail(self):
+        result = self.run_of("05-epoll; 2x0:accept4=EMFILE 0:/fast")
+        self.assertEqual([call["result"].split()[:2] for call in result["calls"] if call["name"] == "accept4"],
+                         [["-1", "EMFILE"], ["-1", "EMFILE"], ["5"]])
+        self.assertEqual((result["clients"][0]["done"], result["faults"]), (2000, [{"name": "accept4", "at": 0}, {"name": "accept4", "at": 1000}]))
+        self.assertEqual(self.run_of("02-threaded; 0:pthread_create=EAGAIN 0:/fast")["clients"][0]["done"], 10)
+        self.assertEqual(self.run_of("05-epoll; 0:malloc=ENOMEM 0:/fast")["clients"][0]["done"], 1000)
+        self.assertEqual(self.run_of("05-epoll; 0:epoll_ctl=ENOMEM 0:silent")["clients"][0]["ended"], 0)
+
+    def test_client_with_a_window(self):
+        for stage in STAGES:
+            result = self.run_of(f"{stage}; 0:/fast 0:window=100")
+            client, sent = result["clients"][0], [call["value"] for call in result["calls"] if call["name"] == "sendto"]
+            self.assertEqual((client["body"], client["done"]), ("That was fast!", math.ceil(sum(sent) / 100)), stage)
+            self.assertEqual(len(sent), 1 if stage[:2] < "03" else client["done"], stage)
+
+    def test_client_that_keeps_its_connection(self):
+        for stage in STAGES[1:]:
+            client = self.run_of(f"{stage} --delay 1; 0:keep 100:ask=/slow")["clients"][0]
+            self.assertEqual([(answer["at"], answer["status"]) for answer in client["answers"]], [(0, "200"), (1100, "200")])
+            self.assertEqual(client["ended"], 11100)
+
+    def test_body_is_not_read_as_a_request(self):
+        for stage in STAGES:
+            client = self.run_of(f"{stage}; 0:post")["clients"][0]
+            self.assertEqual(([answer["status"] for answer in client["answers"]], client["ended"], client["reset"]), (["405"], 0, None))
+
+    def test_thread_is_interrupted(self):
+        """Which thread takes the job depends on it."""
+        orders = {tuple(call["thread"] for call in self.run_of(
+            f"02-threaded; 3x0:/fast 0~{steps}:yield")["calls"] if call["start"] == 0) for steps in range(1, 20)}
+        self.assertGreater(len(orders), 5)
 
     # ---- lines
 
