@@ -8,9 +8,15 @@ silent, half, and pipeline are other clients; rest, half-close, close, reset and
 stop-reading are what the last client does, or client N with @N at the end; idle=N are
 clients that connect before all others and say nothing; TERM and INT are signals. OPTIONs
 are those of the stage, and --descriptors N, its limit. Instead of all that, an address
-of the page will do."""
+of the page will do.
+
+With --seeds, a number chooses clients, signals and errors, and the runs are held against
+rules: a complete request gets its response when it is due, nothing spins, a drain ends.
+What breaks a rule is shrunk, and printed as such an address. --seeds N runs 1 to N, on
+the six or on each STAGE; --seeds 201-400 runs these."""
 from kit import tool  # first: see kit/__init__.py
 
+import argparse
 import json
 import pathlib
 import re
@@ -18,6 +24,7 @@ import sys
 
 from kit.commandline import Parser, seconds, whole_number
 from recorder import symbols
+from simulation import seeds
 from simulation.engine import Simulation
 
 EXAMPLES = """\
@@ -27,8 +34,10 @@ examples:
   tests/play.py '#02-threaded --delay 1; 0:/slow 100:/fast' --strace build/log
   tests/trace.py --from build/log
 
-Exit status: 0 if every request was answered with status 200, or the goal is reached; 1 if
-not; 2 for a bad command line."""
+  tests/play.py --seeds 1000 05-epoll
+
+Exit status: 0 if every request was answered with status 200, the goal is reached, or no
+rule is broken; 1 if not; 2 for a bad command line."""
 SHOT = re.compile(r"(\d+x)?[\d.]+:.")
 COLUMNS = ["path", "started", "connected", "first byte", "done", "took", "status", "body"]
 TO_THE_RIGHT = {"started", "connected", "first byte", "done", "took"}
@@ -40,17 +49,19 @@ def parse(arguments):
     """Return (our options, the text of the experiment). What we do not know is for the server, which says itself what
     is wrong with it."""
     parser = Parser(description=__doc__, epilog=EXAMPLES,
-                        usage="%(prog)s STAGE [OPTION]... SHOT...\n       %(prog)s --goal N <ADDRESSES")
+                        usage="%(prog)s STAGE [OPTION]... SHOT...\n       %(prog)s --goal N <ADDRESSES"
+                              "\n       %(prog)s --seeds N [STAGE]...")
     parser.add_argument("--calls", action="store_true", help="print each system call: when, by which thread, from which line")
     parser.add_argument("--strace", metavar="FILE", help="write the calls as strace does, for tests/trace.py --from")
     parser.add_argument("--json", metavar="FILE", help="write all that is known of the run (- for stdout)")
     parser.add_argument("--until", type=seconds(0, 86400), metavar="SECONDS", help="stop there")
     parser.add_argument("--goal", type=whole_number(1, 99), metavar="N",
                         help="judge the addresses on stdin, a line each: do they reach goal N of the page?")
+    parser.add_argument("--seeds", type=seed_numbers, metavar="N", help="run what the numbers 1 to N choose (or FIRST-LAST)")
     ours, rest = _split(arguments)
     options = parser.parse_args(ours)
-    if options.goal is not None:
-        return options, None
+    if options.goal is not None or options.seeds is not None:
+        return options, rest
     if not rest:
         parser.error("want a stage, such as 05-epoll, and shots, such as 0:/slow 100:/fast; see --help")
     if len(rest) == 1 and ";" in rest[0]:
@@ -61,6 +72,13 @@ def parse(arguments):
     return options, f"{' '.join(words)}; {' '.join(word for word in rest if SHOT.match(word))}"
 
 
+def seed_numbers(text):
+    try:
+        return seeds.numbers(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: want a number of seeds, or FIRST-LAST") from None
+
+
 def _split(arguments):
     """Split the words into ours and those of the experiment."""
     ours, rest, words = [], [], iter(arguments)
@@ -68,7 +86,7 @@ def _split(arguments):
         name = word.partition("=")[0]
         if name in ("--calls", "--help"):
             ours.append(word)
-        elif name in ("--strace", "--json", "--goal", "--until"):
+        elif name in ("--strace", "--json", "--goal", "--until", "--seeds"):
             ours += [word] if "=" in word else [word, next(words, "")]
             if ours[-1] == "":
                 ours.pop()
@@ -162,6 +180,8 @@ def judge(simulation, number):
 def main(arguments):
     options, text = parse(arguments)
     simulation = Simulation()
+    if options.seeds is not None:
+        return 1 if seeds.run(simulation, text, *options.seeds) else 0
     if options.goal is not None:
         return judge(simulation, options.goal)
     want = ["result"] + (["strace"] if options.strace else [])

@@ -50,8 +50,13 @@ trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 
 play-test: all play ## test the simulation, and hold its kernel against Linux (ALL=1: each script on each stage)
 	@python3 -m simulation.test_simulation
+	@python3 -m simulation.test_seeds
 	@python3 -m simulation.test_linux $(if $(ALL),--all)
 	@python3 -m simulation.test_page
+
+seeds: ## let numbers choose clients, signals and errors, and hold the runs against rules: SEEDS=1000 (STAGE=07-mine)
+	@python3 -m simulation.build --quiet $(call value_of,STAGE)
+	@tests/play.py --seeds $(call quoted,$(value SEEDS)) $(call value_of,STAGE)
 
 tutorial-test: all hold trigger early states ## check that the tutorial tells the truth
 	@python3 -m tutorial.check_tutorial
@@ -67,6 +72,7 @@ bugs: ## plant the bugs of tests/servers/bugs, or NAME=...: do the tests that ea
 bug: ## show a bug of the gallery as a diff: NAME=... (patch -p1 plants it, patch -R -p1 removes it)
 	@python3 -m servers.bugs.bugs --diff $(call value_of,NAME)
 
+SEEDS        = 1000
 FUZZ_SECONDS = 60
 FUZZERS      = $(BUILD)/fuzz/http $(BUILD)/fuzz/connections
 fuzz: $(FUZZERS) ## let libFuzzer look for inputs that break a rule, for FUZZ_SECONDS (60)

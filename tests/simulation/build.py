@@ -1,6 +1,6 @@
 """Compile the servers for the simulation: the C files as they are, to WebAssembly.
 
-    python3 -m simulation.build [STAGE]...     (make play)
+    python3 -m simulation.build [--quiet] [STAGE]...     (make play)
 
 writes BUILD/play/stages.json, for tests/play.py and the page: for each stage the module, which source line each call in
 it comes from, and the text of these files. Some bugs of the gallery are built, too, as stages of their own.
@@ -283,6 +283,17 @@ def build_all(names):
     return write_bundle(PLAY, stages, missing)
 
 
+def build_alone(stage):
+    """Build one stage into a folder of its own, for engine.Simulation. Return the folder."""
+    found, reason = libev.source(PLAY) if uses_libev(ROOT, stage) else (None, None)
+    if reason:
+        raise Failed(reason)
+    folder = PLAY / "alone" / stage
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bundle(folder, dict([build(Compiler(), Sources(ROOT, "tree"), stage, found)]))
+    return folder
+
+
 def write_bundle(folder, stages, missing=()):
     """Write stages.json into a folder."""
     bundle = {"stages": stages, "sources": _shared(stages), "missing": dict(missing)}
@@ -302,7 +313,9 @@ def _shared(stages):
 
 
 def main(arguments):
-    bundle = build_all(arguments)
+    bundle = build_all([name for name in arguments if name != "--quiet"])
+    if "--quiet" in arguments:
+        return 0
     for name, stage in bundle["stages"].items():
         print(f"  {name}: {len(stage['wasm']) // 1024} KiB in the page")
     return 0

@@ -3,7 +3,9 @@
 //
 //     {"text": "05-epoll --delay 1; 0:/slow 100:/fast", "want": ["result", "strace"]}
 //     {"text": "...", "steps": [150, "150:/fast", null]}      run until 150 ms, then another event, then run to the end
+//     {"text": "...", "model": "05-epoll"}                    hold it against the rules of invariants.mjs, too
 //     {"goal": 4, "texts": [...]}
+//     {"seeds": [1, 200], "stage": "07-mine", "model": "05-epoll"}    run these seeds, up to the first that fails
 //
 // The simulation runs in a worker. One that tells nothing for two seconds is stopped: its server makes no call.
 import fs from "fs";
@@ -12,10 +14,14 @@ import zlib from "zlib";
 import {fileURLToPath} from "url";
 import {isMainThread, parentPort, Worker, workerData} from "worker_threads";
 import {formatExperiment, GrammarError, parseEvent, parseExperiment} from "./grammar.mjs";
+import {broken} from "./invariants.mjs";
+import {experimentOf} from "./seeds.mjs";
+import {shrink} from "./shrink.mjs";
 import {loadStage, Session, simulate} from "./simulation.mjs";
 import {straceLog} from "./strace.mjs";
 
 const SILENCE_MS = 2000;
+const MOST_CALLS = 10000; // of a seed's server while no time passes: its clients are few
 
 // ---- stages, from what build.py has written
 
@@ -37,12 +43,14 @@ export function stageOf(bundle, name) {
 
 // ---- jobs
 
-async function answer(bundle, job, progress) {
+async function answer(bundle, job, progress, tell) {
   if (job.goal !== undefined) return judge(bundle, job, progress);
+  if (job.seeds !== undefined) return trySeeds(bundle, job, progress, tell);
   const experiment = parseExperiment(job.text);
   const settings = {...experiment, ...job.settings, progress}, stage = stageOf(bundle, experiment.stage);
   const result = job.steps === undefined ? simulate(stage, settings) : inSteps(stage, settings, job.steps);
   const answer = {text: formatExperiment(experiment), all_options: experiment.options, events: experiment.events};
+  if (job.model !== undefined) answer.broken = broken(experiment, result, job.model);
   for (const want of job.want || ["result"]) {
     if (want === "strace") {
       answer.strace = straceLog(result);
@@ -66,6 +74,29 @@ function inSteps(stage, settings, steps) {
   return result;
 }
 
+// Run seeds up to the first that breaks a rule: {runs, failure}. The failure is shrunk; before that, and before each seed,
+// tell what is being done, for the case that the server never comes back.
+function trySeeds(bundle, {seeds: [first, last], stage: name, model}, progress, tell) {
+  const stage = stageOf(bundle, name);
+  const settings = {lines: false, progress, mostCalls: MOST_CALLS};
+  const mistakes = (experiment) => broken(experiment, simulate(stage, {...experiment, ...settings}), model);
+  for (let seed = first; seed <= last; seed++) {
+    const experiment = experimentOf(seed, name, model), told = {runs: seed - first + 1, failure: {seed, text: formatExperiment(experiment)}};
+    tell({...told, failure: {...told.failure, rule: "silence", why: "the server makes no call any more"}});
+    const [mistake] = mistakes(experiment);
+    if (mistake === undefined) continue;
+    tell({...told, failure: {...told.failure, ...explained(mistake)}});
+    const same = (other) => mistakes(other).find(({rule}) => rule === mistake.rule);
+    const small = shrink(experiment, (other) => same(other) !== undefined);
+    return {...told, failure: {seed, text: formatExperiment(small), whole: told.failure.text, ...explained(same(small))}};
+  }
+  return {runs: last - first + 1, failure: null};
+}
+
+function explained({rule, client, text}) {
+  return {rule, why: client === undefined ? text : `client ${client}: ${text}`};
+}
+
 async function judge(bundle, job, progress) {
   const {goals} = await import("./goals.mjs");
   const goal = goals.find(({number}) => number === job.goal);
@@ -85,9 +116,10 @@ async function work() {
     told = Date.now();
     parentPort.postMessage({alive: true});
   };
+  const tell = (sofar) => parentPort.postMessage({alive: true, sofar});
   parentPort.on("message", async (job) => {
     try {
-      parentPort.postMessage({answer: await answer(bundle, job, progress)});
+      parentPort.postMessage({answer: await answer(bundle, job, progress, tell)});
     } catch (error) {
       const {message, position, expected, text} = error;
       const known = error instanceof GrammarError || error.constructor === Error;
@@ -106,7 +138,7 @@ function cpuMs() {
 
 // Return a function that answers one job after the other.
 export function host(folder) {
-  let worker = null, settle = null, timer = null;
+  let worker = null, settle = null, timer = null, sofar = null;
   const silent = (usedBefore) => {
     const used = cpuMs() - usedBefore;
     if (used < SILENCE_MS / 2) { // a busy machine: the worker had no processor
@@ -115,7 +147,7 @@ export function host(folder) {
     }
     worker.terminate();
     worker = null;
-    settle({answer: {result: null, stopped: `the server makes no call any more: stopped after ${SILENCE_MS / 1000} s`}});
+    settle({answer: sofar || {result: null, stopped: `the server makes no call any more: stopped after ${SILENCE_MS / 1000} s`}});
   };
   const expect = () => {
     clearTimeout(timer);
@@ -125,6 +157,7 @@ export function host(folder) {
     worker = new Worker(fileURLToPath(import.meta.url), {workerData: {folder}});
     worker.on("message", (message) => {
       if (message.ready) return ready();
+      if (message.sofar) ({sofar} = message);
       if (message.alive) return expect();
       clearTimeout(timer);
       return settle(message);
@@ -137,6 +170,7 @@ export function host(folder) {
       const done = new Promise((resolve) => {
         settle = resolve;
       });
+      sofar = null;
       expect();
       worker.postMessage(job);
       return (await done).answer;

@@ -1,0 +1,106 @@
+"""Seeds: what they choose is the same every time, the six hold, and planted bugs are found."""
+import json
+import subprocess
+import unittest
+
+from kit import tool, unittests
+from kit.tree import BUILD, STAGES, TESTS
+from servers.bugs.bug import Bug
+from simulation import build, seeds
+from simulation.engine import Simulation
+
+HERE = TESTS / "simulation"
+PLANTED = [  # a bug of the gallery, its stage, the rule that it breaks, and what must be in the shrunk experiment
+    ("accept-inherits-nothing", "05-epoll", "deadline", ""),
+    ("errno-of-pthread-create", "02-threaded", "answer", "0:pthread_create=EAGAIN"),
+    ("keep-alive-in-01", "01-blocking", "answer", ""),
+    ("never-resumes", "05-epoll", "backlog", "--descriptors"),
+    ("no-linger", "05-epoll", "reset", "0:post"),
+    ("short-write-restarts", "05-epoll", "answer", "0:window="),
+    ("sigpipe", "05-epoll", "ending", "close"),
+    ("sleep-cut-short", "01-blocking", "early", ":/slow 1:TERM"),
+    ("timeout-rounded-down", "05-epoll", "spin", ""),
+]
+SOME = 100  # seeds for each of the six
+MANY = 400  # before a bug must have been found
+
+
+class Choices(unittest.TestCase):
+    def texts(self, first, last):
+        """The experiments of some seeds."""
+        code = ('import {experimentOf} from "./seeds.mjs"; import {formatExperiment, parseExperiment} from "./grammar.mjs";'
+                f'const found = []; for (let seed = {first}; seed <= {last}; seed++) {{'
+                'const experiment = experimentOf(seed, "05-epoll", "05-epoll"), text = formatExperiment(experiment);'
+                'found.push([text, formatExperiment(parseExperiment(text)), experiment.events]); }'
+                'console.log(JSON.stringify(found));')
+        return json.loads(subprocess.run(["node", "--input-type=module", "-e", code], cwd=HERE, capture_output=True, text=True,
+                                         check=True).stdout)
+
+    def test_seed_is_an_experiment(self):
+        found = self.texts(1, 500)
+        self.assertEqual(len({text for text, *_ in found}), 500)
+        for text, again, events in found:
+            self.assertEqual(text, again)
+            makers = [event for event in events if event["action"] in ("get", "half", "keep", "pipeline", "silent", "post")]
+            self.assertTrue(1 <= len(makers) <= 20, text)
+        everything = " ".join(text for text, *_ in found)
+        for word in ("/slow", "half", "more=", "rest", "ask=", "post", "pipeline", "reset", "half-close", "close", "silent", "window=",
+                     "stop-reading", "TERM", "INT", "accept4=EMFILE", "malloc=ENOMEM", "epoll_ctl=", "yield", "~", "--block",
+                     "--threads", "--descriptors"):
+            self.assertIn(word, everything)
+
+    def test_same_seed_gives_the_same_bytes(self):
+        texts = [text for text, *_ in self.texts(1, 30)]
+        results = []
+        for order in (texts, reversed(texts)):
+            with Simulation() as simulation:
+                results.append({text: json.dumps(simulation.ask(text=text, want=["result", "strace"])) for text in order})
+        self.assertEqual(*results)
+
+
+class Stages(unittest.TestCase):
+    def test_six_break_no_rule(self):
+        bundle = json.loads((BUILD / "play" / "stages.json").read_text())
+        with Simulation() as simulation:
+            for stage in STAGES:
+                if stage not in bundle["missing"]:
+                    self.assertIsNone(seeds.first_failure(simulation, stage, stage, 1, SOME), stage)
+
+    def test_planted_bugs_are_found(self):
+        folder = BUILD / "play" / "planted"
+        folder.mkdir(exist_ok=True)
+        compiler = build.Compiler()
+        stages = dict(build.build(compiler, build.plant(bug, stage), stage) for bug, stage, *_ in PLANTED)
+        build.write_bundle(folder, stages)
+        with Simulation(folder) as simulation:
+            for bug, stage, rule, words in PLANTED:
+                with self.subTest(bug, mistake=Bug(bug).mistake):
+                    failure = seeds.first_failure(simulation, bug, stage, 1, MANY)
+                    self.assertIsNotNone(failure, "not found")
+                    self.assertEqual(failure["rule"], rule, failure)
+                    self.assertIn(words, failure["text"])
+                    self.assertLessEqual(len(failure["text"].partition(";")[2].split()), 6, failure["text"])
+                    again = simulation.ask(text=failure["text"], model=stage, want=[])
+                    self.assertIn(rule, [mistake["rule"] for mistake in again["broken"]])
+
+
+class Command(unittest.TestCase):
+    def play(self, *words):
+        return subprocess.run([str(TESTS / "play.py"), *words], capture_output=True, text=True, check=False)
+
+    def test_failure_is_told_with_its_address(self):
+        done = self.play("--seeds", "5", "select-keeps-its-sets", "03-select")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertRegex(done.stdout, r"(?s)FAILED\n    seed \d+ breaks a rule \(deadline\): client 1: .*\n"
+                                      r"    tests/play.py '#select-keeps-its-sets .*; 0:.*'\n03-select .* ok  5 seeds\n")
+        self.assertEqual(self.play("--seeds", "4-5", "03-select").returncode, 0)
+
+    def test_mistakes(self):
+        for words, message in [(["0"], "0: want a number of seeds"), (["9-1"], "9-1: want"), (["5", "09-x"], "make play STAGE=09-x")]:
+            done = self.play("--seeds", *words)
+            self.assertIn(message, done.stderr)
+            self.assertNotEqual(done.returncode, 0)
+
+
+if __name__ == "__main__":
+    tool.run(unittests.main)
