@@ -17,6 +17,9 @@ from kit.errors import Failed
 from kit.printable import printable
 from kit.processes import PIPES
 from kit.tree import BUILD, ROOT
+import simulation.build
+from simulation import seeds
+from simulation.engine import Simulation
 from suite import cases
 from suite.cases import NEEDS, PROGRAM, READINESS, STAGE, all_cases
 from suite.running import run_all
@@ -363,3 +366,28 @@ def faults(stage):
         fell.did = [f"PYTHONPATH=tests LIKE={stage.model} ONLY='{only}' "
                     f"python3 -m servers.stress.faults {stage.name}"]
     raise fell
+
+
+# ---- seeds
+
+SEEDS = 300
+
+
+@look("seeds", "no seed breaks a rule, in the simulated kernel", models=" ".join(CALLS))
+def seeds_break_no_rule(stage):
+    """Clients, signals and errors that numbers choose: see make seeds."""
+    for program in [*simulation.build.TOOLS, "node"]:
+        if shutil.which(program) is None:
+            raise Skipped(f"{program} is missing. To install it: make deps-play")
+    try:
+        folder = simulation.build.build_alone(stage.name)
+    except Failed as failed:
+        raise Skipped(f"it is not built for the simulation: {failed}") from None
+    with Simulation(folder) as simulated:
+        failure = seeds.first_failure(simulated, stage.name, stage.model, 1, SEEDS)
+    if failure and failure["rule"] == "unsupported":
+        raise Skipped(failure["why"])
+    if failure:
+        fell = Failure(f"{SEEDS} seeds that break no rule", f"seed {failure['seed']}, {failure['rule']}: {failure['why']}")
+        fell.did = [f"make play STAGE={stage.name}", f"tests/play.py '#{failure['text']}'"]
+        raise fell
