@@ -191,8 +191,8 @@ deps-play: ## those that play and play-test need
 deps-peers: ## the servers that peers and wayout compare the stages with
 	@tests/deps.sh nginx-light gunicorn python3-flask uvicorn python3-fastapi nodejs wrk
 
-deps-tutorial: ## those that tutorial, figures, proxy and (with deps-tools) tutorial-test need
-	@tests/deps.sh curl strace procps iproute2 util-linux patch nginx-light uvicorn python3-fastapi pandoc gnuplot-nox
+deps-tutorial: ## those that tutorial, proxy and (with deps-tools) tutorial-test need
+	@tests/deps.sh curl strace procps iproute2 util-linux patch nginx-light uvicorn python3-fastapi pandoc
 
 # ---- how the test programs are built
 

@@ -1,5 +1,5 @@
-"""Draw scale-idle.svg, scale-waits.svg, peers.svg, wayout.svg and switches.svg in tests/bench from the figures in
-tests/bench/results. NAME is one of these files of results: scale, peers, wayout, switches; without names, all.
+"""Draw the plots scale-idle, scale-waits, peers, wayout and switches in tests/bench from tests/bench/results.
+NAME is one of the files of results: scale, peers, wayout, switches; without names, all.
 
 Exit status: 0 if all is drawn, and nothing that was measured is other than it should be; 1 if not, 2
 for a bad command line."""
@@ -7,16 +7,12 @@ import argparse
 import os
 import re
 
-from bench.results import HERE, RESULTS, load, machine, replace
+from bench.plot import WIDTH, Plot
+from bench.results import RESULTS, load, machine, replace
 from kit import processes, tool
 from kit.commandline import Parser
 from kit.errors import Failed
 from kit.tree import BUILD_NOTE, ROOT, STAGES
-
-
-COLORS = {"01-blocking": 0xd55e00, "02-threaded": 0xe69f00, "03-select": 0x56b4e9, "04-poll": 0x0072b2,
-          "05-epoll": 0x009e73, "06-libev": 0xcc79a7, "floor": 0x222222}
-OTHER = 0x888888
 
 
 POOL = "05-epoll--threads=4"
@@ -38,37 +34,18 @@ def measure(names, quick):
     return wrong
 
 
-# ---- drawing
+# ---- drawing: each function returns {name of the picture: the picture}
 
-def write(name, rows):
-    """Write rows to a file for gnuplot, which complains of an empty one."""
-    lines = ["\t".join(map(str, row)) + "\n" for row in rows or [["NaN"] * 4]]
-    (tool.scratch() / name).write_text("".join(lines), encoding="utf-8")
+def colour(name):
+    return name[:2] if name in STAGES else "other"
 
 
-def draw(out, script, **variables):
-    """Have gnuplot run a script that knows these variables."""
-    svg, head = tool.scratch() / "out.svg", tool.scratch() / "head"
-    variables.update({f"c{stage[:2]}": COLORS[stage] for stage in STAGES}, out=svg, work=tool.scratch())
-    head.write_text("".join(f"{name} = {value}\n" if isinstance(value, (int, float)) else
-                            "{} = '{}'\n".format(name, str(value).replace("'", "''"))
-                            for name, value in variables.items()))
-    environment = dict(os.environ, LC_ALL="C.UTF-8")
-    status = processes.start(["gnuplot", head, f"{script}.gnuplot"], cwd=HERE, env=environment).wait()
-    if status != 0:
-        raise Failed(f"gnuplot cannot draw {out} ({processes.ending(status)})")
-    replace(ROOT / out, svg.read_text(encoding="utf-8"))
-    print(out)
+def value_of(row):
+    return float(row["value"])
 
 
-def labels(name, ends, factor):
-    """Name the lines at their right ends {stage: y}, a factor apart."""
-    lines, last = [], 0
-    for stage, y in sorted(ends.items(), key=lambda end: end[1]):
-        last = max(y, last * factor)
-        lines.append(f"set label '{stage}' at graph 1.03,first {last:.3f} left offset character 1.2,-0.35 "
-                     f"point pt 5 ps 0.9 lc rgb {COLORS[stage]} textcolor rgb ink font ',12'\n")
-    (tool.scratch() / f"{name}.labels").write_text("".join(lines))
+def spread(row):
+    return float(row["least"]), float(row["most"])
 
 
 def scale():
@@ -78,41 +55,64 @@ def scale():
         return [(int(row["clients"]), float(row["value"])) for row in rows
                 if (row["experiment"], row["metric"], row["stage"]) == (experiment, metric, stage)]
 
-    idle = {stage: [(max(n, 10), us) for n, us in series("idle", "cpu_us", stage)] for stage in STAGES}
-    late = {stage: [(n, max(ms, 1)) for n, ms in series("waits", "late_ms", stage)] for stage in STAGES}
-    for name, lines, factor in ("idle", idle, 1.7), ("waits", late, 1.9):
-        for stage, points in lines.items():
-            write(f"{name}.{stage[:2]}", points)
-        labels(name, {stage: points[-1][1] for stage, points in lines.items()
-                      if points and stage not in ("01-blocking", "03-select")}, factor)
-    draw("tests/bench/scale-idle.svg", "scale-idle", machine=measured_on)
+    return {"scale-idle": idle(series, measured_on), "scale-waits": waits(series, measured_on)}
 
-    memory, clients = [], 0
-    for place, stage in enumerate(STAGES[1:], 1):
-        n, own = (series("waits", "server_kib", stage) or [(0, 0)])[-1]
-        kernel = dict(series("waits", "kernel_kib", stage)).get(n, 0)
-        text = (f"{own} + {kernel}" if kernel else own) if n else "not measured"
-        memory.append((place, COLORS[stage], own, kernel, f'"{text}"'))
-        clients = max(clients, n)
-    write("waits.memory", memory)
-    both = any(kernel for _, _, _, kernel, _ in memory)
-    draw("tests/bench/scale-waits.svg", "scale-waits", machine=measured_on, memory_clients=f"{clients:,}",
-         memory_most=round(max(own + kernel for _, _, own, kernel, _ in memory) * 1.5 + 1, 1),
-         memory_note="solid: in the server" + ("; pale: in the kernel, for both ends" if both else ""),
-         late01=late["01-blocking"][-1][1] if late["01-blocking"] else 1)
+
+def idle(series, measured_on):
+    plot = Plot("idle", "Processor time per request as idle connections grow",
+                "Up to 1,000 and up to 10,000 idle connections: 03 and 04 rise with each of them, and "
+                "03 ends before 1,024. 02, 05 and 06 stay below 5 µs.")
+    plot.title("Processor time per /fast as idle connections grow", "03 can hold some 1,020 of them")
+    lines = [(stage, series("idle", "cpu_us", stage)) for stage in STAGES[1:]]
+    for x, most, across, up, labels in (
+            (58, 1000, {0: "0", 1000: "1,000 idle"}, {0: "0", 100: "100 µs", 200: "200 µs"},
+             [(560, 170, "03 and 04", "end"), (980, 16, "02, 05, 06", "end")]),
+            (276, 10000, {0: "0", 10000: "10,000 idle"}, {0: "0", 1000: "1 ms", 2000: "2 ms", 3200: "3.2 ms"},
+             [(6200, 2600, "04", "end"), (9800, 256, "02, 05, 06", "end")])):
+        shown = [(stage[:2], [(n, us) for n, us in points if n <= most], True) for stage, points in lines]
+        y = plot.graph(x, 150, 150, across, up, shown, labels)
+    plot.y = y
+    return plot.draw(measured_on)
+
+
+def waits(series, measured_on):
+    plot = Plot("waits", "How late the last answer is, and the memory of a waiting client",
+                "Of 10,000 simultaneous clients, 02 answers the last much later than 04, 05 and 06, "
+                "and it takes more memory for each.")
+    late, memory = [], []
+    for stage in STAGES:
+        points = dict(series("waits", "late_ms", stage))
+        clients = max(points)
+        if clients == 10000:
+            late.append((stage, stage[:2], points[clients], f"{points[clients]:.0f} ms", None))
+        else:
+            how = "one by one" if stage == "01-blocking" else "in waves"
+            words = f"{points[clients] / 1000:.1f} s with {clients:,} clients: {how}"
+            late.append((stage, stage[:2], None, words, None))
+        own, kernel = (dict(series("waits", each, stage)).get(10000) for each in ("server_kib", "kernel_kib"))
+        if kernel:
+            memory.append((stage, stage[:2], own, f"{own} + {kernel} KiB", kernel))
+    plot.title("How late is the last of 10,000 answers to /slow?")
+    plot.bars(late, 108, 90)
+    plot.title("Memory for each waiting client", "solid: in the server; pale: in the kernel, for both ends")
+    plot.bars(memory, 108, 124)
+    return plot.draw(measured_on)
 
 
 def peers():
     measured_on, rows = load("peers")
     ratio = {row["server"]: float(row["value"]) for row in rows if row["metric"] == "cost_ratio"}
-    cost = sorted((float(row["value"]), row) for row in rows if row["metric"] == "cost_us")
+    plot = Plot("peers", "Processor time per request",
+                "The four event loops lie close to the floor, nginx, 02 and 01 somewhat above it, "
+                "Node higher, and uvicorn and gunicorn far above.")
+    plot.title("Processor time per /fast", "64 clients, on one core with the server; × relative to the floor")
     bars = []
-    for place, (us, row) in enumerate(cost, 1):
-        name, digits = row["server"], 2 if us < 10 else 0
-        text = f"{us:.{digits}f} µs, {ratio[name]:.{digits}f} ×"
-        bars.append((place, COLORS.get(name, OTHER), us, row["least"], row["most"], f'"{text}"', f'"{name}"'))
-    write("rows", bars)
-    draw("tests/bench/peers.svg", "peers", machine=measured_on, servers=len(bars))
+    for row in sorted((row for row in rows if row["metric"] == "cost_us"), key=value_of):
+        name, us = row["server"], value_of(row)
+        digits = 2 if us < 10 else 0
+        bars.append((name, colour(name), us, f"{us:.{digits}f} µs, {ratio[name]:.{digits}f} ×", spread(row)))
+    plot.bars(bars, 128, 96)
+    return {"peers": plot.draw(measured_on)}
 
 
 def wayout():
@@ -125,41 +125,62 @@ def wayout():
         return [(float(match[1]), float(row["value"])) for match, row in found if match]
 
     late, fast = series(r"nth_(\d+)_ms"), series(r"fast_at_([\d.]+)_ms")
-    write("wayout.late", [(n, ms) for n, ms in late])
     # A /fast is drawn where it stands among the /slow: beside those that were answered at that moment.
-    write("wayout.fast", [(sum(end <= at for _, end in late), ms) for at, ms in fast])
+    beside = [(sum(end <= at for _, end in late), ms) for at, ms in fast]
+    plot = Plot("wayout", "A pool of four threads, and what a hand-over costs",
+                "Of 100 answers, each four come 50 ms after the four before, and /fast is always "
+                "answered immediately. A request through a pool costs about a third more.")
+    plot.title("100 simultaneous /slow of 50 ms, a pool of 4")
+    plot.y = plot.graph(56, WIDTH - 80, 150, {0: "0", 25: "25", 50: "50", 100: "the 100th answer"},
+                        {0: "0", 500: "0.5 s", 1000: "1 s", 1400: "1.4 s"},
+                        [("05", late, False), ("01", beside, False)],
+                        [(46, 900, "/slow: four at a time", "end"), (98, 80, "/fast, meanwhile", "end")]) + 6
+    plot.title("Processor time of a /slow that does nothing")
+    names = {"in-the-loop": "in the loop", "threads=1": "pool of 1", "threads=4": "pool of 4"}
     bars = []
-    for place, way in enumerate(["in-the-loop", "threads=1", "threads=4"], 1):
-        cost, ratio = (value[f"05-epoll--{way}", f"handover_{metric}"] for metric in ("us", "ratio"))
-        text = f"{float(cost['value']):.1f} µs, {float(ratio['value']):.2f} ×"
-        bars.append((place, COLORS["05-epoll"], cost["value"], cost["least"], cost["most"], f'"{text}"'))
-    write("wayout.cost", bars)
-    kib = {name: float(value[name, "kib_per_waiting_client"]["value"]) for name in ("05-epoll", POOL)}
-    draw("tests/bench/wayout.svg", "wayout", machine=measured_on,
-         in_queue=f"{kib[POOL]:.2f}", in_loop=f"{kib['05-epoll']:.2f}",
-         most_us=max(float(bar[4]) for bar in bars) * 1.9)
+    for way, name in names.items():
+        cost, times = (value[f"05-epoll--{way}", f"handover_{metric}"] for metric in ("us", "ratio"))
+        words = f"{value_of(cost):.1f} µs, {value_of(times):.2f} ×"
+        bars.append((name, "05", value_of(cost), words, spread(cost)))
+    plot.bars(bars, 96, 110)
+    kib = {name: value_of(value[name, "kib_per_waiting_client"]) for name in ("05-epoll", POOL)}
+    plot.note(f"Memory of a waiting client: {kib[POOL]:.2f} KiB in the queue of the pool,")
+    plot.note(f"{kib['05-epoll']:.2f} KiB in the loop, with a deadline")
+    return {"wayout": plot.draw(measured_on)}
 
 
 WAYS = {"call": "a call in C", "assembly": "two stacks, 14 instructions", "python": "a call in Python",
-        "send": "send to a coroutine", "ucontext": "two stacks, swapcontext", "threads": "two threads, one core",
-        "task": "two tasks of asyncio"}
-SORTS = {"call": 0x222222, "assembly": 0x009e73, "ucontext": 0x009e73, "threads": 0xe69f00}
-PYTHON = 0x56b4e9
+        "send": "send to a coroutine", "ucontext": "two stacks, swapcontext",
+        "threads": "two threads, one core", "task": "two tasks of asyncio"}
+SORTS = {"assembly": "05", "ucontext": "05", "threads": "02", "python": "03", "send": "03", "task": "03"}
+NEAR = 100                     # ns: what takes less is drawn once more, magnified
 
 
 def switches():
     measured_on, rows = load("switches")
     bars = []
-    for row in sorted((row for row in rows if row["metric"] == "switch_ns"), key=lambda row: float(row["value"])):
-        ns = float(row["value"])
-        text = f"{ns:.1f} ns" if ns < 100 else f"{ns:,.0f} ns"
-        bars.append((len(bars) + 1, SORTS.get(row["server"], PYTHON), row["value"], row["least"], row["most"],
-                     f'"{text}"', f'"{WAYS[row["server"]]}"'))
-    write("rows", bars)
-    draw("tests/bench/switches.svg", "switches", machine=measured_on, ways=len(bars))
+    for row in sorted((row for row in rows if row["metric"] == "switch_ns"), key=value_of):
+        name, ns = row["server"], value_of(row)
+        words = f"{ns:,.{1 if ns < NEAR else 0}f} ns"
+        bars.append((WAYS[name], SORTS.get(name, "other"), ns, words, spread(row)))
+    plot = Plot("switches", "What a switch costs",
+                "A function call and a switch of stacks by assembly cost nanoseconds, a send to a "
+                "coroutine tens of nanoseconds, swapcontext, threads and tasks of asyncio "
+                "microseconds.")
+    plot.title("What a switch costs", "to stop here and go on elsewhere: processor time",
+               "green: a stack of its own; orange: threads; blue: Python")
+    plot.bars(bars, 190, 74)
+    plot.title("The same, magnified")
+    plot.bars([bar for bar in bars if bar[2] < NEAR], 190, 74)
+    return {"switches": plot.draw(measured_on)}
 
 
 DRAW = {"scale": scale, "peers": peers, "wayout": wayout, "switches": switches}
+
+
+def drawn(names=tuple(DRAW)):
+    """Return {path: picture} of all that is drawn from these files of results."""
+    return {f"tests/bench/{name}.svg": picture for each in names for name, picture in DRAW[each]().items()}
 
 
 def main(arguments):
@@ -174,11 +195,11 @@ def main(arguments):
                         help="first measure anew, some ten minutes for all, and replace tests/bench/results")
     parser.add_argument("--quick", action="store_true", help="with --measure: fewer clients and rounds")
     options = parser.parse_args(arguments)
-    tool.need("gnuplot", "deps-tutorial")
     names = options.names or list(DRAW)
     wrong = measure(names, options.quick) if options.measure else 0
-    for chosen in names:
-        DRAW[chosen]()
+    for path, picture in drawn(names).items():
+        replace(ROOT / path, picture)
+        print(path)
     if wrong:
         raise Failed("the pictures are drawn, but not all figures are as they should be: see above")
     return 0

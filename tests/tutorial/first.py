@@ -85,7 +85,7 @@ def draw(recordings):
     """Return the picture."""
     height = TOP + ROW * len(recordings) + 16
     told = " ".join(f"{each.name}: {each.sentence}" for each in recordings)
-    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" class="first" viewBox="0 0 {WIDTH} {height}" role="img" '
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" class="first" width="640" viewBox="0 0 {WIDTH} {height}" role="img" '
              'aria-labelledby="first-title first-desc">',
              '<title id="first-title">The same two requests to two servers with one thread each</title>',
              f'<desc id="first-desc">{html.escape(told)}</desc>', f"<style>{STYLE}</style>",

@@ -69,7 +69,7 @@ def draw():
     height = TOP + ROW * len(LOOPS) + 6
     words = "; ".join(f"{name}: {', '.join(f'{title}: {count} ({what})' for title, (count, what) in zip(TITLES, panels))}"
                       for name, _, panels in LOOPS)
-    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" class="loops" viewBox="0 0 {WIDTH} {height}" role="img" '
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" class="loops" width="640" viewBox="0 0 {WIDTH} {height}" role="img" '
              'aria-labelledby="loops-title loops-desc">',
              '<title id="loops-title">One turn of four loops</title>', f'<desc id="loops-desc">{words}</desc>',
              f"<style>{STYLE}</style>", "<defs>"]

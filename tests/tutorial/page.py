@@ -70,12 +70,8 @@ def drawn(text):
         name, words = match[1], match[2]
         if name in pictures.PICTURES:
             return recording(name, words)
-        drawing = (ROOT / name).read_bytes()
-        data = base64.b64encode(drawing).decode()
-        image = f'<img src="data:image/svg+xml;base64,{data}" alt="{words}">'
-        if b"prefers-color-scheme" in drawing:  # it is made for any screen
-            return f'<figure class="fits">{image}</figure>'
-        return f'<figure class="scroll plot" tabindex="0">{image}</figure>'
+        data = base64.b64encode((ROOT / name).read_bytes()).decode()
+        return f'<figure class="fits"><img src="data:image/svg+xml;base64,{data}" alt="{words}"></figure>'
 
     text = re.sub(r"<figcaption.*?</figcaption>\n?", "", text, flags=re.S)
     text = re.sub(r"<(p|figure)>\s*(<img [^>]*>)\s*</\1>", r"\2", text)

@@ -7,6 +7,7 @@ until the reader has chosen. Without JavaScript, the page has all its text and p
 Exit status: 0 if all of this holds; 1 if not; 2 for a bad command line."""
 import re
 
+from bench import figures
 from kit import tool
 from kit.commandline import Parser
 from kit.tree import ROOT
@@ -154,10 +155,10 @@ def recorded():
                  for call in thread.calls if call.source}
         stale = named.difference(*(each.sources for each in found))
         say(not stale, f"{picture}: {', '.join(stale)} has changed since it was recorded: make pictures")
-
-
-    for picture, drawing in pictures.others().items():
-        say((ROOT / picture).read_text(encoding="utf-8") == drawing, f"{picture} is not what is drawn now: make pictures")
+    for make, drawings in (("pictures", pictures.others()), ("figures", figures.drawn())):
+        for picture, drawing in drawings.items():
+            same = (ROOT / picture).read_text(encoding="utf-8") == drawing
+            say(same, f"{picture} is not what is drawn now: make {make}")
 
 
 def without_script(built):
