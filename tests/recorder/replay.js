@@ -1,6 +1,6 @@
 "use strict";
 const { recordings, files } = JSON.parse(document.getElementById("data").textContent);
-const LINES = 15;                  // of code that are shown
+let codeLines = 15;                // that are shown of a file
 const STEP_MS = 1200;              // how long a moment is shown, call by call
 const SPEEDS = [["1", "real time"], ["0.1", "10 times slower"], ["0.01", "100 times slower"], ["0", "call by call"]];
 
@@ -180,10 +180,10 @@ class View {
     parts.file.textContent = lines ? name : parts.place ? `at ${parts.place}` : "The source line is not known.";
     if (!lines) return;
     // Do not move the code while the line is well inside of what is shown.
-    if (name !== parts.name || line < parts.first + 2 || line > parts.first + LINES - 3)
-      parts.first = Math.max(1, Math.min(line - (LINES >> 1), lines.length - LINES + 1));
+    if (name !== parts.name || line < parts.first + 2 || line > parts.first + codeLines - 3)
+      parts.first = Math.max(1, Math.min(line - (codeLines >> 1), lines.length - codeLines + 1));
     parts.name = name;
-    parts.lines.replaceChildren(...lines.slice(parts.first - 1, parts.first - 1 + LINES).map((words, i) => {
+    parts.lines.replaceChildren(...lines.slice(parts.first - 1, parts.first - 1 + codeLines).map((words, i) => {
       const item = element("li", { value: parts.first + i }, words);
       if (item.value === line) {
         item.className = style;
@@ -218,11 +218,11 @@ class Player {
   constructor(controls) {
     this.controls = controls;
     this.views = [];
-    this.now = this.timer = 0;
+    this.now = this.timer = this.frame = 0;
     const walk = (words, label, key, direction) => element("button", { type: "button", "aria-label": label,
       title: `${label} (${key})`, onclick: () => { this.play(false); this.step(direction); } }, words);
     this.button = element("button", { type: "button", className: "play", title: "Play or pause (space)",
-      onclick: () => this.play(!this.timer) });
+      onclick: () => this.play(!this.playing) });
     this.slider = element("input", { type: "range", step: "any", className: "slider", "aria-label": "Time",
       oninput: () => { this.play(false); this.go(this.slider.valueAsNumber); } });
     this.time = element("output", { className: "time" });
@@ -281,21 +281,27 @@ class Player {
   }
 
   play(on) {
+    this.playing = on;
     clearTimeout(this.timer);
-    this.timer = 0;
+    cancelAnimationFrame(this.frame);
     this.button.textContent = on ? "❚❚ Pause" : "▶ Play";
     this.moment.setAttribute("aria-live", on ? "off" : "polite");
     if (!on) return;
     if (this.now >= this.last) this.go(this.first);
-    let before = performance.now();
-    const tick = () => {
-      const speed = Number(this.speed.value), passed = performance.now() - before;
-      before += passed;
-      if (speed) this.go(this.now + passed / 1e3 * speed);
-      if (speed ? this.now < this.last : this.step(1)) this.timer = setTimeout(tick, speed ? 30 : STEP_MS);
+    let before = null;
+    const speed = () => Number(this.speed.value);
+    const next = () => {
+      if (speed()) this.frame = requestAnimationFrame(tick);
+      else this.timer = setTimeout(tick, STEP_MS, null);
+    };
+    // now: the time of the frame that is drawn, or null for a step
+    const tick = now => {
+      if (speed() && now !== null && before !== null) this.go(this.now + (now - before) / 1e3 * speed());
+      before = now;
+      if (speed() ? this.now < this.last : this.step(1)) next();
       else this.play(false);
     };
-    this.timer = setTimeout(tick, 30);
+    this.frame = requestAnimationFrame(tick);
   }
 
   onKey(event) {
@@ -303,7 +309,7 @@ class Player {
     if (event.key === " " && event.target.matches("button, a")) return;
     const acts = { ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1),
                    Home: () => this.go(this.first), End: () => this.go(this.last) };
-    if (event.key === " ") this.play(!this.timer);
+    if (event.key === " ") this.play(!this.playing);
     else if (!(event.key in acts)) return;
     else {
       this.play(false);

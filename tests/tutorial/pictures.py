@@ -38,7 +38,7 @@ PICTURES = {**{f"{stage}/waits.svg": [stage] for stage in STAGES},
 FIRST = ["01-blocking/waits.svg", "05-epoll/waits.svg"]
 
 # Calls that say, before the experiment begins, which threads and descriptors there are.
-BEFORE = re.compile(r"listen|accept|epoll_c|eventfd|clone")
+BEFORE = re.compile(r"listen|accept|epoll_c|eventfd|clone|pipe|socketpair")
 FILES = re.compile(r'["<]/')  # a call with such arguments is about a file of this machine, not about a client
 
 
