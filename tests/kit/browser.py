@@ -22,11 +22,13 @@ from kit.errors import Failed
 
 PATIENCE = 20                      # in seconds, for a browser on a busy machine
 KEYS = {"Enter": ("\r", 13), " ": (" ", 32), "Tab": ("", 9), "ArrowLeft": ("", 37), "ArrowRight": ("", 39),
-        "Home": ("", 36), "End": ("", 35)}
+        "Home": ("", 36), "End": ("", 35),
+        "Escape": ("", 27)}
 
 
 class Browser:
-    def __init__(self, width=1200, height=800, dark=False, reduced_motion=False):
+    def __init__(self, width=1200, height=800, dark=False, reduced_motion=False, patience=PATIENCE):
+        self.patience = patience   # in seconds, for one answer
         tool.need("chromium", "deps-tools")
         to_child, self._out = _pipe()
         self._in, from_child = _pipe()
@@ -68,7 +70,7 @@ class Browser:
         if self._session:
             message["sessionId"] = self._session
         os.write(self._out, json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while True:
             answer = self._receive(deadline)
             if answer.get("id") == self._count:
@@ -79,7 +81,7 @@ class Browser:
     def _receive(self, deadline):
         while b"\0" not in self._rest:
             if not select.select([self._in], [], [], max(0, deadline - time.monotonic()))[0]:
-                raise Failed(f"chromium does not answer within {PATIENCE} s")
+                raise Failed(f"chromium does not answer within {self.patience} s")
             more = os.read(self._in, 1 << 20)
             if not more:
                 raise Failed("chromium has ended")

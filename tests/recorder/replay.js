@@ -296,7 +296,7 @@ class Player {
     };
     // now: the time of the frame that is drawn, or null for a step
     const tick = now => {
-      if (speed() && now !== null && before !== null) this.go(this.now + (now - before) / 1e3 * speed());
+      if (speed() && now !== null && before !== null) this.go(this.now + Math.min(now - before, 100) / 1e3 * speed());
       before = now;
       if (speed() ? this.now < this.last : this.step(1)) next();
       else this.play(false);

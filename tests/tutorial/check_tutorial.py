@@ -6,6 +6,7 @@ TUTORIAL in the environment names another text. Exit status: 0 if all holds; 1 i
 import difflib
 import os
 import re
+import shutil
 import subprocess
 import time
 
@@ -89,6 +90,20 @@ def links(text):
             say((ROOT / path).exists(), f"{path} is named, but not there")
 
 
+def experiments(text):
+    """What each chapter plays is an experiment that the simulation can read."""
+    found = [" ".join(words.split()) for words in re.findall(r"(?s)<!-- play:(.*?)-->", text)]
+    say(len(found) >= 8, f"only {len(found)} experiments were found: does this test still see them?")
+    found = [words for words in found if words != "first"]
+    if not shutil.which("node"):
+        print("not tested: the experiments that the page plays, because node is missing (make deps-play)")
+        return
+    script = "import(process.argv[1]).then(grammar => process.argv.slice(2).forEach(grammar.parseExperiment))"
+    run = subprocess.run(["node", "-e", script, ROOT / "tests/simulation/grammar.mjs", *found],
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    say(run.returncode == 0, f"an experiment is none: {run.stdout}")
+
+
 def pictures(text):
     """The text alternative of a recording tells what was recorded, and the recording names lines that wait."""
     for alternative, name in re.findall(r"!\[([^\]]*)\]\(([\w/-]+\.svg)\)", text):
@@ -135,6 +150,7 @@ def static(text):
     readable(text)
     quotations(chapters, text.splitlines())
     links(text)
+    experiments(text)
     pictures(text)
     gallery(text)
     tables = subprocess.run(tool.module("bench.tables", "--check"), cwd=ROOT)

@@ -7,6 +7,7 @@
     <!-- expect: RE -->      the output of the commands above also matches this
     <!-- not run: REASON --> the commands below are not run by the tests
     <!-- choices: ONE | OTHER --> the answers that the page offers to the prediction above (page.py)
+    <!-- play: EXPERIMENT -->     the page plays it here, in the simulation (the grammar of tests/play.py)
     <!-- before PROGRAM VERSION: WORD is OTHER -->  on older systems, the output above has the other word
     <!-- before PROGRAM VERSION: REASON -->         on older systems, the commands above are not run
 """

@@ -45,7 +45,7 @@ function unfold(fold, said) {
   words.focus({ preventScroll: true });
 }
 for (const box of document.querySelectorAll(".choices")) {
-  const parts = [], stays = each => each.matches(".commands") || each.matches("p") && /^Run\./.test(each.textContent);
+  const parts = [], stays = each => each.matches(".commands, .simulated") || each.matches("p") && /^Run\./.test(each.textContent);
   for (let next = box.nextElementSibling; next && !next.matches("h1, h2, h3, .neighbours"); next = next.nextElementSibling) {
     if (next.nextElementSibling?.matches(".choices")) break; // the next question
     if (parts.length || !stays(next)) parts.push(next);
@@ -90,7 +90,34 @@ const search = element("input", { type: "search", placeholder: "Search", "aria-l
   } }, each.textContent.trim().slice(0, 70)))));
 } });
 tools.prepend(search, found);
-// Each recording gets a button that plays it in place.
+// Each experiment is the simulation in a frame, which is made when it comes into view. Each frame holds a processor and
+// some 30 MB, so those that were left longest ago become a button again.
+const simulated = document.getElementById("play"), frames = [], MOST_FRAMES = 3;
+const copy = simulated && URL.createObjectURL(new Blob([JSON.parse(simulated.textContent)], { type: "text/html" }));
+const addressOf = box => copy ? copy + box.dataset.address.slice(box.dataset.address.indexOf("#")) : box.dataset.address;
+function simulate(box) {
+  const title = "Simulation: " + decodeURIComponent(box.dataset.address.replace(/.*#/, "")).replaceAll("+", " ");
+  box.replaceChildren(element("iframe", { src: addressOf(box), title }));
+  frames.push(box);
+  if (frames.length > MOST_FRAMES) offer(frames.shift());
+}
+function offer(box) {
+  box.replaceChildren(element("button", { type: "button", className: "start", onclick: () => simulate(box) }, "▶ Simulate this"));
+}
+const near = new IntersectionObserver(entries => {
+  for (const { target } of entries.filter(each => each.isIntersecting)) {
+    near.unobserve(target);
+    simulate(target);
+  }
+}, { rootMargin: "200px" });
+for (const box of document.querySelectorAll(".simulated")) near.observe(box);
+addEventListener("message", ({ data, source }) => {
+  const frame = frames.map(box => box.querySelector("iframe")).find(each => each.contentWindow === source);
+  if (frame && data.playHeight > 0) frame.style.height = data.playHeight + "px";
+});
+// Each recording gets a button that plays it in place: buttons, drawing and code on one screen.
+const small = matchMedia("(max-width: 560px)").matches;
+codeLines = small ? 7 : 9;
 function playerOf(box) {
   const player = new Player(element("div", { className: "controls", role: "group", "aria-label": "Replay" }));
   const picture = box.querySelector(".picture"), timed = [...picture.querySelectorAll("g.timed")];
@@ -98,7 +125,8 @@ function playerOf(box) {
   const views = box.dataset.recordings.split(" ").map((name, i) =>
     new View(recordings.find(each => each.slug === name), picture, timed.slice(2 * i, 2 * i + 2), player));
   const details = element("div", { className: "details" }, ...views.map(({ recording, side, threads }) =>
-    element("div", {}, element("h3", { hidden: views.length < 2 }, recording.name), side, threads)));
+    element("div", {}, element("h3", { hidden: views.length < 2 }, recording.name), threads, side)));
+  if (small) player.buttons.querySelectorAll("button[aria-label]").forEach(each => { each.textContent = each.textContent.replace(/[ \w]/g, ""); });
   box.prepend(player.controls);
   box.append(details);
   box.addEventListener("keydown", event => {
@@ -107,8 +135,9 @@ function playerOf(box) {
     if (event.key === "Escape") box.querySelector(".close").click();
     else if (!scrolls) player.onKey(event);
   });
-  // While a finger moves the drawing, it does not follow the cursor.
-  picture.addEventListener("touchstart", () => { for (const view of views) view.scrollTo = () => {}; }, { passive: true });
+  // Once a hand has moved the drawing, it does not follow the cursor.
+  for (const kind of ["touchstart", "wheel", "keydown"])
+    picture.addEventListener(kind, () => { for (const view of views) view.scrollTo = () => {}; }, { passive: true });
   player.speed.value = "0"; // what matters: call by call
   player.show(views);
   player.go(player.first);
@@ -121,13 +150,14 @@ for (const box of document.querySelectorAll(".replay")) {
     box.classList.toggle("open", on);
     player.controls.hidden = !on;
     start.hidden = on;
-    (on ? player.button : start).focus();
+    (on ? player.button : start).focus({ preventScroll: true });
+    if (on) box.scrollIntoView();
   };
   const start = element("button", { type: "button", className: "start", onclick: () => {
     if (!player) {
       player = playerOf(box);
       const onclick = () => open(false);
-      player.buttons.append(element("button", { type: "button", className: "close", onclick }, "✕ Close"));
+      player.buttons.append(element("button", { type: "button", className: "close", "aria-label": "Close (Esc)", onclick }, small ? "✕" : "✕ Close"));
     }
     open(true);
   } }, box.dataset.recordings.includes(" ") ? "▶ Play these recordings" : "▶ Play this recording");

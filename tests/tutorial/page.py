@@ -1,11 +1,13 @@
 """Turn tutorial.md into one HTML page: FILE, or build/tutorial.html.
 
 pandoc writes the HTML. Then the pictures are put into it, each heading gets a link, each chapter links to its
-neighbours, each picture and each table a box that scrolls by itself, each block of commands a button that copies it,
-each prediction its choices, and each recording a player.
+neighbours, each picture and each table a box that scrolls by itself, each block of commands a button that
+copies it, each prediction its choices, each recording a player, and each experiment the simulation, one copy
+for all of them (if make play has built build/play.html).
 Exit status: 0; 1 if the page cannot be made; 2 for a bad command line."""
 import base64
 import html
+import json
 import os
 import pathlib
 import re
@@ -45,6 +47,7 @@ PAGE = """<!doctype html>
 {text}
 </main>
 <script type="application/json" id="data">{data}</script>
+{simulation}
 <script>
 {script}
 </script>
@@ -131,6 +134,13 @@ def choices(match):
     return f'<div class="choices" data-choices="{html.escape(match[1].strip())}"></div>'
 
 
+def experiment(match):
+    """Return the place of an experiment: the script puts the simulation there, in a frame."""
+    words = re.sub(r"\s+", " ", match[1]).strip()
+    name = re.sub(r"^#", "", words).replace(" ", "+")
+    return f'<div class="simulated" data-address="play.html#{html.escape(name)}"></div>'
+
+
 def commands(match):
     """Return a block of commands. Where a command does not fit into a line, its next line is indented."""
     lines = "".join(f"<span>{line}</span>" for line in match[1].splitlines(keepends=True))
@@ -140,6 +150,7 @@ def commands(match):
 def boxes(text):
     """Put tables into boxes that scroll, and mark commands, output and predictions."""
     text = re.sub(r"<!-- choices:(.*?)-->", choices, text)
+    text = re.sub(r"<!-- play:(.*?)-->", experiment, text, flags=re.S)
     text = re.sub(r"<table.*?</table>", lambda match: f'<div class="scroll" tabindex="0">{match[0]}</div>', text,
                   flags=re.S)
     text = re.sub(r'<pre class="sh"><code>(.*?)</code></pre>', commands, text, flags=re.S)
@@ -154,13 +165,19 @@ def links(text, folder):
     return text.replace('href="build/', 'href="')  # what is built lies beside the page
 
 
-def build(page):
+def build(page, simulation=None):
+    """Return the page. simulation: the page to play with, to be part of it; None if it lies beside, as play.html; ""
+    if there is none."""
     text, contents = headings(boxes(drawn(links(pandoc(), page.parent))))
     shown = {each.name: each for name in pictures.PICTURES for each in pictures.recordings(name)}
     others = ('<a href="trace.html">Your own recordings</a>' if (page.parent / "trace.html").exists() else
               "<code>make trace</code> makes recordings of your own.")
+    if simulation == "":
+        text = re.sub(r'<div class="simulated".*?</div>', "", text)
+    embedded = json.dumps(simulation).replace("<", "\\u003c") if simulation else ""
     return PAGE.format(title=html.escape(TITLE), style=replay.style() + (HERE / "page.css").read_text(),
                        contents=contents, others=others, text=text, data=replay.data(list(shown.values())),
+                       simulation=embedded and f'<script type="application/json" id="play">{embedded}</script>',
                        script=replay.script() + (HERE / "page.js").read_text())
 
 
@@ -170,8 +187,11 @@ def main(arguments):
     options = parser.parse_args(arguments)
     page = options.file.resolve()
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(build(page), encoding="utf-8")
+    play = BUILD / "play.html"
+    page.write_text(build(page, play.read_text(encoding="utf-8") if play.exists() else ""), encoding="utf-8")
     print(f"The page is {page}")
+    if not play.exists():
+        print("It has no simulation, because build/play.html is missing: make play builds that.")
     return 0
 
 

@@ -2,17 +2,22 @@
 scrolls sideways but boxes that are meant to, all pictures load, all links into the page lead somewhere, each
 block of commands has its button, each snippet its file, and the console has no error. Each recording plays in
 its place, and shows at each step the lines and the clients that were recorded. What a prediction is about is folded
-until the reader has chosen. Without JavaScript, the page has all its text and pictures.
+until the reader has chosen. Each experiment is a frame when it comes into view. At 200 % and printed, the page
+can be read; a player has its buttons, its drawing and its code on one screen; axe-core finds nothing. Without
+JavaScript, the page has all its text and pictures.
 
 Exit status: 0 if all of this holds; 1 if not; 2 for a bad command line."""
+import base64
 import re
 
 from bench import figures
 from kit import tool
+from kit.browser import Browser
 from kit.commandline import Parser
 from kit.tree import ROOT
 from recorder import replay, svg
 from recorder import test_page as page_test
+from simulation.test_page import axe_core
 from tutorial import page, pictures
 
 HERE = __file__.rpartition("/")[0]
@@ -174,12 +179,102 @@ def without_script(built):
     say(len(built.encode()) < MOST, f"the page has {len(built.encode())} bytes")
 
 
+# ---- as a person uses it
+
+# A page in place of the simulation: it says how high it is.
+STUB = "<!doctype html><title>stub</title><script>parent.postMessage({ playHeight: 321 }, '*')</script>"
+MOST_PRINTED = 3_000_000          # bytes
+SCREENS = [(400, 800), (600, 400), (1200, 800)]  # the second: 1200 x 800 at 200 %
+SMALL = """[...document.querySelectorAll("button, summary, select, input, nav a, .here, .file a, .neighbours a")]
+  .filter(each => each.checkVisibility()).map(each => [each, each.getBoundingClientRect()])
+  .filter(([, box]) => box.width > 1 && (box.width < 23.9 || box.height < 23.9))
+  .map(([each, box]) => `${each.className || each.id || each.tagName} ${box.width} x ${box.height}`)"""
+# What of an open player is above or below the screen: the buttons, the lanes of the drawing, and the line of code
+OUTSIDE = """[".open .buttons", ".open .picture g.timed", ".open .code li[aria-current]"]
+  .map(css => [css, document.querySelector(css).getBoundingClientRect()])
+  .filter(([, box]) => box.top < 0 || box.bottom > innerHeight).map(([css]) => css)"""
+# How much of the screen stays covered while one reads
+COVERED = "document.querySelector('nav').getBoundingClientRect().bottom / innerHeight"
+
+
+def player(browser, where):
+    """Open a recording, step, scroll the drawing by hand, play at a speed, and close."""
+    browser.run("document.querySelector('.replay .start').click()")
+    for _ in range(4):
+        browser.key("ArrowRight")
+    outside = browser.run(OUTSIDE)
+    say(outside == [] or "600" in where, f"{where}: code and drawing are not on one screen: {outside} are outside")
+    moved = browser.run("""(picture => {
+      picture.dispatchEvent(new Event("touchstart"));
+      picture.scrollLeft = 40;
+      return picture.scrollLeft; })(document.querySelector(".open .picture"))""")
+    browser.key("ArrowRight")
+    now = browser.run("document.querySelector('.open .picture').scrollLeft")
+    say(now == moved, f"{where}: the drawing is at {moved} px, and a step moves it to {now} px, against the finger")
+    browser.run("""window.drawn = 0; window.frame = window.requestAnimationFrame;
+      window.requestAnimationFrame = call => window.frame(now => { window.drawn++; call(now); });
+      document.querySelector(".open .speed").value = "0.01"; document.querySelector(".open .play").click()""")
+    browser.wait("window.drawn > 5")
+    browser.key("Escape")
+    closed = browser.run("!document.querySelector('.open') && document.activeElement.className")
+    say(closed == "start", f"{where}: Esc does not close the player, or the focus is lost: {closed}")
+    browser.run("window.requestAnimationFrame = window.frame; document.querySelector('.speed').value = '0'")
+
+
+def experiments(browser, where):
+    """Scroll through all experiments."""
+    number = browser.run("document.querySelectorAll('.simulated').length")
+    for each in range(number):
+        browser.run(f"document.querySelectorAll('.simulated')[{each}].scrollIntoView()")
+        browser.wait(f"document.querySelectorAll('.simulated')[{each}].querySelector('iframe')?.style.height === '321px'")
+    shown = browser.run("[document.querySelectorAll('.simulated iframe').length, "
+                        "document.querySelectorAll('.simulated button').length]")
+    say(number >= 8 and shown == [3, number - 3], f"{where}: {shown} of {number} experiments are shown, and are buttons")
+    browser.run("document.querySelector('.simulated button').click()")
+    browser.wait("document.querySelector('.simulated iframe')?.style.height === '321px'")
+
+
+def use(built, axe):
+    (tool.scratch() / "used.html").write_text(built, encoding="utf-8")
+    with Browser(patience=120) as browser:  # axe-core looks at all of a long page
+        for width, height in SCREENS:
+            for dark in False, True:
+                where = f"{width} x {height} px{', dark' if dark else ''}"
+                browser.resize(width, height)
+                browser.emulate(dark)
+                browser.open((tool.scratch() / "used.html").as_uri())
+                browser.run("document.getElementById('unfold').click()")
+                sideways = browser.run("document.documentElement.scrollWidth - innerWidth")
+                say(sideways <= 0, f"{where}: the page scrolls sideways by {sideways} px")
+                small = browser.run(SMALL)
+                say(small == [], f"{where}: too small for a finger: {small}")
+                if width < 1000:
+                    covered = browser.run(COVERED)
+                    say(covered < 0.2, f"{where}: the contents cover {covered:.0%} of the screen")
+                if axe:
+                    browser.run(axe + "; 0")
+                    found = browser.run(
+                        "axe.run(document, {iframes: false}).then(found => found.violations.map(each => "
+                        "each.id + ': ' + each.nodes.slice(0, 3).map(node => node.html.slice(0, 120)).join(' | ')))")
+                    say(found == [], f"{where}: axe-core finds {found}")
+                if not dark:
+                    player(browser, where)
+                    experiments(browser, where)
+        printed = len(base64.b64decode(browser.send("Page.printToPDF", printBackground=True)["data"]))
+        say(100_000 < printed < MOST_PRINTED, f"printed, the page has {printed} bytes")
+        say(browser.console == [], f"the console: {browser.console}")
+
+
 def main(arguments):
     Parser(description=__doc__).parse_args(arguments)
     tool.need("chromium", "deps-tools")
-    built = page.build(tool.scratch() / "page.html")
+    built = page.build(tool.scratch() / "page.html", "")
     without_script(built)
     recorded()
+    axe = axe_core()
+    if axe is None:
+        print("not tested: what axe-core says, because npm is missing, or has no axe-core")
+    use(page.build(tool.scratch() / "page.html", STUB), axe)
     walks = [steps(picture) for picture in SHOWN]
     for width in WIDTHS:  # one after the other, since the focus can be in one frame only
         visits = [(width, "", [{"wait": 100}, *READING, *sum(walks, [])])]
