@@ -124,8 +124,11 @@ addEventListener("load", async () => {
   parent.postMessage({ number, reports }, "*");
 });
 </script></body>"""
+# Chromium's virtual time does not wait for frames. (tutorial.test_page plays by the real ones.)
 ERRORS = """<script>
 var errors = [];
+requestAnimationFrame = call => setTimeout(() => call(performance.now()), 16);
+cancelAnimationFrame = clearTimeout;
 addEventListener("error", event => errors.push(event.message));
 </script>
 """
