@@ -12,6 +12,7 @@ const TURN_MS = 100;               // after a click, so much time passes, and it
 const TITLES = { "01-blocking": "one client after the other", "02-threaded": "a thread for each connection",
   "03-select": "one thread, select", "04-poll": "one thread, poll", "05-epoll": "one thread, epoll", "06-libev": "one thread, a library's loop" };
 const STAGES = Object.keys(data.stages);
+const embedded = window.self !== window.top;
 
 const simulator = new Simulator($("worker").textContent, data.stages);
 const bench = new Bench({ rows: $("rows"), time: $("time"), details: $("details") },
@@ -370,12 +371,20 @@ async function openGoal(number, experiment) {
 async function openEverything(experiment) {
   const mine = ++scene;
   clear();
-  everything = true;
+  everything = !embedded || !experiment;
+  if (!everything) unlocked = usedBy(experiment);
   $("title").textContent = "Everything";
   $("task").replaceChildren(element("p", { className: "task quiet" }, "All servers and all that a client may do. ", element("a", { href: "#goals" }, "Goals"),
     " · ", element("a", { href: "#first" }, "The first minute")));
   Object.assign(table, experiment || { stage: "05-epoll", options: ["--delay", "1"], events: [], others: [] });
   await begin(mine);
+}
+
+// In a frame of another page, an experiment comes with what it uses itself, and no more.
+function usedBy({ options, events }) {
+  const actions = { "/slow": "slow", "/fast": "fast" };
+  return new Set([...options.filter(each => each.startsWith("--")).map(each => each.slice(2)),
+    ...events.map(each => each.action === "get" ? actions[each.path] : each.action)]);
 }
 
 async function begin(mine) {
@@ -613,7 +622,8 @@ function buildControls(disabled = false) {
   const again = button("Start again", () => guarded(restart()));
   again.disabled = !table.events.length;
   row(undoing, again, ...goal ? [element("button", { type: "button", className: "link", onclick: showSolution }, "Show me a way")] : [],
-      ...table.events.length ? [element("button", { type: "button", className: "link", onclick: copyLink }, "Link to this moment")] : []);
+      ...table.events.length && !embedded ? [element("button", { type: "button", className: "link", onclick: copyLink }, "Link to this moment")] : [],
+      ...embedded ? [element("a", { href: "#" + encoded(addressOf()) }, "On a page of its own")] : []);
   const had = document.activeElement && $("controls").contains(document.activeElement) ? document.activeElement.textContent : null;
   $("controls").replaceChildren(...rows);
   for (const each of $("controls").querySelectorAll("button, select, input")) if (disabled) each.disabled = true;
@@ -832,7 +842,13 @@ if (data.tutorial) $("links").replaceChildren(element("a", { href: data.tutorial
   ...data.repository ? [element("a", { href: data.repository }, "The sources")] : []);
 if (Object.keys(data.missing || {}).length)
   $("about").append(element("p", {}, Object.entries(data.missing).map(([name, reason]) => `This page has no ${name}: ${reason}.`).join(" ")));
-if (window.self !== window.top) document.body.classList.add("embedded");
+if (embedded) {
+  document.body.classList.add("embedded");
+  // The page around it is told how high this one is, and links lead to a tab of their own.
+  new ResizeObserver(() => parent.postMessage({ playHeight: Math.ceil(document.body.getBoundingClientRect().height) }, "*"))
+    .observe(document.body);
+  document.head.append(element("base", { target: "_blank" }));
+}
 $("app").hidden = false;
 addEventListener("hashchange", followAddress);
 followAddress();

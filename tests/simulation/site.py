@@ -76,7 +76,7 @@ def build():
     addresses, recorded = recordings()
     head = HEAD.format(title="You are two clients: who waits for whom?", words=WORDS, image=f"{ADDRESS}/{PREVIEW}" if ADDRESS else PREVIEW)
     pages = {"index.html": page.build(BUILD / "play", "tutorial.html", addresses, head),
-             "tutorial.html": tutorial.build(SITE / "tutorial.html").replace('href="play.html', 'href="index.html'), "recordings.html": recorded}
+             "tutorial.html": re.sub('(?<=["\'])play\.html\b', "index.html", tutorial.build(SITE / "tutorial.html")), "recordings.html": recorded}
     for name, text in pages.items():
         (SITE / name).write_text(with_sources(text), encoding="utf-8")
 

@@ -4,6 +4,9 @@ usage: python3 -m simulation.test_page [TEST]...
 
 It needs build/play.html (make play). A test that cannot run here is skipped, and says so.
 """
+import contextlib
+import functools
+import http.server
 import json
 import os
 import pathlib
@@ -11,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import unittest
 
@@ -59,6 +63,30 @@ const run = text => {
 const judged = %s.map(([number, texts]) => goals[number - 1].judge(texts.map(run)));
 console.log(JSON.stringify(judged));
 """
+
+
+# A page around the page, and what it needs to know of its height.
+FRAME = """<!doctype html><iframe style="width: 700px" src="play.html#05-epoll+--block+--delay+1;+0:/slow+100:/fast"></iframe>
+<script>
+addEventListener("message", ({ data, source }) => {
+  const frame = [...document.querySelectorAll("iframe")].find(each => each.contentWindow === source);
+  if (frame && data.playHeight > 0) frame.style.height = `${data.playHeight}px`;
+});
+</script>"""
+
+
+class Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def served(folder):
+    """Serve a folder on loopback; yield its address."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
 
 
 def judge(attempts):
@@ -327,15 +355,28 @@ class InBrowser(unittest.TestCase):
         self.assertEqual(browser.run("document.querySelectorAll('img, main b').length"), 0)
         self.quiet(browser)
 
-    def test_it_can_be_embedded(self):
-        frame = tool.scratch() / "frame.html"
-        frame.write_text(f'<!doctype html><iframe width="700" height="500" src="{PAGE.as_uri()}'
-                         '#05-epoll+--block+--delay+1;+0:/slow+100:/fast"></iframe>')
-        browser = self.browser
-        browser.console.clear()
-        browser.open(frame.as_uri())
-        time.sleep(2)
-        self.quiet(browser)
+    def test_an_experiment_can_be_embedded(self):
+        browser, inside = self.browser, "document.querySelector('iframe').contentDocument"
+        page = tool.scratch() / "frame.html"
+        with served(page.parent) as address:
+            shutil.copyfile(PAGE, page.parent / "play.html")
+            page.write_text(FRAME)
+            browser.resize(800, 1000)
+            browser.console.clear()
+            browser.open(f"{address}/frame.html")
+            browser.wait(f"{inside}.querySelector('fieldset')")
+            shown = browser.run(f"[...{inside}.querySelectorAll('button, select')].filter(each => each.checkVisibility() && "
+                                "!each.closest('.time')).map(each => each.textContent)")
+            self.assertEqual(shown, ["immediately", "when /slow has its answer", "later than that, or never"])
+            browser.run(f"{inside}.querySelector('fieldset button').click()")
+            browser.wait(f"{inside}.querySelector('#turn .wrong')")
+            browser.wait(f"{inside}.documentElement.scrollHeight <= document.querySelector('iframe').clientHeight")
+            shown = browser.run(f"[...{inside}.querySelectorAll('#controls label, #controls button')].map(each => each.textContent.trim())")
+            self.assertEqual(shown, ["Send /slow", "Send /fast", "--block/slow sleeps in the loop", "--delays",
+                                     "The same clicks, beside it", "Undo", "Start again"])
+            # Links do not lead the frame away.
+            self.assertEqual(browser.run(f"{inside}.querySelector('base').target"), "_blank")
+            self.quiet(browser)
 
     # ---- for everybody
 
