@@ -75,8 +75,9 @@ def build():
     shutil.copyfile(HERE / PREVIEW, SITE / PREVIEW)
     addresses, recorded = recordings()
     head = HEAD.format(title="You are two clients: who waits for whom?", words=WORDS, image=f"{ADDRESS}/{PREVIEW}" if ADDRESS else PREVIEW)
-    pages = {"index.html": page.build(BUILD / "play", "tutorial.html", addresses, head),
-             "tutorial.html": re.sub('(?<=["\'])play\.html\b', "index.html", tutorial.build(SITE / "tutorial.html")), "recordings.html": recorded}
+    text = re.sub(r"""(?<=["'])play\.html\b""", "index.html", tutorial.build(SITE / "tutorial.html"))
+    pages = {"index.html": page.build(BUILD / "play", "tutorial.html", addresses, head), "tutorial.html": text,
+             "recordings.html": recorded}
     for name, text in pages.items():
         (SITE / name).write_text(with_sources(text), encoding="utf-8")
 
