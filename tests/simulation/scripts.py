@@ -79,7 +79,8 @@ SCRIPTS = [
     Script("Ctrl-C during /slow", "0:/slow 150:INT"),
     Script("Ctrl-C twice", "0:/slow 120:INT 240:INT"),
     Script("--block", "0:/slow 150:/fast", ["--block"]),
-    Script("--compute", "0:/slow 150:/fast", ["--compute"], rest_ms=3000),
+    # What takes 400 ms of a processor may take ten times as long on a busy machine, and SIGTERM must come later.
+    Script("--compute", "0:/slow 150:/fast", ["--compute", "--delay", "0.4"], rest_ms=6000),
     Script("a pool", "0:/slow 120:/slow 240:/fast", ["--block", "--threads", "2"]),
     Script("a pool that is full", "0:/slow 120:/slow 240:/fast", ["--block", "--threads", "1"]),
     Script("a pool, and SIGTERM", "0:/slow 150:TERM", ["--block", "--threads", "1"]),
