@@ -214,6 +214,7 @@ export function actor(run, cursor) {
   return found;
 }
 
+const doing = call => call.name === COMPUTES ? `computing${call.source ? `, in ${call.source}` : ""}` : `in ${call.name}${called(call)}`;
 export const called = call => call.source ? `, called from ${call.source}` : "";
 
 export function threadWords(run, thread, cursor) {
@@ -278,7 +279,7 @@ function doings(run, thread, begin, end) {
     if (start > end) break;
     if (stop < begin) { code = call; continue; }
     if (start > last) add("computing", start - last, code);
-    if (stop > start) add(call.name === COMPUTES ? `computing${called(call)}` : `in ${call.name}${called(call)}`, stop - start, call);
+    if (stop > start) add(doing(call), stop - start, call);
     last = Math.max(last, stop);
     code = call;
   }
@@ -286,14 +287,17 @@ function doings(run, thread, begin, end) {
   return [...times.values()].sort((a, b) => b[1] - a[1]);
 }
 
-// {waited, sentence, call}: waited is true, false, or null where nothing can be said. call is the one to look at.
+// {waited, sentence, call}: call is the one to look at.
 export function why(run, client) {
   const name = clientName(run, client.index);
   const end = client.answered ?? client.left?.t ?? client.lost?.t ?? run.end;
-  const time = end - client.start - (client.ownDelay || 0);
+  const time = end - client.start, own = client.slow ? run.delay : 0;
   const main = run.threads[0];
   if (client.answered !== null && time < SOON) return { waited: false, ...whyNot(run, client, name) };
-  const ending = client.answered !== null ? `${name} waited ${span(time)}` : `${name} was not answered`;
+  const alone = client.answered !== null && own && time - own < SOON;
+  const within = run.ending?.cut && end === run.end ? ` within ${span(end - client.start)}` : "";
+  const ending = client.answered === null ? `${name} was not answered${within}` : alone ? `${name} took its own ${span(own)} and no more`
+    : `${name} waited ${span(time - own)}${own ? ` besides its own ${span(own)}` : ""}`;
   const accepted = client.accepted === null || client.accepted > end ? null : client.accepted;
   if (accepted === null || accepted - client.start > (end - client.start) / 2) {
     const [what, most, call] = doings(run, main, client.start, accepted ?? end)[0] || ["", 0, null];
@@ -304,14 +308,19 @@ export function why(run, client) {
   }
   const pool = run.threads.filter(each => each !== main && run.pool);
   const queued = client.answered !== null ? client.answered - run.delay : end;
+  const idle = pool.find(each => each.calls.some(call => call.end === null && meaning(run, call, { t: end, order: Infinity }).waits === "lock"));
+  if (idle && client.slow && client.answered === null) {
+    const [what, , call] = doings(run, main, accepted, end)[0] || ["", 0, null];
+    return { waited: true, call, sentence: `${ending}: ${who(run, main)} was ${what}, although ${idle.label} had nothing left to do.` };
+  }
   if (pool.length && client.slow && queued > accepted) {
     const [what, , call] = doings(run, pool[0], accepted, queued)[0] || ["", 0, null];
-    return { waited: true, call, sentence: `${ending} for a thread of the pool: ` +
+    return { waited: true, call, sentence: `${ending}${client.answered === null ? ". It waited" : ","} for a thread of the pool: ` +
       (pool.length === 1 ? `its only thread, ${pool[0].label}, was` : `each of its ${pool.length} threads was`) + ` ${what}.` };
   }
   const server = run.threads.find(each => each.id === client.thread) || main;
   const [what, , call] = doings(run, server, accepted, end)[0] || ["", 0, null];
-  return { waited: true, call, sentence: `${ending}: ${who(run, server)} was ${what}.` };
+  return { waited: !alone, call, sentence: `${ending}${alone ? ". Meanwhile, " : ": "}${who(run, server)} was ${what}.` };
 }
 
 // Why an answer on a connection with several requests came when it did: {sentence, call}.
@@ -328,25 +337,20 @@ function whyNot(run, client, name) {
   const server = run.threads.find(each => each.id === client.thread) || run.threads[0];
   const acceptor = run.threads[0];
   const { state, call } = threadState(acceptor, before);
-  const sleeper = run.threads.find(each => {
+  const busy = run.threads.find(each => {
     const now = threadState(each, before);
-    return each !== server && now.state === "call" && now.call.name === "clock_nanosleep";
+    return each !== server && now.state === "call" && (now.call.name === "clock_nanosleep" || now.call.name === COMPUTES);
   });
-  if (sleeper && server !== run.threads[0]) {
-    const other = threadState(sleeper, before).call;
-    return { call: other, sentence: `${name} did not wait: ${who(run, server)} answered it, while ` +
-      `${who(run, sleeper)} was in ${other.name}${called(other)}.` };
-  }
+  const other = busy && threadState(busy, before).call;
+  if (busy && server !== acceptor)
+    return { call: other, sentence: `${name} did not wait: ${who(run, server)} answered it, while ${who(run, busy)} was ${doing(other)}.` };
   if (!call || state !== "call")
     return { call, sentence: `${name} did not wait: ${who(run, acceptor)} was between two calls.` };
   const waits = meaning(run, call, before).waits;
   let sentence = `${name} did not wait: ${who(run, acceptor)} was ` +
     (waits === "clients" ? (LOOP.has(call.name) ? "waiting for any client, " : "waiting for a client, ") : "") +
     `in ${call.name}${called(call)}`;
-  if (sleeper) {
-    const other = threadState(sleeper, before).call;
-    sentence += `, and ${sleeper.label} was in ${other.name}${called(other)}`;
-  }
+  if (busy) sentence += `, and ${busy.label} was ${doing(other)}`;
   sentence += ".";
   if (LOOP.has(call.name) && call.deadline !== null && call.timeout < 59000)
     sentence += ` That wait ends for any client, and at ${span(call.deadline)} at the latest.`;

@@ -18,6 +18,7 @@ import {broken} from "./invariants.mjs";
 import {experimentOf} from "./seeds.mjs";
 import {shrink} from "./shrink.mjs";
 import {loadStage, Session, simulate} from "./simulation.mjs";
+import {viewOf, why} from "./page-run.mjs";
 import {straceLog} from "./strace.mjs";
 
 const SILENCE_MS = 2000;
@@ -54,6 +55,9 @@ async function answer(bundle, job, progress, tell) {
   for (const want of job.want || ["result"]) {
     if (want === "strace") {
       answer.strace = straceLog(result);
+    } else if (want === "sentences") { // of the page: why each client waited, or did not
+      const run = viewOf(result, experiment.events);
+      answer.sentences = run.clients.map(client => why(run, client).sentence);
     } else if (want === "result") {
       answer.result = result;
     } else {

@@ -4,7 +4,11 @@ import {PORT} from "./clients.mjs";
 import {EPOCH_S} from "./process.mjs";
 
 const PROCESS = 1000;  // the number of the main thread; thread 2 is the next one
-const TICK = 1e-6;     // strace tells microseconds: what happens at one moment is told one after another
+const EPOCH_US = EPOCH_S * 1e6;
+
+// strace tells microseconds. All times here are such, in whole numbers: a fraction of a second near 2026 is not exact.
+const micros = (ms) => EPOCH_US + Math.round(ms * 1000);
+const seconds = (us) => `${Math.floor(us / 1e6)}.${String(us % 1e6).padStart(6, "0")}`;
 
 // Return {text, header, places}: the log; lines "# key: value" for what strace does not know; and the lines of source
 // that its stacks name, with an address for each.
@@ -18,14 +22,14 @@ export function straceLog(result) {
     if (thread.end !== null) print(thread.hidden.ended, thread.id, endText(thread, result.end));
   const stacks = new Map(result.calls.filter((call) => call.hidden).map((call) => [call.hidden.began, call.stack]));
   const lines = printed.sort((a, b) => a[0] - b[0]).map(([order, thread, text]) => {
-    const time = order === Infinity ? EPOCH_S + result.end.at / 1000 + 1000 * TICK : times.get(order);
-    const line = `${PROCESS - 1 + thread} ${time.toFixed(6)} ${text}\n`;
+    const time = order === Infinity ? micros(result.end.at + 1) : times.get(order);
+    const line = `${PROCESS - 1 + thread} ${seconds(time)} ${text}\n`;
     return line + (stacks.get(order) || []).map((place) => frame(result, place, places)).join("");
   });
   return {text: lines.join(""), header: header(result, [...places], times), places: [...places]};
 }
 
-// The time of each thing in seconds, by the order in which they happened: two at one moment are a tick apart, and the
+// The time of each thing, by the order in which they happened: two at one moment are a microsecond apart, and the
 // clients of that moment came before.
 function spread(result) {
   const points = [];
@@ -39,7 +43,7 @@ function spread(result) {
   const times = new Map();
   let last = -Infinity;
   for (const [order, ms] of points.sort((a, b) => a[0] - b[0])) {
-    last = Math.max(last + TICK, EPOCH_S + ms / 1000 + TICK);
+    last = Math.max(last, micros(ms)) + 1;
     if (order !== null) times.set(order, last);
   }
   return times;
@@ -49,7 +53,7 @@ function callText(call, times) {
   const {name, args, hidden} = call;
   if (name === "exit_group") return `exit_group(${args}) = ?`;
   if (hidden.ended === null) return `${name}(${args.replace(/, $/, ",")} <unfinished ...>`;
-  const took = `<${(times.get(hidden.ended) - times.get(hidden.began)).toFixed(6)}>`;
+  const took = `<${seconds(times.get(hidden.ended) - times.get(hidden.began))}>`;
   if (name === "clone3" && call.value > 0) {
     const tid = PROCESS - 1 + call.value;
     return `clone3(${args.replace(/parent_tid=\[\d+\]/, `parent_tid=[${tid}]`)}) = ${tid} ${took}`;
@@ -92,11 +96,11 @@ function header(result, places, times) {
   const ms = (value) => value === null ? "-" : value.toFixed(3);
   const told = (client, value) => {
     const sent = sends.get(`${client.number}/${value}`);
-    return value === null || sent === undefined ? ms(value) : ms((sent - EPOCH_S) * 1000);
+    return value === null || sent === undefined ? ms(value) : ms((sent - EPOCH_US) / 1000);
   };
   const rows = result.clients.filter((client) => client.requests > 0).map((client, i) => [i + 1, client.path, ms(client.start),
     ms(client.connected), ms(client.sent), told(client, client.first), told(client, client.done), client.status || "-",
-    shown(client.body), client.port, (EPOCH_S + client.start / 1000).toFixed(6)]);
+    shown(client.body), client.port, seconds(micros(client.start))]);
   const title = [result.stage, ...result.options.filter((word) => ["--block", "--compute"].includes(word))].join(" ");
   return [
     `recording: ${title}, simulated`, `command: ${[result.stage, ...result.options].join(" ")}`,

@@ -1,6 +1,7 @@
 """The simulation: its grammar, its lines, its limits, and that a run depends on nothing but the experiment."""
 import json
 import math
+import re
 import shutil
 import subprocess
 import time
@@ -8,6 +9,7 @@ import unittest
 
 from kit import tool, unittests
 from kit.tree import BUILD, ROOT, STAGES, TESTS
+from recorder import strace_log, understand
 from simulation import build
 from simulation.engine import Simulation
 
@@ -37,6 +39,19 @@ RIGHT = [
     "02-threaded; 5x0:accept4=EMFILE 0:pthread_create=EAGAIN 0~9:yield 1:malloc=ENOMEM 2:epoll_ctl=ENOSPC",
     "07-mine --timeout 0.5; 0:TERM 1:INT", "05-epoll;",
 ]
+
+POOLS = ["--block", "--block --threads 1", "--block --threads 2", "--compute --threads 1"]
+SOLUTIONS = 'import { goals } from "./goals.mjs"; console.log(JSON.stringify(goals.flatMap(each => each.solution)))'
+
+
+def claim(sentence):
+    """A sentence without what only the page tells (the line that computes, the backlog, until when a wait lasts) and
+    what only the recorder does (how often, how soon)."""
+    more = (r"(computing), in [\w/.-]+:\d+", r"(computing|:\d+), and thread \d+ was computing\b", r"(\.) (?:Meanwhile|That wait).*",
+            r"(:\d+), \d+ times", r"(calls|:\d+); it accepted .*(?=\.$)")
+    for each in more:
+        sentence = re.sub(each, r"\1", sentence)
+    return sentence
 
 
 class Grammar(unittest.TestCase):
@@ -154,6 +169,28 @@ class Runs(unittest.TestCase):
             f"02-threaded; 3x0:/fast 0~{steps}:yield")["calls"] if call["start"] == 0) for steps in range(1, 20)}
         self.assertGreater(len(orders), 5)
 
+    # ---- the sentences
+
+    def test_page_says_what_the_recorder_says(self):
+        """The page's sentence about /fast, and that of the recorder on the same run as a log: the same claim, thread, call
+        and line. Either may go on after that."""
+        goals = json.loads(subprocess.run(["node", "--input-type=module", "-e", SOLUTIONS], cwd=HERE, capture_output=True,
+                                          text=True, check=True).stdout)
+        texts = [f"{stage} {options} --delay 1; 0:/slow 100:/fast" for stage in STAGES
+                 for options in ["", "--compute", *(POOLS if stage[:2] > "02" else [])]]
+        seen = set()
+        for text in [*texts, *(each for each in goals if "idle" not in each)]:
+            answer = self.simulation.ask(text=text, want=["result", "strace", "sentences"], settings={"until": 30000})
+            header = "".join(f"# {line}\n" for line in answer["strace"]["header"])
+            recorder = understand.understand(strace_log.read(header + answer["strace"]["text"])[0]).sentence
+            if recorder.startswith("Nothing can be said"):
+                continue           # no pair of /slow and /fast
+            page = [words for client, words in zip(answer["result"]["clients"], answer["sentences"]) if client["path"] == "/fast"][-1]
+            with self.subTest(text):
+                self.assertEqual(claim(page), claim(recorder), f"{page} / {recorder}")
+            seen.add(claim(page))
+        self.assertGreater(len(seen), 12, seen)
+
     # ---- lines
 
     def test_each_line_contains_its_call(self):
@@ -225,6 +262,8 @@ class Runs(unittest.TestCase):
 
     def test_bugs_show(self):
         self.assertEqual(self.statuses("lost-wake-up --delay 1 --block --threads 2; 0:/slow 100:/fast"), ["no answer", "200"])
+        lost = self.simulation.ask(text="lost-wake-up --block --threads 1 --delay 1; 0:/slow 100:/fast", want=["sentences"])
+        self.assertRegex(lost["sentences"][0], "/slow was not answered: the main thread was in epoll_pwait, .* although thread 2 had nothing")
         self.assertEqual(self.statuses("select-keeps-its-sets --delay 1; 0:/slow 1100:/fast"), ["200", "no answer"])
         for stage in ("03-select", "05-epoll"):
             self.assertEqual(self.statuses(f"{stage} --delay 1 --block --threads 2; 0:/slow 1100:/fast"), ["200", "200"])
@@ -270,6 +309,10 @@ class Runs(unittest.TestCase):
             result = self.run_of(f"{stage} --delay 1; 0:idle=10000 0:/slow 100:/fast")
             self.assertEqual([client["done"] for client in result["clients"]], [1000, 100])
             self.assertEqual(result["idle"]["accepted"], 10000)
+        for stage, accepted in (("02-threaded", 2001), ("03-select", 2040)):  # who comes next waits until the first have timed out
+            result = self.run_of(f"{stage} --delay 1; 0:idle=10000 0:/fast", settings={"patience": 12000})
+            self.assertEqual((result["idle"]["accepted"], result["end"]["cut"]), (accepted, True))
+            self.assertEqual(result["clients"][0]["answered"], None)
 
 
 class Command(unittest.TestCase):
