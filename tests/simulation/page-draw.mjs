@@ -256,8 +256,7 @@ export class Picture {
   callLabels(call) {
     const { plain } = meaning(this.run, call, this.cursor), name = [call.name, "mono"], source = [call.source || "", "mono quiet"];
     return [[[plain, "strong"], name, source], [[plain, "strong"], name], [[plain.replace(/,.*/, ""), "strong"], name],
-            [[plain, "strong"]],
-            [name, source], [name]];
+            [[plain, "strong"]], [[plain.replace(/,.*/, ""), "strong"]], [name, source], [name]];
   }
 
   // Many threads in one lane: how many are in which call.

@@ -6,6 +6,7 @@
 import {loadStage, Session} from "./simulation.mjs";
 
 const MOST_CALLS = 5000;           // that the page is told of
+const BRIEF_MS = 12000;            // with many idle clients, what happens so long after the last event is not simulated
 const TELL_MS = 400;               // how often it is told that the server still makes calls
 
 const loaded = new Map();          // stages by name
@@ -23,16 +24,18 @@ onmessage = ({ data }) => {
       told = performance.now();
       postMessage({ id, alive: true });
     };
+    const patience = events.some(each => each.action === "idle" && each.count >= 1000) ? BRIEF_MS : undefined;
+    const settings = { options, events, lines: true, progress, patience };
     if (until !== undefined) {
       prepared = null;
-      const session = new Session(loaded.get(stage), { options, events, lines: true, progress });
+      const session = new Session(loaded.get(stage), settings);
       session.run(until);
       prepared = { key: JSON.stringify([stage, options]), events, until, session };
       postMessage({ id, result: null });
       return;
     }
     const session = fromPrepared(JSON.stringify([stage, options]), events)
-      || new Session(loaded.get(stage), { options, events, lines: true, progress });
+      || new Session(loaded.get(stage), settings);
     const result = session.run();
     const calls = result.calls.length > MOST_CALLS ? result.calls.slice(0, MOST_CALLS) : result.calls;
     postMessage({ id, result: { ...result, calls }, took: performance.now() - began });

@@ -65,7 +65,7 @@ class Outdated extends Error {}
 async function simulateTable(folded = true) {
   const mine = ++simulateTable.count;
   const rows = [table, ...table.others.map(each => sameFor(each, table.options))];
-  const late = setTimeout(() => say("The simulation runs …"), 300);
+  const late = setTimeout(() => say(SIMULATING), 300);
   try {
     const runs = await Promise.all(rows.map(({ stage, options }) => simulator.run({ stage, options, events: table.events })));
     if (mine !== simulateTable.count) throw new Outdated();
@@ -77,9 +77,11 @@ async function simulateTable(folded = true) {
     throw new Outdated();
   } finally {
     clearTimeout(late);
+    if ($("turn").textContent === SIMULATING) say();
   }
 }
 simulateTable.count = 0;
+const SIMULATING = "The simulation runs …";
 
 function shortName({ stage, options }) {
   const kept = [];
@@ -160,7 +162,7 @@ function questionAbout(number, experiment) {
   };
   const happened = run => {
     const client = run.clients[number - 1];
-    return client.answered === null ? "never" : took(client) < SOON ? "immediately" : `after ${span(took(client))}, at ${span(client.answered)}`;
+    return client.answered === null ? (run.ending?.cut ? `not within ${span(run.end - client.start)}` : "never") : took(client) < SOON ? "immediately" : `after ${span(took(client))}`;
   };
   if (path === "/slow") return { question: "When is this /slow answered?", judge: when, happened,
     answers: [`after ${secondsOf(experiment.options)} s, as if it were alone`, "later than that", "never"] };
@@ -204,6 +206,7 @@ async function firstMinute() {
   Object.assign(table, { ...one, events: [], others: [] });
   await simulateTable();
   bench.standAt(0);
+  say("This is a web server in C, with one thread. Its /slow takes a second, its /fast no time.");
   await current(pressed("Send /slow"));
 
   table.events = [SLOW];
@@ -277,7 +280,7 @@ async function askAgain(mine, server, ...words) {
 
 function verdictOf({ said, happened, right }) {
   return element("p", { className: right ? "solved" : "wrong" },
-    right ? `As you said: ${happened}.` : `You said: ${said}. What happened: ${happened}.`);
+    right ? `As you said: ${said}${said.startsWith(happened) ? "" : ` (${happened})`}.` : `You said: ${said}. What happened: ${happened}.`);
 }
 
 function twins() {
@@ -418,6 +421,7 @@ function endWords() {
     return `The server has ended, with status ${ending.status}${said ? `. It says: ${said.text.trim()}` : "."}`;
   if (ending && ending.kind === "stopped") return `The simulation stopped this server. ${upper(ending.text)}.`;
   if (ending && ending.kind === "killed") return `The server was ended by a signal: ${ending.text || ending.signal}.`;
+  if (ending && ending.cut) return `The simulation looks no further than ${span(ending.at)}.`;
   return "Nothing more happens until a client does something.";
 }
 

@@ -202,8 +202,10 @@ function signalMask(mask) {
 export class Session {
   // settings: options (words), events, descriptors (the limit of the process), lines (false: do not look for lines),
   // recordFrom (ms: earlier calls are counted, and not recorded), choices, progress (called now and then),
-  // mostCalls (the run ends after so many while no time passes).
-  constructor(stage, {options = [], events = [], descriptors, lines = true, recordFrom, choices = {}, progress, mostCalls} = {}) {
+  // mostCalls (the run ends after so many while no time passes), patience (ms after the last event, in which clients that
+  // still wait are simulated).
+  constructor(stage, {options = [], events = [], descriptors, lines = true, recordFrom, choices = {}, progress, mostCalls,
+                      patience = PATIENCE_MS} = {}) {
     const idle = events.reduce((sum, event) => sum + (event.count && event.action === "idle" ? event.count : 0), 0);
     const limit = descriptorsOf(options);
     this.stage = stage;
@@ -215,6 +217,7 @@ export class Session {
     this.pending = 0;
     this.lastNs = 0;
     this.stopping = false;
+    this.patienceNs = patience * MS;
     this.error = null;
     this.progress = progress || null;
     this.log = new Log(this, {lines: lines && stage.places !== null, recordFrom: (recordFrom !== undefined ? recordFrom
@@ -278,8 +281,12 @@ export class Session {
   // ended if it was told to.
   settled(nextNs) {
     if (this.pending > 0) return false;
-    if (nextNs > this.lastNs + PATIENCE_MS * MS) return true;
+    if (nextNs > this.lastNs + this.patienceNs) return true;
     if (this.stopping && this.process.ended === null) return false;
+    return this.served();
+  }
+
+  served() {
     return this.clients.every((client) => client.gone && (client.connection === null || client.connection.fd < 0));
   }
 
@@ -312,6 +319,8 @@ export class Session {
       return {...more, at: atNs / MS};
     }
     const more = this.kernel.timeline.next();
+    if (this.until === Infinity && more !== Infinity && !this.served())
+      return {kind: "waiting", at: atMs, text: "the simulation looks no further", cut: true};
     if (more === Infinity || this.until === Infinity) return {kind: "waiting", at: atMs, text: "all threads wait"};
     return null;
   }
