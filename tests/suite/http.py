@@ -3,7 +3,7 @@ import time
 
 from suite.cases import LONG, URL, case
 from suite.client import request
-from suite.server import FAST_CLOSE, SLOW, Failure
+from suite.server import FAST_CLOSE, SLOW, Failure, shown
 
 DELAY = 0.3
 
@@ -76,6 +76,75 @@ def each_error_has_its_status(stage):
                 (request("/slow", method="BREW"), 501, stage.one),
                 (b"GET /fast HTTP/2.0\r\nHost: h\r\n\r\n", 505, True)]:
             expect_error(server, said, status, closes)
+
+
+# Requests, by what the six answer and whether they keep the connection. tests/servers/unit tries many more of
+# each kind, on the parser alone; these show that what it decides reaches the wire.
+FIELD = "GET /fast HTTP/1.1\r\nHost: h\r\n{}\r\n\r\n"
+OLD = "GET /fast HTTP/1.0\r\n{}\r\n\r\n"
+LINE = "{}\r\nHost: h\r\n\r\n"
+HOST = "GET /fast HTTP/1.1\r\nHost: {}\r\n\r\n"
+ANSWERS = [
+    (200, "kept", LINE, ["GET /fast?a=b HTTP/1.1", "GET http://other/fast HTTP/1.1", "GET /fast HTTP/1.9",
+                         "GET HTTP://[::1]:1/fast HTTP/1.1", "\r\n\r\n\r\n\r\nGET /fast HTTP/1.1"]),
+    (200, "kept", HOST, ["a:8000", "[::1]:80", "a-b.example.", "\ta\t"]),
+    (200, "kept", FIELD, ["X: a\tb \xe4", "X:", "Content-Length: 0", "Connection: keep-alive",
+                          "Connection: closed, not-close"]),
+    (200, "kept", OLD, ["Connection: a, Keep-Alive"]),
+    (200, "closed", OLD, ["Host: h", "X: no Host", "Connection: keep-alive\r\nConnection: close"]),
+    (200, "closed", FIELD, ["Connection: CLOSE", "Connection: a\r\nConnection: keep-alive, close",
+                            "Content-Length: 5", "Transfer-Encoding: chunked"]),
+    (404, "kept", LINE, ["GET / HTTP/1.1", "POST /x HTTP/1.1", "DELETE /x HTTP/1.1", "OPTIONS * HTTP/1.1",
+                         "CONNECT h:80 HTTP/1.1", "GET /%66ast HTTP/1.1", "GET //fast HTTP/1.1",
+                         "GET /FAST HTTP/1.1", "GET /./fast HTTP/1.1", "GET http://h HTTP/1.1"]),
+    (405, "kept", LINE, [f"{method} /fast HTTP/1.1" for method in
+                         ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT")]),
+    (405, "closed", "POST /fast HTTP/1.1\r\nHost: h\r\n{}\r\n\r\n",
+     ["Content-Length: 5", "Transfer-Encoding: chunked", "Content-Length: 5\r\nExpect: 100-continue"]),
+    (501, "kept", LINE, ["BREW /fast HTTP/1.1", "get /fast HTTP/1.1", "BREW / HTTP/1.1"]),
+    (501, "closed", FIELD, ["Transfer-Encoding: gzip, chunked",
+                            "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked"]),
+    (505, "closed", LINE, ["GET /fast HTTP/2.0", "GET /fast HTTP/3.1", "PRI * HTTP/2.0"]),
+    # Nothing here waits for a time-out: many of these end with the byte or the line that is wrong.
+    (400, "closed", "{}\r\n", ["G@T /fast HTTP/1.1", "GET fast HTTP/1.1", "GET * HTTP/1.1",
+                               "GET h:80 HTTP/1.1", "GET http://u@h/fast HTTP/1.1", "GET /fast?\x80 HTTP/1.1",
+                               "GET /f st HTTP/1.1", "GET /fast", "GET /fast HTTP/0.9",
+                               "GET /fast HTTP/1.10", "GET /fast http/1.1"]),
+    (400, "closed", "{}", ["GET /fast HTTP/1.1\n", "GET /fast\rX", "GET\0", "GET /fast HTTP/1.1\r\nX: \x7f",
+                           "\n", "\r\n" * 5]),
+    (400, "closed", HOST, ["", "a b", "a/fast", "a:http", "::1", "h\r\nHost: h"]),
+    (400, "closed", OLD, ["Host: a b", "Transfer-Encoding: chunked"]),
+    (400, "closed", FIELD, ["X", ": x", "X : y", "X: a\r\n b: c", "Content-Length: +5",
+                            "Content-Length: 5, 5", "Content-Length: 18446744073709551616",
+                            "Content-Length: 5\r\nContent-Length: 5",
+                            "Transfer-Encoding: chunked\r\nContent-Length: 5", "Transfer-Encoding: identity",
+                            "Transfer-Encoding: chunked, gzip"]),
+]
+
+
+@case()
+def each_kind_of_request_has_its_answer(stage):
+    with stage.serve("--delay", LONG, "--timeout", LONG) as server:
+        for status, then, form, texts in ANSWERS:
+            for text in texts:
+                said, closes = form.format(text).encode("latin-1"), then == "closed" or stage.one
+                if status == 200:
+                    expect_fast(server, said, closes)
+                else:
+                    expect_error(server, said, status, closes)
+
+
+def expect_fast(server, said, closes):
+    """Expect that a request is answered. Then the connection goes on or ends, as the response says."""
+    client = server.client(said)
+    response = server.expect(client, "/fast")
+    if response.closes != closes:
+        raise Failure(f"a response {'with' if closes else 'without'} Connection: close", shown(response))
+    if not closes:
+        client.say(FAST_CLOSE)
+        server.expect(client, "/fast")
+    server.expect_end(client)
+    server.did.remove(client)
 
 
 def expect_error(server, said, status, closes):
