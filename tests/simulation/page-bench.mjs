@@ -255,7 +255,14 @@ export class Bench {
     const run = this.run, cursor = this.cursor(0);
     const thread = this.pinned ? run.threads.find(each => each.id === this.pinned.thread) : actor(run, cursor);
     const call = this.pinned || (thread && threadState(thread, cursor).call);
-    if (!call) return;
+    const { ending } = run, over = ending && ending.kind !== "waiting" && ending.at <= cursor.t;
+    if (!call || (over && !this.pinned)) {
+      setText(this.codeWords, over ? `The server ${ending.kind === "stopped" ? "was stopped here by the simulation" : "has ended"}.` : "");
+      this.codeFile.replaceChildren();
+      this.code.hidden = true;
+      this.lineShown = "";
+      return this.drawLoop(run, cursor);
+    }
     const when = this.pinned ? { t: call.start, order: call.order } : cursor;
     const { plain } = meaning(run, call, when);
     const several = run.threads.length > 1;
@@ -281,7 +288,10 @@ export class Bench {
     const indent = Math.min(...part.filter(each => each.trim()).map(each => each.length - each.trimStart().length));
     this.codeLines.replaceChildren(...part.map((words, i) => {
       const item = element("li", { value: this.first + i }, words.slice(indent));
-      if (item.value === number) {
+      if (item.value === number) {           // it wraps where it has to, within its indentation
+        const own = words.trimStart();
+        item.textContent = own;
+        item.style.paddingLeft = `calc(8px + ${words.length - own.length - indent}ch)`;
         item.className = "now";
         item.setAttribute("aria-current", "true");
       }

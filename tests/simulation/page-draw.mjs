@@ -1,5 +1,5 @@
 // The picture of a run, up to the cursor: lanes, colours and words as in the recorder's pictures (svg.py).
-import {begun, ended, reached, clientState, threadState, meaning, took, span, list, COMPUTES} from "./page-run.mjs";
+import {begun, ended, reached, clientState, threadState, meaning, took, span, list, clientName, COMPUTES} from "./page-run.mjs";
 
 // The hatches of svg.py: without colours, the kinds of waits still differ. page.py puts them here.
 const HATCHES = /* hatches */ {};
@@ -42,7 +42,7 @@ export class Picture {
   constructor(width, to, prefix) {
     this.width = width;
     this.wide = width >= 620;
-    this.left = this.wide ? 112 : 6;
+    this.left = this.wide ? 124 : 6;
     this.right = width - (this.wide ? 150 : 74);
     this.from = -to * (this.wide ? 0.1 : 0.12);
     this.to = to;
@@ -100,7 +100,7 @@ export class Picture {
   // The name of a lane, and where its bars begin.
   lane(name, height = BAR) {
     const y = this.wide ? this.y : this.y + 15;
-    const words = this.wide && widthOf(name) > 106 ? name.replace(/^client /, "").slice(0, 15) : name;
+    const words = this.wide && widthOf(name) > 118 ? name.replace(/^client /, "").slice(0, 15) : name;
     this.y += (this.wide ? LANE : TALL) + height - BAR;
     this.names += this.wide ? svgText(4, y + 16, words, "strong") : svgText(6, y - 4, words, "strong lane-name");
     return y;
@@ -124,7 +124,8 @@ export class Picture {
     const y = this.lane(this.wide ? "idle clients" : `${number.toLocaleString("en")} idle clients`);
     const x0 = this.x(this.from), x1 = this.x(this.cursor.t);
     return box("accepted", x0, Math.max(x1, x0 + 4), y, BAR, this.prefix) +
-      this.label(x0, x1, y, [[[`${number.toLocaleString("en")}`, "strong"], ["connected, and silent", ""]],
+      this.label(x0, x1, y, [[[`${number.toLocaleString("en")}`, "strong"],
+                                [this.run.result.idle.accepted < number ? "silent, more than the server accepts" : "connected, and silent", ""]],
                              [[number.toLocaleString("en"), "strong"]]]);
   }
 
@@ -153,7 +154,8 @@ export class Picture {
 
   clientLane(client) {
     const { run, cursor } = this;
-    const y = this.lane(`client ${client.label}`);
+    const alike = run.alike.get(client.label);
+    const y = this.lane(alike.length === 1 ? `client ${client.label}` : `${client.label} (${alike.indexOf(client.index) + 1} of ${alike.length})`);
     const state = clientState(client, cursor);
     const server = run.threads.length > 1 && run.threads.find(each => each.id === client.thread);
     let drawn = "";
@@ -214,7 +216,7 @@ export class Picture {
   *threadLanes() {
     const { run, cursor } = this;
     const here = run.threads.filter(each => threadState(each, cursor).state !== "absent");
-    const alive = here.filter(each => !(each.end !== null && each.end <= each.start));
+    const alive = here.length > DENSE ? here.filter(each => !(each.end !== null && each.end <= each.start)) : here;
     const shown = alive.length > DENSE ? [alive[0]] : alive;
     for (const thread of shown) yield this.threadLane(thread);
     if (shown.length < alive.length) yield this.denseThreads(alive.slice(1));
@@ -224,7 +226,8 @@ export class Picture {
     const { run, cursor, prefix } = this;
     const y = this.lane(thread.label);
     const now = cursor.t, state = threadState(thread, cursor);
-    const stop = thread.end !== null && reached(thread.end, thread.orderEnd, cursor) ? thread.end : now;
+    const stopped = run.ending && run.ending.kind === "stopped" ? run.ending.at : Infinity;
+    const stop = thread.end !== null && reached(thread.end, thread.orderEnd, cursor) ? thread.end : Math.min(now, stopped);
     let waits = "", work = "", last = Math.max(thread.start, this.from), ticks = -Infinity;
     const computes = (from, to) => {
       if (to <= from) return;
@@ -250,6 +253,8 @@ export class Picture {
       waits += current ? this.label(x0, x1, y, this.callLabels(call)) : fitted(x0 + 5, x1 - x0 - 6, y + 16, this.callLabels(call));
     }
     if (state.state === "computes") computes(last, stop);
+    const served = stop <= thread.start && run.clients.find(each => each.thread === thread.id);
+    if (served) work += fitted(this.x(stop) + 7, this.width - this.x(stop) - 10, y + 16, [[[`serves ${clientName(run, served.index)}, and ends`, ""]], [["ends", ""]]]);
     return waits + work;
   }
 

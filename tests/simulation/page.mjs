@@ -376,7 +376,7 @@ async function openEverything(experiment) {
   clear();
   everything = !embedded || !experiment;
   if (!everything) unlocked = usedBy(experiment);
-  $("title").textContent = "Everything";
+  $("title").textContent = experiment ? "Who waits for whom?" : "Everything";
   $("task").replaceChildren(element("p", { className: "task quiet" }, "All servers and all that a client may do. ", element("a", { href: "#goals" }, "Goals"),
     " · ", element("a", { href: "#first" }, "The first minute")));
   Object.assign(table, experiment || { stage: "05-epoll", options: ["--delay", "1"], events: [], others: [] });
@@ -611,11 +611,19 @@ function buildControls(disabled = false) {
     const which = element("select", { "aria-label": "Which client" }, ...clients.slice(-20).reverse().map(each =>
       element("option", { value: each.number }, `client ${each.number}: ${each.label}`)));
     const words = { rest: "sends the rest", "half-close": "closes its half", reset: "leaves (reset)", "stop-reading": "stops reading" };
-    row(which, ...about.map(name => {
-      const made = button(words[name], () => guarded(act({ action: name, client: Number(which.value) })));
-      if (goal && goal.brings === name) made.classList.add("new");
-      return made;
-    }));
+    const made = about.map(name => {
+      const each = button(words[name], () => guarded(act({ action: name, client: Number(which.value) })));
+      if (goal && goal.brings === name) each.classList.add("new");
+      return each;
+    });
+    // Only a client with half a request has a rest to send.
+    const offer = () => {
+      const client = bench.run.clients[which.value - 1], rest = made[about.indexOf("rest")];
+      if (rest) rest.disabled = disabled || client.action !== "half" || (client.sent !== null && client.sent <= bench.at.t);
+    };
+    which.onchange = offer;
+    offer();
+    row(which, ...made);
   }
   row(...does("TERM", "SIGTERM to the server", { action: "TERM" }), ...does("INT", "Ctrl-C", { action: "INT" }));
   row(...optionControls(may));
@@ -762,7 +770,7 @@ async function openAddress(text) {
   let experiment;
   try {
     experiment = parseExperiment(`${server}; ${events}`);
-    if (!(experiment.stage in data.stages)) throw new Error(`this page has no server ${experiment.stage}`);
+    if (!(experiment.stage in data.stages)) throw new Error(`This page has no server ${experiment.stage}`);
   } catch (error) {
     return badAddress(text, error);
   }

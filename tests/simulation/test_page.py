@@ -441,7 +441,7 @@ class InBrowser(unittest.TestCase):
             browser.run("location.hash = '#goals'")
             browser.wait("document.getElementById('title').textContent === 'Goals'")
             browser.run("location.hash = '#05-epoll+--delay+1;+" + "+".join(["0:/slow"] * 100) + ";+at+100'")
-            browser.wait("document.getElementById('title').textContent === 'Everything' && "
+            browser.wait("document.getElementById('title').textContent === 'Who waits for whom?' && "
                          "document.querySelector('.clock').textContent === '100 ms'")
             return browser.run("""new Promise(done => {
                 const send = [...document.querySelectorAll('#controls button')].find(each => each.textContent === 'Send /fast');
