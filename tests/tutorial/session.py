@@ -32,10 +32,11 @@ class Session:
         """Type a line; return what the terminal shows until the shell is ready for the next one."""
         command = re.sub(r"^port=\d+;", f"port={self.port};", command)
         mark, before = f"ready-{secrets.token_hex(8)}", self.path.stat().st_size
-        self.shell.stdin.write(f"{command}\necho {mark}\n".encode())
+        # A reader's shell forgets the jobs that have ended before it prompts; else %build/05 may mean two of them.
+        self.shell.stdin.write(f"jobs >/dev/null\n{command}\necho {mark}\n".encode())
         self.shell.stdin.flush()
         if not processes.wait_until(lambda: mark in self._since(before) or self.shell.poll() is not None, PATIENCE):
-            raise Failed(f"after {PATIENCE} s this is still running: {command}")
+            raise Failed(f"after {PATIENCE} s this is still running: {command}\n{self._since(before)}")
         starts_server = command.rstrip().endswith("&") and "$port" in command and "$url" not in command
         if starts_server:
             processes.wait_until(lambda: proc.listeners(self.port) or
