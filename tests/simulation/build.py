@@ -156,6 +156,9 @@ def link(name, objects):
     linked, module = PLAY / f"{name}.linked", PLAY / f"{name}.debug"
     run("wasm-ld", "--no-entry", "--import-memory", "--initial-memory=2097152", "--max-memory=4294967296",
         *(f"--export={export}" for export in EXPORTS), *objects, "-o", linked)
+    if b"\x0f__stack_pointer\x03" not in linked.read_bytes():  # an export: a name, and the kind of a global
+        raise Failed("wasm-ld is too old for the simulation: it does not export __stack_pointer. "
+                     "That of Debian 12 (LLVM 14) does")
     run("wasm-opt", "-g", "--enable-bulk-memory", "--enable-mutable-globals", *PASSES, linked, "-o", module)
     linked.unlink()
     return module
@@ -205,7 +208,7 @@ def call_lines(path, root):
     listing = run("llvm-objdump", "-d", path)
     calls = [int(found[1], 16) for found in re.finditer(r"^ *([0-9a-f]+): .*\tcall(?:_indirect)?\s", listing, re.M)]
     asked = "".join(f"0x{call:x}\n" for call in calls)
-    answers = run("llvm-symbolizer", f"--obj={path}", "--functions", "--no-inlines", input=asked).split("\n\n")
+    answers = run("llvm-symbolizer", f"--obj={path}", "--functions", "--inlining=false", input=asked).split("\n\n")
     if len(answers) != len(calls) + 1:
         raise Failed(f"llvm-symbolizer was asked for {len(calls)} lines, and told {len(answers) - 1}")
     places = {start + call: _place(*answer.strip().splitlines(), root) for call, answer in zip(calls, answers)}
