@@ -23,7 +23,7 @@ from simulation.engine import Simulation
 from suite import cases
 from suite.cases import NEEDS, PROGRAM, READINESS, STAGE, all_cases
 from suite.running import run_all
-from suite.server import Failure, Skipped, reported
+from suite.server import FAST_CLOSE, Failure, Skipped, reported
 
 DELAY = 0.3
 SYS_IO_URING_SETUP = 425  # on every architecture but alpha
@@ -176,7 +176,8 @@ rung("pipelining", "requests in one piece, and a request in two", "pipelined_req
 
 @look("turn", "each turn of its loop is in order", models=READINESS)
 def turns_in_order(stage):
-    """A second program, in which a wrong order is an error: no client could rely on seeing it."""
+    """A second program, in which what breaks a rule of common/connections.h is an error: few clients could rely
+    on seeing it. It also has no memory, once, when epoll_ctl is to watch a client."""
     program = BUILD / "turn" / stage.name
     made = make([os.path.relpath(program, ROOT)])
     if made.returncode != 0:
@@ -187,6 +188,14 @@ def turns_in_order(stage):
         for path in ("/fast", "/slow"):
             client.get(path)
             server.expect(client, path, sleeps=DELAY)
+        crowd = server.burst(3, known=True)  # which one wait reports
+        for client in crowd:
+            server.expect(client, "/fast")
+        crowd[0].reset()  # a hang-up
+        server.expected = "a loop that keeps the rules of common/connections.h"
+        server.client()
+        server.pause(0.05)
+        server.client(FAST_CLOSE)
         server.pause(0.05)
 
 

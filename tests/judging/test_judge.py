@@ -369,6 +369,22 @@ MISTAKES = [
      "connections_ready after connections_accept", "In which order"),
     ("05-epoll", "connections_expire();", "if (ready == 0)\n            connections_expire();", "turn",
      "a turn without connections_expire", "Which condition, or which continue"),
+    ("05-epoll", "i < ready; i++", "i < (ready > 0); i++", "turn", "connections_ready in a turn: 1; descriptors that its wait reported: [23]",
+     "For which of them does your loop call"),
+    ("05-epoll", "i < ready; i++", "i < MAX_EVENTS; i++", "turn", "connections_ready in a turn: 64; ",
+     "For which of them does your loop call"),
+    ("05-epoll", "i < ready; i++", "i <= ready; i++", "turn", "connections_ready in a turn: 2; ", "or for what an earlier wait"),
+    ("05-epoll", "connections_expire();", "volatile int last = MAX_EVENTS;\n        volatile unsigned after = events[last].events;\n"
+     "        (void)after;\n        connections_expire();", "sanitizer", "AddressSanitizer: ", "Which pointer or index"),
+    ("05-epoll", "connections_ready(events[i].data.fd);", "if (events[i].events & EPOLLHUP)\n                close(events[i].data.fd);\n"
+     "            else\n                connections_ready(events[i].data.fd);", "turn", "belongs to common/connections.c", "Who owns the descriptor"),
+    ("05-epoll", "connections_ready(events[i].data.fd);", "{\n            connections_ready(events[i].data.fd);\n"
+     "            if (events[i].events & EPOLLHUP)\n                close(events[i].data.fd);\n        }", "turn",
+     "close of a descriptor that is not open", "A descriptor is closed twice"),
+    ("05-epoll", "return epoll_ctl(epoll_fd, op, fd, &event) == 0;", "epoll_ctl(epoll_fd, op, fd, &event);\n    return true;", "turn",
+     "though epoll_ctl has failed: Cannot allocate memory", "What does watch return"),
+    ("05-epoll", "connections_accept();", "connections_accept();\n        usleep(1000);", "turn", "usleep in the loop, beside its wait",
+     "While the loop sleeps"),
     ("05-epoll", "int ready = epoll_pwait(epoll_fd, events, MAX_EVENTS, wait_ms",
      "int ready = epoll_pwait(epoll_fd, events, MAX_EVENTS, wait_ms < 0 || wait_ms > 10 ? 10 : wait_ms", "idle",
      "it wakes up [0-9]+ times", "Something ends the wait again and again"),
@@ -376,7 +392,6 @@ MISTAKES = [
      "    if (want == WANT_NOTHING)\n        return true;\n    op = epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, "
      "&(struct epoll_event){.data.fd = fd}) ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;\n",
      "leaving", "a busy loop", "whatever for"),
-    ("05-epoll", "i < ready; i++", "i <= ready; i++", "sanitizer", "AddressSanitizer: ", "Which pointer or index"),
     ("02-threaded", "    free(client);\n    return NULL;", "    return NULL;", "sanitizer", "LeakSanitizer: detected memory leaks", "nobody has freed it"),
     ("05-epoll", "connections_accept();", "connections_accept();\n        if (ready > 0 && dup(listener) < 0)\n            return 1;",
      "leaks", "open descriptors", "What else do you open"),
@@ -402,7 +417,7 @@ class Mistakes(unittest.TestCase):
         for like, right, wrong, *_ in MISTAKES:
             text = skeleton.whole("NAME", like)
             self.assertEqual(text.count(right), 1, right)
-            names.append(write_stage(clean_tree(), like, text.replace(right, wrong)))
+            names.append(write_stage(clean_tree(), like, "#include <unistd.h>\n" + text.replace(right, wrong)))
         checks = together([lambda name=name: judge("check", name) for name in names])
         with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
             hinted = list(pool.map(all_hints, names))

@@ -1,11 +1,46 @@
-/* Does a loop call the functions of common/connections.h in each turn, in the order that it asks
- * for? With -Wl,--wrap=NAME, the linker lets a call of NAME reach __wrap_NAME, and a call of
+/* Does a loop keep the rules of common/connections.h? It calls these functions in each turn, in the
+ * order that the header asks for, connections_ready for each descriptor that the wait has reported;
+ * it closes no connection itself; it sleeps in its wait alone; and its watch notices that epoll_ctl
+ * has failed. With -Wl,--wrap=NAME, the linker lets a call of NAME reach __wrap_NAME, and a call of
  * __real_NAME reach NAME (ld(1)). */
 #include "common/connections.h"
+#include "common/net.h"
 
 #include <err.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <time.h>
+#include <unistd.h>
 
 /* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+#define WRAP(type, name, ...)                                                                      \
+    type __real_##name(__VA_ARGS__);                                                               \
+    type __wrap_##name(__VA_ARGS__)
+WRAP(void, connections_start, const struct options *options, int listener, watch_function *watch);
+WRAP(void, net_wait_failed, const char *call);
+WRAP(int, close, int fd);
+WRAP(int, epoll_ctl, int epoll, int op, int fd, struct epoll_event *event);
+WRAP(int, epoll_wait, int epoll, struct epoll_event *events, int most, int wait_ms);
+WRAP(int, epoll_pwait, int epoll, struct epoll_event *events, int most, int wait_ms,
+     const sigset_t *mask);
+WRAP(int, ppoll, struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+     const sigset_t *mask);
+WRAP(int, pselect, int count, fd_set *reading, fd_set *writing, fd_set *other,
+     const struct timespec *timeout, const sigset_t *mask);
+WRAP(int, usleep, useconds_t us);
+WRAP(unsigned, sleep, unsigned seconds);
+WRAP(int, nanosleep, const struct timespec *time, struct timespec *left);
+WRAP(int, clock_nanosleep, clockid_t clock, int flags, const struct timespec *time,
+     struct timespec *left);
+WRAP(int, poll, struct pollfd *fds, nfds_t count, int wait_ms);
+/* What a fortified build calls instead. Another C library than glibc has no such function. */
+WRAP(int, __ppoll_chk, struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+     const sigset_t *mask, size_t size);
+WRAP(int, __poll_chk, struct pollfd *fds, nfds_t count, int wait_ms, size_t size);
+#pragma weak __real___ppoll_chk
+#pragma weak __real___poll_chk
 int __real_connections_wait_ms(void);
 int __wrap_connections_wait_ms(void);
 void __real_connections_begin_turn(void);
@@ -21,6 +56,22 @@ enum { BEGIN_TURN, READY, EXPIRE, ACCEPT, FUNCTIONS };
 static const char *const names[] = {"connections_begin_turn", "connections_ready",
                                     "connections_expire", "connections_accept"};
 static bool called[FUNCTIONS]; /* in this turn */
+static int reported, handled;  /* descriptors, in this turn */
+static bool waited; /* in this turn: a library of the stage waits without our knowledge */
+static bool closed; /* by connections_begin_turn, in this turn: perhaps what the wait reported */
+
+static watch_function *stage_watch;
+static int common;  /* how many functions of common/ we are in; 0: in the stage itself */
+static int failing; /* the error of the last epoll_ctl of watch, or 0 */
+static bool watched[1 << 16];
+
+enum { FAILING_ADD = 7 }; /* the client that epoll_ctl has no memory for */
+
+/* Is this a call of the stage itself, in its loop? */
+static bool is_of_the_loop(void)
+{
+    return stage_watch != NULL && common == 0 && gettid() == getpid();
+}
 
 static void expect_order(int function)
 {
@@ -34,36 +85,202 @@ int __wrap_connections_wait_ms(void)
 {
     static bool first = true; /* a loop may wait before it does anything else */
 
+    if (waited && !closed && called[BEGIN_TURN] && reported != handled)
+        errx(1, "calls of connections_ready in a turn: %d; descriptors that its wait reported: %d",
+             handled, reported);
+    reported = handled = 0;
+    waited = closed = false;
+
     for (int function = 0; function < FUNCTIONS; function++) {
         if (!first && !called[function] && function != READY) /* nothing may be ready */
             errx(1, "a turn without %s", names[function]);
         called[function] = false;
     }
     first = false;
-    return __real_connections_wait_ms();
+    common++;
+    int wait_ms = __real_connections_wait_ms();
+    common--;
+    return wait_ms;
 }
 
 void __wrap_connections_begin_turn(void)
 {
     expect_order(BEGIN_TURN);
+    common++;
     __real_connections_begin_turn();
+    common--;
 }
 
 void __wrap_connections_ready(int fd)
 {
     expect_order(READY);
+    handled++;
+    common++;
     __real_connections_ready(fd);
+    common--;
 }
 
 void __wrap_connections_expire(void)
 {
     expect_order(EXPIRE);
+    common++;
     __real_connections_expire();
+    common--;
 }
 
 void __wrap_connections_accept(void)
 {
     expect_order(ACCEPT);
+    common++;
     __real_connections_accept();
+    common--;
+}
+
+/* Watch fd for a stage: a part of the stage that common/ calls. */
+static bool watch(int fd, enum want was, enum want want)
+{
+    static int adds;
+    int before = common;
+
+    common = 0;
+    failing = was == WANT_NOTHING && ++adds == FAILING_ADD ? -1 : 0;
+    bool result = stage_watch(fd, was, want);
+    if (result && failing > 0) {
+        errno = failing;
+        err(1, "watch returns true, though epoll_ctl has failed");
+    }
+    failing = 0;
+    common = before;
+    if (want == WANT_NOTHING && !called[READY] && !called[EXPIRE] && !called[ACCEPT])
+        closed = true;
+    if (fd < (int)(sizeof watched / sizeof *watched))
+        watched[fd] = true;
+    return result;
+}
+
+void __wrap_connections_start(const struct options *options, int listener, watch_function *function)
+{
+    stage_watch = function;
+    common++;
+    __real_connections_start(options, listener, watch);
+    common--;
+}
+
+void __wrap_net_wait_failed(const char *call)
+{
+    common++;
+    __real_net_wait_failed(call);
+    common--;
+}
+
+int __wrap_epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
+{
+    bool refused = failing < 0 && op == EPOLL_CTL_ADD;
+    int result = refused ? -1 : __real_epoll_ctl(epoll, op, fd, event);
+
+    if (refused)
+        errno = ENOMEM;
+    if (failing >= 0 || op == EPOLL_CTL_ADD)
+        failing = result < 0 ? errno : 0;
+    return result;
+}
+
+int __wrap_close(int fd)
+{
+    bool known = fd >= 0 && fd < (int)(sizeof watched / sizeof *watched) && watched[fd];
+
+    if (is_of_the_loop() && known)
+        errx(1, "close of a descriptor that belongs to common/connections.c");
+    if (known)
+        watched[fd] = false;
+    int result = __real_close(fd);
+    if (result < 0 && errno == EBADF && stage_watch != NULL)
+        errx(1, "close of a descriptor that is not open");
+    return result;
+}
+
+/* ---- calls that wait */
+
+static int wait_of_the_loop(int ready)
+{
+    if (is_of_the_loop()) {
+        waited = true;
+        reported += ready > 0 ? ready : 0;
+    }
+    return ready;
+}
+
+static void expect_no_sleep(const char *call)
+{
+    if (is_of_the_loop())
+        errx(1, "%s in the loop, beside its wait", call);
+}
+
+int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int wait_ms)
+{
+    return wait_of_the_loop(__real_epoll_wait(epoll, events, most, wait_ms));
+}
+
+int __wrap_epoll_pwait(int epoll, struct epoll_event *events, int most, int wait_ms,
+                       const sigset_t *mask)
+{
+    return wait_of_the_loop(__real_epoll_pwait(epoll, events, most, wait_ms, mask));
+}
+
+int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+                 const sigset_t *mask)
+{
+    return wait_of_the_loop(__real_ppoll(fds, count, timeout, mask));
+}
+
+int __wrap___ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+                       const sigset_t *mask, size_t size)
+{
+    return wait_of_the_loop(__real___ppoll_chk(fds, count, timeout, mask, size));
+}
+
+int __wrap_pselect(int count, fd_set *reading, fd_set *writing, fd_set *other,
+                   const struct timespec *timeout, const sigset_t *mask)
+{
+    return wait_of_the_loop(__real_pselect(count, reading, writing, other, timeout, mask));
+}
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int wait_ms)
+{
+    if (count == 0)
+        expect_no_sleep("poll");
+    return wait_of_the_loop(__real_poll(fds, count, wait_ms));
+}
+
+int __wrap___poll_chk(struct pollfd *fds, nfds_t count, int wait_ms, size_t size)
+{
+    if (count == 0)
+        expect_no_sleep("poll");
+    return wait_of_the_loop(__real___poll_chk(fds, count, wait_ms, size));
+}
+
+int __wrap_usleep(useconds_t us)
+{
+    expect_no_sleep("usleep");
+    return __real_usleep(us);
+}
+
+unsigned __wrap_sleep(unsigned seconds)
+{
+    expect_no_sleep("sleep");
+    return __real_sleep(seconds);
+}
+
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
+{
+    expect_no_sleep("nanosleep");
+    return __real_nanosleep(time, left);
+}
+
+int __wrap_clock_nanosleep(clockid_t clock, int flags, const struct timespec *time,
+                           struct timespec *left)
+{
+    expect_no_sleep("clock_nanosleep");
+    return __real_clock_nanosleep(clock, flags, time, left);
 }
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
