@@ -15,6 +15,7 @@
 
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
@@ -33,8 +34,10 @@ struct coroutine {
     bool fresh;          /* nothing has been received since its last event */
     bool woken_by_event; /* and not by its timer */
     uint32_t wants;      /* what it waits for: EPOLLIN, EPOLLOUT, or 0 */
-    uint32_t watched;    /* what epoll reports of its descriptor */
-    int64_t limit_ns[2]; /* SO_RCVTIMEO and SO_SNDTIMEO, which the kernel does not learn; 0: none */
+    uint32_t watched;    /* what epoll reports of the one descriptor that is watched */
+    int64_t limit_ns[2]
+                    [2]; /* SO_RCVTIMEO and SO_SNDTIMEO, which the kernel does not learn; 0: none.
+                          * Those of fd, and those of a descriptor that it has opened itself */
     int fd;              /* of its client, or the listener */
     atomic_int idle;     /* fd or -1: see blocking_converse */
 };
@@ -65,17 +68,25 @@ static bool watch(struct coroutine *c, int fd, uint32_t events)
 }
 
 /* Let others run until fd is ready for events, or the deadline has passed. Return whether it is
- * ready. With events 0, only time passes. */
+ * ready. With events 0, only time passes.
+ *
+ * Its client stays watched after a wait. Another descriptor does not, such as that of an upstream:
+ * it may soon be closed, and its number be another coroutine's. */
 static bool wait_for(int fd, uint32_t events, int64_t deadline_ns)
 {
     struct coroutine *me = running;
+    bool other = events != 0 && fd != me->fd;
 
+    if (other)
+        watch(me, me->fd, 0);
     if (events != 0 && !watch(me, fd, events))
         return false;
     if (deadline_ns != NEVER)
         timer_set(&me->timer, deadline_ns);
     me->wants = events;
     stack_switch(&me->stack, &loop);
+    if (other)
+        watch(me, fd, 0);
     return me->woken_by_event;
 }
 
@@ -99,9 +110,9 @@ static void resume(struct coroutine *c, bool by_event)
 
 /* ---- the calls that would block */
 
-static int64_t deadline(int option)
+static int64_t deadline(int fd, int option)
 {
-    int64_t limit_ns = running->limit_ns[option == SO_SNDTIMEO];
+    int64_t limit_ns = running->limit_ns[fd != running->fd][option == SO_SNDTIMEO];
 
     return limit_ns == 0 ? NEVER : clock_now_ns() + limit_ns;
 }
@@ -112,7 +123,7 @@ ssize_t __wrap_recv(int fd, void *bytes, size_t room, int flags)
 {
     if (running == NULL || flags & MSG_DONTWAIT)
         return __real_recv(fd, bytes, room, flags);
-    for (int64_t until_ns = deadline(SO_RCVTIMEO);;) {
+    for (int64_t until_ns = deadline(fd, SO_RCVTIMEO);;) {
         if (running->fresh) {
             running->fresh = false;
             ssize_t n = __real_recv(fd, bytes, room, flags);
@@ -130,7 +141,7 @@ ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags)
 
     if (running == NULL || flags & MSG_DONTWAIT)
         return n;
-    for (int64_t until_ns = deadline(SO_SNDTIMEO); n < 0 && errno == EAGAIN;) {
+    for (int64_t until_ns = deadline(fd, SO_SNDTIMEO); n < 0 && errno == EAGAIN;) {
         bool ready = wait_for(fd, EPOLLOUT, until_ns);
         n = __real_send(fd, bytes, length, flags);
         if (!ready)
@@ -139,13 +150,33 @@ ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags)
     return n;
 }
 
+/* Nothing in common/ connects; a handler that asks another server does. Like the kernel, give up
+ * after SO_SNDTIMEO with EINPROGRESS (socket(7)). */
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    int error = 0;
+
+    if (running == NULL)
+        return __real_connect(fd, address, length);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    if (__real_connect(fd, address, length) == 0)
+        return 0;
+    if (errno != EINPROGRESS)
+        return -1;
+    bool ready = wait_for(fd, EPOLLOUT, deadline(fd, SO_SNDTIMEO));
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof error});
+    errno = error != 0 ? error : EINPROGRESS;
+    return ready && error == 0 ? 0 : -1;
+}
+
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 {
     const struct timeval *limit = value;
 
     if (running == NULL || level != SOL_SOCKET || (name != SO_RCVTIMEO && name != SO_SNDTIMEO))
         return __real_setsockopt(fd, level, name, value, length);
-    running->limit_ns[name == SO_SNDTIMEO] = limit->tv_sec * NS_PER_S + limit->tv_usec * 1000;
+    running->limit_ns[fd != running->fd][name == SO_SNDTIMEO] =
+        limit->tv_sec * NS_PER_S + limit->tv_usec * 1000;
     return 0;
 }
 
