@@ -9,6 +9,7 @@ from judging.ladder import DELAY, Rung
 from kit import processes
 from kit.processes import PIPES
 from kit.tree import BUILD, STAGES
+from suite import upstreams
 from suite.cases import ALL, STAGE, SUBJECTS, all_cases
 from suite.server import FAST, Failure, Stage
 from suite.slow_clients import client_that_does_not_read_costs_little
@@ -212,6 +213,46 @@ def edge_listener(stage):
 
 @step("edge", "everything else is as it was")
 def edge_changes_nothing_else(stage):
+    black_box(stage, *SUBJECTS)
+
+
+exercise("upstream", "05", "05-epoll", "common")
+
+
+@step("upstream", "/upstream is answered, and /fast does not wait")
+def upstream_answers(stage):
+    for case in (upstreams.upstream_is_asked, upstreams.fast_overtakes_upstream,
+                 upstreams.requests_in_one_piece_are_answered_in_order):
+        case(stage)
+
+
+@step("upstream", "an upstream that refuses, resets, or talks nonsense: 502")
+def upstream_is_bad(stage):
+    upstreams.upstream_that_refuses_is_a_502(stage)
+    upstreams.bad_upstream_is_a_502(stage)
+
+
+@step("upstream", "an upstream that has not answered after --timeout: 504")
+def upstream_is_silent(stage):
+    upstreams.silent_upstream_is_a_504(stage)
+    upstreams.upstream_that_never_accepts_is_a_504(stage)
+
+
+@step("upstream", "a client that leaves meanwhile harms nobody")
+def client_leaves_upstream(stage):
+    """And SIGTERM waits for the upstream."""
+    upstreams.client_that_leaves_meanwhile_harms_nobody(stage)
+    upstreams.requests_in_flight_are_answered_before_exit(stage)
+
+
+@step("upstream", "a thousand clients: an answer or an error for each")
+def thousand_clients_of_upstream(stage):
+    upstreams.thousand_clients(stage)
+
+
+@step("upstream", "everything else is as it was")
+def upstream_changes_nothing_else(stage):
+    ladder.unit_tests(stage)
     black_box(stage, *SUBJECTS)
 
 
