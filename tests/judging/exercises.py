@@ -10,7 +10,7 @@ from kit import processes
 from kit.processes import PIPES
 from kit.tree import BUILD, STAGES
 from suite import upstreams
-from suite.cases import ALL, STAGE, SUBJECTS, all_cases
+from suite.cases import ALL, LONG, STAGE, SUBJECTS, all_cases
 from suite.server import FAST, Failure, Stage
 from suite.slow_clients import client_that_does_not_read_costs_little
 
@@ -253,6 +253,59 @@ def thousand_clients_of_upstream(stage):
 @step("upstream", "everything else is as it was")
 def upstream_changes_nothing_else(stage):
     ladder.unit_tests(stage)
+    black_box(stage, *SUBJECTS)
+
+
+exercise("give-up", "05", "05-epoll", "05-epoll common")
+
+
+@step("give-up", "a reset during /slow frees the descriptor immediately")
+def reset_is_given_up(stage):
+    with stage.serve("--delay", LONG) as server:
+        before = server.descriptors_at_rest()
+        for kept in False, True:  # the request is the first one of its connection; and a later one
+            client = server.client()
+            if kept:
+                client.get("/fast")
+                server.expect(client, "/fast")
+            client.get("/slow", times=2)
+            client.all_received()
+            server.pause(0.1)
+            client.reset()
+            server.expect_descriptors(before)
+        server.expect_no_busy_loop(0.2)
+
+
+@step("give-up", "a client that has only half-closed is answered")
+def half_closed_is_answered(stage):
+    with stage.serve("--delay", 1) as server:
+        clients = [server.client() for _ in range(2)]
+        for client in clients:
+            client.get("/slow")
+        clients[0].half_close()
+        clients[1].say(FAST)  # more input is no reason either
+        server.expect_no_busy_loop(0.3)
+        for client in clients:
+            server.expect(client, "/slow", sleeps=1)
+        server.expect_end(clients[0])
+
+
+@step("give-up", "a reset while a thread works does not make the loop spin")
+def reset_during_work(stage):
+    with stage.serve("--delay", 1, "--block", "--threads", 2) as server:
+        before = server.descriptors_at_rest()
+        client = server.client()
+        client.get("/slow")
+        client.all_received()
+        server.pause(0.1)
+        client.reset()
+        server.expect_no_busy_loop(0.2)
+        server.expect_descriptors(before)
+
+
+@step("give-up", "everything else is as it was")
+def give_up_changes_nothing_else(stage):
+    """Without the unit tests: they want a connection that sleeps not to be watched at all."""
     black_box(stage, *SUBJECTS)
 
 
