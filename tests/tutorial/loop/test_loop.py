@@ -3,7 +3,7 @@
 or a client behaves badly."""
 import ast
 import asyncio
-import contextlib
+import dataclasses
 import io
 import pathlib
 import re
@@ -11,7 +11,6 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 import tokenize
 import unittest
@@ -21,10 +20,19 @@ from kit.measuring import probe
 from kit.processes import wait_until
 from kit.servers import Server
 from kit.tree import ROOT
+from suite import upstreams
+from suite.server import Stage
+from suite.upstreams import Upstream, silent
 
 HERE = pathlib.Path(__file__).resolve().parent
 END = "# ---- "  # a line that begins so ends the loop: below is what uses it
 SLEEP = "await Sleep(options.delay)"
+# Each of their connections serves one request, and a signal ends them immediately.
+STEP5 = [case for case in upstreams.ALL if case not in (upstreams.requests_in_one_piece_are_answered_in_order,
+                                                        upstreams.requests_in_flight_are_answered_before_exit,
+                                                        upstreams.client_that_leaves_meanwhile_harms_nobody)]
+STEP4 = [upstreams.upstream_is_asked, upstreams.fast_overtakes_upstream, upstreams.bad_upstream_is_a_502,
+         upstreams.upstream_that_refuses_is_a_502]
 
 
 def source(number):
@@ -58,6 +66,11 @@ def step(number, *options, program=None, under=()):
                   under=[*under, sys.executable], env={"PYTHONPATH": f"{HERE}", "PATH": "/usr/bin:/bin"})
 
 
+def tried(number):
+    """Return a step as what a case of tests/suite tests."""
+    return Step(f"step{number}", "05-epoll", [str(HERE / f"step{number}.py")], in_tree=True)
+
+
 def verdict(server):
     done = subprocess.run([sys.executable, ROOT / "tests/latency.py", server.url], stdout=subprocess.PIPE, text=True,
                           timeout=120, check=False)
@@ -82,68 +95,17 @@ def ask(server, path):
     return answer(connect(server, path))
 
 
-class Upstream:
-    """A server that does something else than answer. behave(client) is called in a thread for each client."""
-
-    def __init__(self, behave):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
-        self.clients = []
-        self.behave = behave
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                self.clients.append(client)
-                client.recv(4096)
-                self.behave(client)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        for each in self.listener, *self.clients:
-            each.close()
-
-
 def reset(client):
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
 
 
-def half(client):
-    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\nThat")
-    client.close()
+@dataclasses.dataclass
+class Step(Stage):
+    """A step, for the cases of tests/suite."""
 
-
-def half_a_head(client):
-    client.sendall(b"HTTP/1.1 20")
-    client.close()
-
-
-def no_http(client):
-    client.sendall(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
-    client.close()
-
-
-def endless(client):
-    with contextlib.suppress(OSError):
-        client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        while True:
-            client.sendall(bytes(65536))
-
-
-def silent(_client):
-    pass
-
-
-def refusing():
-    """Return an address where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"127.0.0.1:{listener.getsockname()[1]}"
+    def serve(self, *options, **arguments):
+        return super().serve(*options, under=[sys.executable], **arguments)
 
 
 class Text(unittest.TestCase):
@@ -238,41 +200,29 @@ class Upstreams(unittest.TestCase):
                     self.assertEqual(ask(server, "/upstream")[0], "200")
                     self.assertEqual(upstream.messages().count("/slow"), 2)
 
-    def test_five_hundred_clients(self):
-        with Server("05-epoll", "--delay", "0.5") as upstream:
-            for number in 4, 5:
-                with self.subTest(number), step(number, "--upstream", f"127.0.0.1:{upstream.port}") as server:
-                    before = server.descriptors
-                    rows = probe(server.url, "500x0:/upstream")
-                    self.assertEqual({row["body"] for row in rows}, {"That was slow!"})
-                    self.assertTrue(wait_until(lambda: server.descriptors == before))
-
-    def test_bad_upstream_is_an_error_and_nothing_leaks(self):
+    def test_cases_that_hold_for_all_ways_to_wait(self):
+        """The same as for the stages (judging/test_upstream.py). Step 4 has no time-out."""
         for number in 4, 5:
-            for behave in reset, half, half_a_head, no_http, endless:
-                with self.subTest(f"{number} {behave.__name__}"), Upstream(behave) as upstream:
-                    with step(number, "--upstream", upstream.address) as server:
-                        before = server.descriptors
-                        for _ in range(3):
-                            self.assertEqual(ask(server, "/upstream")[0], "502")
-                        self.assertTrue(wait_until(lambda: server.descriptors == before))
-                        self.assertEqual(server.messages(), "")
+            with self.subTest(number):
+                cases = STEP4 if number == 4 else STEP5
+                self.assertEqual("\n".join(upstreams.failures(tried(number), cases)), "")
 
-    def test_upstream_that_refuses_is_an_error(self):
+    def test_clients_that_leave_harm_nobody(self):
+        """If all of them have left, nobody awaits the shared answer, and step 5 says so when that fails."""
+        upstreams.client_that_leaves_meanwhile_harms_nobody(tried(5), may_complain=True)
+
+    def test_upstream_that_refuses_is_named(self):
         for number in 4, 5:
-            with self.subTest(number), step(number, "--upstream", refusing()) as server:
-                status, body = ask(server, "/upstream")
-                self.assertEqual(status, "502")
-                self.assertIn("Connection refused", body)
+            with self.subTest(number), upstreams.refusing() as port:
+                with step(number, "--upstream", f"127.0.0.1:{port}") as server:
+                    self.assertIn("Connection refused", ask(server, "/upstream")[1])
 
-    def test_upstream_that_never_answers_is_given_up_in_step5(self):
-        with Upstream(silent) as upstream, step(5, "--upstream", upstream.address, "--timeout", "0.5") as server:
-            before = server.descriptors
-            rows = probe(server.url, "2x0:/upstream", "100:/fast")
-            self.assertEqual([row["status"] for row in rows], ["504", "504", "200"])
-            self.assertGreaterEqual(rows[0]["took_ms"], 490)
-            self.assertLess(rows[2]["took_ms"], 300)
-            self.assertTrue(wait_until(lambda: server.descriptors == before))
+    def test_two_clients_share_the_time_out(self):
+        with Upstream(silent) as upstream:
+            with step(5, "--upstream", f"127.0.0.1:{upstream.port}", "--timeout", "0.5") as server:
+                rows = probe(server.url, "2x0:/upstream", "100:/fast")
+                self.assertEqual([row["status"] for row in rows], ["504", "504", "200"])
+                self.assertEqual(upstream.asked, 1)
 
 
 class Leaving(unittest.TestCase):
@@ -299,7 +249,8 @@ class Leaving(unittest.TestCase):
                 self.assertEqual(answer(second), ("200", "That was slow!"))
 
     def test_all_clients_of_an_upstream_may_leave(self):
-        with Upstream(silent) as upstream, step(5, "--upstream", upstream.address, "--timeout", "0.5") as server:
+        with Upstream(silent) as upstream, step(
+                5, "--upstream", f"127.0.0.1:{upstream.port}", "--timeout", "0.5") as server:
             before = server.descriptors
             connect(server, "/upstream").close()
             time.sleep(0.1)
