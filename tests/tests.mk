@@ -34,6 +34,7 @@ case: all ## run some black-box cases: CASE=fast_overtakes_slow, or a subject, C
 judge-test: all $(COROUTINES) ## test the judge, and the solutions of the exercises: TESTS="Hints Liars.test_..." for some
 	@python3 -m judging.test_judge $(foreach name,$(value TESTS),$(call quoted,$(name)))
 	@$(if $(value TESTS),,python3 -m judging.test_coroutines)
+	@$(if $(value TESTS),,python3 -m judging.test_upstream)
 
 hints-test: all ## plant each bug of the gallery in a stage of a reader: does a hint name it?
 	@python3 -m judging.test_judge --gallery Hints.test_planted_bug_is_named
@@ -152,6 +153,9 @@ wayout: all ## a pool of threads: in the stages, FastAPI and Flask; its queue, a
 
 switches: all switch-ucontext $(COROUTINES) ## what a switch costs: between stacks, coroutines, tasks, threads
 	@python3 -m bench.switches
+
+upstream: all ## build the servers with the route /upstream in build/upstream/build, and count what it takes in each
+	@python3 -m judging.upstream
 
 leaving: all ## a client leaves during /slow: who notices, and does the work go on? (with deps-peers)
 	@python3 -m bench.leaving

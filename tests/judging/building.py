@@ -12,14 +12,15 @@ from kit.tree import BUILD, ROOT
 
 
 
-def make(targets, **variables):
-    """Run make, with the variables of the make that has started us, and more, but not with its options."""
+def make(targets, tree=ROOT, **variables):
+    """Run make in a tree, with the variables of the make that has started us, and more, but not with its
+    options."""
     env = {name: value for name, value in os.environ.items() if name not in ("MFLAGS", "MAKELEVEL")}
     env["MAKEFLAGS"] = "".join(os.environ.get("MAKEFLAGS", "").partition("-- ")[1:])
     env["LC_ALL"] = "C"
     variables = {"BUILD": os.path.relpath(BUILD, ROOT), **variables}
     words = [f"{name}={value}" for name, value in variables.items()]
-    process = processes.start(["make", "-s", *words, *targets], cwd=ROOT, env=env, **PIPES)
+    process = processes.start(["make", "-s", *words, *targets], cwd=tree, env=env, **PIPES)
     out, err = processes.finish(process)
     return subprocess.CompletedProcess(targets, process.returncode, out, err)
 

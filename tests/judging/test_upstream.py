@@ -1,0 +1,101 @@
+"""Test /upstream in all ways to wait, with one set of cases (suite/upstreams.py): the solution of the
+exercise in 03 to 06, and the patch of common/blocking.c in 01, 02 and 07-coroutines.
+(tutorial/loop/test_loop.py does so for the loop in Python.)"""
+import shutil
+import signal
+import unittest
+
+from judging import upstream
+from judging.upstream import COROUTINES, patched, ways
+from kit import tool, unittests
+from kit.tree import ROOT, STAGES
+from suite import upstreams
+from suite.client import request
+from suite.server import Failure, Stage, lines
+
+SOME = [upstreams.upstream_is_asked, upstreams.bad_upstream_is_a_502, upstreams.silent_upstream_is_a_504]
+folder = None
+
+
+def setUpModule():
+    global folder
+    folder = patched(*STAGES, *COROUTINES)
+
+
+def stage(name):
+    model = name.rpartition("/")[2]
+    return Stage(model, model, [str(folder / name)], in_tree=True)
+
+
+class Serving(unittest.TestCase):
+    def check(self, name, cases):
+        self.assertEqual("\n".join(upstreams.failures(stage(name), cases)), "")
+
+    def test_state_machine(self):
+        self.check("05-epoll", upstreams.ALL)
+
+    def test_state_machine_in_other_loops(self):
+        for name in "03-select", "04-poll", "06-libev":
+            with self.subTest(name):
+                self.check(name, SOME)
+
+    def test_threads(self):
+        self.check("02-threaded", upstreams.ALL)
+
+    def test_one_client_after_the_other(self):
+        self.check("01-blocking", [case for case in upstreams.ALL if case not in upstreams.NOT_ONE])
+
+    def test_coroutines(self):
+        self.check("assembly/07-coroutines", upstreams.ALL)
+
+    def test_coroutines_with_ucontext(self):
+        self.check("ucontext/07-coroutines", SOME)
+
+
+class Memory(unittest.TestCase):
+    def test_valgrind_finds_nothing(self):
+        """With each upstream, and with clients that leave. Descriptors of its own are no leak."""
+        if shutil.which("valgrind") is None:
+            self.skipTest("valgrind is missing. To install it: make deps-tools")
+        under = ["valgrind", "-q", "--leak-check=full", "--error-exitcode=66"]
+        for name in "05-epoll", "assembly/07-coroutines":
+            for behave in [upstreams.answer, *upstreams.BAD, upstreams.silent]:
+                with self.subTest(name, behave=behave.__name__):
+                    try:
+                        self.serve_under(stage(name), behave, under)
+                    except Failure as failure:
+                        self.fail("\n".join(lines(failure.rows())))
+
+    def serve_under(self, server_stage, behave, under):
+        with upstreams.Upstream(behave) as there, server_stage.serve(
+                "--upstream", f"127.0.0.1:{there.port}", "--timeout", 2, under=under) as server:
+            clients = [server.client(request("/upstream") * 2) for _ in range(4)]
+            server.pause(0.2)
+            clients.pop().reset()
+            clients.pop().close()
+            for client in clients:
+                for _ in range(2):
+                    client.read(sleeps=20)
+            server.signal(signal.SIGTERM)
+            server.expect_exit(patience=30)
+            server.expect_no_message()
+
+
+class Count(unittest.TestCase):
+    def test_state_machine_takes_several_times_the_lines(self):
+        """What the text says of the three."""
+        awaiting, machine, stack = ways()
+        self.assertLess(abs(awaiting.lines - stack.lines), 10)
+        self.assertGreater(machine.lines, 4 * stack.lines)
+        self.assertGreater(machine.places, 3 * stack.places)
+
+    def test_comments_and_empty_lines_do_not_count(self):
+        self.assertEqual(upstream.code(["int a; /* one */", "", "/* two", " * three */", "    b();"]),
+                         ["int a; ", "    b();"])
+
+    def test_blocking_is_as_it_was_in_the_tree(self):
+        self.assertNotIn("upstream", (ROOT / "common/blocking.c").read_text())
+
+
+if __name__ == "__main__":
+    tool.run(unittests.main)
