@@ -126,10 +126,13 @@ class Strangers(unittest.TestCase):
     def test_server_at_another_address_with_the_same_port_is_another_server(self):
         with Server("05-epoll", "--delay", "0.4") as ours:
             with Server("01-blocking", "--delay", "0.4", "--host", "127.0.0.2", "--port", ours.port):
-                status, output, _ = latency(ours.url)
-        self.assertEqual(status, 0, output)
+                for _ in range(3):  # on a busy machine, it may say that the process cannot be seen
+                    status, output, _ = latency(ours.url)
+                    self.assertEqual(status, 0, output)
+                    self.assertNotIn("accept", output)
+                    if "concurrent: epoll_pwait\n" in output:
+                        break
         self.assertRegex(output, "concurrent: epoll_pwait\n")
-        self.assertNotIn("accept", output)
 
 
 class Turns(unittest.TestCase):
