@@ -158,15 +158,19 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t length)
 
     if (running == NULL)
         return __real_connect(fd, address, length);
-    fcntl(fd, F_SETFL, O_NONBLOCK);
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+        return -1;
     if (__real_connect(fd, address, length) == 0)
         return 0;
     if (errno != EINPROGRESS)
         return -1;
     bool ready = wait_for(fd, EPOLLOUT, deadline(fd, SO_SNDTIMEO));
-    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof error});
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof error}) < 0)
+        return -1;
+    if (ready && error == 0)
+        return 0;
     errno = error != 0 ? error : EINPROGRESS;
-    return ready && error == 0 ? 0 : -1;
+    return -1;
 }
 
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t length)

@@ -140,11 +140,7 @@ def expect_fast(server, said, closes):
     response = server.expect(client, "/fast")
     if response.closes != closes:
         raise Failure(f"a response {'with' if closes else 'without'} Connection: close", shown(response))
-    if not closes:
-        client.say(FAST_CLOSE)
-        server.expect(client, "/fast")
-    server.expect_end(client)
-    server.did.remove(client)
+    expect_end_of(client, server, closes)
 
 
 def expect_error(server, said, status, closes):
@@ -155,6 +151,11 @@ def expect_error(server, said, status, closes):
         raise Failure("the field Allow: GET, HEAD in a 405, and in no other response", str(response))
     if not response.body.startswith(f"{status} ") or not response.body.endswith("\n"):
         raise Failure(f'a line that begins with "{status}", as the body', str(response))
+    expect_end_of(client, server, closes)
+
+
+def expect_end_of(client, server, closes):
+    """Expect that the connection has ended, or serves one more request and then ends."""
     if not closes:
         client.say(FAST_CLOSE)
         server.expect(client, "/fast")

@@ -208,7 +208,8 @@ class Server:
                                       under=self.under,
                                   **self.popen_arguments)
         try:
-            self.wait_for(self.program.listening)
+            # What starts it may compute before it does: valgrind translates the program.
+            self.wait_for(self.program.listening, busy=PATIENCE if self.under else None)
         except Failed:
             raise Trouble(self.ending()) from None
         except Trouble as trouble:
