@@ -435,8 +435,12 @@ class Server:
     def wait_workers(self, count, but=()):
         """Wait until it has so many workers, and none of those; return them."""
         self.expected = f"{count} worker{'s' * (count != 1)}" + (", the dead one replaced" if but else "")
-        return self.wait_for(lambda: len(self.workers()) == count and not set(but) & set(self.workers()) and
-                             self.workers(), sleeps=10)
+
+        def found():
+            workers = self.workers()  # one look: between two, the parent may reap the dead one
+            return len(workers) == count and not set(but) & set(workers) and workers
+
+        return self.wait_for(found, sleeps=10)
 
     # ---- descriptors, and limits
 
