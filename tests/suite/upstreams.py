@@ -22,6 +22,7 @@ import concurrent.futures
 import contextlib
 import itertools
 import resource
+import signal
 import socket
 import struct
 import threading
@@ -299,6 +300,22 @@ def client_that_leaves_meanwhile_harms_nobody(stage, may_complain=False):
         expect(server, ask(server, "/fast", sleeps=PATIENCE), 200, "That was fast!")
 
 
+def signal_does_not_end_the_wait_for_a_connection(stage):
+    """It may end a call, also if nobody handles it: SIGCONT after SIGSTOP (signal(7))."""
+    with deaf() as port, serve(stage, port, "--timeout", 1) as server:
+        start = time.monotonic()
+        client = server.client(request("/upstream"))
+        server.pause(0.1)
+        server.suspend()
+        server.resume()
+        server.pause(0.1)
+        server.signal(signal.SIGTERM)
+        expect(server, finish(server, client, sleeps=1), 504)
+        if time.monotonic() - start < 0.99:
+            raise Failure("a 504 after --timeout, 1 s", "it comes earlier")
+        server.expect_exit()
+
+
 def requests_in_flight_are_answered_before_exit(stage):
     with servers.Server("05-epoll", "--delay", "1") as upstream, serve(
             stage, upstream.port, beside=f"build/05-epoll --port {PORT} --delay 1") as server:
@@ -334,7 +351,8 @@ def thousand_clients(stage, behaviours=(answer, reset, half, silent, by_turns), 
 ALL = [upstream_is_asked, fast_overtakes_upstream, requests_in_one_piece_are_answered_in_order,
        bad_upstream_is_a_502, upstream_that_refuses_is_a_502, silent_upstream_is_a_504,
        upstream_that_never_accepts_is_a_504, client_that_leaves_meanwhile_harms_nobody,
-       requests_in_flight_are_answered_before_exit, thousand_clients]
+       signal_does_not_end_the_wait_for_a_connection, requests_in_flight_are_answered_before_exit,
+       thousand_clients]
 NOT_ONE = [fast_overtakes_upstream, requests_in_one_piece_are_answered_in_order, thousand_clients]
 
 

@@ -30,6 +30,7 @@ SLEEP = "await Sleep(options.delay)"
 # Each of their connections serves one request, and a signal ends them immediately.
 STEP5 = [case for case in upstreams.ALL if case not in (upstreams.requests_in_one_piece_are_answered_in_order,
                                                         upstreams.requests_in_flight_are_answered_before_exit,
+                                                        upstreams.signal_does_not_end_the_wait_for_a_connection,
                                                         upstreams.client_that_leaves_meanwhile_harms_nobody)]
 STEP4 = [upstreams.upstream_is_asked, upstreams.fast_overtakes_upstream, upstreams.bad_upstream_is_a_502,
          upstreams.upstream_that_refuses_is_a_502]
