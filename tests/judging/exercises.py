@@ -216,7 +216,7 @@ def edge_changes_nothing_else(stage):
     black_box(stage, *SUBJECTS)
 
 
-exercise("upstream", "05", "05-epoll", "common")
+exercise("upstream", "05", "05-epoll", "05-epoll common")
 
 
 @step("upstream", "/upstream is answered, and /fast does not wait")
@@ -243,6 +243,11 @@ def client_leaves_upstream(stage):
     """And SIGTERM waits for the upstream."""
     upstreams.client_that_leaves_meanwhile_harms_nobody(stage)
     upstreams.requests_in_flight_are_answered_before_exit(stage)
+
+
+@step("upstream", "a client that resets frees both descriptors immediately")
+def reset_of_upstream_is_given_up(stage):
+    upstreams.client_that_resets_is_given_up(stage)
 
 
 @step("upstream", "a thousand clients: an answer or an error for each")

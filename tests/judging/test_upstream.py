@@ -32,7 +32,7 @@ class Serving(unittest.TestCase):
         self.assertEqual("\n".join(upstreams.failures(stage(name), cases)), "")
 
     def test_state_machine(self):
-        self.check("05-epoll", upstreams.ALL)
+        self.check("05-epoll", [*upstreams.ALL, upstreams.client_that_resets_is_given_up])
 
     def test_state_machine_in_other_loops(self):
         for name in "03-select", "04-poll", "06-libev":
@@ -86,7 +86,7 @@ class Count(unittest.TestCase):
         """What the text says of the three."""
         awaiting, machine, stack = ways()
         self.assertLess(abs(awaiting.lines - stack.lines), 10)
-        self.assertGreater(machine.lines, 3 * stack.lines)
+        self.assertGreater(machine.lines, 4 * stack.lines)
         self.assertGreater(machine.places, 3 * stack.places)
 
     def test_comments_and_empty_lines_do_not_count(self):

@@ -2,9 +2,12 @@
 exercise upstream, and with a patch of common/blocking.c. Then count what /upstream takes in each way to wait:
 lines of code that are new or changed, at how many places, and in how many files.
 
-  await          in the loop in Python (tests/tutorial/loop/step5.py): the coroutine that asks, and its caller
-  state machine  in common/ for 03 to 06: the solution of the exercise
-  own stack      in common/blocking.c for 01, 02 and 07-coroutines: blocking calls, straight down"""
+  await          in the loop in Python (tests/tutorial/loop/step5.py): the coroutine that asks, the branch that
+                 awaits it, and what cancels both when the client leaves
+  state machine  in common/ and the stages 04 to 06: the solution of the exercise. 05 gives up, too, when its
+                 client has reset the connection
+  own stack      in common/blocking.c for 01, 02 and 07-coroutines: blocking calls, straight down. They learn
+                 that a client has left only when they answer"""
 from kit import tool  # first: see kit/__init__.py
 
 import ast
@@ -88,18 +91,19 @@ def changes(patch, wanted):
 
 
 def python_lines():
-    """Return the lines of the coroutine that asks, and of the branch that awaits it."""
+    """Return the lines of the coroutine that asks, of the branch that awaits it, and of what cancels it."""
     tree = ast.parse(STEP.read_text(encoding="utf-8"))
     functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)}
     branch = next(node for node in functions["respond"].body
                   if isinstance(node, ast.If) and "/upstream" in ast.unparse(node.test))
-    ask = functions["ask"]
-    return sum(node.end_lineno - node.lineno + 1 for node in (ask, branch)) - 1  # its docstring
+    nodes = functions["ask"], functions["while_connected"], branch
+    lines = sum(node.end_lineno - node.lineno + 1 for node in nodes) - 2  # two docstrings
+    return lines + 1  # converse calls while_connected
 
 
 def ways():
     states = len(re.findall(r"^\+ +[A-Z]+, +/\*", LOOPS.read_text(), re.M))
-    return [Way("await", python_lines(), 2, 1, "frames of coroutines"),
+    return [Way("await", python_lines(), 4, 1, "frames of coroutines"),
             Way("state machine", *changes(LOOPS, lambda path: not path.startswith(NO_WAIT)),
                 f"a struct, in {states} new states"),
             Way("own stack", *changes(BLOCKING, lambda path: True), "a stack")]

@@ -300,6 +300,21 @@ def client_that_leaves_meanwhile_harms_nobody(stage, may_complain=False):
         expect(server, ask(server, "/fast", sleeps=PATIENCE), 200, "That was fast!")
 
 
+def client_that_resets_is_given_up(stage):
+    """Both descriptors are closed long before the time-out, and a half-close is no reason for that."""
+    with beside(stage, silent, "--timeout", LONG) as (upstream, server):
+        before = server.descriptors()
+        half, *clients = [server.client(request("/upstream", "Connection: close")) for _ in range(3)]
+        server.wait_for(lambda: upstream.asked == 3)
+        half.half_close()
+        for client in clients:
+            client.reset()
+        server.expect_descriptors(before + 2)
+        for there in upstream.clients:  # two have been closed at the other end
+            say(there, response(CONTENT))
+        expect(server, finish(server, half), 200, CONTENT)
+
+
 def signal_does_not_end_the_wait_for_a_connection(stage):
     """It may end a call, also if nobody handles it: SIGCONT after SIGSTOP (signal(7))."""
     with deaf() as port, serve(stage, port, "--timeout", 1) as server:
