@@ -51,13 +51,15 @@ def parse(arguments):
     parser = Parser(description=__doc__, epilog=EXAMPLES,
                         usage="%(prog)s STAGE [OPTION]... SHOT...\n       %(prog)s --goal N <ADDRESSES"
                               "\n       %(prog)s --seeds N [STAGE]...")
-    parser.add_argument("--calls", action="store_true", help="print each system call: when, by which thread, from which line")
+    parser.add_argument("--calls", action="store_true",
+                        help="print each system call: when, by which thread, from which line")
     parser.add_argument("--strace", metavar="FILE", help="write the calls as strace does, for tests/trace.py --from")
     parser.add_argument("--json", metavar="FILE", help="write all that is known of the run (- for stdout)")
     parser.add_argument("--until", type=seconds(0, 86400), metavar="SECONDS", help="stop there")
     parser.add_argument("--goal", type=whole_number(1, 99), metavar="N",
                         help="judge the addresses on stdin, a line each: do they reach goal N of the page?")
-    parser.add_argument("--seeds", type=seed_numbers, metavar="N", help="run what the numbers 1 to N choose (or FIRST-LAST)")
+    parser.add_argument("--seeds", type=seed_numbers, metavar="N",
+                        help="run what the numbers 1 to N choose (or FIRST-LAST)")
     ours, rest = _split(arguments)
     options = parser.parse_args(ours)
     if options.goal is not None or options.seeds is not None:
@@ -116,8 +118,9 @@ def print_clients(clients):
     rows = []
     for client in clients:
         took = client["done"] - client["start"] if client["done"] is not None else None
-        rows.append([_name(client), *map(span, (client["start"], client["connected"], client["first"],
-                     client["done"], took)), client["status"] or "-", re.sub(r"[^ -~]", "?", client["body"][:40]) or "-"])
+        moments = client["start"], client["connected"], client["first"], client["done"], took
+        rows.append([_name(client), *map(span, moments), client["status"] or "-",
+                     re.sub(r"[^ -~]", "?", client["body"][:40]) or "-"])
     print_table(COLUMNS, TO_THE_RIGHT, rows)
     names = list(dict.fromkeys(_name(client) for client in clients if client["requests"]))
     rows = [_summary(name, [client for client in clients if _name(client) == name]) for name in names]
@@ -141,9 +144,10 @@ def print_calls(result):
     threads = {thread["id"]: thread["name"] for thread in result["threads"]}
     width = max(map(len, threads.values()))
     for call in result["calls"]:
-        took = "..." if call["end"] is None else f"{call['end'] - call['start']:.0f}" if call["end"] > call["start"] else ""
+        start, end = call["start"], call["end"]
+        took = "..." if end is None else f"{end - start:.0f}" if end > start else ""
         text = f"{call['name']}({call['args']}) = {call['result']}" if call["name"][0] != "(" else "computes"
-        print(f"{call['start']:9.1f} {took:>6}  {threads[call['thread']]:{width}}  {text}  {call['line'] or ''}".rstrip())
+        print(f"{start:9.1f} {took:>6}  {threads[call['thread']]:{width}}  {text}  {call['line'] or ''}".rstrip())
 
 
 def write_strace(path, answer):
@@ -153,7 +157,8 @@ def write_strace(path, answer):
         file, _, number = place.rpartition(" ")[2].rpartition(":")
         numbers.setdefault(file, set()).add(int(number))
     known = [(file, symbols.find(file), sorted(found)) for file, found in sorted(numbers.items())]
-    header = answer["header"] + [f"source: {file} {symbols.checksum(found, lines)}" for file, found, lines in known if found]
+    header = answer["header"] + [f"source: {file} {symbols.checksum(found, lines)}" for file, found, lines in known
+                                 if found]
     pathlib.Path(path).write_text("".join(f"# {line}\n" for line in header) + answer["text"])
 
 
@@ -173,7 +178,8 @@ def judge(simulation, number):
     answer = simulation.ask(goal=number, texts=texts)
     if "error" in answer:
         return complain(answer)
-    print(f"Goal {number}, {answer['title']}: {'reached' if answer['solved'] else 'not reached'}. {answer['text']}".rstrip())
+    print(f"Goal {number}, {answer['title']}: {'reached' if answer['solved'] else 'not reached'}. "
+          f"{answer['text']}".rstrip())
     return 0 if answer["solved"] else 1
 
 
@@ -197,7 +203,8 @@ def main(arguments):
     if options.strace:
         write_strace(options.strace, answer["strace"])
     if options.json:
-        with open(sys.stdout.fileno() if options.json == "-" else options.json, "w", closefd=options.json != "-") as file:
+        with open(sys.stdout.fileno() if options.json == "-" else options.json, "w",
+                  closefd=options.json != "-") as file:
             json.dump(result, file)
     for line in result["output"]:
         if line["fd"] == 2:

@@ -220,7 +220,8 @@ def measure(subject, server, log):
     port = processes.wait_until(lambda: address(server), 60, step=0.1)
     if port is None:
         raise Failed(f"{subject.name} does not say where it listens", server.messages())
-    processes.wait_until(lambda: measuring.probe(f"http://127.0.0.1:{port}", "0:/fast", timeout=2)[0]["status"] == "200")
+    url = f"http://127.0.0.1:{port}"
+    processes.wait_until(lambda: measuring.probe(url, "0:/fast", timeout=2)[0]["status"] == "200")
     try:
         return {way: leave(server, log, port, way) for way in WAYS}
     finally:

@@ -397,6 +397,7 @@ def seeds_break_no_rule(stage):
     if failure and failure["rule"] == "unsupported":
         raise Skipped(failure["why"])
     if failure:
-        fell = Failure(f"{SEEDS} seeds that break no rule", f"seed {failure['seed']}, {failure['rule']}: {failure['why']}")
+        fell = Failure(f"{SEEDS} seeds that break no rule",
+                       f"seed {failure['seed']}, {failure['rule']}: {failure['why']}")
         fell.did = [f"make play STAGE={stage.name}", f"tests/play.py '#{failure['text']}'"]
         raise fell

@@ -176,8 +176,8 @@ class Classics(unittest.TestCase):
                     wrong = wrong.replace(here, there)
                 source, program = tool.scratch() / f"{name}.c", tool.scratch() / name
                 source.write_text(wrong)
-                subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-w", include, source, *link, "-o", program],
-                               check=True)
+                subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-w", include, source, *link,
+                                "-o", program], check=True)
                 self.assertTrue(getattr(self, mistake.shows)(program))
                 self.assertFalse(getattr(self, mistake.shows)(None))
 

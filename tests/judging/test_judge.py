@@ -357,7 +357,8 @@ MISTAKES = [
     ("05-epoll", "was == WANT_NOTHING ? EPOLL_CTL_ADD :", "was == WANT_NOTHING ? EPOLL_CTL_MOD :", "listen",
      "the server has ended: exit status 1", "ENOENT"),
     ("05-epoll", "connections_expire();", "connections_expire();\n        if (ready > 0)\n            "
-     "*(volatile int *)connections_expire = 1;", "fast", "where: +AddressSanitizer: SEGV\\n +[0-9]+-epoll/server.c:[0-9]+, in main",
+     "*(volatile int *)connections_expire = 1;", "fast",
+     "where: +AddressSanitizer: SEGV\\n +[0-9]+-epoll/server.c:[0-9]+, in main",
      "The server has crashed"),
     ("05-epoll", "connections_accept();", "", "fast", "a busy loop", "connections_accept, the last call"),
     ("05-epoll", ", .data.fd = fd", "", "fast", "a busy loop", "event.data.fd"),
@@ -365,46 +366,58 @@ MISTAKES = [
     ("05-epoll", "op = EPOLL_CTL_DEL;", "return true;", "keep-alive", "without a response", "EEXIST"),
     ("05-epoll", "want == WANT_WRITE ? EPOLLOUT :", "want == WANT_WRITE ? EPOLLIN :", "slow-reader",
      "does not sleep either", "EPOLLOUT"),
-    ("05-epoll", "for (int i = 0; i < ready; i++)", "connections_accept();\n        for (int i = 0; i < ready; i++)", "turn",
-     "connections_ready after connections_accept", "In which order"),
+    ("05-epoll", "for (int i = 0; i < ready; i++)", "connections_accept();\n        for (int i = 0; i < ready; i++)",
+     "turn", "connections_ready after connections_accept", "In which order"),
     ("05-epoll", "connections_expire();", "if (ready == 0)\n            connections_expire();", "turn",
      "a turn without connections_expire", "Which condition, or which continue"),
-    ("05-epoll", "i < ready; i++", "i < (ready > 0); i++", "turn", "connections_ready in a turn: 1; descriptors that its wait reported: [23]",
+    ("05-epoll", "i < ready; i++", "i < (ready > 0); i++", "turn",
+     "connections_ready in a turn: 1; descriptors that its wait reported: [23]",
      "For which of them does your loop call"),
     ("05-epoll", "i < ready; i++", "i < MAX_EVENTS; i++", "turn", "connections_ready in a turn: 64; ",
      "For which of them does your loop call"),
-    ("05-epoll", "i < ready; i++", "i <= ready; i++", "turn", "connections_ready in a turn: 2; ", "or for what an earlier wait"),
-    ("05-epoll", "connections_expire();", "volatile int last = MAX_EVENTS;\n        volatile unsigned after = events[last].events;\n"
-     "        (void)after;\n        connections_expire();", "sanitizer", "AddressSanitizer: ", "Which pointer or index"),
-    ("05-epoll", "connections_ready(events[i].data.fd);", "if (events[i].events & EPOLLHUP)\n                close(events[i].data.fd);\n"
-     "            else\n                connections_ready(events[i].data.fd);", "turn", "belongs to common/connections.c", "Who owns the descriptor"),
+    ("05-epoll", "i < ready; i++", "i <= ready; i++", "turn", "connections_ready in a turn: 2; ",
+     "or for what an earlier wait"),
+    ("05-epoll", "connections_expire();", "volatile int last = MAX_EVENTS;\n"
+     "        volatile unsigned after = events[last].events;\n"
+     "        (void)after;\n        connections_expire();", "sanitizer", "AddressSanitizer: ",
+     "Which pointer or index"),
+    ("05-epoll", "connections_ready(events[i].data.fd);",
+     "if (events[i].events & EPOLLHUP)\n                close(events[i].data.fd);\n"
+     "            else\n                connections_ready(events[i].data.fd);", "turn",
+     "belongs to common/connections.c", "Who owns the descriptor"),
     ("05-epoll", "connections_ready(events[i].data.fd);", "{\n            connections_ready(events[i].data.fd);\n"
      "            if (events[i].events & EPOLLHUP)\n                close(events[i].data.fd);\n        }", "turn",
      "close of a descriptor that is not open", "A descriptor is closed twice"),
-    ("05-epoll", "return epoll_ctl(epoll_fd, op, fd, &event) == 0;", "epoll_ctl(epoll_fd, op, fd, &event);\n    return true;", "turn",
+    ("05-epoll", "return epoll_ctl(epoll_fd, op, fd, &event) == 0;",
+     "epoll_ctl(epoll_fd, op, fd, &event);\n    return true;", "turn",
      "though epoll_ctl has failed: Cannot allocate memory", "What does watch return"),
-    ("05-epoll", "connections_accept();", "connections_accept();\n        usleep(1000);", "turn", "usleep in the loop, beside its wait",
-     "While the loop sleeps"),
+    ("05-epoll", "connections_accept();", "connections_accept();\n        usleep(1000);", "turn",
+     "usleep in the loop, beside its wait", "While the loop sleeps"),
     ("05-epoll", "int ready = epoll_pwait(epoll_fd, events, MAX_EVENTS, wait_ms",
      "int ready = epoll_pwait(epoll_fd, events, MAX_EVENTS, wait_ms < 0 || wait_ms > 10 ? 10 : wait_ms", "idle",
      "it wakes up [0-9]+ times", "Something ends the wait again and again"),
-    ("05-epoll", "    if (want == WANT_NOTHING) /* events = 0 would not silence EPOLLHUP */\n        op = EPOLL_CTL_DEL;\n",
+    ("05-epoll", "    if (want == WANT_NOTHING) /* events = 0 would not silence EPOLLHUP */\n"
+     "        op = EPOLL_CTL_DEL;\n",
      "    if (want == WANT_NOTHING)\n        return true;\n    op = epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, "
      "&(struct epoll_event){.data.fd = fd}) ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;\n",
      "leaving", "a busy loop", "whatever for"),
-    ("02-threaded", "    free(client);\n    return NULL;", "    return NULL;", "sanitizer", "LeakSanitizer: detected memory leaks", "nobody has freed it"),
-    ("05-epoll", "connections_accept();", "connections_accept();\n        if (ready > 0 && dup(listener) < 0)\n            return 1;",
+    ("02-threaded", "    free(client);\n    return NULL;", "    return NULL;", "sanitizer",
+     "LeakSanitizer: detected memory leaks", "nobody has freed it"),
+    ("05-epoll", "connections_accept();", "connections_accept();\n        if (ready > 0 && dup(listener) < 0)\n"
+     "            return 1;",
      "leaks", "open descriptors", "What else do you open"),
-    ("05-epoll", "MAX_EVENTS, wait_ms, &unblocked", "MAX_EVENTS, wait_ms, NULL", "signals", "is pending|it has taken|still runs",
-     "SIGTERM"),
-    ("02-threaded", "pthread_sigmask(SIG_SETMASK, &all, &unblocked);", "pthread_sigmask(SIG_SETMASK, NULL, &unblocked);",
+    ("05-epoll", "MAX_EVENTS, wait_ms, &unblocked", "MAX_EVENTS, wait_ms, NULL", "signals",
+     "is pending|it has taken|still runs", "SIGTERM"),
+    ("02-threaded", "pthread_sigmask(SIG_SETMASK, &all, &unblocked);",
+     "pthread_sigmask(SIG_SETMASK, NULL, &unblocked);",
      "signals", "a thread that does not mask it", "inherits the mask"),
-    ("02-threaded", "    if (LIST_EMPTY(&clients))\n        pthread_cond_signal(&all_gone);\n    pthread_mutex_unlock(&lock);",
+    ("02-threaded", "    if (LIST_EMPTY(&clients))\n        pthread_cond_signal(&all_gone);\n"
+     "    pthread_mutex_unlock(&lock);",
      "    pthread_mutex_unlock(&lock);\n    if (LIST_EMPTY(&clients))\n        pthread_cond_signal(&all_gone);",
      "sanitizer", "ThreadSanitizer: data race", "What do all threads have to hold"),
     ("02-threaded", "        pthread_detach(thread);\n", "", "threads", "left their stacks", "joinable and detached"),
-    ("02-threaded", "if (!wait_for_resources(false))", "if (wait_for_resources(false) || true)", "threads", "closed early|reset",
-     "What could the main thread do instead"),
+    ("02-threaded", "if (!wait_for_resources(false))", "if (wait_for_resources(false) || true)", "threads",
+     "closed early|reset", "What could the main thread do instead"),
     ("02-threaded", "    close(client->fd);\n", "", "silent", "stays open, and no thread serves it",
      "Which line of yours closes"),
     ("02-threaded", "int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);", "int fd = dup(listener);", "fast",
@@ -437,7 +450,8 @@ class Mistakes(unittest.TestCase):
 
     def test_program_gets_hints_without_c(self):
         for program, said in [("/bin/false", "has ended: exit status 1"),
-                              (f"{sys.executable} tests/judging/lying_server.py closes", "got: +HTTP/1.1 200 OK, Connection: close")]:
+                              (f"{sys.executable} tests/judging/lying_server.py closes",
+                               "got: +HTTP/1.1 200 OK, Connection: close")]:
             check = judge("check", "05-epoll", "--program", program).finish()
             self.assertRegex(check.out, said)
             out = all_hints("05-epoll", "--program", program)
@@ -540,7 +554,8 @@ class Exercises(unittest.TestCase):
         for name, right, wrong in [
                 ("conversation.c", "        enter(c, DOZING);", "        enter(c, SLEEPING);"),
                 ("connections.c", "    TAILQ_INSERT_TAIL(&all.queues[state], c, link);",
-                 "    if (http_is_medium(&c->conversation.request))\n        c->deadline_ns -= all.options->delay_ns / 2;\n"
+                 "    if (http_is_medium(&c->conversation.request))\n"
+                 "        c->deadline_ns -= all.options->delay_ns / 2;\n"
                  "    TAILQ_INSERT_TAIL(&all.queues[state], c, link);")]:
             path = trees[0] / "common" / name
             text = path.read_text()

@@ -32,13 +32,16 @@ class Browser:
         tool.need("chromium", "deps-tools")
         to_child, self._out = _pipe()
         self._in, from_child = _pipe()
-        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--hide-scrollbars",
-                   "--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe",
+        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
+                   "--hide-scrollbars", "--disable-background-networking", "--disable-component-update",
+                   "--remote-debugging-pipe",
                    f"--user-data-dir={tool.scratch() / f'profile-{self._out}'}", "about:blank"]
         # Chromium reads the protocol from descriptor 3 and writes to 4.
-        glue = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execvp(sys.argv[3], sys.argv[3:])"
+        glue = ("import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); "
+                "os.execvp(sys.argv[3], sys.argv[3:])")
         self._process = processes.start([sys.executable, "-c", glue, to_child, from_child, "chromium", *options],
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=(to_child, from_child))
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        pass_fds=(to_child, from_child))
         os.close(to_child)
         os.close(from_child)
         self._count, self._rest, self._session = 0, b"", None
@@ -90,7 +93,8 @@ class Browser:
         message = json.loads(text)
         parameters = message.get("params", {})
         if message.get("method") == "Runtime.consoleAPICalled":
-            self.console.append(" ".join(str(each.get("value", each.get("description", ""))) for each in parameters["args"]))
+            self.console.append(" ".join(str(each.get("value", each.get("description", "")))
+                                         for each in parameters["args"]))
         elif message.get("method") == "Runtime.exceptionThrown":
             details = parameters["exceptionDetails"]
             self.console.append(details.get("exception", {}).get("description", details["text"]))
@@ -135,8 +139,9 @@ class Browser:
 
     def find(self, words, kinds="button, a, select, input, summary, label"):
         """Return an expression for the first visible control with these words."""
-        return (f"[...document.querySelectorAll({json.dumps(kinds)})].find(each => each.checkVisibility() && !each.disabled && "
-                f"(each.textContent.trim().startsWith({json.dumps(words)}) || each.getAttribute('aria-label') === {json.dumps(words)}))")
+        return (f"[...document.querySelectorAll({json.dumps(kinds)})].find(each => "
+                f"each.checkVisibility() && !each.disabled && (each.textContent.trim().startsWith({json.dumps(words)}) "
+                f"|| each.getAttribute('aria-label') === {json.dumps(words)}))")
 
     def click(self, words, kinds="button, a, select, input, summary, label"):
         """Wait until a control with these words is there, and click it with the mouse."""
@@ -144,8 +149,9 @@ class Browser:
         self.click_at(*self.middle(self.find(words, kinds)))
 
     def middle(self, expression):
-        return self.run(f"(each => {{ each.scrollIntoView({{block: 'center'}}); const box = each.getBoundingClientRect(); "
-                        f"return [box.x + box.width / 2, box.y + box.height / 2]; }})({expression})")
+        return self.run(f"(each => {{ each.scrollIntoView({{block: 'center'}}); "
+                        f"const box = each.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height "
+                        f"/ 2]; }})({expression})")
 
     def click_at(self, x, y):
         for kind in ("mousePressed", "mouseReleased"):
@@ -154,8 +160,8 @@ class Browser:
     def drag(self, x0, y0, x1, y1, steps=10):
         self.send("Input.dispatchMouseEvent", type="mousePressed", x=x0, y=y0, button="left", clickCount=1)
         for i in range(1, steps + 1):
-            self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x0 + (x1 - x0) * i / steps, y=y0 + (y1 - y0) * i / steps,
-                      button="left", buttons=1)
+            self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x0 + (x1 - x0) * i / steps,
+                      y=y0 + (y1 - y0) * i / steps, button="left", buttons=1)
         self.send("Input.dispatchMouseEvent", type="mouseReleased", x=x1, y=y1, button="left", clickCount=1)
 
     def key(self, name, ctrl=False):

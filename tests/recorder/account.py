@@ -14,8 +14,8 @@ class Part:
     """From one moment to another, a thread did one thing.
 
     kind is what it waited for (waiting.KINDS); "calls": it was in a call that does not wait; "computing": it was
-    outside of any call; "starved": the same, but it had hardly any processor time; "between": the same, but for so short that strace may have kept it there; "unknown": the
-    log does not tell."""
+    outside of any call; "starved": the same, but it had hardly any processor time; "between": the same, but for
+    so short that strace may have kept it there; "unknown": the log does not tell."""
     kind: str
     start: float
     end: float

@@ -140,7 +140,8 @@ class Descriptors:
         known = self.processes.setdefault
         for fd, pid, flags in log.fields("listener", r"(\d+) of (\d+)( nonblocking)?"):
             known(int(pid), Process(int(pid))).files[int(fd)] = OpenFile("listener", "", bool(flags))
-        for fd, pid, here, there, flags in log.fields("socket", r"(\d+) of (\d+) is (\S+:\d+)->(\S+:\d+)( nonblocking)?"):
+        sockets = log.fields("socket", r"(\d+) of (\d+) is (\S+:\d+)->(\S+:\d+)( nonblocking)?")
+        for fd, pid, here, there, flags in sockets:
             file = self._end_of_a_connection(here, there, False)
             file.nonblocking = bool(flags)
             known(int(pid), Process(int(pid))).files[int(fd)] = file

@@ -1,6 +1,6 @@
-"""Do the tools tell the truth about servers of many kinds? Each case says which words must be in the sentence, and which
-must never be: a wrong thread, call, address, or "computing". "Cannot be seen" is a right answer only where a case has it
-among its words. A case whose program is not installed is skipped, and counted.
+"""Do the tools tell the truth about servers of many kinds? Each case says which words must be in the sentence, and
+which must never be: a wrong thread, call, address, or "computing". "Cannot be seen" is a right answer only where a case
+has it among its words. A case whose program is not installed is skipped, and counted.
 
 usage: python3 -m recorder.test_cases [CASE]...
 """
@@ -62,12 +62,14 @@ CASES = {
     "asyncio-pool": Case(asyncio("pool"), [BEHIND, FREE, r"meanwhile thread 2.* was in (clock_nanosleep|select)"],
                          r"computing|the only thread"),
     "asyncio-await": Case(asyncio("await {up}"), [DID_NOT, LOOP, rf"while /slow waited for {UP}"]),
-    "asyncio-both": Case(asyncio("both {up}"), [rf"/fast waited .* for {UP}: the only thread had read it, and was free"],
+    "asyncio-both": Case(asyncio("both {up}"),
+                         [rf"/fast waited .* for {UP}: the only thread had read it, and was free"],
                          r"computing|a lock"),
     "asyncio-leak": Case(asyncio("leak"), [DID_NOT, LOOP], FALSE, "--timeout 3"),
     "asyncio-urllib": Case(asyncio("urllib {up}"), [WAITED, rf"the only thread was in recvfrom, for {UP}"]),
     "asyncio-queries": Case(asyncio("queries {quick}"),
-                            [WAITED, rf"the only thread was in (recvfrom|poll), \d+ times, [\d.]+ ms each, for {QUICK}"]),
+                            [WAITED, rf"the only thread was in (recvfrom|poll), \d+ times, [\d.]+ ms each, for "
+                                     rf"{QUICK}"]),
     "asyncio-fifo": Case(asyncio("fifo"), [WAITED, r"the (main|only) thread was in openat, for \S*/orders\.fifo"]),
     "asyncio-child": Case(asyncio("child"), [WAITED, r"was in wait4, for its child process \(sleep 1\); "
                                              r"meanwhile it was in (clock_)?nanosleep"], r"computing|for a lock"),
@@ -80,14 +82,18 @@ CASES = {
     "http-stream": Case(http("stream"), [WAITED, SLEEP]),
     "http-stopped": Case(http("stopped"), [WAITED, r"in stopped, for a signal that lets it go on"],
                          r"computing|for a lock|restart"),
-    "http-flock": Case(http("flock"), [WAITED, r"in flock, for the lock of \S*/stock-\d+\.lock"], r"computing|its turn"),
+    "http-flock": Case(http("flock"), [WAITED, r"in flock, for the lock of \S*/stock-\d+\.lock"],
+                       r"computing|its turn"),
     "http-pipe": Case(http("pipe"), [WAITED, r"for its child process \(sh -c .*\); meanwhile it was in wait4|"
                                      r"for its child process \(s"], r"computing|for a lock"),
-    "http-thread": Case(http("thread"), [DID_NOT, r"thread \d.* answered it, while thread \d.* was in (clock_nano|sele)"]),
-    "http-mutex": Case(http("mutex"), [WAITED, r"read but not answered: thread 3.* was in futex.*, until thread 2.* woke it; "
+    "http-thread": Case(http("thread"),
+                        [DID_NOT, r"thread \d.* answered it, while thread \d.* was in (clock_nano|sele)"]),
+    "http-mutex": Case(http("mutex"),
+                       [WAITED, r"read but not answered: thread 3.* was in futex.*, until thread 2.* woke it; "
                                        r"meanwhile thread 2.* was in (clock_nanosleep|select)"],
                        r"computing|main thread|only"),
-    "http-event": Case(http("event"), [WAITED, r"thread 3.* was in futex.*, until thread 2.* woke it; meanwhile thread 2.* was "
+    "http-event": Case(http("event"),
+                       [WAITED, r"thread 3.* was in futex.*, until thread 2.* woke it; meanwhile thread 2.* was "
                                        r"in (clock_nanosleep|select)"], r"computing|main thread|only"),
     "http-deadlock": Case(http("deadlock"), [r"/fast was not answered: thread 3.* was in futex.*, for a lock "
                                              r"or another thread, which did not come; so was thread 2.* \(for /slow\)"],
@@ -96,18 +102,23 @@ CASES = {
                                                   rf"meanwhile thread 2.* was in recvfrom, for {UP}"],
                           r"computing|main thread|only"),
     "http-gil": Case(http("gil"), [WAITED, r"(the main thread|thread \d).* was in futex.* waiting for its turn",
-                                   r"meanwhile thread 2.* was computing"], r"(main thread|thread 3.*) was computing|only"),
-    "http-prefork": Case(http("prefork"), [DID_NOT, r"worker \d answered it, while worker \d was in (clock_nano|select)"]),
+                                   r"meanwhile thread 2.* was computing"],
+                     r"(main thread|thread 3.*) was computing|only"),
+    "http-prefork": Case(http("prefork"),
+                         [DID_NOT, r"worker \d answered it, while worker \d was in (clock_nano|select)"]),
     "http-passing": Case(http("passing"), [WAITED, r"accepted but unread: worker 1 was in (clock_nanosleep|select)"],
                          r"computing|for a lock|parent was"),
     # ---- Node
-    "node-timer": Case("node node_ways.js {port} timer", [DID_NOT, r"the main thread was waiting for any client, in epoll"],
+    "node-timer": Case("node node_ways.js {port} timer",
+                       [DID_NOT, r"the main thread was waiting for any client, in epoll"],
                        r"computing|for a lock|only"),
     "node-compute": Case("node node_ways.js {port} compute", [WAITED, r"the main thread was computing"],
                          r"for a lock|in epoll|in futex|only"),
-    "node-fetch": Case("node node_ways.js {port} fetch {up}", [DID_NOT, rf"waiting for any client.*/slow waited for {UP}"],
+    "node-fetch": Case("node node_ways.js {port} fetch {up}",
+                       [DID_NOT, rf"waiting for any client.*/slow waited for {UP}"],
                        r"computing|for a lock|only"),
-    "node-child": Case("node node_ways.js {port} child", [WAITED, r"the main thread was in (epoll_p?wait|wait4|poll), for its "
+    "node-child": Case("node node_ways.js {port} child",
+                       [WAITED, r"the main thread was in (epoll_p?wait|wait4|poll), for its "
                                                           r"child process"], r"computing|any client|only"),
     "node-pool": Case("UV_THREADPOOL_SIZE=1 node node_ways.js {port} pool",
                       [BEHIND, r"the main thread had read it, and was free, in epoll", r"thread \d+.* was computing"],
@@ -118,10 +129,11 @@ CASES = {
                          r"parent|for a lock|only"),
     # ---- Java, Ruby, Perl, PHP
     "java-plain": Case("java -cp {classes} Ways {port} plain",
-                       [WAITED, r"thread \d+ \(HTTP-Dispatcher\) was in futex, a timed wait"], r"computing|only|for a lock"),
+                       [WAITED, r"thread \d+ \(HTTP-Dispatcher\) was in futex, a timed wait"],
+                       r"computing|only|for a lock"),
     "java-cached": Case("java -cp {classes} Ways {port} cached",
-                        [DID_NOT, r"\(pool-1-thread-\d\) answered it, while thread \d+ \(pool-1-thread-\d\) was in futex, "
-                         r"a timed wait"], r"computing|only|for a lock"),
+                        [DID_NOT, r"\(pool-1-thread-\d\) answered it, while thread \d+ \(pool-1-thread-\d\) was in "
+                                  r"futex, a timed wait"], r"computing|only|for a lock"),
     "java-fixed2": Case("java -cp {classes} Ways {port} fixed2",
                         [DID_NOT, r"while thread \d+ \(pool-1-thread-\d\) was in futex, a timed wait"],
                         r"computing|only|for a lock"),
@@ -142,15 +154,16 @@ CASES = {
                       r"computing|only"),
     "php-one": Case("php -S 127.0.0.1:{port} slow.php", [WAITED, r"the only thread was in (clock_)?nanosleep"]),
     # ---- C
-    "c-mutex": Case("{mutex} {port}", [WAITED, r"read but not answered: thread 3 was in futex.*, until thread 2 woke it; "
+    "c-mutex": Case("{mutex} {port}",
+                    [WAITED, r"read but not answered: thread 3 was in futex.*, until thread 2 woke it; "
                                        r"meanwhile thread 2 was in (clock_)?nanosleep"], r"computing|only|main"),
     "c-32-bit": Case("{mutex32} {port}", [WAITED, r"thread 3 was in futex\S*, until thread 2 woke it; "
                                           r"meanwhile thread 2 was in (clock_)?nanosleep"], r"computing|only|main"),
     "stage-05": Case("{build}/05-epoll --port {port} --delay 1", [DID_NOT, LOOP]),
     "stage-05-block": Case("{build}/05-epoll --port {port} --delay 1 --block",
                            [WAITED, r"the only thread was in clock_nanosleep"]),
-    "stage-01-busy": Case("{build}/01-blocking --port {port} --delay 1 --workers 2", [WAITED, r"worker \d was in clock_nanosleep"],
-                          FALSE, "--shots 2x0:/slow\\ 100:/fast"),
+    "stage-01-busy": Case("{build}/01-blocking --port {port} --delay 1 --workers 2",
+                          [WAITED, r"worker \d was in clock_nanosleep"], FALSE, "--shots 2x0:/slow\\ 100:/fast"),
     # ---- servers that people run
     "gunicorn": Case("gunicorn -b 127.0.0.1:{port} flask_app:app", [WAITED, r"the only worker was in clock_nanosleep"],
                      FALSE, folder="bench/apps"),
@@ -160,13 +173,14 @@ CASES = {
     "gunicorn-threads": Case("gunicorn --threads 2 -b 127.0.0.1:{port} flask_app:app",
                              [DID_NOT, r"thread \d.* answered it, while .*thread \d.* was in clock_nanosleep"], FALSE,
                              folder="bench/apps"),
-    "uvicorn": Case("uvicorn --port {port} fastapi_app:app", [DID_NOT, r"waiting for any client, in epoll_p?wait"], FALSE,
-                    folder="bench/apps"),
-    "nginx": Case("nginx -p {nginx} -c {nginx}/nginx.conf", [DID_NOT, rf"waiting for any client, in epoll_wait.*/slow waited "
+    "uvicorn": Case("uvicorn --port {port} fastapi_app:app", [DID_NOT, r"waiting for any client, in epoll_p?wait"],
+                    FALSE, folder="bench/apps"),
+    "nginx": Case("nginx -p {nginx} -c {nginx}/nginx.conf",
+                  [DID_NOT, rf"waiting for any client, in epoll_wait.*/slow waited "
                                                              rf"for {UP}"]),
 }
-DELICATE = ["asyncio-lock", "asyncio-pool", "asyncio-await", "asyncio-queries", "http-gil", "http-mutex", "http-database",
-            "http-passing", "node-cluster", "c-mutex"]
+DELICATE = ["asyncio-lock", "asyncio-pool", "asyncio-await", "asyncio-queries", "http-gil", "http-mutex",
+            "http-database", "http-passing", "node-cluster", "c-mutex"]
 
 
 def free_port():
@@ -192,7 +206,8 @@ class Cases(unittest.TestCase):
     def compiled(self, name, *flags):
         program = self.folder / name
         if not program.exists():
-            made = subprocess.run(["cc", "-O1", "-pthread", *flags, "-o", program, HERE / "mutex.c"], capture_output=True)
+            made = subprocess.run(["cc", "-O1", "-pthread", *flags, "-o", program, HERE / "mutex.c"],
+                                  capture_output=True)
             if made.returncode != 0:
                 self.skipTest(f"cc {' '.join(flags)} does not work here")
             try:
@@ -222,7 +237,8 @@ class Cases(unittest.TestCase):
             environment.update([setting.split("=")])
         known = {**self.ports, "port": port, "build": built("05-epoll").parent}
         for name, make in [("classes", self.classes), ("mutex", lambda: self.compiled("mutex")),
-                           ("mutex32", lambda: self.compiled("mutex32", "-m32", "-I/usr/include/x86_64-linux-gnu")), ("nginx", lambda: self.nginx(port))]:
+                           ("mutex32", lambda: self.compiled("mutex32", "-m32", "-I/usr/include/x86_64-linux-gnu")),
+                           ("nginx", lambda: self.nginx(port))]:
             if f"{{{name}}}" in command:
                 known[name] = make()
         words = command.format(**known).split()

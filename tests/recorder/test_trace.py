@@ -178,7 +178,8 @@ class Strangers(unittest.TestCase):
         secret.write_text("secret\n")
         (folder / "link").symlink_to(secret)
         (folder / "app.c").write_text("one\ntwo\n")
-        for name in (str(secret), "../key", str(folder / "link"), str(folder / "../key"), "/etc/passwd", "/proc/self/environ"):
+        for name in (str(secret), "../key", str(folder / "link"), str(folder / "../key"), "/etc/passwd",
+                     "/proc/self/environ"):
             self.assertIsNone(symbols.find(name, [folder]), name)
         self.assertEqual(symbols.find("app.c", [folder]), (folder / "app.c").resolve())
         for place, lines in [(f"{folder}/app.c:2", 1), (f"{folder}/app.c:0", 0), (f"{folder}/app.c:3", 0),
@@ -190,7 +191,8 @@ class Strangers(unittest.TestCase):
             self.assertEqual(len(recorded.sources), lines, place)
 
     def test_damaged_header_is_ignored(self):
-        damaged = ["# thread: x of y", "# thread: 9", "# listener: 99999999999999999999 of z", "# epoll: 4", "# frame: x",
+        damaged = ["# thread: x of y", "# thread: 9", "# listener: 99999999999999999999 of z", "# epoll: 4",
+                   "# frame: x",
                    "# frame: x 0xzz = y", "# source:  ", "# probe: a\tb", "# probe: 1\t2", "# socket: 1 of 2 is x->y",
                    "# name: 1", "# inside: 7 is in (", "# mark: "]
         self.assertEqual(recording("\n".join(damaged) + "\n" + LOG).clients[0].path, "/a")
@@ -198,7 +200,8 @@ class Strangers(unittest.TestCase):
     def test_control_bytes_reach_neither_the_terminal_nor_a_picture(self):
         nasty = "\x1b[31m\x07\u202e\ud800"
         text = LOG.replace("/a HTTP", f"/a{nasty} HTTP")
-        text = f"# recording: x{nasty}\n# command: y{nasty}\n# name: 100 is z{nasty}\n# program: 100 is p{nasty}\n" + text
+        text = (f"# recording: x{nasty}\n# command: y{nasty}\n# name: 100 is z{nasty}\n# program: 100 is p{nasty}\n"
+                + text)
         recorded = recording(text)
         shown = "\n".join(table.tell(recorded)) + svg.draw([recorded]) + events.dump([recorded])
         for letter in nasty[0], "\x07", "\u202e", "\ud800":

@@ -78,7 +78,8 @@ class Where(unittest.TestCase):
             kept_open.recv(999)
             name = f"127.0.0.1:{kept_open.getsockname()[1]}, "
             self.assertRegex(self.ask(server.port),
-                             name + r".* is accepted; an answer, or a part of one, was sent [\d.]+ m?s ago, and nothing")
+                             name + r".* is accepted; an answer, or a part of one, was sent [\d.]+ m?s ago, and "
+                                    r"nothing")
             slow.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
             processes.wait_until(lambda: "clock_nanosleep" in self.ask(server.port))
             kept_open.sendall(b"GET /fast HTTP/1.1\r\nHost: x\r\n\r\n")

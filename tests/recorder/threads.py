@@ -140,7 +140,8 @@ class Threads:
 
     def _folded(self, thread, begin, end):
         parts = [part for part in account.between(thread.parts, begin, end)
-                 if part.kind not in (account.COMPUTING, account.STARVED, account.BETWEEN, account.CALLS, account.UNKNOWN)]
+                 if part.kind not in (account.COMPUTING, account.STARVED, account.BETWEEN, account.CALLS,
+                                      account.UNKNOWN)]
         totals = account.sums(parts)
         between = sum(part.seconds for part in account.between(thread.parts, begin, end)
                       if part.kind in (account.BETWEEN, account.CALLS))

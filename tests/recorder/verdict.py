@@ -51,7 +51,8 @@ class Doing:
         self.length = max(sum(part.seconds for part in parts), 1e-9)
         self.shares = [(key, self._seconds(key) / max(end - begin, 1e-9)) for key in order]
         self.kind = order[0][0] if order else ""
-        # What is between two calls, and in calls that do not wait, is mostly what being recorded costs: it decides nothing.
+        # What is between two calls, and in calls that do not wait, is mostly the cost of being recorded: it decides
+        # nothing.
         least = max(0.5 * (1 - between / max(end - begin, 1e-9)), LEAST)
         self.clear = bool(order) and self.shares[0][1] >= least
         self.many = between > (end - begin) / 2
@@ -91,7 +92,8 @@ class Doing:
             return (f"in {most.name}; for what cannot be seen" if most.name
                     else "in a call that began before the recording, which does not tell it")
         if kind == "delay" and most.name in FUTEX and most.times > 1:
-            others = _busy_others(self.recording, [self.thread], self.begin, self.end, self.thread.pid) if self.deep else ""
+            others = (_busy_others(self.recording, [self.thread], self.begin, self.end, self.thread.pid)
+                      if self.deep else "")
             return f"in {most.name}{most.place}, {most.times} timed waits, perhaps for a lock{others}"
         often = f", {most.times} times" if most.times > 1 and kind != "clients" else ""
         each = f"{often}, {_ms(most.seconds / most.times)} each" if most.times > 2 and kind != "clients" else often
@@ -250,10 +252,11 @@ def _inside(recording, fast, begin, end):
         who = _who(recording, loop)
         state = "free" if free.free() else "not busy with it"
         if asked:
-            return f" for {asked[0].name}: {who} had read it, and was {state}, {free.phrase().partition(', waiting')[0]}"
+            where = free.phrase().partition(", waiting")[0]
+            return f" for {asked[0].name}: {who} had read it, and was {state}, {where}"
         others = _busy_others(recording, [loop], begin, end, loop.pid)
-        return (f" for something inside the program (a lock, a pool), or behind it: {who} had read it, and was {state}, "
-                f"{free.phrase().partition(', waiting')[0]}{others}")
+        return (f" for something inside the program (a lock, a pool), or behind it: {who} had read it, "
+                f"and was {state}, {free.phrase().partition(', waiting')[0]}{others}")
     return f"{', read but not answered' * (fast.done is not None)}: {_who(recording, thread)} was {doing.phrase()}"
 
 

@@ -42,8 +42,8 @@ TARGET = ["--target=wasm32-unknown-unknown", "-mmutable-globals", "-mbulk-memory
 EXACT = ["-g", "-O1", "-fno-inline", "-fdebug-compilation-dir=."]
 PASSES = ["--asyncify", "--pass-arg=asyncify-imports@kernel.*", "--simplify-locals-nostructure", "--coalesce-locals",
           "--vacuum", "--reorder-locals"]
-EXPORTS = ["sim_first_pointer", "sim_main", "sim_handle", "sim_thread", "sim_words", "sim_errno", "sim_free", "sim_malloc_failures", "malloc",
-           "__stack_pointer"]
+EXPORTS = ["sim_first_pointer", "sim_main", "sim_handle", "sim_thread", "sim_words", "sim_errno", "sim_free",
+           "sim_malloc_failures", "malloc", "__stack_pointer"]
 
 
 def headers():
@@ -80,8 +80,10 @@ class Sources:
 
     def shared(self, stage):
         """Return {file: that of the toolkit's tree} for the files of a copy that need not be compiled again."""
-        pairs = {kind: [(path, ROOT / path.relative_to(self.root)) for path in self.files(stage, kind)] for kind in "ch"}
-        alike = {kind: {path: there for path, there in found if there.exists() and path.read_text() == there.read_text()}
+        pairs = {kind: [(path, ROOT / path.relative_to(self.root)) for path in self.files(stage, kind)]
+                 for kind in "ch"}
+        alike = {kind: {path: there for path, there in found
+                        if there.exists() and path.read_text() == there.read_text()}
                  for kind, found in pairs.items()}
         return alike["c"] if len(alike["h"]) == len(pairs["h"]) else {}
 
@@ -134,7 +136,8 @@ class Compiler:
         depends = target.with_suffix(".d")
         if not _is_newer(target, depends):
             target.parent.mkdir(parents=True, exist_ok=True)
-            run("clang", *self.flags, *more, "-I.", "-MD", "-MF", depends, "-c", file.relative_to(root), "-o", target, cwd=root)
+            run("clang", *self.flags, *more, "-I.", "-MD", "-MF", depends, "-c", file.relative_to(root), "-o", target,
+                cwd=root)
             depends.write_text(f"{root}\n{depends.read_text()}")
         return target
 
@@ -202,8 +205,9 @@ def code_offset(module):
 # ---- lines
 
 def call_lines(path, root):
-    """Which line does each call instruction come from? {offset in the module: "function file:line"}. llvm-symbolizer and
-    llvm-objdump count from the start of the code section: with an offset in the file, they name plausible wrong lines."""
+    """Which line does each call instruction come from? {offset in the module: "function file:line"}. llvm-symbolizer
+    and llvm-objdump count from the start of the code section: with an offset in the file, they name plausible wrong
+    lines."""
     start = code_offset(path.read_bytes())
     listing = run("llvm-objdump", "-d", path)
     calls = [int(found[1], 16) for found in re.finditer(r"^ *([0-9a-f]+): .*\tcall(?:_indirect)?\s", listing, re.M)]
@@ -279,7 +283,8 @@ def build_all(names):
             print(f"{stage} is not built for the simulation: {reason}", file=sys.stderr)
         else:
             jobs.append((tree, stage, found))
-    jobs += [(plant(bug, stage), stage, None, {"title": title, "choices": choices}) for bug, stage, title, choices in VARIANTS]
+    jobs += [(plant(bug, stage), stage, None, {"title": title, "choices": choices})
+             for bug, stage, title, choices in VARIANTS]
     compiler = Compiler()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         stages = dict(pool.map(lambda job: build(compiler, *job), jobs))

@@ -4,19 +4,19 @@ Alike, for each script on each stage: the answers of each client; for each threa
 conversation, in their order, with descriptors, sizes, events and results; the verdict of the recorder, and its reason.
 
 What may differ, and how it is told apart here:
-    times           a real server is late, never early (EARLY_MS); a time-out in a call's arguments counts as none, zero or
-                    some; where a thread was at the moment when a client came that did not wait
+    times           a real server is late, never early (EARLY_MS); a time-out in a call's arguments counts as none, zero
+                    or some; where a thread was at the moment when a client came that did not wait
     EINTR           strace names what the kernel means to do (ERESTARTSYS and the like): both are "interrupted"
     which thread    of two that are ready at one moment runs first: threads are compared in the order in which they were
                     started, and only with themselves
-    names of libc   which calls printf, malloc, pthread_create and start-up make: futex, clone3, mmap, rt_sigprocmask ...
-                    are left out
+    names of libc   which calls printf, malloc, pthread_create and start-up make: futex, clone3, mmap,
+                    rt_sigprocmask ... are left out
     a look ahead    recv with MSG_PEEK after the last answer: whether the client has closed by then
-    how often       a server that is out of descriptors tries again each 10 ms: repetitions count once; and deadlines that
-                    are in one moment here may be in two there, with a look at what is ready in between
+    how often       a server that is out of descriptors tries again each 10 ms: repetitions count once; and deadlines
+                    that are in one moment here may be in two there, with a look at what is ready in between
     socket timers   how late SO_RCVTIMEO and SO_SNDTIMEO are
-    computing       --compute reads the clock all the time; strace makes each read long, so that the recorder may call it
-                    many short calls, and what is done between them
+    computing       --compute reads the clock all the time; strace makes each read long, so that the recorder may call
+                    it many short calls, and what is done between them
 """
 import re
 
@@ -24,8 +24,8 @@ from recorder import strace_log, understand
 
 EARLY_MS = 15  # of what a client may have measured on a busy machine
 CONVERSATION = {"accept4", "recvfrom", "sendto", "shutdown", "close"}
-MODEL = {"epoll_ctl", "epoll_wait", "epoll_pwait", "ppoll", "poll", "pselect6", "clock_nanosleep", "setsockopt", "fcntl",
-         "read", "write", "exit_group"}
+MODEL = {"epoll_ctl", "epoll_wait", "epoll_pwait", "ppoll", "poll", "pselect6", "clock_nanosleep", "setsockopt",
+         "fcntl", "read", "write", "exit_group"}
 _NOTE = re.compile(r"<[^<>]*->[^<>]*>|<[^<>]*>")
 _TIME = re.compile(r"\{tv_sec=(\d+), tv_nsec=(\d+)\}")
 _ADDRESS = re.compile(r"0x[0-9a-f]{4,}")
@@ -99,14 +99,15 @@ def _without_repetitions(lines):
     for line in lines:
         kept.append(line)
         for length in (2, 3):
-            if len(kept) >= 2 * length and kept[-length:] == kept[-2 * length:-length] and "EMFILE" in "".join(kept[-length:]):
+            last = kept[-length:]
+            if len(kept) >= 2 * length and last == kept[-2 * length:-length] and "EMFILE" in "".join(last):
                 del kept[-length:]
     return kept
 
 
 def verdict_of(log):
-    """What the recorder says: whether /fast waited, and if so, the reason, without its figures. (Where a thread was when
-    a client came that did not wait depends on the moment.)"""
+    """What the recorder says: whether /fast waited, and if so, the reason, without its figures. (Where a thread was
+    when a client came that did not wait depends on the moment.)"""
     try:
         recording = understand.understand(log)
     except understand.NotUnderstood as reason:
@@ -116,7 +117,8 @@ def verdict_of(log):
 
 
 def answers_of(clients):
-    return [(client["status"], [(answer["status"], answer["body"].strip()) for answer in client["answers"]]) for client in clients]
+    return [(client["status"], [(answer["status"], answer["body"].strip()) for answer in client["answers"]])
+            for client in clients]
 
 
 def _dropped(client):
@@ -128,7 +130,8 @@ def differences(real, simulated):
     """Compare two runs: dictionaries with log (text), clients (as the engine tells them), and ending. Return lines."""
     found = []
     if answers_of(real["clients"]) != answers_of(simulated["clients"]):
-        found += ["answers:", f"    Linux      {answers_of(real['clients'])}", f"    simulated  {answers_of(simulated['clients'])}"]
+        found += ["answers:", f"    Linux      {answers_of(real['clients'])}",
+                  f"    simulated  {answers_of(simulated['clients'])}"]
     for number, (here, there) in enumerate(zip(real["clients"], simulated["clients"]), 1):
         if _dropped(here) != _dropped(there):
             found.append(f"client {number}: its SYN was {'' if _dropped(here) else 'not '}dropped on Linux")

@@ -28,8 +28,8 @@ def source(folder):
     try:
         return _fetch(folder), None
     except (OSError, subprocess.SubprocessError, tarfile.TarError, _Missing) as reason:
-        why = str(reason).strip().splitlines()
-        return None, f"libev's source is missing ({why[-1] if why else 'apt-get failed'}). LIBEV_SOURCE=DIR names a folder with it"
+        why = (str(reason).strip().splitlines() or ["apt-get failed"])[-1]
+        return None, f"libev's source is missing ({why}). LIBEV_SOURCE=DIR names a folder with it"
 
 
 class _Missing(Exception):
@@ -74,7 +74,8 @@ def _write_sources(folder):
     for path in known:
         text = path.read_text(errors="replace") if path.is_file() else ""
         if path.suffix == ".sources":
-            stanzas = [part for part in re.split(r"\n\s*\n", text) if re.search(r"^URIs:.*\b(debian|ubuntu)\b", part, re.M | re.I)]
+            stanzas = [part for part in re.split(r"\n\s*\n", text)
+                       if re.search(r"^URIs:.*\b(debian|ubuntu)\b", part, re.M | re.I)]
             text = "\n\n".join(re.sub(r"^Types:.*", "Types: deb-src", part, flags=re.M) for part in stanzas)
         else:
             lines = [line for line in text.splitlines() if re.match(r"deb\s.*\b(debian|ubuntu)\b", line, re.I)]

@@ -18,11 +18,12 @@ from tutorial import pictures
 
 HERE = pathlib.Path(__file__).resolve().parent
 KERNEL = ("grammar", "kernel", "clients", "calls", "process", "simulation")
-PAGE = ("grammar", "goals", "page-elements", "page-run", "page-draw", "page-bench", "page-doors", "page-simulator", "page")
+PAGE = ("grammar", "goals", "page-elements", "page-run", "page-draw", "page-bench", "page-doors", "page-simulator",
+        "page")
 MOST = 1_000_000                   # bytes
 # Without JavaScript, the page shows these recordings of the real servers.
-PICTURES = (("01-blocking/waits.svg", "01-blocking: /fast waited some 900 ms in the backlog, while the only thread slept "
-             "in clock_nanosleep to serve /slow"),
+PICTURES = (("01-blocking/waits.svg", "01-blocking: /fast waited some 900 ms in the backlog, while the only thread "
+             "slept in clock_nanosleep to serve /slow"),
             ("05-epoll/waits.svg", "05-epoll: /fast did not wait, because the only thread was waiting for any client"))
 # Where the links of the page lead: the address of the repository is set in the environment, in this one place.
 REPOSITORY = os.environ.get("REPOSITORY", "").rstrip("/")
@@ -76,8 +77,8 @@ def picture(name, words):
 def without_script():
     """Return what the page says where no script runs."""
     return ("<p>You ask a server for <code>/slow</code>, which takes a second. 100 ms later, a second client asks for "
-            "<code>/fast</code>. Who waits for whom? With JavaScript, this page runs the real servers and lets you find "
-            "out. These are recordings of two of them. Both have one thread.</p>"
+            "<code>/fast</code>. Who waits for whom? With JavaScript, this page runs the real servers and lets you "
+            "find out. These are recordings of two of them. Both have one thread.</p>"
             "<p>The first sleeps for the one client, and so the other waits. The second waits for all clients in one "
             "call, and so nobody waits.</p>" + "\n".join(picture(*each) for each in PICTURES))
 
@@ -86,8 +87,8 @@ def build(play, tutorial, recordings, preview=""):
     """Return the page. play: the folder with stages.json. tutorial: its address. recordings: {picture: its address}."""
     built = json.loads((play / "stages.json").read_text(encoding="utf-8"))
     own = {name: stage.pop("sources") for name, stage in built["stages"].items()}
-    data = {"stages": built["stages"], "sources": built["sources"], "own": own, "measured": idle_costs(), "missing": built["missing"],
-            "tutorial": tutorial, "recordings": recordings, "repository": REPOSITORY}
+    data = {"stages": built["stages"], "sources": built["sources"], "own": own, "measured": idle_costs(),
+            "missing": built["missing"], "tutorial": tutorial, "recordings": recordings, "repository": REPOSITORY}
     script = inline(PAGE).replace("/* hatches */ {}", json.dumps(svg.HATCHES))
     parts = {"style": replay.style() + (HERE / "page.css").read_text(encoding="utf-8"),
              "preview": preview, "without": without_script(), "data": as_data(data),

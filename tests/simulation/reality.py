@@ -1,7 +1,7 @@
 """The same experiment on a real server: clients that do what a script says, in real time, while strace records.
 
-What clients.mjs simulates, this does with sockets: a client with a request sends it, reads what comes, and closes once it
-has all answers.
+What clients.mjs simulates, this does with sockets: a client with a request sends it, reads what comes, and closes once
+it has all answers.
 """
 import contextlib
 import os
@@ -19,7 +19,8 @@ from kit.tree import BUILD, ROOT
 from recorder import recorder, strace_log, symbols
 from simulation import build, libev
 
-COLUMNS = ["request", "path", "start_ms", "connected_ms", "sent_ms", "first_ms", "done_ms", "status", "body", "port", "epoch"]
+COLUMNS = ["request", "path", "start_ms", "connected_ms", "sent_ms", "first_ms", "done_ms", "status", "body", "port",
+           "epoch"]
 
 
 class Client:
@@ -30,7 +31,8 @@ class Client:
         host = f"Host: {address[0]}:{address[1]}\r\n"
 
         def request(path, last=True):
-            return f"GET {path} HTTP/1.1\r\n{host}{'Connection: close' if last else ''}{chr(13) + chr(10) if last else ''}\r\n"
+            close = "Connection: close\r\n" if last else ""
+            return f"GET {path} HTTP/1.1\r\n{host}{close}\r\n"
 
         self.requests = {"silent": 0, "idle": 0, "pipeline": count or 2}.get(action, 1)
         self.path = path or {"half": "/fast", "pipeline": "/slow"}.get(action)
@@ -163,7 +165,8 @@ def _happen(event, address, pid, clients, zero):
 # ---- the server
 
 def native(sources, stage, source_of_libev=None):
-    """Build a stage with the system's compiler: a changed one, or 06 with the same source of libev. Return the program."""
+    """Build a stage with the system's compiler: a changed one, or 06 with the same source of libev. Return the
+    program."""
     target = BUILD / "play" / "native" / (stage if sources.root == ROOT else sources.name)
     library = [*libev.FLAGS, f"-I{source_of_libev}", source_of_libev / "ev.c"] if source_of_libev else []
     files = sources.files(stage)
@@ -229,8 +232,8 @@ def _compose(log, clients, name, options, epoch):
     def ms(value):
         return "-" if value is None else f"{value * 1000:.3f}"
     header = [f"recording: {title}", f"command: {title}", "url: http://127.0.0.1", "slow: /slow", "fast: /fast"]
-    rows = [[str(i + 1), client.path, ms(client.start), ms(client.connected), ms(client.sent), ms(client.first), ms(client.done),
-             client.status or "-", _shown(client), str(client.port),
+    rows = [[str(i + 1), client.path, ms(client.start), ms(client.connected), ms(client.sent), ms(client.first),
+             ms(client.done), client.status or "-", _shown(client), str(client.port),
              f"{epoch + client.start:.6f}"] for i, client in enumerate(c for c in clients if c.requests)]
     if rows:
         header += ["probe: " + "\t".join(row) for row in [COLUMNS, *rows]]

@@ -1,7 +1,7 @@
-"""What clients do, in the grammar of an experiment (grammar.mjs): the simulated kernel is held against Linux with these.
+"""What clients do, in the grammar of an experiment (grammar.mjs). It holds the simulated kernel against Linux.
 
-All run with --delay 0.6 --timeout 1.2. Things happen 100 ms apart or more, so that a slow machine keeps their order. Only
-what is marked differs between stages: 01 and 02 have no --block, and 01 no --threads.
+All run with --delay 0.6 --timeout 1.2. Things happen 100 ms apart or more, so that a slow machine keeps their order.
+Only what is marked differs between stages: 01 and 02 have no --block, and 01 no --threads.
 """
 import re
 from typing import List, NamedTuple
@@ -89,7 +89,8 @@ SCRIPTS = [
 # Two stages that differ from those of the toolkit in one place: what the six do not show of the kernel.
 EDGE, BACKLOG = "edge", "small-backlog"
 CHANGED = {  # the stage, the code that is replaced, and with what
-    EDGE: ("05-epoll", r"want == WANT_WRITE \? EPOLLOUT : EPOLLIN\b", "(want == WANT_WRITE ? EPOLLOUT : EPOLLIN) | EPOLLET"),
+    EDGE: ("05-epoll", r"want == WANT_WRITE \? EPOLLOUT : EPOLLIN\b",
+           "(want == WANT_WRITE ? EPOLLOUT : EPOLLIN) | EPOLLET"),
     BACKLOG: ("01-blocking", r"\bSOMAXCONN\b", "1"),
 }
 MORE = [

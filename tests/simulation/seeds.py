@@ -35,7 +35,8 @@ def first_failure(simulation, stage, model, first, last):
 
 def told(failure):
     """Return the lines that tell of a failure."""
-    return [f"seed {failure['seed']} breaks a rule ({failure['rule']}): {failure['why']}", f"tests/play.py '#{failure['text']}'"]
+    return [f"seed {failure['seed']} breaks a rule ({failure['rule']}): {failure['why']}",
+            f"tests/play.py '#{failure['text']}'"]
 
 
 def run(simulation, stages, first, last, folder=BUILD / "play"):

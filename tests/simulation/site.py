@@ -1,8 +1,9 @@
 """Put a site together for static hosting, in build/site: the page to play with first, the tutorial, the recordings.
 
-All links in it are relative, but those to sources: where the environment says REPOSITORY=https://…, they lead there, and
-otherwise to copies in the site. SITE=https://… is the address at which it will be found; only the preview needs it.
-Each link is followed. Exit status: 0; 1 if the site cannot be made, or a link leads nowhere; 2 for a bad command line."""
+All links in it are relative, but those to sources: where the environment says REPOSITORY=https://…, they lead there,
+and otherwise to copies in the site. SITE=https://… is the address at which it will be found; only the preview needs it.
+Each link is followed. Exit status: 0; 1 if the site cannot be made, or a link leads nowhere; 2 for a bad command
+line."""
 import html
 import os
 import pathlib
@@ -74,7 +75,8 @@ def build():
     SITE.mkdir(parents=True)
     shutil.copyfile(HERE / PREVIEW, SITE / PREVIEW)
     addresses, recorded = recordings()
-    head = HEAD.format(title="You are two clients: who waits for whom?", words=WORDS, image=f"{ADDRESS}/{PREVIEW}" if ADDRESS else PREVIEW)
+    head = HEAD.format(title="You are two clients: who waits for whom?", words=WORDS,
+                       image=f"{ADDRESS}/{PREVIEW}" if ADDRESS else PREVIEW)
     text = re.sub(r"""(?<=["'])play\.html\b""", "index.html", tutorial.build(SITE / "tutorial.html"))
     pages = {"index.html": page.build(BUILD / "play", "tutorial.html", addresses, head), "tutorial.html": text,
              "recordings.html": recorded}
@@ -116,7 +118,8 @@ def main(arguments):
     if dead:
         raise Failed("links of the site lead nowhere", "\n".join(dead))
     files = [path for path in SITE.rglob("*") if path.is_file()]
-    print(f"The site is {SITE} ({len(files)} files, {sum(path.stat().st_size for path in files) // 1000} kB); all its links lead somewhere")
+    print(f"The site is {SITE} ({len(files)} files, {sum(path.stat().st_size for path in files) // 1000} kB); all its "
+          f"links lead somewhere")
     return 0
 
 

@@ -20,7 +20,7 @@ from simulation.scripts import BACKLOG, CHANGED, EDGE, MORE, SCRIPTS
 
 STRETCHES = [1, 2, 4]  # a script that differs runs again, and takes its time: a busy machine may have been too late
 
-# Errors of a kernel: a name, the code of kernel.mjs that is replaced, with what, and the script and stage that notice it.
+# Errors of a kernel: a name, the code of kernel.mjs to replace, its replacement, the script and stage that notice it.
 PLANTED = [
     ("a reset that reads as end of input", "      return -error;\n    }\n    if (this.readShut",
      "      return take(0, []);\n    }\n    if (this.readShut", "half a head, then reset", "05-epoll"),
@@ -62,13 +62,16 @@ class Bench:
             raise Failed(f"{text}: {answer.get('error') or answer['stopped']}")
         result, strace, end = answer["result"], answer["strace"], answer["result"]["end"] or {"kind": "running"}
         ending = {"killed": f"killed by {end.get('signal')}", "exited": f"exited with {end.get('status')}"}
-        return {"log": "".join(f"# {line}\n" for line in strace["header"]) + strace["text"], "clients": result["clients"],
-                "ending": ending.get(end["kind"], end["kind"]), "events": answer["events"], "options": answer["all_options"]}
+        return {"log": "".join(f"# {line}\n" for line in strace["header"]) + strace["text"],
+                "clients": result["clients"], "ending": ending.get(end["kind"], end["kind"]),
+                "events": answer["events"], "options": answer["all_options"]}
 
     def real(self, stage, options, events):
         log, clients, status = reality.run(self.programs[stage], stage, options, events)
-        told = [{"status": client.status, "answers": [{"status": status, "body": body} for status, body in client.answers],
-                 **{key: value and value * 1000 for key, value in vars(client).items() if key in ("start", "connected", "done")}}
+        told = [{"status": client.status, 
+                 "answers": [{"status": status, "body": body} for status, body in client.answers],
+                 **{key: value and value * 1000 for key, value in vars(client).items()
+                    if key in ("start", "connected", "done")}}
                 for client in clients]
         ending = f"exited with {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
         return {"log": log, "clients": told, "ending": ending}

@@ -58,15 +58,28 @@ const { stages, sources } = JSON.parse(readFileSync(%s, "utf8"));
 const run = text => {
   const experiment = parseExperiment(text), { wasm, ...about } = stages[experiment.stage];
   const stage = loadStage(experiment.stage, gunzipSync(Buffer.from(wasm, "base64")), about);
-  return { experiment, result: simulate(stage, { options: experiment.options, events: experiment.events, lines: true }) };
+  const { options, events } = experiment;
+  return { experiment, result: simulate(stage, { options, events, lines: true }) };
 };
 const judged = %s.map(([number, texts]) => goals[number - 1].judge(texts.map(run)));
 console.log(JSON.stringify(judged));
 """
 
 
+# Until window.watching is false, window.longest becomes the longest time between two frames.
+WATCH_FRAMES = """(() => {
+  let last = performance.now();
+  const step = now => {
+    window.longest = Math.max(window.longest, now - last);
+    last = now;
+    if (window.watching) requestAnimationFrame(step);
+  };
+  [window.longest, window.watching] = [0, true];
+  requestAnimationFrame(now => { last = now; requestAnimationFrame(step); });
+})()"""
 # A page around the page, and what it needs to know of its height.
-FRAME = """<!doctype html><link rel="icon" href="data:,"><iframe style="width: 700px" src="play.html#05-epoll+--block+--delay+1;+0:/slow+100:/fast"></iframe>
+FRAME = """<!doctype html><link rel="icon" href="data:,">
+<iframe style="width: 700px" src="play.html#05-epoll+--block+--delay+1;+0:/slow+100:/fast"></iframe>
 <script>
 addEventListener("message", ({ data, source }) => {
   const frame = [...document.querySelectorAll("iframe")].find(each => each.contentWindow === source);
@@ -95,7 +108,8 @@ def judge(attempts):
 
 
 def solutions():
-    return node('import { goals } from "./goals.mjs"; console.log(JSON.stringify(goals.map(each => [each.number, each.solution])))')
+    return node('import { goals } from "./goals.mjs"; console.log(JSON.stringify(goals.map('
+                'each => [each.number, each.solution])))')
 
 
 class Goals(unittest.TestCase):
@@ -108,7 +122,8 @@ class Goals(unittest.TestCase):
     def test_an_attempt_that_does_something_else_does_not(self):
         attempts = [
             (1, ["01-blocking --delay 1; 0:/slow 100:/fast"]), (1, ["02-threaded --delay 1; 0:silent 100:/fast"]),
-            (2, ["01-blocking --delay 1; 0:/slow 100:/fast"]), (2, ["05-epoll --delay 1; 0:/slow 100:/fast 300:reset@2"]),
+            (2, ["01-blocking --delay 1; 0:/slow 100:/fast"]),
+            (2, ["05-epoll --delay 1; 0:/slow 100:/fast 300:reset@2"]),
             (3, ["02-threaded --delay 1; " + " ".join(["0:/slow"] * 100)]), (3, ["05-epoll --delay 1; 0:/slow"]),
             (4, ["05-epoll --delay 1; 0:/slow 100:/fast"]), (4, ["05-epoll --compute --delay 1; 0:/slow 100:/fast"]),
             (5, ["05-epoll --block --delay 1; 0:/slow 100:/fast"]),
@@ -116,9 +131,10 @@ class Goals(unittest.TestCase):
             (6, ["05-epoll --block --threads 2 --delay 1; " + " ".join(["0:/slow"] * 5)]),
             (7, ["05-epoll --block --threads 2 --delay 1; 0:/slow 0:/slow 100:/fast"]),
             (7, ["05-epoll --block --threads 1 --delay 1; 0:/slow 0:/slow 1500:/fast"]),
-            (8, ["05-epoll --block --delay 1; 0:/slow 100:/fast"]), (9, ["05-epoll --delay 1; 0:/slow 300:half-close@1"]),
-            (10, ["05-epoll --delay 1; 0:idle=10000 0:/fast"]),
-            (11, ["05-epoll --delay 1; 0:/slow 100:/fast 300:TERM"]), (11, ["01-blocking --delay 1; 0:/slow 100:/fast"])]
+            (8, ["05-epoll --block --delay 1; 0:/slow 100:/fast"]),
+            (9, ["05-epoll --delay 1; 0:/slow 300:half-close@1"]), (10, ["05-epoll --delay 1; 0:idle=10000 0:/fast"]),
+            (11, ["05-epoll --delay 1; 0:/slow 100:/fast 300:TERM"]),
+            (11, ["01-blocking --delay 1; 0:/slow 100:/fast"])]
         for (number, texts), result in zip(attempts, judge(attempts)):
             with self.subTest(goal=number, texts=texts[0][:80]):
                 self.assertFalse(result["solved"], result["text"])
@@ -129,7 +145,8 @@ class Page(unittest.TestCase):
         text = PAGE.read_text(encoding="utf-8")
         self.assertLess(len(text.encode()), 1_000_000)
         markup = re.sub(r"<script.*?</script>", "", text, flags=re.S)
-        self.assertNotRegex(markup, r"<(?:link (?!rel=.icon. href=.data:)|img|iframe|object|embed)\b|\bsrc=|@import|url\((?!#)")
+        self.assertNotRegex(markup, r"<(?:link (?!rel=.icon. href=.data:)|img|iframe|object|embed)\b|\bsrc="
+                                    r"|@import|url\((?!#)")
         self.assertIn("default-src 'none'", markup)
 
 
@@ -176,7 +193,8 @@ class InBrowser(unittest.TestCase):
         browser = self.open(width=400)
         browser.wait(f"!!{browser.find('Send /slow')}")
         self.assertEqual(browser.run("[...document.querySelectorAll('#app button, #app select, #app input')]"
-                                     ".filter(each => each.checkVisibility()).map(each => each.textContent)"), ["Send /slow"])
+                                     ".filter(each => each.checkVisibility()).map(each => each.textContent)"),
+                         ["Send /slow"])
         self.assertIn("waits for a client", browser.run("document.querySelector('.lanes').textContent"))
         self.assertIn("accept4", browser.run("document.querySelector('.lanes').textContent"))
         self.quiet(browser)
@@ -247,7 +265,8 @@ class InBrowser(unittest.TestCase):
             beyond = browser.run("""(() => {
                 const cursor = document.querySelector('.cursor').getBoundingClientRect().x;
                 return [...document.querySelectorAll('.lanes rect:not(.lane), .lanes path:not(.grid):not(.cursor)')]
-                    .filter(each => each.closest('svg > *').tagName !== 'defs' && each.getBoundingClientRect().right > cursor + 4).length;
+                    .filter(each => each.closest('svg > *').tagName !== 'defs')
+                    .filter(each => each.getBoundingClientRect().right > cursor + 4).length;
             })()""")
             self.assertEqual(beyond, 0, f"at {t} ms")
 
@@ -272,7 +291,8 @@ class InBrowser(unittest.TestCase):
     def test_a_click_in_the_past_drops_what_came_later_and_undo_restores_it(self):
         browser = self.open("#goal-4")
         browser.click("Send /slow")
-        browser.wait("document.querySelector('.clock').textContent === '100 ms' && !document.querySelector('#controls button').disabled")
+        browser.wait("document.querySelector('.clock').textContent === '100 ms' && "
+                     "!document.querySelector('#controls button').disabled")
         browser.click("Send /fast")
         browser.click("immediately")
         browser.wait("location.hash.includes('100:/fast') && document.querySelector('#turn .solved, #turn .wrong')")
@@ -289,9 +309,11 @@ class InBrowser(unittest.TestCase):
         browser = self.open("#05-epoll+--delay+1;+0:/slow+100:/fast;+at+0")
         browser.wait(f"!!{browser.find('The same clicks, beside it')}")
         for server, rows in (("01-blocking", 2), ("04-poll", 2), ("02-threaded", 3)):
-            browser.run(f"(each => {{ each.value = '{server}'; }})(document.querySelector('[aria-label=\"Another server\"]'))")
+            browser.run(f"(each => {{ each.value = '{server}'; }})"
+                        "(document.querySelector('[aria-label=\"Another server\"]'))")
             browser.click("The same clicks, beside it")
-            browser.wait(f"[...document.querySelectorAll('.row h2')].some(each => each.textContent.includes('{server}'))")
+            browser.wait(f"[...document.querySelectorAll('.row h2')].some(each => "
+                         f"each.textContent.includes('{server}'))")
             self.assertEqual(browser.run("document.querySelectorAll('.row').length"), rows, server)
         self.assertIn("05-epoll and 04-poll", self.text(browser, "#rows"))
         self.quiet(browser)
@@ -333,7 +355,8 @@ class InBrowser(unittest.TestCase):
         browser.click("/slow and /fast on one connection")
         browser.click("after its /slow")
         browser.wait("document.querySelector('#turn .solved')")
-        self.assertRegex(self.text(browser, "#turn"), r"the only thread was in epoll_pwait, called from 05-epoll/server\.c:\d+")
+        self.assertRegex(self.text(browser, "#turn"),
+                         r"the only thread was in epoll_pwait, called from 05-epoll/server\.c:\d+")
         self.quiet(browser)
 
     def test_an_address_opens_frozen_at_its_question(self):
@@ -365,13 +388,14 @@ class InBrowser(unittest.TestCase):
             browser.console.clear()
             browser.open(f"{address}/frame.html")
             browser.wait(f"{inside}.querySelector('fieldset')")
-            shown = browser.run(f"[...{inside}.querySelectorAll('button, select')].filter(each => each.checkVisibility() && "
-                                "!each.closest('.time')).map(each => each.textContent)")
+            shown = browser.run(f"[...{inside}.querySelectorAll('button, select')].filter(each => "
+                                "each.checkVisibility() && !each.closest('.time')).map(each => each.textContent)")
             self.assertEqual(shown, ["immediately", "when /slow has its answer", "later than that, or never"])
             browser.run(f"{inside}.querySelector('fieldset button').click()")
             browser.wait(f"{inside}.querySelector('#turn .wrong')")
             browser.wait(f"{inside}.documentElement.scrollHeight <= document.querySelector('iframe').clientHeight")
-            shown = browser.run(f"[...{inside}.querySelectorAll('#controls label, #controls button')].map(each => each.textContent.trim())")
+            shown = browser.run(f"[...{inside}.querySelectorAll('#controls label, #controls button')].map(each => "
+                                f"each.textContent.trim())")
             self.assertEqual(shown, ["Send /slow", "Send /fast", "--block/slow sleeps in the loop", "--delays",
                                      "The same clicks, beside it", "Undo", "Start again"])
             # Links do not lead the frame away.
@@ -387,7 +411,8 @@ class InBrowser(unittest.TestCase):
                 browser.run(f"location.hash = {json.dumps(view or '#first')}")
                 time.sleep(0.4)
                 with self.subTest(width=width, view=view[:60]):
-                    self.assertLessEqual(browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth"), 0)
+                    self.assertLessEqual(browser.run("document.documentElement.scrollWidth - "
+                                                     "document.documentElement.clientWidth"), 0)
             self.quiet(browser)
 
     def test_with_reduced_motion_nothing_slides(self):
@@ -417,7 +442,8 @@ class InBrowser(unittest.TestCase):
                 # The page forbids itself other scripts; the protocol may still evaluate one.
                 browser.run(axe + "; 0")
                 found = browser.run("axe.run().then(found => found.violations.map(each => each.id + ': ' + "
-                                    "each.nodes.slice(0, 3).map(node => node.html.slice(0, 120) + ' ' + node.failureSummary).join(' | ')))")
+                                    "each.nodes.slice(0, 3).map(node => node.html.slice(0, 120) + ' ' + "
+                                    "node.failureSummary).join(' | ')))")
                 with self.subTest(view=view[:60], dark=dark):
                     self.assertEqual(found, [])
 
@@ -444,7 +470,8 @@ class InBrowser(unittest.TestCase):
             browser.wait("document.getElementById('title').textContent === 'Who waits for whom?' && "
                          "document.querySelector('.clock').textContent === '100 ms'")
             return browser.run("""new Promise(done => {
-                const send = [...document.querySelectorAll('#controls button')].find(each => each.textContent === 'Send /fast');
+                const send = [...document.querySelectorAll('#controls button')]
+                    .find(each => each.textContent === 'Send /fast');
                 const began = performance.now();
                 new MutationObserver((_, observer) => {
                     if (!document.querySelector('.lanes').textContent.includes('client /fast')) return;
@@ -461,11 +488,10 @@ class InBrowser(unittest.TestCase):
         browser.wait("document.querySelector('.clock').textContent === '0 ms'")
 
         def play():
-            browser.run("window.longest = 0; window.watching = true; (() => { let last = performance.now(); const step = now => {"
-                        "window.longest = Math.max(window.longest, now - last); last = now;"
-                        "if (window.watching) requestAnimationFrame(step); }; requestAnimationFrame(now => { last = now; requestAnimationFrame(step); }); })()")
+            browser.run(WATCH_FRAMES)
             browser.run("document.querySelector('.play').nodeName; document.querySelector('button.play').click()")
-            browser.wait("document.querySelector('button.play').textContent === '▶' && Number(document.querySelector('.slider').value) >= 1000")
+            browser.wait("document.querySelector('button.play').textContent === '▶' && "
+                         "Number(document.querySelector('.slider').value) >= 1000")
             browser.run("window.watching = false")
             return browser.run("window.longest")
         self.timed(play, FRAME_MS)
@@ -474,12 +500,11 @@ class InBrowser(unittest.TestCase):
         browser = self.open("#goal-10")
         browser.wait("!!document.querySelector('[aria-label=\"Idle clients\"]')")
         for stage in ("05-epoll", "04-poll"):
-            browser.run("window.longest = 0; window.watching = true; (() => { let last = performance.now(); const step = now => {"
-                        "window.longest = Math.max(window.longest, now - last); last = now;"
-                        "if (window.watching) requestAnimationFrame(step); }; requestAnimationFrame(now => { last = now; requestAnimationFrame(step); }); })()")
+            browser.run(WATCH_FRAMES)
             began = time.monotonic()
             browser.run(f"location.hash = '#{stage}+--delay+1;+0:idle=10000+0:/fast;+goal+10;+at+0'")
-            browser.wait(f"document.querySelector('.row h2')?.textContent === '{stage}' && document.querySelector('.lanes').textContent.includes('10,000')")
+            browser.wait(f"document.querySelector('.row h2')?.textContent === '{stage}' && "
+                         f"document.querySelector('.lanes').textContent.includes('10,000')")
             took = time.monotonic() - began
             browser.run("window.watching = false")
             print(f"{stage} {took:.2f} s, longest frame {browser.run('window.longest'):.0f} ms ", end="", flush=True)
@@ -497,7 +522,8 @@ def axe_core():
         if shutil.which("npm") is None:
             return None
         folder.mkdir(parents=True, exist_ok=True)
-        packed = subprocess.run(["npm", "pack", "--silent", f"axe-core@{AXE}"], cwd=folder, capture_output=True, text=True, timeout=120)
+        packed = subprocess.run(["npm", "pack", "--silent", f"axe-core@{AXE}"], cwd=folder, capture_output=True,
+                                text=True, timeout=120)
         if packed.returncode != 0:
             return None
         subprocess.run(["tar", "-xzf", packed.stdout.strip().splitlines()[-1]], cwd=folder, check=True)
@@ -508,7 +534,8 @@ def main(arguments):
     if not PAGE.exists():
         raise Failed(f"{os.path.relpath(PAGE)} is missing. To make it: make play")
     if shutil.which("chromium") is None and not arguments:
-        print("skipped: chromium is missing, so the page was not tried in a browser. To install it: make deps-tools", file=sys.stderr)
+        print("skipped: chromium is missing, so the page was not tried in a browser. To install it: make deps-tools",
+              file=sys.stderr)
         arguments = ["Goals", "Page"]
     return 1 if unittests.run(arguments) else 0
 

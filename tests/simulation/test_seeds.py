@@ -28,25 +28,26 @@ MANY = 400  # before a bug must have been found
 class Choices(unittest.TestCase):
     def texts(self, first, last):
         """The experiments of some seeds."""
-        code = ('import {experimentOf} from "./seeds.mjs"; import {formatExperiment, parseExperiment} from "./grammar.mjs";'
-                f'const found = []; for (let seed = {first}; seed <= {last}; seed++) {{'
+        code = ('import {experimentOf} from "./seeds.mjs"; import {formatExperiment, parseExperiment} '
+                f'from "./grammar.mjs";const found = []; for (let seed = {first}; seed <= {last}; seed++) {{'
                 'const experiment = experimentOf(seed, "05-epoll", "05-epoll"), text = formatExperiment(experiment);'
                 'found.push([text, formatExperiment(parseExperiment(text)), experiment.events]); }'
                 'console.log(JSON.stringify(found));')
-        return json.loads(subprocess.run(["node", "--input-type=module", "-e", code], cwd=HERE, capture_output=True, text=True,
-                                         check=True).stdout)
+        return json.loads(subprocess.run(["node", "--input-type=module", "-e", code], cwd=HERE, capture_output=True,
+                                         text=True, check=True).stdout)
 
     def test_seed_is_an_experiment(self):
         found = self.texts(1, 500)
         self.assertEqual(len({text for text, *_ in found}), 500)
+        making = "get", "half", "keep", "pipeline", "silent", "post"
         for text, again, events in found:
             self.assertEqual(text, again)
-            makers = [event for event in events if event["action"] in ("get", "half", "keep", "pipeline", "silent", "post")]
+            makers = [event for event in events if event["action"] in making]
             self.assertTrue(1 <= len(makers) <= 20, text)
         everything = " ".join(text for text, *_ in found)
-        for word in ("/slow", "half", "more=", "rest", "ask=", "post", "pipeline", "reset", "half-close", "close", "silent", "window=",
-                     "stop-reading", "TERM", "INT", "accept4=EMFILE", "malloc=ENOMEM", "epoll_ctl=", "yield", "~", "--block",
-                     "--threads", "--descriptors"):
+        for word in ("/slow", "half", "more=", "rest", "ask=", "post", "pipeline", "reset", "half-close", "close",
+                     "silent", "window=", "stop-reading", "TERM", "INT", "accept4=EMFILE", "malloc=ENOMEM",
+                     "epoll_ctl=", "yield", "~", "--block", "--threads", "--descriptors"):
             self.assertIn(word, everything)
 
     def test_same_seed_gives_the_same_bytes(self):
@@ -54,7 +55,8 @@ class Choices(unittest.TestCase):
         results = []
         for order in (texts, reversed(texts)):
             with Simulation() as simulation:
-                results.append({text: json.dumps(simulation.ask(text=text, want=["result", "strace"])) for text in order})
+                results.append({text: json.dumps(simulation.ask(text=text, want=["result", "strace"]))
+                                for text in order})
         self.assertEqual(*results)
 
 
@@ -92,11 +94,13 @@ class Command(unittest.TestCase):
         done = self.play("--seeds", "5", "select-keeps-its-sets", "03-select")
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertRegex(done.stdout, r"(?s)FAILED\n    seed \d+ breaks a rule \(deadline\): client 1: .*\n"
-                                      r"    tests/play.py '#select-keeps-its-sets .*; 0:.*'\n03-select .* ok  5 seeds\n")
+                                      r"    tests/play.py '#select-keeps-its-sets .*; 0:.*'\n03-select .* ok  5 "
+                                      r"seeds\n")
         self.assertEqual(self.play("--seeds", "4-5", "03-select").returncode, 0)
 
     def test_mistakes(self):
-        for words, message in [(["0"], "0: want a number of seeds"), (["9-1"], "9-1: want"), (["5", "09-x"], "make play STAGE=09-x")]:
+        for words, message in [(["0"], "0: want a number of seeds"), (["9-1"], "9-1: want"),
+                               (["5", "09-x"], "make play STAGE=09-x")]:
             done = self.play("--seeds", *words)
             self.assertIn(message, done.stderr)
             self.assertNotEqual(done.returncode, 0)

@@ -29,12 +29,15 @@ MISTAKES = [  # an experiment, the position of the mistake, and words of the mes
     ("05-epoll; 0:accept4", 19, "one of EMFILE"), ("05-epoll; 0:accept4=EBADF", 19, "one of EMFILE"),
     ("05-epoll; 0:recv=EINTR", 12, "accept4=ERROR"), ("05-epoll; 0:malloc=ENOMEM@1", 25, "want no @"),
     ("05-epoll; 0:yield=1", 17, "takes no value"), ("05-epoll; 0:half 1:more", 23, "from 1 to 10000"),
-    ("05-epoll; 0:window=9", 12, "no client has come yet"), ("05-epoll; 0:keep 1:ask=fast", 23, "path that begins with /"),
+    ("05-epoll; 0:window=9", 12, "no client has come yet"), 
+    ("05-epoll; 0:keep 1:ask=fast", 23, "path that begins with /"),
     ("05-epoll; 0:half=fast", 17, "path that begins with /"), ("05-epoll; 0:pipeline=0", 20, "from 1"),
 ]
 RIGHT = [
-    "05-epoll; 0:/fast", "05-epoll --block --delay 1; 0:/slow 100:/fast 300:reset@1", "01-blocking; 0:idle=10000 5:silent",
-    "02-threaded; 100x0:/slow 1.5:half 2:half=/slow 3:rest@102 4:half-close 5:close@1 6:stop-reading@2 7:pipeline 8:pipeline=9",
+    "05-epoll; 0:/fast", "05-epoll --block --delay 1; 0:/slow 100:/fast 300:reset@1",
+    "01-blocking; 0:idle=10000 5:silent",
+    "02-threaded; 100x0:/slow 1.5:half 2:half=/slow 3:rest@102 4:half-close "
+    "5:close@1 6:stop-reading@2 7:pipeline 8:pipeline=9",
     "05-epoll; 0:keep 0~3:reset@1 1:keep=/slow 2:ask=/nowhere@2 2:window=30@2 3:post 4:half 5.001:more=3@4",
     "02-threaded; 5x0:accept4=EMFILE 0:pthread_create=EAGAIN 0~9:yield 1:malloc=ENOMEM 2:epoll_ctl=ENOSPC",
     "07-mine --timeout 0.5; 0:TERM 1:INT", "05-epoll;",
@@ -47,8 +50,8 @@ SOLUTIONS = 'import { goals } from "./goals.mjs"; console.log(JSON.stringify(goa
 def claim(sentence):
     """A sentence without what only the page tells (the line that computes, the backlog, until when a wait lasts) and
     what only the recorder does (how often, how soon)."""
-    more = (r"(computing), in [\w/.-]+:\d+", r"(computing|:\d+), and thread \d+ was computing\b", r"(\.) (?:Meanwhile|That wait).*",
-            r"(:\d+), \d+ times", r"(calls|:\d+); it accepted .*(?=\.$)")
+    more = (r"(computing), in [\w/.-]+:\d+", r"(computing|:\d+), and thread \d+ was computing\b",
+            r"(\.) (?:Meanwhile|That wait).*", r"(:\d+), \d+ times", r"(calls|:\d+); it accepted .*(?=\.$)")
     for each in more:
         sentence = re.sub(each, r"\1", sentence)
     return sentence
@@ -78,7 +81,8 @@ class Grammar(unittest.TestCase):
     def test_text_and_experiment_are_the_same(self):
         for text in RIGHT:
             code = ('import {parseExperiment as p, formatExperiment as f, encodeAddress as e} from "./grammar.mjs";'
-                    f'const t = {json.dumps(text)}; console.log(JSON.stringify([f(p(t)), f(p(e(p(t)))), f(p(t.replace(/ /g, "%20")))]))')
+                    f'const t = {json.dumps(text)}; console.log(JSON.stringify([f(p(t)), f(p(e(p(t)))), '
+                    f'f(p(t.replace(/ /g, "%20")))]))')
             self.assertEqual(json.loads(self.node(code)), [text] * 3)
 
 
@@ -120,8 +124,8 @@ class Runs(unittest.TestCase):
     def test_event_in_the_middle_of_the_servers_work(self):
         """The connection is reset between the call that reports it and the one that reads it, and so on."""
         results = [self.run_of(f"05-epoll --delay 1; 0:silent 0~{steps}:reset 100:/fast") for steps in range(1, 12)]
-        seen = [next((call["result"].split()[1] for call in result["calls"] if call["client"] == 1 and call["name"] == "recvfrom"
-                      and "ECONNRESET" in call["result"]), "") for result in results]
+        seen = [next((call["result"].split()[1] for call in result["calls"] if call["client"] == 1
+                      and call["name"] == "recvfrom" and "ECONNRESET" in call["result"]), "") for result in results]
         self.assertEqual(set(seen), {"ECONNRESET"})
         moments = [[call["name"] for call in result["calls"] if call["end"] == 0].index("close") for result in results]
         self.assertGreater(len(set(moments)), 1, moments)
@@ -140,7 +144,8 @@ class Runs(unittest.TestCase):
         result = self.run_of("05-epoll; 2x0:accept4=EMFILE 0:/fast")
         self.assertEqual([call["result"].split()[:2] for call in result["calls"] if call["name"] == "accept4"],
                          [["-1", "EMFILE"], ["-1", "EMFILE"], ["5"]])
-        self.assertEqual((result["clients"][0]["done"], result["faults"]), (2000, [{"name": "accept4", "at": 0}, {"name": "accept4", "at": 1000}]))
+        self.assertEqual((result["clients"][0]["done"], result["faults"]),
+                         (2000, [{"name": "accept4", "at": 0}, {"name": "accept4", "at": 1000}]))
         self.assertEqual(self.run_of("02-threaded; 0:pthread_create=EAGAIN 0:/fast")["clients"][0]["done"], 10)
         self.assertEqual(self.run_of("05-epoll; 0:malloc=ENOMEM 0:/fast")["clients"][0]["done"], 1000)
         self.assertEqual(self.run_of("05-epoll; 0:epoll_ctl=ENOMEM 0:silent")["clients"][0]["ended"], 0)
@@ -155,13 +160,15 @@ class Runs(unittest.TestCase):
     def test_client_that_keeps_its_connection(self):
         for stage in STAGES[1:]:
             client = self.run_of(f"{stage} --delay 1; 0:keep 100:ask=/slow")["clients"][0]
-            self.assertEqual([(answer["at"], answer["status"]) for answer in client["answers"]], [(0, "200"), (1100, "200")])
+            self.assertEqual([(answer["at"], answer["status"]) for answer in client["answers"]],
+                             [(0, "200"), (1100, "200")])
             self.assertEqual(client["ended"], 11100)
 
     def test_body_is_not_read_as_a_request(self):
         for stage in STAGES:
             client = self.run_of(f"{stage}; 0:post")["clients"][0]
-            self.assertEqual(([answer["status"] for answer in client["answers"]], client["ended"], client["reset"]), (["405"], 0, None))
+            self.assertEqual(([answer["status"] for answer in client["answers"]], client["ended"], client["reset"]),
+                             (["405"], 0, None))
 
     def test_thread_is_interrupted(self):
         """Which thread takes the job depends on it."""
@@ -172,10 +179,10 @@ class Runs(unittest.TestCase):
     # ---- the sentences
 
     def test_page_says_what_the_recorder_says(self):
-        """The page's sentence about /fast, and that of the recorder on the same run as a log: the same claim, thread, call
-        and line. Either may go on after that."""
-        goals = json.loads(subprocess.run(["node", "--input-type=module", "-e", SOLUTIONS], cwd=HERE, capture_output=True,
-                                          text=True, check=True).stdout)
+        """The page's sentence about /fast, and that of the recorder on the same run as a log: the same claim, thread,
+        call and line. Either may go on after that."""
+        goals = json.loads(subprocess.run(["node", "--input-type=module", "-e", SOLUTIONS], cwd=HERE,
+                                          capture_output=True, text=True, check=True).stdout)
         texts = [f"{stage} {options} --delay 1; 0:/slow 100:/fast" for stage in STAGES
                  for options in ["", "--compute", *(POOLS if stage[:2] > "02" else [])]]
         seen = set()
@@ -185,7 +192,8 @@ class Runs(unittest.TestCase):
             recorder = understand.understand(strace_log.read(header + answer["strace"]["text"])[0]).sentence
             if recorder.startswith("Nothing can be said"):
                 continue           # no pair of /slow and /fast
-            page = [words for client, words in zip(answer["result"]["clients"], answer["sentences"]) if client["path"] == "/fast"][-1]
+            page = [words for client, words in zip(answer["result"]["clients"], answer["sentences"])
+                    if client["path"] == "/fast"][-1]
             with self.subTest(text):
                 self.assertEqual(claim(page), claim(recorder), f"{page} / {recorder}")
             seen.add(claim(page))
@@ -195,17 +203,20 @@ class Runs(unittest.TestCase):
 
     def test_each_line_contains_its_call(self):
         words = {"recvfrom": "recv", "sendto": "send", "clock_nanosleep": "clock_sleep_until|clock_nanosleep|block",
-                 "pselect6": "pselect|select", "epoll_ctl": "epoll_ctl", "rt_sigprocmask": "sigprocmask|pthread_sigmask",
+                 "pselect6": "pselect|select", "epoll_ctl": "epoll_ctl",
+                 "rt_sigprocmask": "sigprocmask|pthread_sigmask",
                  "rt_sigaction": "sigaction|stop_catch|signal", "futex": "pthread_|sem_", "clone3": "pthread_create",
-                 "exit_group": "exit", "prlimit64": "setrlimit|net_limit", "eventfd2": "eventfd", "(computes)": "clock_gettime",
+                 "exit_group": "exit", "prlimit64": "setrlimit|net_limit", "eventfd2": "eventfd",
+                 "(computes)": "clock_gettime",
                  "getsockname": "getsockname|listen|open", "socket": "socket|listen|open", "bind": "bind|listen|open",
-                 "setsockopt": "setsockopt|listen|open|limit", "listen": "listen|open", "openat": "open", "write": "write|fflush|listen|open|die"}
+                 "setsockopt": "setsockopt|listen|open|limit", "listen": "listen|open", "openat": "open",
+                 "write": "write|fflush|listen|open|die"}
         bundle = json.loads(BUNDLE.read_text())
         seen = 0
         for stage in STAGES:
             for options in (["", "--block", "--compute", "--block --threads 1"] if stage[:2] > "02" else [""]):
-                result = self.run_of(f"{stage} --delay 0.5 --timeout 1 {options}; 0:/slow 10:/fast 100:silent 200:half 300:half "
-                                     "350:reset 400:/nowhere 500:pipeline 3000:TERM")
+                result = self.run_of(f"{stage} --delay 0.5 --timeout 1 {options}; 0:/slow 10:/fast "
+                                     "100:silent 200:half 300:half 350:reset 400:/nowhere 500:pipeline 3000:TERM")
                 for call in result["calls"]:
                     for place in call["stack"][:1]:
                         file, _, number = place.split(" ")[1].rpartition(":")
@@ -261,12 +272,16 @@ class Runs(unittest.TestCase):
     # ---- the bugs that are built as stages
 
     def test_bugs_show(self):
-        self.assertEqual(self.statuses("lost-wake-up --delay 1 --block --threads 2; 0:/slow 100:/fast"), ["no answer", "200"])
-        lost = self.simulation.ask(text="lost-wake-up --block --threads 1 --delay 1; 0:/slow 100:/fast", want=["sentences"])
-        self.assertRegex(lost["sentences"][0], "/slow was not answered: the main thread was in epoll_pwait, .* although thread 2 had nothing")
+        self.assertEqual(self.statuses("lost-wake-up --delay 1 --block --threads 2; 0:/slow 100:/fast"),
+                         ["no answer", "200"])
+        lost = self.simulation.ask(text="lost-wake-up --block --threads 1 --delay 1; 0:/slow 100:/fast",
+                                   want=["sentences"])
+        self.assertRegex(lost["sentences"][0],
+                         "/slow was not answered: the main thread was in epoll_pwait, .* although thread 2 had nothing")
         self.assertEqual(self.statuses("select-keeps-its-sets --delay 1; 0:/slow 1100:/fast"), ["200", "no answer"])
         for stage in ("03-select", "05-epoll"):
-            self.assertEqual(self.statuses(f"{stage} --delay 1 --block --threads 2; 0:/slow 1100:/fast"), ["200", "200"])
+            self.assertEqual(self.statuses(f"{stage} --delay 1 --block --threads 2; 0:/slow 1100:/fast"),
+                             ["200", "200"])
 
     # ---- the simulated kernel
 
@@ -309,7 +324,8 @@ class Runs(unittest.TestCase):
             result = self.run_of(f"{stage} --delay 1; 0:idle=10000 0:/slow 100:/fast")
             self.assertEqual([client["done"] for client in result["clients"]], [1000, 100])
             self.assertEqual(result["idle"]["accepted"], 10000)
-        for stage, accepted in (("02-threaded", 2001), ("03-select", 2040)):  # who comes next waits until the first have timed out
+        # The next client waits until the first have timed out.
+        for stage, accepted in (("02-threaded", 2001), ("03-select", 2040)):
             result = self.run_of(f"{stage} --delay 1; 0:idle=10000 0:/fast", settings={"patience": 12000})
             self.assertEqual((result["idle"]["accepted"], result["end"]["cut"]), (accepted, True))
             self.assertEqual(result["clients"][0]["answered"], None)
@@ -322,7 +338,8 @@ class Command(unittest.TestCase):
     def test_prints_the_table_of_the_probe(self):
         done = self.play("05-epoll", "--delay", "1", "0:/slow", "100:/fast")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertEqual(done.stdout.splitlines()[1].split(), "/slow 0.0 ms 0.0 ms 1.000 s 1.000 s 1.000 s 200 That was slow!".split())
+        self.assertEqual(done.stdout.splitlines()[1].split(),
+                         "/slow 0.0 ms 0.0 ms 1.000 s 1.000 s 1.000 s 200 That was slow!".split())
 
     def test_prints_calls_with_lines(self):
         done = self.play("#05-epoll+--delay+1;+0:/slow", "--calls")
@@ -331,7 +348,8 @@ class Command(unittest.TestCase):
     def test_recorder_reads_its_log(self):
         log = tool.scratch() / "log"
         self.play("02-threaded", "--delay", "1", "0:/slow", "100:/fast", "--strace", str(log))
-        told = subprocess.run([str(TESTS / "trace.py"), "--from", str(log)], capture_output=True, text=True, cwd=ROOT).stdout
+        told = subprocess.run([str(TESTS / "trace.py"), "--from", str(log)], capture_output=True, text=True,
+                              cwd=ROOT).stdout
         self.assertIn("/fast did not wait: thread 3 answered it, while thread 2 was in clock_nanosleep", told)
 
     def test_mistakes(self):

@@ -133,7 +133,8 @@ def pictures(text):
 
 def gallery(text):
     """The bugs that the text names are in the gallery."""
-    named = {name for names in re.findall(r'make\s+bugs?\s+NAME=("[^"]+"|[\w-]+)', text) for name in names.strip('"').split()}
+    named = {name for names in re.findall(r'make\s+bugs?\s+NAME=("[^"]+"|[\w-]+)', text)
+             for name in names.strip('"').split()}
     say(len(named) >= 10, f"only {len(named)} bugs are named: does this test still see them?")
     for name in sorted(named):
         say((ROOT / "tests/servers/bugs" / f"{name}.bug").exists(), f"{name}: the gallery has no such bug")

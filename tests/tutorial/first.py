@@ -68,7 +68,8 @@ def server(recording, y):
         parts.append(bar("backlog", fast.start - zero, fast.accepted - zero, y, "in the backlog, not accepted"))
     parts.append(bar("accepted", fast.accepted - zero, fast.done - zero, y))
     if took < MUCH:
-        parts.append(f'<text x="{at(fast.done - zero) + 7:.1f}" y="{y + 14.5}">answered within {math.ceil(took * 1e3)} ms</text>')
+        parts.append(f'<text x="{at(fast.done - zero) + 7:.1f}" y="{y + 14.5}">answered within {math.ceil(took * 1e3)} '
+                     f'ms</text>')
     y += LANE
     thread, = recording.threads
     parts.append(lane(y, "its thread"))
@@ -85,8 +86,8 @@ def draw(recordings):
     """Return the picture."""
     height = TOP + ROW * len(recordings) + 16
     told = " ".join(f"{each.name}: {each.sentence}" for each in recordings)
-    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" class="first" width="640" viewBox="0 0 {WIDTH} {height}" role="img" '
-             'aria-labelledby="first-title first-desc">',
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" class="first" width="640" viewBox="0 0 {WIDTH} {height}" '
+             'role="img" aria-labelledby="first-title first-desc">',
              '<title id="first-title">The same two requests to two servers with one thread each</title>',
              f'<desc id="first-desc">{html.escape(told)}</desc>', f"<style>{STYLE}</style>",
              f'<rect class="card" x=".5" y=".5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>']

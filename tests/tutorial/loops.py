@@ -57,20 +57,22 @@ def panel(x, y, count, words):
     first = 0 if count > 1 else READY - 1
     parts = [dots("rest", x, y, 0, CLIENTS), dots("looked", x, y, first, first + count) if count else ""]
     row, column = divmod(READY - 1, ACROSS)
-    parts.append(f'<circle class="ready" cx="{x + (column + .43) * STEP:.1f}" cy="{y + (row + .43) * STEP:.1f}" r="{4.5 if count == 1 else 3}"/>')
+    parts.append(f'<circle class="ready" cx="{x + (column + .43) * STEP:.1f}" cy="{y + (row + .43) * STEP:.1f}" '
+                 f'r="{4.5 if count == 1 else 3}"/>')
     shown = f"{count:,}" if count else ""
-    parts.append(f'<text x="{x:.1f}" y="{y + CLIENTS / ACROSS * STEP + 14:.0f}"><tspan font-weight="600">{shown}</tspan> '
-                 f'<tspan class="quiet">{html.escape(words)}</tspan></text>')
+    parts.append(f'<text x="{x:.1f}" y="{y + CLIENTS / ACROSS * STEP + 14:.0f}"><tspan '
+                 f'font-weight="600">{shown}</tspan> <tspan class="quiet">{html.escape(words)}</tspan></text>')
     return "".join(parts)
 
 
 def draw():
     """Return the picture."""
     height = TOP + ROW * len(LOOPS) + 6
-    words = "; ".join(f"{name}: {', '.join(f'{title}: {count} ({what})' for title, (count, what) in zip(TITLES, panels))}"
+    words = "; ".join(f"{name}: " + ", ".join(f"{title}: {count} ({what})"
+                                              for title, (count, what) in zip(TITLES, panels))
                       for name, _, panels in LOOPS)
-    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" class="loops" width="640" viewBox="0 0 {WIDTH} {height}" role="img" '
-             'aria-labelledby="loops-title loops-desc">',
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" class="loops" width="640" viewBox="0 0 {WIDTH} {height}" '
+             'role="img" aria-labelledby="loops-title loops-desc">',
              '<title id="loops-title">One turn of four loops</title>', f'<desc id="loops-desc">{words}</desc>',
              f"<style>{STYLE}</style>", "<defs>"]
     for kind in ("rest", "looked"):

@@ -41,7 +41,8 @@ MORE = """{
   files: all("pre.c, pre.python, pre.diff, pre.nginx").length,
   nameless: all("pre.c, pre.python, pre.diff, pre.nginx").filter(each =>
     !/[\\w-]+\\/[\\w.-]+\\.\\w+/.test(each.previousElementSibling.textContent)).map(each => each.textContent),
-  folded: all(".fold[hidden]").length, asked: seen(".choices").length, said: texts(".said"), contents: seen("nav li").length,
+  folded: all(".fold[hidden]").length, asked: seen(".choices").length, said: texts(".said"),
+  contents: seen("nav li").length,
   chapter: texts("nav [aria-current]").join() || document.getElementById("here").textContent,
   found: all("#found a").length,
   beside: document.querySelector("main").getBoundingClientRect().left >= 200 }"""
@@ -80,8 +81,8 @@ def check(report):
 
 
 PREDICTIONS = (ROOT / "tutorial.md").read_text(encoding="utf-8").count("<!-- choices:")
-READING = [{"click": ".choices button"}, {"click": "nav summary"}, {"hash": "glossary", "wait": 1000}, {"search": "level-triggered", "wait": 500},
-           {"click": "#unfold"}]
+READING = [{"click": ".choices button"}, {"click": "nav summary"}, {"hash": "glossary", "wait": 1000},
+           {"search": "level-triggered", "wait": 500}, {"click": "#unfold"}]
 
 
 def read(reports):
@@ -226,10 +227,12 @@ def experiments(browser, where):
     number = browser.run("document.querySelectorAll('.simulated').length")
     for each in range(number):
         browser.run(f"document.querySelectorAll('.simulated')[{each}].scrollIntoView()")
-        browser.wait(f"document.querySelectorAll('.simulated')[{each}].querySelector('iframe')?.style.height === '321px'")
+        browser.wait(f"document.querySelectorAll('.simulated')[{each}].querySelector('iframe')?.style.height === "
+                     f"'321px'")
     shown = browser.run("[document.querySelectorAll('.simulated iframe').length, "
                         "document.querySelectorAll('.simulated button').length]")
-    say(number >= 8 and shown == [3, number - 3], f"{where}: {shown} of {number} experiments are shown, and are buttons")
+    say(number >= 8 and shown == [3, number - 3],
+        f"{where}: {shown} of {number} experiments are shown, and are buttons")
     browser.run("document.querySelector('.simulated button').click()")
     browser.wait("document.querySelector('.simulated iframe')?.style.height === '321px'")
 
