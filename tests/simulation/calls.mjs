@@ -57,7 +57,8 @@ function timeText(ns) {
 function quoted(bytes, size = bytes.length) {
   let text = "";
   for (let i = 0; i < bytes.length && i < MOST_BYTES; i++) {
-    const byte = bytes[i], special = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}[byte];
+    const byte = bytes[i];
+    const special = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}[byte];
     const next = bytes[i + 1];
     if (special) text += special;
     else if (byte >= 32 && byte < 127) text += String.fromCharCode(byte);
@@ -92,7 +93,8 @@ const THREAD_FLAGS = "CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|CLONE_THREAD|C
 // For each call: the arguments, as far as they are known when it begins; and a function that returns the rest when it
 // ends, from (result, call), or nothing.
 const DESCRIBE = {
-  socket: (p, domain, type) => [`AF_INET, ${["SOCK_STREAM", flags(type, SOCK, "")].filter(Boolean).join("|")}, IPPROTO_IP`],
+  socket: (p, domain, type) =>
+    [`AF_INET, ${["SOCK_STREAM", flags(type, SOCK, "")].filter(Boolean).join("|")}, IPPROTO_IP`],
   openat: (p, at, bits) => [`AT_FDCWD, "${p.text(at)}", ${["O_RDONLY", "O_WRONLY", "O_RDWR"][bits & 3]}`],
   bind: (p, fd) => [`${fd}, ${addressText(PORT)}, 16`],
   listen: (p, fd, backlog) => [`${fd}, ${backlog}`],
@@ -106,7 +108,8 @@ const DESCRIBE = {
   write: (p, fd, at, size) => [`${fd}, ${quoted(p.bytes.slice(at, at + size))}, ${size}`],
   close: (p, fd) => [`${fd}`],
   shutdown: (p, fd, how) => [`${fd}, ${["SHUT_RD", "SHUT_WR", "SHUT_RDWR"][how]}`],
-  fcntl: (p, fd, command, argument) => [command === 4 ? `${fd}, F_SETFL, O_RDONLY${argument & 0o4000 ? "|O_NONBLOCK" : ""}`
+  fcntl: (p, fd, command, argument) => [command === 4
+                                        ? `${fd}, F_SETFL, O_RDONLY${argument & 0o4000 ? "|O_NONBLOCK" : ""}`
     : command === 3 ? `${fd}, F_GETFL` : command === 2 ? `${fd}, F_SETFD, FD_CLOEXEC` : `${fd}, F_GETFD`],
   setsockopt: (p, fd, level, name, value) =>
     [`${fd}, ${OPTIONS[`${level}/${name}`] || `${level}, ${name}`}, [${value}], 4`],
@@ -142,7 +145,8 @@ const DESCRIBE = {
     setAt === 0 ? "NULL" : signalSet(p.int(setAt))}, `, () => `${oldAt === 0 ? "NULL" : signalSet(p.int(oldAt))}, 8`],
   tgkill: (p, number) => [`1000, 1000, SIG${SIGNALS[number] || number}`],
   clock_nanosleep: (p, clock, bits, ns) =>
-    [`${clock === 1 ? "CLOCK_MONOTONIC" : "CLOCK_REALTIME"}, ${bits ? "TIMER_ABSTIME" : "0"}, ${timeText(ns)}, `, () => "NULL"],
+    [`${clock === 1 ? "CLOCK_MONOTONIC" : "CLOCK_REALTIME"}, ${bits ? "TIMER_ABSTIME" : "0"}, ${timeText(ns)}, `,
+     () => "NULL"],
   futex_wait: (p, at, value) => [`${wordText(p, at)}, FUTEX_WAIT_PRIVATE, ${value}, NULL`],
   futex_wake: (p, at, most) => [`${wordText(p, at)}, FUTEX_WAKE_PRIVATE, ${most}`],
   clone: () => [`{flags=${THREAD_FLAGS}, exit_signal=0}`, (result) => ` => {parent_tid=[${result}]}, 88`],

@@ -14,7 +14,8 @@ export function requestText(path, last = true) {
 
 // More than a server reads of a head, so some of it is unread when the server has read enough to answer.
 const BODY = requestText("/fast").repeat(150);
-const POST = requestText("/fast", false).replace("GET", "POST").replace("\r\n\r\n", `\r\nContent-Length: ${BODY.length}\r\n\r\n${BODY}`);
+const POST = requestText("/fast", false).replace("GET", "POST")
+  .replace("\r\n\r\n", `\r\nContent-Length: ${BODY.length}\r\n\r\n${BODY}`);
 
 // What a client sends, for an event: [path, text] of each request.
 function requestsOf(event) {
@@ -276,10 +277,12 @@ export class Client {
       connected: ms(this.connectedNs), sent: ms(this.sentNs), accepted: ms(this.acceptedNs),
       received: ms(this.receivedNs), answered: ms(this.answeredNs), first: ms(this.firstNs), done: ms(this.doneNs),
       left: ms(this.leftNs), leftBy: this.leftBy, ended: ms(this.endedNs),
-      status: this.error || (answer ? answer.status : this.requests > 0 && ended && this.leftBy === null ? "no answer" : ""),
+      status: this.error || (answer ? answer.status
+        : this.requests > 0 && ended && this.leftBy === null ? "no answer" : ""),
       body: answer ? answer.body : "", answers: this.answers, remains: this.head.length + this.body.length,
       asked: this.asked.map(({path, begunNs, arrivedNs}) => ({path, begun: ms(begunNs), arrived: ms(arrivedNs)})),
-      window: this.window === Infinity ? null : this.window, reading: this.reading, reset: ms(this.resetNs), halfClosed: ms(this.halfClosedNs), port: this.port, fd: this.fd, thread: this.answeredBy,
+      window: this.window === Infinity ? null : this.window, reading: this.reading, reset: ms(this.resetNs),
+      halfClosed: ms(this.halfClosedNs), port: this.port, fd: this.fd, thread: this.answeredBy,
       acceptedBy: this.acceptedBy, retries: this.retriesNs.slice(0, 8).map(ms),
     };
   }

@@ -14,7 +14,8 @@ const has = (experiment, name) => experiment.options.includes(name);
 const delayOf = experiment => option(experiment, "--delay", 10) * 1000;
 const gets = (result, path) => result.clients.filter(each => each.action === "get" && each.path === path);
 const tookOf = client => client.answered === null ? Infinity : client.answered - client.start;
-const inWords = ms => ms === Infinity ? "without end" : ms >= 1000 ? `${+(ms / 1000).toFixed(3)} s` : `${Math.round(ms)} ms`;
+const inWords = ms => ms === Infinity ? "without end"
+  : ms >= 1000 ? `${+(ms / 1000).toFixed(3)} s` : `${Math.round(ms)} ms`;
 const asks = (experiment, path) => experiment.events.some(each =>
   each.path === path || (path === "/slow" && each.action === "pipeline" && !each.count));
 const isLoop = experiment => /^0[3-6]/.test(experiment.stage);
@@ -73,8 +74,10 @@ export const goals = [
     lesson: "The kernel connects a client and keeps what it sends. The server need not do anything for that.",
     judge: any(({ result }) => {
       const found = result.clients.find(wholeRequestNeverAccepted);
-      if (found) return yes(`Client ${found.number} was connected and had sent its request. The server had not accepted it.`);
-      return no(result.clients.length ? "The server accepted each client that had sent its request, while that client was there."
+      if (found)
+        return yes(`Client ${found.number} was connected and had sent its request. The server had not accepted it.`);
+      return no(result.clients.length ? "The server accepted each client that had sent its request, while that " +
+                                        "client was there."
                                       : "No client has come.");
     }),
   },
@@ -124,17 +127,20 @@ export const goals = [
   {
     number: 6, title: "Five /slow in two delays, with the fewest threads",
     belief: "A pool needs a thread for each client.",
-    task: "Run 05 with --block and a pool. Five clients ask for /slow at the same time, and all have their answer after two delays. Use as few threads as possible.",
+    task: "Run 05 with --block and a pool. Five clients ask for /slow at the same time, and all have their answer " +
+          "after two delays. Use as few threads as possible.",
     server: "05-epoll --block --delay 1", chapter: "the-way-out", recording: "tests/tutorial/pool.svg",
     controls: ["slow", "five", "fast", "block", "threads"], brings: "threads",
     solution: [`05-epoll --block --threads 3 --delay 1; ${Array(5).fill("0:/slow").join(" ")}`],
     lesson: "Three threads sleep for three clients, then for two. The queue of a pool is a place to wait.",
     judge: any(({ experiment, result }) => {
       const slow = gets(result, "/slow"), delay = delayOf(experiment), threads = option(experiment, "--threads", 0);
-      if (!has(experiment, "--block") || !isLoop(experiment) || !threads) return no("This takes a loop with --block and --threads.");
+      if (!has(experiment, "--block") || !isLoop(experiment) || !threads)
+        return no("This takes a loop with --block and --threads.");
       if (slow.length !== 5) return no(`${slow.length} clients asked for /slow. Five should.`);
       const last = Math.max(...slow.map(each => each.answered ?? Infinity)) - Math.min(...slow.map(each => each.start));
-      const words = `With ${threads} thread${threads === 1 ? "" : "s"} in the pool, the last answer came after ${inWords(last)}.`;
+      const pool = `${threads} thread${threads === 1 ? "" : "s"} in the pool`;
+      const words = `With ${pool}, the last answer came after ${inWords(last)}.`;
       if (last > delay * 2.05) return no(`${words} That is more than two delays.`);
       return threads > 3 ? no(`${words} Fewer threads can do that.`) : yes(words);
     }),
@@ -142,19 +148,22 @@ export const goals = [
   {
     number: 7, title: "/fast immediately, while a /slow queues",
     belief: "A pool solves it all.",
-    task: "Run 05 with --block and a pool. /fast is answered immediately, while a client that asked for /slow still waits for a thread.",
+    task: "Run 05 with --block and a pool. /fast is answered immediately, while a client that asked for /slow still " +
+          "waits for a thread.",
     server: "05-epoll --block --threads 2 --delay 1", chapter: "the-way-out", recording: "tests/tutorial/pool.svg",
     controls: ["slow", "five", "fast", "threads"], brings: "pool",
     solution: ["05-epoll --block --threads 1 --delay 1; 0:/slow 0:/slow 100:/fast"],
     lesson: "The loop is free, so /fast is answered. The pool is full, so /slow waits for a thread.",
     judge: any(({ experiment, result }) => {
       const delay = delayOf(experiment);
-      if (!option(experiment, "--threads", 0) || !isLoop(experiment)) return no("This takes a loop with a pool: --threads.");
+      if (!option(experiment, "--threads", 0) || !isLoop(experiment))
+        return no("This takes a loop with a pool: --threads.");
       const queued = gets(result, "/slow").filter(each => tookOf(each) > delay * 1.05);
       const fast = gets(result, "/fast").filter(each => tookOf(each) < FAR);
       if (!queued.length) return no("No /slow had to wait for a thread of the pool.");
       if (!fast.length) return no("A /slow waited for a thread of the pool. Now a /fast has to be answered meanwhile.");
-      const both = fast.some(one => queued.some(each => each.start <= one.start && one.start < each.start + tookOf(each) - delay));
+      const both = fast.some(one => queued.some(each => each.start <= one.start &&
+                                                one.start < each.start + tookOf(each) - delay));
       return both ? yes("/fast was answered immediately, while a /slow waited for a thread.")
                   : no("/fast came at a moment when no /slow waited for a thread.");
     }),
@@ -166,7 +175,8 @@ export const goals = [
     server: "05-epoll --delay 1", chapter: "05-one-thread-epoll", recording: "05-epoll/waits.svg",
     controls: ["slow", "fast", "pipeline"], brings: "pipeline",
     solution: ["05-epoll --delay 1; 0:pipeline"],
-    lesson: "The answers of one connection come in the order of its requests. Another connection would not have waited.",
+    lesson: "The answers of one connection come in the order of its requests. " +
+            "Another connection would not have waited.",
     judge: any(({ experiment, result }) => {
       if (!isLoop(experiment) || has(experiment, "--block") || has(experiment, "--compute"))
         return no("This goal is about 05 without --block and without --compute.");
@@ -192,7 +202,8 @@ export const goals = [
       if (!gone) return no("No client left between its /slow and the answer.");
       const next = result.calls.find(call => call.client === gone.number && call.start >= gone.left);
       if (!next) return no("05 made no call about that client any more.");
-      return yes(`The client left at ${inWords(gone.left)}. The next call about it was ${next.name} at ${inWords(next.start)}.`);
+      return yes(`The client left at ${inWords(gone.left)}. ` +
+                 `The next call about it was ${next.name} at ${inWords(next.start)}.`);
     }),
   },
   {
@@ -202,9 +213,11 @@ export const goals = [
     server: "05-epoll --delay 1", chapter: "05-one-thread-epoll", recording: "05-epoll/waits.svg",
     controls: ["fast", "idle", "server"], brings: "idle", both: true,
     solution: ["04-poll --delay 1; 0:idle=10000 0:/fast", "05-epoll --delay 1; 0:idle=10000 0:/fast"],
-    lesson: "Here calls cost nothing, so both answer immediately. Measured on a real machine, one turn of 04 costs some 3 ms of processor time, and one turn of 05 some 4 µs. Without idle clients, both cost the same.",
+    lesson: "Here calls cost nothing, so both answer immediately. Measured on a real machine, one turn of 04 costs " +
+            "some 3 ms of processor time, and one turn of 05 some 4 µs. Without idle clients, both cost the same.",
     judge: experiments => {
-      const done = ["04", "05"].map(stage => experiments.find(({ experiment, result }) => experiment.stage.startsWith(stage) &&
+      const done = ["04", "05"].map(stage => experiments.find(({ experiment, result }) =>
+        experiment.stage.startsWith(stage) &&
         result.idle && result.idle.count >= 10000 && gets(result, "/fast").some(each => each.answered !== null)));
       if (done.every(Boolean)) {
         const [poll, epoll] = done.map(({ result }) => result.looked.toLocaleString("en"));
@@ -217,15 +230,18 @@ export const goals = [
   {
     number: 11, title: "Let SIGTERM cost a client its answer",
     belief: "A graceful shutdown answers everybody.",
-    task: "Send SIGTERM to 01 so that a client that has sent its request gets no answer. Then try the same clicks in 05.",
+    task: "Send SIGTERM to 01 so that a client that has sent its request gets no answer. Then try the same " +
+          "clicks in 05.",
     server: "01-blocking --delay 1", chapter: "signals-and-shutdown", recording: "01-blocking/waits.svg",
     controls: ["slow", "fast", "TERM", "server"], brings: "TERM",
     solution: ["01-blocking --delay 1; 0:/slow 100:/fast 300:TERM"],
-    lesson: "01 finishes the conversation that it is in, and does not look into the backlog again. 05 empties the backlog before it ends.",
+    lesson: "01 finishes the conversation that it is in, and does not look into the backlog again. 05 empties the " +
+            "backlog before it ends.",
     judge: any(({ experiment, result }) => {
       const term = experiment.events.find(each => each.action === "TERM");
       if (!term) return no("Nobody sent SIGTERM.");
-      const lost = result.clients.find(each => each.sent !== null && each.answered === null && !each.left && each.start <= term.at);
+      const lost = result.clients.find(each => each.sent !== null && each.answered === null && !each.left &&
+                                       each.start <= term.at);
       if (lost) return yes(`Client ${lost.number} had sent its request before SIGTERM, and got no answer.`);
       return no("Each client that had sent its request got its answer.");
     }),
@@ -238,8 +254,10 @@ function stoodStill(result, does, words) {
     const end = client.answered ?? client.ended ?? result.now;
     if (end - client.start < FAR) continue;
     const calls = between(result, client.start, end, result.threads[0].id);
-    if (calls.length && calls.every(does)) return yes(`/fast waited ${inWords(end - client.start)}, while the thread ${words}.`);
-    return no(`/fast waited ${inWords(end - client.start)}, but the thread was in ${[...new Set(calls.map(each => each.name))].join(", ")}.`);
+    if (calls.length && calls.every(does))
+      return yes(`/fast waited ${inWords(end - client.start)}, while the thread ${words}.`);
+    const names = [...new Set(calls.map(each => each.name))].join(", ");
+    return no(`/fast waited ${inWords(end - client.start)}, but the thread was in ${names}.`);
   }
   return no(gets(result, "/fast").length ? "/fast did not wait." : "No client asked for /fast.");
 }

@@ -25,8 +25,8 @@
 //
 // @N, at the end of what a client does, names the client: 1 is the first that came. Without it, it is the last.
 //
-// ~K after the time: K steps later in what the server does at that time. Each beginning and each end of a system call is
-// a step. If the server comes to rest earlier, it happens then. So 0:/fast 0~3:reset resets the connection while the
+// ~K after the time: K steps later in what the server does at that time. Each beginning and each end of a system call
+// is a step. If the server comes to rest earlier, it happens then. So 0:/fast 0~3:reset resets the connection while the
 // server is at work on it.
 
 export class GrammarError extends Error {
@@ -58,7 +58,8 @@ const ACTIONS = `want an action after the colon: a path such as /fast, or one of
 
 // Blanks of an address. A + in front of a word's letter is a blank, too: no path or option has one.
 export function decodeAddress(text) {
-  return text.replace(/^#/, "").replace(/\+|%20/g, " ").replace(/%3B/gi, ";").replace(/%3D/gi, "=").replace(/%40/gi, "@")
+  return text.replace(/^#/, "").replace(/\+|%20/g, " ").replace(/%3B/gi, ";").replace(/%3D/gi, "=")
+    .replace(/%40/gi, "@")
     .replace(/%2F/gi, "/").replace(/%3A/gi, ":");
 }
 
@@ -118,7 +119,8 @@ export function parseEvent(word, clients = Infinity, text = word, position = 0) 
   const [, time, steps] = /^([^~]*)(?:~(.*))?$/.exec(word.slice(0, colon)), rest = word.slice(colon + 1);
   if (!/^\d+(\.\d{1,3})?$/.test(time) || Number(time) > LATEST)
     fail(0, `want a time in milliseconds, from 0 to ${LATEST}, before the colon`);
-  if (steps !== undefined && !/^[1-9]\d{0,3}$/.test(steps)) fail(time.length, "want a number of steps from 1 to 9999 after the ~");
+  if (steps !== undefined && !/^[1-9]\d{0,3}$/.test(steps))
+    fail(time.length, "want a number of steps from 1 to 9999 after the ~");
   const when = steps === undefined ? {at: Number(time)} : {at: Number(time), steps: Number(steps)};
   if (rest.startsWith("/")) return {...when, action: "get", path: path(rest, colon + 1, fail)};
   const [, action, value, of] = /^([A-Za-z0-9_-]*)(=[^@]*)?(@.*)?$/.exec(rest) || [];

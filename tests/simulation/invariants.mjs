@@ -1,13 +1,13 @@
 // What holds in every run of a server, whatever clients do: broken() looks at one run, and returns what does not.
 //
 // Time stands still while the server works, so a response is due at an exact moment: when the request has arrived, the
-// response before it is out, and, for /slow, the delay is over. A wait has whole milliseconds, and so has the tolerance.
-// Where the model makes clients wait (01, a blocked loop, a full pool), where descriptors have run out, or a call has
-// been made to fail, a response may be late by as much as that explains, and no later.
+// response before it is out, and, for /slow, the delay is over. A wait has whole milliseconds, and so has the
+// tolerance. Where the model makes clients wait (01, a blocked loop, a full pool), where descriptors have run out, or a
+// call has been made to fail, a response may be late by as much as that explains, and no later.
 //
 // What it does not claim: that the cost is right (how many calls, how much memory), that the bytes of a head are, or
-// that a server is fair to clients that it answers at one moment. A client that is not answered because a call failed for
-// it (epoll_ctl, malloc) is let pass, one for each such call; so is what a client does in the very millisecond of a
+// that a server is fair to clients that it answers at one moment. A client that is not answered because a call failed
+// for it (epoll_ctl, malloc) is let pass, one for each such call; so is what a client does in the very millisecond of a
 // deadline, as both outcomes are right.
 import {isNewClient} from "./grammar.mjs";
 import {kindOf} from "./seeds.mjs";
@@ -37,15 +37,18 @@ export function broken(experiment, result, model) {
 class Run {
   constructor({options, events}, result, kind) {
     const value = (name) => options.includes(name) ? Number(options[options.indexOf(name) + 1]) : undefined;
-    const slow = events.reduce((sum, {action, path, count}) => sum + (path === "/slow" || (action === "pipeline" && !count)), 0);
+    const slow = events.filter(({action, path, count}) => path === "/slow" || (action === "pipeline" && !count)).length;
     const signals = events.filter(({action}) => action === "TERM" || action === "INT");
     const works = kind === "loop" && (options.includes("--block") || options.includes("--compute"));
-    Object.assign(this, {events, result, kind, end: result.end, delay: value("--delay") * 1000, timeout: value("--timeout") * 1000,
+    Object.assign(this, {events, result, kind, end: result.end, delay: value("--delay") * 1000,
+                         timeout: value("--timeout") * 1000,
                          limit: value("--descriptors"), signals, stop: signals.length > 0 ? signals[0].at : Infinity});
     const work = works ? slow * (this.delay + (options.includes("--compute") ? COMPUTED : 0)) : 0;
-    this.slowLate = kind === "threads" ? RETRY * result.faults.length : work; // how late /slow may be: its turn comes last
+    // How late /slow may be: its turn comes last.
+    this.slowLate = kind === "threads" ? RETRY * result.faults.length : work;
     // and all else, if the loop itself works; in 02, if there was no thread
-    this.late = kind === "threads" ? RETRY * (result.faults.length + (this.limit !== undefined)) : options.includes("--threads") ? 0 : work;
+    this.late = kind === "threads" ? RETRY * (result.faults.length + (this.limit !== undefined))
+      : options.includes("--threads") ? 0 : work;
     this.mayBeLost = result.faults.filter(({name}) => LOST.includes(name)).length;
     this.pauses = result.faults.length * PAUSE;
     this.over = this.end.kind === "waiting" ? Infinity : this.end.at;
@@ -72,7 +75,8 @@ class Run {
       return end.at > Math.max(second.at, 0) + TOLERANCE + (this.late && COMPUTED)
         ? broken("second-interrupt", `the second SIGINT, at ${ms(second.at)}, ended it at ${ms(end.at)}`) : [];
     if (end.kind === "killed") return broken("ending", `the server was ${end.text}`);
-    if (end.kind === "exited" && stop === Infinity) return broken("ending", `the server ${end.text}, and nothing had told it to stop`);
+    if (end.kind === "exited" && stop === Infinity)
+      return broken("ending", `the server ${end.text}, and nothing had told it to stop`);
     if (end.kind === "exited" && end.status !== 0) return broken("ending", `the server ${end.text}`);
     if (end.kind === "waiting" && stop < Infinity) return broken("drain", `told to stop at ${ms(stop)}, it never ends`);
     return [];
@@ -82,12 +86,15 @@ class Run {
   calls() {
     const {result, kind} = this, found = [];
     const bad = result.calls.find((call) => /EBADF/.test(call.result) && call.name !== "fcntl");
-    if (bad) found.push({rule: "descriptor", at: bad.start, text: `${bad.name} of descriptor ${bad.fd}, which is not open`});
-    const turns = ["epoll_pwait", "epoll_wait", "ppoll", "poll", "pselect6"].reduce((sum, name) => sum + (result.counts[name] || 0), 0);
+    if (bad) found.push({rule: "descriptor", at: bad.start,
+                         text: `${bad.name} of descriptor ${bad.fd}, which is not open`});
+    const turns = ["epoll_pwait", "epoll_wait", "ppoll", "poll", "pselect6"]
+      .reduce((sum, name) => sum + (result.counts[name] || 0), 0);
     const happened = this.events.length + result.faults.length + result.clients.reduce((sum, client) =>
       sum + 2 + client.requests + client.answers.length * (client.window === null ? 1 : 2 + 400 / client.window), 0);
     if (kind === "loop" && turns > TURNS + TURNS_EACH * happened + this.paused())
-      found.push({rule: "spin", at: result.now, text: `${turns} turns of the loop, while ${Math.round(happened)} things happened`});
+      found.push({rule: "spin", at: result.now,
+                  text: `${turns} turns of the loop, while ${Math.round(happened)} things happened`});
     return found;
   }
 
@@ -100,50 +107,58 @@ class Run {
   drain() {
     const {end, stop, result} = this;
     if (end.kind !== "exited" || stop === Infinity) return [];
-    const last = Math.max(stop, ...result.clients.map(({accepted, ended}) => accepted === null || ended === null ? -Infinity : ended));
+    const last = Math.max(stop, ...result.clients.map(({accepted, ended}) =>
+      accepted === null || ended === null ? -Infinity : ended));
     const excuse = this.pauses > 0 || this.limit !== undefined ? this.pauses + this.timeout : 0;
     const pause = this.kind === "one" ? RETRY : 0; // told to stop just before accept: it pauses
     return end.at > last + TOLERANCE + excuse + pause + this.late
-      ? [{rule: "drain", at: end.at, text: `told to stop at ${ms(stop)}, and rid of its last client at ${ms(last)}, it ends at ${ms(end.at)}`}]
+      ? [{rule: "drain", at: end.at,
+          text: `told to stop at ${ms(stop)}, and rid of its last client at ${ms(last)}, it ends at ${ms(end.at)}`}]
       : [];
   }
 
   // ---- a client in the backlog
 
-  // It is accepted immediately, unless no descriptor is free (or, in 01, another client is served). Once the server is told
-  // to stop, it need not be; if it came before, it is not lost (but 01 accepts nobody more).
+  // It is accepted immediately, unless no descriptor is free (or, in 01, another client is served). Once the server is
+  // told to stop, it need not be; if it came before, it is not lost (but 01 accepts nobody more).
   backlog(client) {
     const {kind, over, stop} = this, {connected, accepted, reset} = client;
     if (connected === null) return [];
     const left = client.left === null ? Infinity : this.result.now; // a run may end before such a client is accepted
     const until = Math.min(left, ...[accepted, reset, over].map((at) => at === null ? Infinity : at));
     const busy = until > connected ? this.busy(connected, until) : 0;
-    const excuse = this.pauses + this.late + (kind === "loop" || this.limit === undefined ? 0 : RETRY * this.result.clients.length);
+    const excuse = this.pauses + this.late + (kind === "loop" || this.limit === undefined
+                                              ? 0 : RETRY * this.result.clients.length);
     const needNot = accepted === null && (this.cameAfterStop(client) || (kind === "one" && stop < Infinity));
     const waited = until - connected - busy;
     if (!needNot && waited > TOLERANCE + excuse)
       return [{rule: "backlog", at: Math.min(until, this.result.now), forgivable: true,
-               text: `it ${waited === Infinity ? "waits in the backlog for ever" : `waited in the backlog for ${ms(waited)}`}, while ${
-                 kind === "one" ? "no other client was served" : "a descriptor was free"}`}];
+               text: (waited === Infinity ? "it waits in the backlog for ever"
+                 : `it waited in the backlog for ${ms(waited)}`) +
+                 `, while ${kind === "one" ? "no other client was served" : "a descriptor was free"}`}];
     return needNot || accepted !== null ? [] : this.neverAccepted(client);
   }
 
   cameAfterStop({connected, number}) {
     const {events, signals, stop} = this, made = events.filter(isNewClient)[number - 1];
     return connected > stop || (connected === stop &&
-      (made.steps !== undefined || signals[0].steps !== undefined || events.indexOf(made) > events.indexOf(signals[0])));
+      (made.steps !== undefined || signals[0].steps !== undefined ||
+       events.indexOf(made) > events.indexOf(signals[0])));
   }
 
   neverAccepted(client) {
-    if (this.pauses > 0 || this.limit !== undefined || this.late >= this.timeout || this.end.kind !== "exited") return [];
-    return [{rule: "drain", at: this.over, text: `it was connected at ${ms(client.connected)}, and lost when the server ended`}];
+    if (this.pauses > 0 || this.limit !== undefined || this.late >= this.timeout || this.end.kind !== "exited")
+      return [];
+    return [{rule: "drain", at: this.over,
+             text: `it was connected at ${ms(client.connected)}, and lost when the server ended`}];
   }
 
   // For how long in this time did other clients have all descriptors, or 01's attention?
   busy(from, to) {
     const spans = this.result.clients.filter(({accepted}) => accepted !== null)
       .map(({accepted, ended}) => [accepted, ended === null ? Infinity : ended]);
-    const moments = [...new Set([from, to, ...spans.flat().filter((at) => at > from && at < to)])].sort((a, b) => a - b);
+    const moments = [...new Set([from, to, ...spans.flat().filter((at) => at > from && at < to)])]
+      .sort((a, b) => a - b);
     let sum = 0;
     for (let i = 1; i < moments.length; i++) {
       const open = spans.filter(([accepted, ended]) => accepted < moments[i] && ended >= moments[i]).length;
@@ -189,7 +204,8 @@ class Conversation {
     const {run} = this, stop = run.stop <= free ? free : run.stop;
     const first = begun === null ? Infinity : Math.max(begun, free);
     if (all && begun <= free) return {free: first};
-    const ends = [[all ? Infinity : this.finished, "its client had left"], [free + run.timeout, "nothing came for --timeout"], [stop, "the server was told to stop"]];
+    const ends = [[all ? Infinity : this.finished, "its client had left"],
+                  [free + run.timeout, "nothing came for --timeout"], [stop, "the server was told to stop"]];
     const [end, why] = ends.reduce((a, b) => b[0] < a[0] ? b : a);
     if (first < end - TOLERANCE) return {free: first};
     if (first <= end + TOLERANCE + run.late) return {mistakes: []}; // at that very moment
@@ -202,9 +218,11 @@ class Conversation {
     const idle = this.idle(begun, i, free, arrived !== null);
     if (idle.free === undefined) return idle;
     const start = idle.free, deadline = start + run.timeout;
-    const complete = arrived === null ? Infinity : arrived, given = arrived === null ? Math.min(deadline, this.finished) : deadline;
+    const complete = arrived === null ? Infinity : arrived;
+    const given = arrived === null ? Math.min(deadline, this.finished) : deadline;
     if (complete > given + TOLERANCE + run.late) {
-      if (this.finished < deadline - TOLERANCE) return this.ends(Math.max(this.finished, start), "its client had left", i);
+      if (this.finished < deadline - TOLERANCE)
+        return this.ends(Math.max(this.finished, start), "its client had left", i);
       if (this.finished <= deadline + TOLERANCE + run.late) return {mistakes: []};
       return this.answered(answer, i, "408", null, deadline, run.late, "408 is due", true);
     }
@@ -220,7 +238,8 @@ class Conversation {
     const {run, client} = this;
     const latest = due + this.tolerance + late;
     if (client.window !== null && run.late > 0) return {mistakes: []}; // a loop that works is late for each window
-    if (this.gone <= latest || !client.reading || (run.end.kind === "killed" && run.over <= latest)) return this.unanswered(due, late, i);
+    if (this.gone <= latest || !client.reading || (run.end.kind === "killed" && run.over <= latest))
+      return this.unanswered(due, late, i);
     if (answer === undefined) {
       const never = latest >= run.over && run.end.kind === "waiting" ? run.result.now : Math.min(latest, run.over);
       const resent = client.reset !== null ? `it was reset at ${ms(client.reset)}` : client.ended !== null
@@ -228,9 +247,11 @@ class Conversation {
       return this.wrong("answer", never, `${why}, and ${resent}`, true);
     }
     if (answer.status !== status || (body !== null && answer.body !== body))
-      return this.wrong("answer", answer.at, `${why}, and the response was ${answer.status} ${answer.body.slice(0, 40)}`);
-    if (answer.at < due - EARLY) return this.wrong("early", answer.at, `${why}, and the response came at ${ms(answer.at)}, before ${ms(due)}`);
-    if (answer.at > latest) return this.wrong("deadline", answer.at, `${why}, and the response came at ${ms(answer.at)}, after ${ms(due)}`);
+      return this.wrong("answer", answer.at,
+                        `${why}, and the response was ${answer.status} ${answer.body.slice(0, 40)}`);
+    const came = `${why}, and the response came at ${ms(answer.at)}`;
+    if (answer.at < due - EARLY) return this.wrong("early", answer.at, `${came}, before ${ms(due)}`);
+    if (answer.at > latest) return this.wrong("deadline", answer.at, `${came}, after ${ms(due)}`);
     const closes = close || run.kind === "one" || run.stop < due - TOLERANCE - late;
     if (!closes && Math.abs(run.stop - due) <= TOLERANCE + late) return {mistakes: []};
     if (!closes && i + 1 < client.requests) return {free: answer.at};
@@ -254,19 +275,23 @@ class Conversation {
     if (run.end.kind === "killed" && run.over <= latest) return {mistakes: []};
     if (client.answers.length > count) {
       const more = client.answers[count];
-      return this.wrong("answer", more.at, `${count} responses were due, and one more came: ${more.status} ${more.body.slice(0, 40)}`);
+      return this.wrong("answer", more.at,
+                        `${count} responses were due, and one more came: ${more.status} ${more.body.slice(0, 40)}`);
     }
     if (client.reset !== null && client.reset < run.over && !this.run.inTheMiddle(client.reset))
-      return this.wrong("reset", client.reset, "the server closed it with unread input, so its last response may be lost");
+      return this.wrong("reset", client.reset,
+                        "the server closed it with unread input, so its last response may be lost");
     if (client.ended === null ? run.over > latest : client.ended > latest)
       return this.wrong("deadline", latest, `${why} at ${ms(at)}, and the server ${this.closed()}`);
     if (client.ended !== null && client.ended < at - this.tolerance && client.ended < run.over)
-      return this.wrong("early", client.ended, `the server closed it at ${ms(client.ended)}, before ${why} at ${ms(at)}`, true);
+      return this.wrong("early", client.ended,
+                        `the server closed it at ${ms(client.ended)}, before ${why} at ${ms(at)}`, true);
     return {mistakes: []};
   }
 
   closed() {
-    return this.client.ended === null ? "never closed the connection" : `closed the connection at ${ms(this.client.ended)}`;
+    return this.client.ended === null ? "never closed the connection"
+      : `closed the connection at ${ms(this.client.ended)}`;
   }
 }
 

@@ -17,8 +17,8 @@
 //
 // Times are in nanoseconds, as numbers; 0 is when the experiment begins, and the server starts a second before.
 
-export const EPERM = 1, EINTR = 4, EBADF = 9, EAGAIN = 11, ENOMEM = 12, EEXIST = 17, EINVAL = 22, EMFILE = 24, EPIPE = 32,
-  ENOTSOCK = 88, EOPNOTSUPP = 95, ECONNRESET = 104, ENOTCONN = 107, ENOENT = 2;
+export const EPERM = 1, EINTR = 4, EBADF = 9, EAGAIN = 11, ENOMEM = 12, EEXIST = 17, EINVAL = 22, EMFILE = 24,
+  EPIPE = 32, ENOTSOCK = 88, EOPNOTSUPP = 95, ECONNRESET = 104, ENOTCONN = 107, ENOENT = 2;
 export const ERRORS = {
   1: ["EPERM", "Operation not permitted"], 2: ["ENOENT", "No such file or directory"],
   4: ["EINTR", "Interrupted system call"], 9: ["EBADF", "Bad file descriptor"],

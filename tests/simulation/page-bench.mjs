@@ -40,7 +40,8 @@ export class Bench {
       const heading = element("h2", {}, list(row.names));
       const caption = element("p", { className: "quiet caption" }, ...row.caption || []);
       return { ...row, picture, words: element("p", { className: "unseen" }), prefix: `row${i}-`,
-               box: element("section", { className: "row" }, element("div", { className: "head" }, heading, caption), picture) };
+               box: element("section", { className: "row" }, element("div", { className: "head" }, heading, caption),
+                            picture) };
     });
     for (const row of this.shown) row.box.append(row.words);
     this.rows.replaceChildren(...this.shown.map(each => each.box));
@@ -81,8 +82,8 @@ export class Bench {
   // ---- time
 
   buildTime() {
-    this.slider = element("input", { type: "range", min: 0, max: 1, step: "any", className: "slider", "aria-label": "Time",
-      oninput: () => this.seek(this.slider.valueAsNumber) });
+    this.slider = element("input", { type: "range", min: 0, max: 1, step: "any", className: "slider",
+      "aria-label": "Time", oninput: () => this.seek(this.slider.valueAsNumber) });
     this.clock = element("output", { className: "clock" });
     this.playButton = button("▶", () => this.onPlay());
     this.playButton.className = "play";
@@ -184,7 +185,8 @@ export class Bench {
         const passed = now - began;
         while (i < film.length - 1 && film[i].stop <= passed) i++;
         if (passed >= total) return finish(true);
-        const piece = film[i], part = piece.slide ? Math.min(1, Math.max(0, (passed - piece.start) / (piece.stop - piece.start))) : 1;
+        const piece = film[i], share = (passed - piece.start) / (piece.stop - piece.start);
+        const part = piece.slide ? Math.min(1, Math.max(0, share)) : 1;
         const t = piece.from + (piece.to - piece.from) * part;
         if (piece.slide || piece.shown !== true) {
           this.at = { t, index: piece.slide && part < 1 ? piece.index - 0.5 : piece.index };
@@ -200,14 +202,16 @@ export class Bench {
 
   sayGap(piece) {
     const gap = piece.to - piece.from;
-    this.gap.textContent = piece.slide && gap >= NOTHING_MS && this.pace === "matters" ? `${span(gap)} in which nothing happens` : "";
+    this.gap.textContent = piece.slide && gap >= NOTHING_MS && this.pace === "matters"
+      ? `${span(gap)} in which nothing happens` : "";
     if (this.gap.textContent && !this.gap.isConnected) this.rows.append(this.gap);
   }
 
   // What play() shows, piece by piece: {start, stop (of the film), from, to (of the run), index, slide}.
   film(to) {
     const moments = [];
-    for (let index = Math.floor(this.at.index) + 1; index < this.timeline.length && this.timeline[index].t <= to; index++)
+    for (let index = Math.floor(this.at.index) + 1; index < this.timeline.length && this.timeline[index].t <= to;
+      index++)
       if (this.timeline[index].matters) moments.push({ index, t: this.timeline[index].t });
     const real = this.pace === "real";
     const beat = real ? 0 : Math.min(BEAT_MS, FILM_MS / Math.max(1, moments.length));
@@ -238,7 +242,8 @@ export class Bench {
     this.codeWords = element("p", { className: "where" });
     this.codeFile = element("div", { className: "quiet mono file" });
     this.codeLines = element("ol", {});
-    this.code = element("div", { className: "code", tabIndex: 0, role: "region", "aria-label": "The line of C" }, this.codeLines);
+    this.code = element("div", { className: "code", tabIndex: 0, role: "region", "aria-label": "The line of C" },
+      this.codeLines);
     this.loop = element("div", { className: "loop" });
     this.details.append(element("div", { className: "source" }, this.codeWords, this.codeFile, this.code), this.loop);
     this.lineShown = "";
@@ -257,7 +262,8 @@ export class Bench {
     const call = this.pinned || (thread && threadState(thread, cursor).call);
     const { ending } = run, over = ending && ending.kind !== "waiting" && ending.at <= cursor.t;
     if (!call || (over && !this.pinned)) {
-      setText(this.codeWords, over ? `The server ${ending.kind === "stopped" ? "was stopped here by the simulation" : "has ended"}.` : "");
+      const ended = ending.kind === "stopped" ? "was stopped here by the simulation" : "has ended";
+      setText(this.codeWords, over ? `The server ${ended}.` : "");
       this.codeFile.replaceChildren();
       this.code.hidden = true;
       this.lineShown = "";
@@ -266,7 +272,8 @@ export class Bench {
     const when = this.pinned ? { t: call.start, order: call.order } : cursor;
     const { plain } = meaning(run, call, when);
     const several = run.threads.length > 1;
-    setText(this.codeWords, `${!several ? "The thread" : thread.label === "main thread" ? "The main thread" : upper1(thread.label)} ${plain}.`);
+    const name = !several ? "The thread" : thread.label === "main thread" ? "The main thread" : upper1(thread.label);
+    setText(this.codeWords, `${name} ${plain}.`);
     this.drawCode(call, run);
     this.drawLoop(run, when);
   }
@@ -278,7 +285,8 @@ export class Bench {
     if (key === this.lineShown) return;
     this.lineShown = key;
     this.code.hidden = !lines;
-    this.codeFile.replaceChildren(...lines ? [element("code", {}, call.name), ` ${this.called} `, this.linkTo(file, number)]
+    this.codeFile.replaceChildren(...lines ? [element("code", {}, call.name), ` ${this.called} `,
+      this.linkTo(file, number)]
       : [element("code", {}, call.name), run.linesMissing ? ": this browser does not tell which line called it" : ""]);
     if (!lines) return;
     if (file !== this.fileShown || number < this.first + 1 || number > this.first + CODE_LINES - 2)
@@ -313,11 +321,14 @@ export class Bench {
     const queued = run.clients.filter(each => {
       if (!reached(each.connected, each.orderStart, cursor)) return false;
       if (each.accepted !== null && reached(each.accepted, each.orderAccepted, cursor)) return false;
-      return !(each.left && each.accepted === null && each.left.t < 0) && !(each.lost && reached(each.lost.t, each.lost.order, cursor));
+      return !(each.left && each.accepted === null && each.left.t < 0) &&
+        !(each.lost && reached(each.lost.t, each.lost.order, cursor));
     });
-    const rows = [["in the backlog", queued.length ? count12(queued.map(each => clientName(run, each.index))) : "nobody"]];
+    const rows = [["in the backlog",
+      queued.length ? count12(queued.map(each => clientName(run, each.index))) : "nobody"]];
     if (call && LOOP.has(call.name) && main.state === "call") {
-      rows.push(["it watches", call.watched ? list(call.watched.filter(each => each.for !== "nothing").map(each => fileWords(run, each.file))) || "nothing"
+      rows.push(["it watches", call.watched
+        ? list(call.watched.filter(each => each.for !== "nothing").map(each => fileWords(run, each.file))) || "nothing"
         : `${call.watching.toLocaleString("en")} descriptors`]);
       rows.push(["nearest deadline", call.deadline === null || call.timeout === null || call.timeout > 59000 ? "none"
         : `in ${span(Math.max(0, call.deadline - cursor.t))}`]);
@@ -339,7 +350,8 @@ function setText(node, words) {
 
 function fileWords(run, file) {
   const client = /^client (\d+)$/.exec(file);
-  return client ? clientName(run, client[1] - 1) : { listener: "the listener", "wake-up": "the results of the pool" }[file] || file;
+  return client ? clientName(run, client[1] - 1)
+    : { listener: "the listener", "wake-up": "the results of the pool" }[file] || file;
 }
 
 const lastMoment = run => run.moments.length ? run.moments[run.moments.length - 1].t : 0;

@@ -9,12 +9,17 @@ const doors = looks => looks === 1 ? "one door" : `${looks} doors`;
 
 const TURNS = [
   { call: "poll", words: "You are poll. A client knocked at one of these twelve doors. Find it.",
-    after: looks => `You looked at ${doors(looks)}. poll looks at all twelve. Then it returns, the server answers, and it calls you again. You remember nothing.` },
+    after: looks => `You looked at ${doors(looks)}. poll looks at all twelve. ` +
+      `Then it returns, the server answers, and it calls you again. You remember nothing.` },
   { call: "poll", words: "You are poll again. Another knock.",
-    after: looks => `You looked at ${doors(looks)}. That is poll: each turn begins at the first door, whatever you saw in the last turn.` },
-  { call: "select", wall: true, words: "You are select. Another knock. You have the same doors, and a wall after the last.",
-    after: looks => `You looked at ${doors(looks)}. select works as poll does, and it has 1,024 doors at most: the server may not accept a client behind the wall.` },
-  { call: "epoll", cards: true, words: "You are epoll. Before you may wait, write a card for each door: click each of them once.",
+    after: looks => `You looked at ${doors(looks)}. That is poll: ` +
+      `each turn begins at the first door, whatever you saw in the last turn.` },
+  { call: "select", wall: true,
+    words: "You are select. Another knock. You have the same doors, and a wall after the last.",
+    after: looks => `You looked at ${doors(looks)}. select works as poll does, ` +
+      `and it has 1,024 doors at most: the server may not accept a client behind the wall.` },
+  { call: "epoll", cards: true,
+    words: "You are epoll. Before you may wait, write a card for each door: click each of them once.",
     after: () => "Twelve cards, one epoll_ctl for each. That is paid once, and the kernel keeps the cards." },
   { call: "epoll", note: true, words: "You are epoll. A knock, and the kernel hands you a note.",
     after: looks => `You looked at ${doors(looks)}. The kernel put that door on a list when the client knocked.` },
@@ -97,7 +102,8 @@ export class Doors {
       const canvas = element("canvas", { width: 3 * SIDE, height: 3 * SIDE, role: "img" });
       canvas.setAttribute("aria-label", `10,000 descriptors, as ${stage} looks at them`);
       const words = element("p", {});
-      return { stage, canvas, words, box: element("div", { className: "box field" }, element("h3", {}, stage), canvas, words) };
+      const box = element("div", { className: "box field" }, element("h3", {}, stage), canvas, words);
+      return { stage, canvas, words, box };
     });
     this.words = element("p", { role: "status" },
       "Each dot is a connection. One client in 10,000 sends a request. How many dots does the server look at?");
@@ -105,9 +111,12 @@ export class Doors {
     send.className = "act";
     const { machine } = this.measured;
     this.root.replaceChildren(element("h2", { tabIndex: -1 }, "Ten thousand doors"), this.words,
-      element("div", { className: "choices" }, send), element("div", { className: "fields" }, ...this.fields.map(each => each.box)),
-      element("p", { className: "quiet" }, `The dots are counted; the time is measured and not simulated: the processor time of the server for one request ` +
-        `with 10,000 idle clients (${machine}; tests/bench/results/scale.tsv). In the simulation, calls cost nothing, and all servers are alike.`));
+      element("div", { className: "choices" }, send),
+      element("div", { className: "fields" }, ...this.fields.map(each => each.box)),
+      element("p", { className: "quiet" },
+        `The dots are counted; the time is measured and not simulated: the processor time of the server for one ` +
+        `request with 10,000 idle clients (${machine}; tests/bench/results/scale.tsv). In the simulation, ` +
+        `calls cost nothing, and all servers are alike.`));
     for (const field of this.fields) this.paint(field, 0, -1);
     this.root.querySelector("h2").focus();
   }
@@ -119,7 +128,8 @@ export class Doors {
     const [rest, kernel, program, found] = ["--line", "--kernel", "--program", "--found"].map(color);
     context.clearRect(0, 0, canvas.width, canvas.height);
     const bands = stage === "04-poll" ? [[program, 0, Math.max(0, seen - SIDE * SIDE)],
-      [kernel, Math.max(0, seen - SIDE * SIDE), Math.min(seen, SIDE * SIDE)], [rest, Math.min(seen, SIDE * SIDE), SIDE * SIDE]]
+      [kernel, Math.max(0, seen - SIDE * SIDE), Math.min(seen, SIDE * SIDE)],
+      [rest, Math.min(seen, SIDE * SIDE), SIDE * SIDE]]
       : [[rest, 0, SIDE * SIDE]];
     for (const [fill, from, to] of bands) {
       context.fillStyle = fill;
@@ -143,10 +153,11 @@ export class Doors {
       for (const { stage, words } of this.fields) {
         const us = this.measured[stage][10000], none = this.measured[stage][0];
         words.textContent = `${this.total[stage].toLocaleString("en")} look${this.total[stage] === 1 ? "" : "s"} in ` +
-          `${this.turns} turn${this.turns === 1 ? "" : "s"}: ${duration(us * this.turns)}. Measured: ${duration(us)} for each ` +
-          `request, and ${duration(none)} without idle clients.`;
+          `${this.turns} turn${this.turns === 1 ? "" : "s"}: ${duration(us * this.turns)}. ` +
+          `Measured: ${duration(us)} for each request, and ${duration(none)} without idle clients.`;
       }
-      this.words.textContent = "04 looked at each dot twice: the kernel at each of them, and then the program. 05 was told which one.";
+      this.words.textContent = "04 looked at each dot twice: the kernel at each of them, and then the program. " +
+        "05 was told which one.";
     };
     const step = now => {
       if (turn !== this.turns) return;

@@ -1,5 +1,6 @@
 // The picture of a run, up to the cursor: lanes, colours and words as in the recorder's pictures (svg.py).
-import {begun, ended, reached, clientState, threadState, meaning, took, span, list, clientName, COMPUTES} from "./page-run.mjs";
+import {begun, ended, reached, clientState, threadState, meaning, took, span, list, clientName,
+  COMPUTES} from "./page-run.mjs";
 
 // The hatches of svg.py: without colours, the kinds of waits still differ. page.py puts them here.
 const HATCHES = /* hatches */ {};
@@ -17,7 +18,8 @@ function svgText(x, y, words, style = "", anchor = "start") {
 }
 
 function box(kind, x0, x1, y, height, prefix) {
-  const shape = `x="${x0.toFixed(1)}" y="${y.toFixed(1)}" width="${Math.max(2.5, x1 - x0).toFixed(1)}" height="${height}"`;
+  const width = Math.max(2.5, x1 - x0).toFixed(1);
+  const shape = `x="${x0.toFixed(1)}" y="${y.toFixed(1)}" width="${width}" height="${height}"`;
   return `<rect class="${kind}" ${shape}/>` + (kind in HATCHES ? `<rect ${shape} fill="url(#${prefix}${kind})"/>` : "");
 }
 
@@ -27,7 +29,8 @@ function fitted(x, room, y, labels, anchor) {
     const wide = label.reduce((sum, [words]) => sum + widthOf(words) + 6, 0);
     if (wide > room) continue;
     return `<text x="${x.toFixed(1)}" y="${y}"${anchor ? ` text-anchor="${anchor}"` : ""}>` +
-      label.map(([words, style], i) => `<tspan class="${style}"${i ? ' dx="6"' : ""}>${escaped(words)}</tspan>`).join("") +
+      label.map(([words, style], i) => `<tspan class="${style}"${i ? ' dx="6"' : ""}>${escaped(words)}</tspan>`)
+      .join("") +
       "</text>";
   }
   return "";
@@ -125,7 +128,8 @@ export class Picture {
     const x0 = this.x(this.from), x1 = this.x(this.cursor.t);
     return box("accepted", x0, Math.max(x1, x0 + 4), y, BAR, this.prefix) +
       this.label(x0, x1, y, [[[`${number.toLocaleString("en")}`, "strong"],
-                                [this.run.result.idle.accepted < number ? "silent, more than the server accepts" : "connected, and silent", ""]],
+                                [this.run.result.idle.accepted < number
+                                  ? "silent, more than the server accepts" : "connected, and silent", ""]],
                              [[number.toLocaleString("en"), "strong"]]]);
   }
 
@@ -155,7 +159,8 @@ export class Picture {
   clientLane(client) {
     const { run, cursor } = this;
     const alike = run.alike.get(client.label);
-    const y = this.lane(alike.length === 1 ? `client ${client.label}` : `${client.label} (${alike.indexOf(client.index) + 1} of ${alike.length})`);
+    const y = this.lane(alike.length === 1 ? `client ${client.label}`
+      : `${client.label} (${alike.indexOf(client.index) + 1} of ${alike.length})`);
     const state = clientState(client, cursor);
     const server = run.threads.length > 1 && run.threads.find(each => each.id === client.thread);
     let drawn = "";
@@ -163,15 +168,18 @@ export class Picture {
     phases.forEach(([kind, from, to], i) => {
       const x0 = this.x(from), x1 = this.x(to), current = i === phases.length - 1;
       drawn += box(kind, x0, x1, y, BAR, this.prefix);
-      const served = server && state === "answered" ? `served by ${server.label.replace(/^main/, "the main")}` : "not yet answered";
+      const served = server && state === "answered" ? `served by ${server.label.replace(/^main/, "the main")}`
+        : "not yet answered";
       const words = { way: [[["on its way", ""]]],
-        backlog: [[["in the backlog", "strong"], ["connected, but not yet accepted", ""]], [["in the backlog", "strong"]]],
+        backlog: [[["in the backlog", "strong"], ["connected, but not yet accepted", ""]],
+          [["in the backlog", "strong"]]],
         accepted: [[["accepted", "strong"], [served, ""]], [["accepted", "strong"]]] }[kind];
       drawn += current && state === kind ? this.label(x0, x1, y, words) : fitted(x0 + 5, x1 - x0 - 6, y + 16, words);
     });
     // Earlier answers on the same connection
     for (const answer of client.answers.slice(0, -1))
-      if (reached(answer.t, answer.order, cursor)) drawn += `<path class="tick" d="M${this.x(answer.t).toFixed(1)},${y} v${BAR}"/>`;
+      if (reached(answer.t, answer.order, cursor))
+        drawn += `<path class="tick" d="M${this.x(answer.t).toFixed(1)},${y} v${BAR}"/>`;
     const end = { answered: client.answered, left: client.left?.t, lost: client.lost?.t }[state];
     if (end === undefined) return drawn;
     const x = this.x(end) + 8, room = this.width - x;
@@ -227,7 +235,8 @@ export class Picture {
     const y = this.lane(thread.label);
     const now = cursor.t, state = threadState(thread, cursor);
     const stopped = run.ending && run.ending.kind === "stopped" ? run.ending.at : Infinity;
-    const stop = thread.end !== null && reached(thread.end, thread.orderEnd, cursor) ? thread.end : Math.min(now, stopped);
+    const stop = thread.end !== null && reached(thread.end, thread.orderEnd, cursor)
+      ? thread.end : Math.min(now, stopped);
     let waits = "", work = "", last = Math.max(thread.start, this.from), ticks = -Infinity;
     const computes = (from, to) => {
       if (to <= from) return;
@@ -243,23 +252,27 @@ export class Picture {
       const current = call === state.call && state.state === "call";
       if (end <= call.start && !(current && meaning(run, call, cursor).waits && call.end !== call.start)) {
         const x = this.x(call.start);
-        if (x - ticks > 1.5) work += `<rect class="work" x="${(x - 1.2).toFixed(1)}" y="${y}" width="2.5" height="${BAR}"/>`;
+        if (x - ticks > 1.5)
+          work += `<rect class="work" x="${(x - 1.2).toFixed(1)}" y="${y}" width="2.5" height="${BAR}"/>`;
         ticks = x;
         if (current) work += this.label(x, x, y, this.callLabels(call));
         continue;
       }
       const kind = meaning(run, call, cursor).waits || "other", x0 = this.x(call.start), x1 = this.x(end);
       waits += box(kind, x0, x1, y, BAR, prefix);
-      waits += current ? this.label(x0, x1, y, this.callLabels(call)) : fitted(x0 + 5, x1 - x0 - 6, y + 16, this.callLabels(call));
+      waits += current ? this.label(x0, x1, y, this.callLabels(call))
+        : fitted(x0 + 5, x1 - x0 - 6, y + 16, this.callLabels(call));
     }
     if (state.state === "computes") computes(last, stop);
     const served = stop <= thread.start && run.clients.find(each => each.thread === thread.id);
-    if (served) work += fitted(this.x(stop) + 7, this.width - this.x(stop) - 10, y + 16, [[[`serves ${clientName(run, served.index)}, and ends`, ""]], [["ends", ""]]]);
+    if (served) work += fitted(this.x(stop) + 7, this.width - this.x(stop) - 10, y + 16,
+      [[[`serves ${clientName(run, served.index)}, and ends`, ""]], [["ends", ""]]]);
     return waits + work;
   }
 
   callLabels(call) {
-    const { plain } = meaning(this.run, call, this.cursor), name = [call.name, "mono"], source = [call.source || "", "mono quiet"];
+    const { plain } = meaning(this.run, call, this.cursor), name = [call.name, "mono"],
+      source = [call.source || "", "mono quiet"];
     return [[[plain, "strong"], name, source], [[plain, "strong"], name], [[plain.replace(/,.*/, ""), "strong"], name],
             [[plain, "strong"]], [[plain.replace(/,.*/, ""), "strong"]], [name, source], [name]];
   }
@@ -273,7 +286,8 @@ export class Picture {
       const words = state === "ended" ? "ended" : call ? call.name : "started";
       where.set(words, (where.get(words) || 0) + 1);
     }
-    const words = list([...where].map(([name, number]) => `${number.toLocaleString("en")} ${name === "ended" ? "" : "in "}${name}`));
+    const words = list([...where].map(([name, number]) =>
+      `${number.toLocaleString("en")} ${name === "ended" ? "" : "in "}${name}`));
     const x0 = this.x(Math.min(...threads.slice(0, 50).map(each => each.start))), x1 = this.x(this.cursor.t);
     return box(where.has("clock_nanosleep") ? "delay" : "other", x0, Math.max(x1, x0 + 3), y, BAR, this.prefix) +
       this.label(x0, x1, y, [[[words, "strong"]]]);

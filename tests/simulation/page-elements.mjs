@@ -16,6 +16,7 @@ export const $ = id => document.getElementById(id);
 
 // A sentence in which each place in the sources stays in one piece.
 export function sentence(words) {
-  const parts = words.split(/([\w/.-]+\.c:\d+)/).map((part, i) => i % 2 ? element("code", { className: "place" }, part) : part);
+  const parts = words.split(/([\w/.-]+\.c:\d+)/)
+    .map((part, i) => i % 2 ? element("code", { className: "place" }, part) : part);
   return element("p", { className: "say" }, ...parts);
 }

@@ -38,7 +38,8 @@ export function viewOf(result, events = []) {
   };
   const run = { name: [result.stage, ...result.options].join(" "), stage: result.stage, options: result.options, result,
     delay: option("--delay", 10) * 1e3, pool: option("--threads", 0) > 0 && !result.stage.startsWith("02"),
-    end: result.now, ending: result.end, idle: result.idle ? result.idle.count : 0, signals: events.filter(each => each.action === "TERM" || each.action === "INT")
+    end: result.now, ending: result.end, idle: result.idle ? result.idle.count : 0,
+    signals: events.filter(each => each.action === "TERM" || each.action === "INT")
       .map(each => ({ t: each.at, order: CLIENT_MOMENT, name: each.action })),
     linesMissing: Boolean(result.linesMissing) };
   const threads = new Map(result.threads.map(each => [each.id, { id: each.id, label: each.name, start: each.start,
@@ -46,7 +47,8 @@ export function viewOf(result, events = []) {
   result.calls.forEach((call, order) => {
     const failed = call.value < 0 ? (/-1 (E\w+)/.exec(call.result) || ["", "an error"])[1] : "";
     const client = call.client === null || call.client === undefined ? null : call.client - 1;
-    const watchesClients = call.watched === null || (call.watched || []).some(each => /^(listener|client)/.test(each.file));
+    const watchesClients = call.watched === null ||
+      (call.watched || []).some(each => /^(listener|client)/.test(each.file));
     threads.get(call.thread).calls.push({ ...call, order, orderEnd: order, failed, client, watchesClients,
       source: ownLine(call), timeout: call.timeout === undefined ? null : call.timeout });
   });
@@ -55,7 +57,8 @@ export function viewOf(result, events = []) {
     thread.order = thread.calls.length ? thread.calls[0].order - 0.5 : CLIENT_MOMENT;
     thread.orderEnd = thread.calls.length ? thread.calls[thread.calls.length - 1].order : CLIENT_MOMENT;
     thread.calls.forEach((call, i) => {          // a call that waited ends just before the next one begins
-      if (call.end !== null && call.end > call.start && thread.calls[i + 1]) call.orderEnd = thread.calls[i + 1].order - 0.5;
+      if (call.end !== null && call.end > call.start && thread.calls[i + 1])
+        call.orderEnd = thread.calls[i + 1].order - 0.5;
     });
     nameTheServed(thread);
   }
@@ -90,16 +93,19 @@ function nameTheServed(thread) {
 }
 
 function clientOf(client, index, orderOf) {
-  const order = (what, t) => orderOf.get(`${what} ${client.number}` + (what === "send" ? ` ${t}` : "")) ?? CLIENT_MOMENT;
-  const left = client.leftBy === "reset" || client.leftBy === "close" ? { t: client.left, order: CLIENT_MOMENT, by: client.leftBy } : null;
+  const order = (what, t) => orderOf.get(`${what} ${client.number}` + (what === "send" ? ` ${t}` : "")) ??
+    CLIENT_MOMENT;
+  const left = client.leftBy === "reset" || client.leftBy === "close"
+    ? { t: client.left, order: CLIENT_MOMENT, by: client.leftBy } : null;
   const answers = (client.answers || []).map(each => ({ ...each, t: each.at, order: order("send", each.at) }));
   const answered = client.answered ?? null;
   const lost = answered === null && !left && client.ended !== null && client.ended !== undefined
     ? { t: client.ended, order: Infinity, by: client.status } : null;
-  return { index, number: client.number, label: labelOf(client), called: calledOf(client), action: client.action, path: client.path,
-    requests: client.requests || 0, slow: client.action === "get" && client.path === "/slow",
+  return { index, number: client.number, label: labelOf(client), called: calledOf(client), action: client.action,
+    path: client.path, requests: client.requests || 0, slow: client.action === "get" && client.path === "/slow",
     start: client.start, orderStart: CLIENT_MOMENT, connected: client.connected,
-    sent: client.sent, accepted: client.accepted, orderAccepted: order("accept"), answered, orderAnswered: order("send", answered),
+    sent: client.sent, accepted: client.accepted, orderAccepted: order("accept"), answered,
+    orderAnswered: order("send", answered),
     done: client.done, left, lost, status: client.status, answers, thread: client.thread,
     halfClosed: client.leftBy === "half-close" ? client.left : null, retries: client.retries || [] };
 }
@@ -111,7 +117,8 @@ function labelOf({ action, path, requests }) {
 
 // What a sentence calls such a client.
 function calledOf({ action, path }) {
-  return { silent: "the silent client", half: "the client with half a request", pipeline: "the pipelining client" }[action] || path || action;
+  return { silent: "the silent client", half: "the client with half a request",
+    pipeline: "the pipelining client" }[action] || path || action;
 }
 
 // ---- words
@@ -149,19 +156,21 @@ export function meaning(run, call, cursor) {
         ? { plain: `waits in vain for the request of ${who}`, waits: "clients" }
         : { plain: `finds nothing to read from ${who}`, waits: "", detail: true };
       if (call.failed) return { plain: `finds that ${who} has reset its connection`, waits: waited ? "clients" : "" };
-      if (call.value === 0) return { plain: `sees that ${who} has closed its connection`, waits: waited ? "clients" : "" };
+      if (call.value === 0)
+        return { plain: `sees that ${who} has closed its connection`, waits: waited ? "clients" : "" };
       return { plain: `reads the request of ${who}`, waits: "clients" };
     case "send": case "sendto": case "write":
       if (who === null) return { plain: WORDS.nothing, waits: "", detail: true };
-      if (done && call.failed) return { plain: `cannot send to ${who}` + (call.failed === "EAGAIN" ? " now" : `: ${call.failed}`),
-        waits: "" };
+      if (done && call.failed)
+        return { plain: `cannot send to ${who}${call.failed === "EAGAIN" ? " now" : `: ${call.failed}`}`, waits: "" };
       return { plain: done ? `sends ${call.value} bytes to ${who}` : `sends to ${who}`, waits: "clients" };
     case "close": case "shutdown":
       return who === null ? { plain: WORDS.nothing, waits: "", detail: true }
         : { plain: `closes the connection of ${who}`, waits: "", detail: true };
     case "epoll_ctl":
       return who === null ? { plain: WORDS.nothing, waits: "", detail: true }
-        : { plain: `${/DEL/.test(call.args) ? "no longer watches" : "watches"} the connection of ${who}`, waits: "", detail: true };
+        : { plain: `${/DEL/.test(call.args) ? "no longer watches" : "watches"} the connection of ${who}`, waits: "",
+          detail: true };
     case "clock_nanosleep": case "nanosleep":
       return { plain: `sleeps${who ? `, serving ${who}` : ""}`, waits: "delay" };
   }
@@ -214,7 +223,8 @@ export function actor(run, cursor) {
   return found;
 }
 
-const doing = call => call.name === COMPUTES ? `computing${call.source ? `, in ${call.source}` : ""}` : `in ${call.name}${called(call)}`;
+const doing = call => call.name === COMPUTES ? `computing${call.source ? `, in ${call.source}` : ""}`
+  : `in ${call.name}${called(call)}`;
 export const called = call => call.source ? `, called from ${call.source}` : "";
 
 export function threadWords(run, thread, cursor) {
@@ -246,7 +256,8 @@ export function momentsOf(run) {
   const all = [], after = { t: Infinity, order: Infinity };
   for (const thread of run.threads)
     for (const call of thread.calls)
-      if (call.start >= 0) all.push({ t: call.start, order: call.order, matters: !meaning(run, call, after).detail, call });
+      if (call.start >= 0)
+        all.push({ t: call.start, order: call.order, matters: !meaning(run, call, after).detail, call });
   for (const client of run.clients) {
     all.push({ t: client.start, order: client.orderStart, matters: true, client });
     if (client.left) all.push({ t: client.left.t, order: client.left.order, matters: true, client });
@@ -296,7 +307,8 @@ export function why(run, client) {
   if (client.answered !== null && time < SOON) return { waited: false, ...whyNot(run, client, name) };
   const alone = client.answered !== null && own && time - own < SOON;
   const within = run.ending?.cut && end === run.end ? ` within ${span(end - client.start)}` : "";
-  const ending = client.answered === null ? `${name} was not answered${within}` : alone ? `${name} took its own ${span(own)} and no more`
+  const ending = client.answered === null ? `${name} was not answered${within}`
+    : alone ? `${name} took its own ${span(own)} and no more`
     : `${name} waited ${span(time - own)}${own ? ` besides its own ${span(own)}` : ""}`;
   const accepted = client.accepted === null || client.accepted > end ? null : client.accepted;
   if (accepted === null || accepted - client.start > (end - client.start) / 2) {
@@ -308,19 +320,24 @@ export function why(run, client) {
   }
   const pool = run.threads.filter(each => each !== main && run.pool);
   const queued = client.answered !== null ? client.answered - run.delay : end;
-  const idle = pool.find(each => each.calls.some(call => call.end === null && meaning(run, call, { t: end, order: Infinity }).waits === "lock"));
+  const idle = pool.find(each => each.calls.some(call => call.end === null &&
+    meaning(run, call, { t: end, order: Infinity }).waits === "lock"));
   if (idle && client.slow && client.answered === null) {
     const [what, , call] = doings(run, main, accepted, end)[0] || ["", 0, null];
-    return { waited: true, call, sentence: `${ending}: ${who(run, main)} was ${what}, although ${idle.label} had nothing left to do.` };
+    return { waited: true, call,
+      sentence: `${ending}: ${who(run, main)} was ${what}, although ${idle.label} had nothing left to do.` };
   }
   if (pool.length && client.slow && queued > accepted) {
     const [what, , call] = doings(run, pool[0], accepted, queued)[0] || ["", 0, null];
-    return { waited: true, call, sentence: `${ending}${client.answered === null ? ". It waited" : ","} for a thread of the pool: ` +
-      (pool.length === 1 ? `its only thread, ${pool[0].label}, was` : `each of its ${pool.length} threads was`) + ` ${what}.` };
+    const waited = `${client.answered === null ? ". It waited" : ","} for a thread of the pool`;
+    const busy = pool.length === 1 ? `its only thread, ${pool[0].label}, was`
+      : `each of its ${pool.length} threads was`;
+    return { waited: true, call, sentence: `${ending}${waited}: ${busy} ${what}.` };
   }
   const server = run.threads.find(each => each.id === client.thread) || main;
   const [what, , call] = doings(run, server, accepted, end)[0] || ["", 0, null];
-  return { waited: !alone, call, sentence: `${ending}${alone ? ". Meanwhile, " : ": "}${who(run, server)} was ${what}.` };
+  return { waited: !alone, call,
+    sentence: `${ending}${alone ? ". Meanwhile, " : ": "}${who(run, server)} was ${what}.` };
 }
 
 // Why an answer on a connection with several requests came when it did: {sentence, call}.
@@ -328,7 +345,8 @@ export function whyInOrder(run, client) {
   const last = client.answers[client.answers.length - 1];
   if (!last) return { call: null, sentence: "No answer came on this connection." };
   const [what, , call] = doings(run, run.threads[0], client.start, last.t)[0] || ["", 0, null];
-  return { call, sentence: `The last answer came at ${span(last.t)}. A connection is answered in the order of its requests, ` +
+  return { call, sentence: `The last answer came at ${span(last.t)}. ` +
+    `A connection is answered in the order of its requests, ` +
     `so /fast came after /slow.${what ? ` Meanwhile, ${who(run, run.threads[0])} was ${what}.` : ""}` };
 }
 
@@ -339,11 +357,12 @@ function whyNot(run, client, name) {
   const { state, call } = threadState(acceptor, before);
   const busy = run.threads.find(each => {
     const now = threadState(each, before);
-    return each !== server && now.state === "call" && (now.call.name === "clock_nanosleep" || now.call.name === COMPUTES);
+    return each !== server && now.state === "call" && ["clock_nanosleep", COMPUTES].includes(now.call.name);
   });
   const other = busy && threadState(busy, before).call;
   if (busy && server !== acceptor)
-    return { call: other, sentence: `${name} did not wait: ${who(run, server)} answered it, while ${who(run, busy)} was ${doing(other)}.` };
+    return { call: other, sentence: `${name} did not wait: ${who(run, server)} answered it, ` +
+      `while ${who(run, busy)} was ${doing(other)}.` };
   if (!call || state !== "call")
     return { call, sentence: `${name} did not wait: ${who(run, acceptor)} was between two calls.` };
   const waits = meaning(run, call, before).waits;

@@ -23,7 +23,8 @@ export class Simulator {
     URL.revokeObjectURL(address);
     this.given = new Set();
     this.worker.onmessage = ({ data }) => data.alive ? this.stillAlive(data.id) : this.finish(data);
-    this.worker.onerror = event => this.finish({ id: this.waiting[0]?.message.id, error: event.message || "The simulation failed." });
+    this.worker.onerror = event => this.finish({ id: this.waiting[0]?.message.id,
+      error: event.message || "The simulation failed." });
   }
 
   // Return a promise of the run of an experiment.

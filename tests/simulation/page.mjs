@@ -10,7 +10,8 @@ import {SOON, clientName, span, took, upper, why, whyInOrder, LOOP} from "./page
 const data = JSON.parse($("data").textContent);
 const TURN_MS = 100;               // after a click, so much time passes, and it is the player's turn again
 const TITLES = { "01-blocking": "one client after the other", "02-threaded": "a thread for each connection",
-  "03-select": "one thread, select", "04-poll": "one thread, poll", "05-epoll": "one thread, epoll", "06-libev": "one thread, a library's loop" };
+  "03-select": "one thread, select", "04-poll": "one thread, poll", "05-epoll": "one thread, epoll",
+  "06-libev": "one thread, a library's loop" };
 const STAGES = Object.keys(data.stages);
 const embedded = window.self !== window.top;
 
@@ -67,7 +68,8 @@ async function simulateTable(folded = true) {
   const rows = [table, ...table.others.map(each => sameFor(each, table.options))];
   const late = setTimeout(() => say(SIMULATING), 300);
   try {
-    const runs = await Promise.all(rows.map(({ stage, options }) => simulator.run({ stage, options, events: table.events })));
+    const runs = await Promise.all(rows.map(({ stage, options }) =>
+      simulator.run({ stage, options, events: table.events })));
     if (mine !== simulateTable.count) throw new Outdated();
     bench.show(runs.map((run, i) => ({ run, names: [shortName(rows[i])], caption: captionOf(rows[i]) })), folded);
     $("details").dataset.ready = "yes";
@@ -102,9 +104,13 @@ function captionOf({ stage, options }) {
 }
 
 // Three bugs of the gallery (tests/servers/bugs), and clicks with which their effect shows.
-const BUGS = [["lost-wake-up --block --threads 1 --delay 1; 0:/slow 100:/fast", "a lost wake-up: /slow is never answered"],
-  ["hang-up-spin-epoll --delay 1; 0:half=/slow 50:rest@1 100:reset@1", "a spin: a client leaves, and the loop turns without end"],
-  ["select-keeps-its-sets --delay 1; 0:half 100:/fast 200:rest@1", "a set that is not copied: select forgets a client"]];
+const BUGS = [
+  ["lost-wake-up --block --threads 1 --delay 1; 0:/slow 100:/fast",
+    "a lost wake-up: /slow is never answered"],
+  ["hang-up-spin-epoll --delay 1; 0:half=/slow 50:rest@1 100:reset@1",
+    "a spin: a client leaves, and the loop turns without end"],
+  ["select-keeps-its-sets --delay 1; 0:half 100:/fast 200:rest@1",
+    "a set that is not copied: select forgets a client"]];
 
 const secondsOf = options => Number(options[options.lastIndexOf("--delay") + 1] || 10);
 
@@ -137,7 +143,8 @@ function pressed(words, className = "act") {
 function ask(question, answers) {
   return new Promise(resolve => {
     const legend = element("legend", { tabIndex: -1 }, question);
-    const choices = element("div", { className: "choices" }, ...answers.map((words, i) => button(words, () => resolve(i))));
+    const choices = element("div", { className: "choices" },
+      ...answers.map((words, i) => button(words, () => resolve(i))));
     $("turn").append(element("fieldset", { className: "question" }, legend, choices));
     if (pressed.keyboard) legend.focus();
   });
@@ -158,16 +165,18 @@ function questionAbout(number, experiment) {
     const time = took(client) - (client.slow ? run.delay : 0);
     if (time < SOON) return 0;
     const before = run.clients.filter(each => each !== client && each.start <= client.start && each.answered !== null);
-    return before.some(each => Math.abs(each.answered - client.answered) < SOON) && !client.slow ? 1 : client.slow ? 1 : 2;
+    return client.slow || before.some(each => Math.abs(each.answered - client.answered) < SOON) ? 1 : 2;
   };
   const happened = run => {
     const client = run.clients[number - 1];
-    return client.answered === null ? (run.ending?.cut ? `not within ${span(run.end - client.start)}` : "never") : took(client) < SOON ? "immediately" : `after ${span(took(client))}`;
+    return client.answered === null ? (run.ending?.cut ? `not within ${span(run.end - client.start)}` : "never")
+      : took(client) < SOON ? "immediately" : `after ${span(took(client))}`;
   };
   if (path === "/slow") return { question: "When is this /slow answered?", judge: when, happened,
     answers: [`after ${secondsOf(experiment.options)} s, as if it were alone`, "later than that", "never"] };
   return { question: "When is /fast answered?", judge: when, happened,
-    answers: ["immediately", slow ? "when /slow has its answer" : "when the client before it is done", "later than that, or never"] };
+    answers: ["immediately", slow ? "when /slow has its answer" : "when the client before it is done",
+      "later than that, or never"] };
 }
 
 async function predict(question) {
@@ -184,7 +193,8 @@ function keep(prediction) {
   const rows = predictions.slice(-8).map(({ server, said, happened, right }) => element("tr", {},
     element("td", {}, server), element("td", {}, said), element("td", { className: right ? "" : "off" }, happened)));
   $("predictions").replaceChildren(element("table", {}, element("caption", {}, "What you predicted"),
-    element("thead", {}, element("tr", {}, ...["server", "you said", "it happened"].map(each => element("th", { scope: "col" }, each)))),
+    element("thead", {}, element("tr", {},
+      ...["server", "you said", "it happened"].map(each => element("th", { scope: "col" }, each)))),
     element("tbody", {}, ...rows)));
   $("predictions").hidden = false;
 }
@@ -280,11 +290,13 @@ async function askAgain(mine, server, ...words) {
 
 function verdictOf({ said, happened, right }) {
   return element("p", { className: right ? "solved" : "wrong" },
-    right ? `As you said: ${said}${said.startsWith(happened) ? "" : ` (${happened})`}.` : `You said: ${said}. What happened: ${happened}.`);
+    right ? `As you said: ${said}${said.startsWith(happened) ? "" : ` (${happened})`}.`
+      : `You said: ${said}. What happened: ${happened}.`);
 }
 
 function twins() {
-  return element("div", {}, element("p", { className: "say" }, "The same loop. The option --block changes one line of its /slow. In Python, that line would be:"),
+  return element("div", {}, element("p", { className: "say" },
+    "The same loop. The option --block changes one line of its /slow. In Python, that line would be:"),
     element("div", { className: "twin" },
       element("span", {}, "05"), element("code", {}, "await asyncio.sleep(1)"),
       element("span", {}, "now"), element("code", {}, "time.sleep(1)      # in an async def")));
@@ -294,8 +306,10 @@ function endOfFirstMinute() {
   remember("seen", true);
   const calls = bench.shown.map(each => waitOf(each.run));
   say(`Two servers, one picture. In 01, the thread was in ${calls[0]}. In the trap, it was in ${calls[1]}.`,
-    element("p", { className: "rule" }, "All three servers have one thread. What counts is the call in which that thread waits. ",
-      "05 waits in a call that ends for any client. 01 and the trap wait in a call that ends for one thing only, and so everybody else waits, too. ",
+    element("p", { className: "rule" },
+      "All three servers have one thread. What counts is the call in which that thread waits. " +
+      "05 waits in a call that ends for any client. 01 and the trap wait in a call that ends for one thing only, and " +
+      "so everybody else waits, too. ",
       "Ask this of any server: in which call is the thread that should serve me, and what ends that call?"));
   unlockTime();
   const go = element("div", { className: "choices" }, button("Now the goals", () => { location.hash = "#goals"; }));
@@ -347,11 +361,13 @@ function showGoals() {
     return element("li", {}, made);
   });
   const waits = element("button", { type: "button", onclick: () => { location.hash = "#doors"; } },
-    element("strong", {}, "You are the wait"), element("span", { className: "belief" }, "What select, poll and epoll do, done by you"));
+    element("strong", {}, "You are the wait"),
+    element("span", { className: "belief" }, "What select, poll and epoll do, done by you"));
   items.splice(9, 0, element("li", {}, waits));
   $("goals").replaceChildren(element("p", {}, "Each goal brings one new thing that you may do. The simulation judges."),
     element("ol", { className: "goals" }, ...items),
-    element("h2", {}, "Three bugs"), element("p", {}, "Servers with one mistake each. Let time pass, and look at the thread."),
+    element("h2", {}, "Three bugs"),
+    element("p", {}, "Servers with one mistake each. Let time pass, and look at the thread."),
     element("ul", {}, ...BUGS.filter(([address]) => address.split(" ")[0] in data.stages)
       .map(([address, words]) => element("li", {}, element("a", { href: `#${encoded(address)};+at+0` }, words)))),
     element("p", {}, element("a", { href: "#first" }, "The first minute again"), " · ",
@@ -365,7 +381,8 @@ async function openGoal(number, experiment) {
   unlocked = new Set(goal.controls);
   $("title").textContent = `Goal ${goal.number}: ${goal.title}`;
   $("task").replaceChildren(element("div", { className: "task" }, element("p", {}, goal.task),
-    element("p", { className: "quiet" }, `To be disproved: “${goal.belief}” `, element("a", { href: "#goals" }, "All goals"))));
+    element("p", { className: "quiet" }, `To be disproved: “${goal.belief}” `,
+      element("a", { href: "#goals" }, "All goals"))));
   if (experiment) Object.assign(table, experiment);
   else Object.assign(table, serverOf(goal.server), { events: [], others: [] });
   await begin(mine);
@@ -377,8 +394,8 @@ async function openEverything(experiment) {
   everything = !embedded || !experiment;
   if (!everything) unlocked = usedBy(experiment);
   $("title").textContent = experiment ? "Who waits for whom?" : "Everything";
-  $("task").replaceChildren(element("p", { className: "task quiet" }, "All servers and all that a client may do. ", element("a", { href: "#goals" }, "Goals"),
-    " · ", element("a", { href: "#first" }, "The first minute")));
+  $("task").replaceChildren(element("p", { className: "task quiet" }, "All servers and all that a client may do. ",
+    element("a", { href: "#goals" }, "Goals"), " · ", element("a", { href: "#first" }, "The first minute")));
   Object.assign(table, experiment || { stage: "05-epoll", options: ["--delay", "1"], events: [], others: [] });
   await begin(mine);
 }
@@ -401,7 +418,8 @@ async function begin(mine) {
 
 // It is the player's turn: controls, and what can be said now.
 function turned() {
-  if (document.body.classList.contains("first") || !$("controls") || $("controls").hidden || bench.limit < Infinity) return;
+  if (document.body.classList.contains("first") || !$("controls") || $("controls").hidden || bench.limit < Infinity)
+    return;
   buildControls();
   const { ending } = bench.run, over = ending && ending.kind !== "waiting" && ending.at <= bench.at.t;
   const atEnd = over || bench.at.t >= bench.end;
@@ -428,19 +446,21 @@ function endWords() {
 function judged() {
   const results = (goal.both ? tried : [{ experiment: copyOf(table), result: bench.run.result }]).slice();
   if (goal.both) {
-    tried = [...tried.filter(each => each.experiment.stage !== table.stage), { experiment: copyOf(table), result: bench.run.result }];
+    tried = [...tried.filter(each => each.experiment.stage !== table.stage),
+      { experiment: copyOf(table), result: bench.run.result }];
     results.splice(0, results.length, ...tried);
   }
   const { solved: done, text } = goal.judge(results);
   if (!done) return [element("p", { className: "say" }, text), element("p", { className: "quiet" }, endWords())];
   solved.add(goal.number);
   remember("solved", [...solved]);
-  const next = goals[goal.number] ? element("a", { href: `#goal-${goal.number + 1}` }, "Next goal") : element("a", { href: "#goals" }, "All goals");
+  const next = goals[goal.number] ? element("a", { href: `#goal-${goal.number + 1}` }, "Next goal")
+    : element("a", { href: "#goals" }, "All goals");
   const links = [element("a", { href: data.tutorial + "#" + goal.chapter }, "the chapter"), ", ",
     element("a", { href: data.recordings[goal.recording] }, "the real server, recorded")];
   const address = results.map(({ experiment }) => formatExperiment(experiment)).join("\n");
-  return [element("div", { className: "solved" }, element("p", {}, element("strong", {}, "Solved. "), text), element("p", {}, goal.lesson),
-    element("p", {}, "Read on: ", ...links, ". ", next),
+  return [element("div", { className: "solved" }, element("p", {}, element("strong", {}, "Solved. "), text),
+    element("p", {}, goal.lesson), element("p", {}, "Read on: ", ...links, ". ", next),
     element("p", {}, "To hand in: ", element("code", { className: "handin" }, address)))];
 }
 let tried = [];                    // goal 10: a run of each of two servers
@@ -486,7 +506,8 @@ async function goOn(mine, now, question) {
 
 function questionFor(event) {
   const clients = table.events.filter(makesClient).length;
-  if (goal && goal.number === 9 && (event.action === "reset" || event.action === "close")) return questionOfLeaving(event, clients);
+  if (goal && goal.number === 9 && (event.action === "reset" || event.action === "close"))
+    return questionOfLeaving(event, clients);
   if (goal && goal.number === 10 && event.action === "get") return questionOfCost();
   if (event.action === "pipeline" && goal && goal.number === 8) return questionOfOrder(clients);
   if (event.action !== "get") return null;
@@ -494,11 +515,13 @@ function questionFor(event) {
   if (!earlier || asked.has(key(event))) return null;
   asked.add(key(event));
   const question = questionAbout(clients, table);
-  return { ...question, until: run => run.clients[clients - 1].answered ?? bench.end, explain: run => why(run, run.clients[clients - 1]) };
+  return { ...question, until: run => run.clients[clients - 1].answered ?? bench.end,
+    explain: run => why(run, run.clients[clients - 1]) };
 }
 
 // Ask once for each server and each kind of request.
-const key = event => `${serverText(table)} ${event.path} ${table.events.filter(each => each.action !== "get" || each.path !== "/fast").length}`;
+const key = event => `${serverText(table)} ${event.path} ` +
+  table.events.filter(each => each.action !== "get" || each.path !== "/fast").length;
 const makesClient = each => ["get", "silent", "half", "pipeline"].includes(each.action);
 
 function questionOfOrder(number) {
@@ -520,10 +543,13 @@ function questionOfLeaving(event, clients) {
   };
   return { question: `When does ${table.stage.slice(0, 2)} learn that the client has left?`, judge,
     answers: ["immediately", "when it wants to send the answer", "never"],
-    happened: run => next(run) ? `${next(run).start - run.clients[number - 1].left.t < SOON ? "immediately, " : ""}at ${span(next(run).start)}` : "never",
+    happened: run => judge(run) === 2 ? "never"
+      : `${judge(run) === 0 ? "immediately, " : ""}at ${span(next(run).start)}`,
     until: run => next(run) ? next(run).start : bench.end,
-    explain: run => ({ call: next(run) || null, sentence: next(run) ? `The next call about this client was ${next(run).name}, at ${span(next(run).start)}` +
-      `${next(run).source ? ", called from " + next(run).source : ""}.` : "The server made no call about this client any more." }) };
+    explain: run => ({ call: next(run) || null, sentence: next(run)
+      ? `The next call about this client was ${next(run).name}, at ${span(next(run).start)}` +
+        `${next(run).source ? ", called from " + next(run).source : ""}.`
+      : "The server made no call about this client any more." }) };
 }
 
 function questionOfCost() {
@@ -531,7 +557,8 @@ function questionOfCost() {
   const costs = data.measured[table.stage];
   if (!costs || idle !== 10000 || !costs[10000]) return null;
   const times = costs[10000] / costs[0];
-  return { question: `In ${table.stage}, one /fast without idle clients costs ${duration(costs[0])} of processor time (measured). And now, with 10,000?`,
+  return { question: `In ${table.stage}, one /fast without idle clients costs ${duration(costs[0])} of processor ` +
+      "time (measured). And now, with 10,000?",
     answers: ["as much", "about 10 times as much", "more than 100 times as much"],
     judge: () => times < 2 ? 0 : times < 30 ? 1 : 2, happened: () => `${duration(costs[10000])} (measured)`,
     until: () => Math.round(bench.at.t) + TURN_MS,
@@ -541,7 +568,8 @@ function questionOfCost() {
 }
 
 // A wrong prediction is asked again, with the same clicks, in another server.
-const ELSEWHERE = { "01": "03-select --block", "02": "05-epoll", "03": "04-poll", "04": "03-select", "05": "04-poll", "06": "05-epoll" };
+const ELSEWHERE = { "01": "03-select --block", "02": "05-epoll", "03": "04-poll", "04": "03-select", "05": "04-poll",
+  "06": "05-epoll" };
 
 function againElsewhere() {
   const [stage, ...extra] = (ELSEWHERE[table.stage.slice(0, 2)] || "04-poll").split(" ");
@@ -602,7 +630,8 @@ function buildControls(disabled = false) {
   const get = (path, count = 1) => Array.from({ length: count }, () => ({ action: "get", path }));
   row(...does("slow", "Send /slow", ...get("/slow")), ...does("fast", "Send /fast", ...get("/fast")),
       ...does("five", "5 × /slow", ...get("/slow", 5)), ...does("hundred", "100 × /slow", ...get("/slow", 100)),
-      ...does("silent", "Connect, and stay silent", { action: "silent" }), ...does("half", "Send half a request", { action: "half" }),
+      ...does("silent", "Connect, and stay silent", { action: "silent" }),
+      ...does("half", "Send half a request", { action: "half" }),
       ...does("pipeline", "/slow and /fast on one connection", { action: "pipeline" }));
   const clients = bench.run.clients.filter(each => each.start <= bench.at.t && !each.left &&
     (each.answered === null || each.answered > bench.at.t));
@@ -610,7 +639,8 @@ function buildControls(disabled = false) {
   if (about.length && clients.length) {
     const which = element("select", { "aria-label": "Which client" }, ...clients.slice(-20).reverse().map(each =>
       element("option", { value: each.number }, `client ${each.number}: ${each.label}`)));
-    const words = { rest: "sends the rest", "half-close": "closes its half", reset: "leaves (reset)", "stop-reading": "stops reading" };
+    const words = { rest: "sends the rest", "half-close": "closes its half", reset: "leaves (reset)",
+      "stop-reading": "stops reading" };
     const made = about.map(name => {
       const each = button(words[name], () => guarded(act({ action: name, client: Number(which.value) })));
       if (goal && goal.brings === name) each.classList.add("new");
@@ -619,7 +649,8 @@ function buildControls(disabled = false) {
     // Only a client with half a request has a rest to send.
     const offer = () => {
       const client = bench.run.clients[which.value - 1], rest = made[about.indexOf("rest")];
-      if (rest) rest.disabled = disabled || client.action !== "half" || (client.sent !== null && client.sent <= bench.at.t);
+      if (rest) rest.disabled = disabled || client.action !== "half" ||
+        (client.sent !== null && client.sent <= bench.at.t);
     };
     which.onchange = offer;
     offer();
@@ -633,10 +664,12 @@ function buildControls(disabled = false) {
   undoing.title = "Undo (Ctrl+Z)";
   const again = button("Start again", () => guarded(restart()));
   again.disabled = !table.events.length;
-  row(undoing, again, ...goal ? [element("button", { type: "button", className: "link", onclick: showSolution }, "Show me a way")] : [],
-      ...table.events.length && !embedded ? [element("button", { type: "button", className: "link", onclick: copyLink }, "Link to this moment")] : [],
+  const link = (words, onclick) => element("button", { type: "button", className: "link", onclick }, words);
+  row(undoing, again, ...goal ? [link("Show me a way", showSolution)] : [],
+      ...table.events.length && !embedded ? [link("Link to this moment", copyLink)] : [],
       ...embedded ? [element("a", { href: "#" + encoded(addressOf()) }, "On a page of its own")] : []);
-  const had = document.activeElement && $("controls").contains(document.activeElement) ? document.activeElement.textContent : null;
+  const had = document.activeElement && $("controls").contains(document.activeElement)
+    ? document.activeElement.textContent : null;
   $("controls").replaceChildren(...rows);
   for (const each of $("controls").querySelectorAll("button, select, input")) if (disabled) each.disabled = true;
   if (had) [...$("controls").querySelectorAll("button")].find(each => each.textContent === had)?.focus();
@@ -665,7 +698,8 @@ function optionControls(may) {
     const at = options.lastIndexOf(flag);
     const field = element("input", { type: "number", min: least, max: most, step, value: at < 0 ? "" : options[at + 1],
       onchange: () => {
-        const value = field.value === "" || (name === "threads" && Number(field.value) === 0) ? "" : Math.min(most, Math.max(least, Number(field.value)));
+        const value = field.value === "" || (name === "threads" && Number(field.value) === 0)
+          ? "" : Math.min(most, Math.max(least, Number(field.value)));
         guarded(change({ options: withOption(options, flag, value) }));
       } });
     made.push(element("label", {}, element("code", {}, flag), words, field));
@@ -673,7 +707,8 @@ function optionControls(may) {
   if (may("server")) {
     const select = element("select", { "aria-label": "Server", onchange: () => guarded(change({ stage: select.value,
       options: options.filter(each => everything || each !== "--block") })) },
-      ...STAGES.filter(each => everything || each in TITLES).map(each => element("option", { value: each, selected: each === stage },
+      ...STAGES.filter(each => everything || each in TITLES)
+      .map(each => element("option", { value: each, selected: each === stage },
         data.stages[each].title ? `${data.stages[each].of} with a bug: ${each}` : each)));
     select.value = stage;
     made.push(element("label", {}, "server", select));
@@ -688,7 +723,8 @@ function optionControls(may) {
   number("descriptors", "--descriptors", "", 8, 20000);
   if (may("idle")) {
     const now = table.events.reduce((sum, each) => sum + (each.action === "idle" ? each.count : 0), 0);
-    const select = element("select", { "aria-label": "Idle clients", onchange: () => guarded(setIdle(Number(select.value))) },
+    const select = element("select", { "aria-label": "Idle clients",
+      onchange: () => guarded(setIdle(Number(select.value))) },
       ...[0, 100, 1000, 10000].map(each => element("option", { value: each }, each.toLocaleString("en"))));
     select.value = now;
     made.push(element("label", {}, "idle clients", select));
@@ -703,9 +739,11 @@ async function setIdle(number) {
 }
 
 function otherControls() {
-  const choices = [...STAGES.filter(each => each in TITLES).flatMap(each => /^0[3-6]/.test(each) ? [each, `${each} --block`] : [each])]
+  const choices = [...STAGES.filter(each => each in TITLES)
+    .flatMap(each => /^0[3-6]/.test(each) ? [each, `${each} --block`] : [each])]
     .filter(each => each !== shortName(table) && !table.others.includes(each));
-  const select = element("select", { "aria-label": "Another server" }, ...choices.map(each => element("option", {}, each)));
+  const select = element("select", { "aria-label": "Another server" },
+    ...choices.map(each => element("option", {}, each)));
   const add = button("The same clicks, beside it", () => guarded(change({ others: [...table.others, select.value] })));
   const none = button("Only one server", () => guarded(change({ others: [] })));
   return [select, add, ...table.others.length ? [none] : []];
@@ -798,9 +836,11 @@ function badAddress(text, error) {
   const example = "05-epoll --block --delay 1; 0:/slow 100:/fast";
   $("task").replaceChildren(element("p", {}, "The address says: ", element("code", {}, text)),
     element("p", { className: "wrong", role: "alert" }, String(error.message)),
-    element("p", {}, "An experiment is a server, its options, a semicolon, and what the clients do and when (in ms). For example: ",
+    element("p", {}, "An experiment is a server, its options, a semicolon, and what the clients do and when (in ms). " +
+      "For example: ",
       element("a", { href: "#" + encoded(example) }, example)),
-    element("p", {}, element("a", { href: "#first" }, "Begin with the first minute"), " · ", element("a", { href: "#goals" }, "Goals")));
+    element("p", {}, element("a", { href: "#first" }, "Begin with the first minute"), " · ",
+      element("a", { href: "#goals" }, "Goals")));
 }
 
 function showDoors() {
@@ -853,11 +893,13 @@ bench.onPlay = () => {
 if (data.tutorial) $("links").replaceChildren(element("a", { href: data.tutorial }, "The tutorial"), " · ",
   ...data.repository ? [element("a", { href: data.repository }, "The sources")] : []);
 if (Object.keys(data.missing || {}).length)
-  $("about").append(element("p", {}, Object.entries(data.missing).map(([name, reason]) => `This page has no ${name}: ${reason}.`).join(" ")));
+  $("about").append(element("p", {}, Object.entries(data.missing)
+    .map(([name, reason]) => `This page has no ${name}: ${reason}.`).join(" ")));
 if (embedded) {
   document.body.classList.add("embedded");
   // The page around it is told how high this one is, and links lead to a tab of their own.
-  new ResizeObserver(() => parent.postMessage({ playHeight: Math.ceil(document.body.getBoundingClientRect().height) }, "*"))
+  new ResizeObserver(() => parent.postMessage({ playHeight: Math.ceil(document.body.getBoundingClientRect().height) },
+    "*"))
     .observe(document.body);
   document.head.append(element("base", { target: "_blank" }));
 }

@@ -35,7 +35,8 @@ const loaded = new Map();
 export function stageOf(bundle, name) {
   const entry = bundle.stages[name];
   if (entry === undefined)
-    throw new Error(bundle.missing[name] || `${name}: no such stage; there are ${Object.keys(bundle.stages).join(" ")}`);
+    throw new Error(bundle.missing[name] ||
+                    `${name}: no such stage; there are ${Object.keys(bundle.stages).join(" ")}`);
   if (!loaded.has(entry))
     loaded.set(entry, loadStage(name, zlib.gunzipSync(Buffer.from(entry.wasm, "base64")),
       {...entry, sources: {...bundle.sources, ...entry.sources}}));
@@ -78,21 +79,23 @@ function inSteps(stage, settings, steps) {
   return result;
 }
 
-// Run seeds up to the first that breaks a rule: {runs, failure}. The failure is shrunk; before that, and before each seed,
-// tell what is being done, for the case that the server never comes back.
+// Run seeds up to the first that breaks a rule: {runs, failure}. The failure is shrunk; before that, and before each
+// seed, tell what is being done, for the case that the server never comes back.
 function trySeeds(bundle, {seeds: [first, last], stage: name, model}, progress, tell) {
   const stage = stageOf(bundle, name);
   const settings = {lines: false, progress, mostCalls: MOST_CALLS};
   const mistakes = (experiment) => broken(experiment, simulate(stage, {...experiment, ...settings}), model);
   for (let seed = first; seed <= last; seed++) {
-    const experiment = experimentOf(seed, name, model), told = {runs: seed - first + 1, failure: {seed, text: formatExperiment(experiment)}};
+    const experiment = experimentOf(seed, name, model);
+    const told = {runs: seed - first + 1, failure: {seed, text: formatExperiment(experiment)}};
     tell({...told, failure: {...told.failure, rule: "silence", why: "the server makes no call any more"}});
     const [mistake] = mistakes(experiment);
     if (mistake === undefined) continue;
     tell({...told, failure: {...told.failure, ...explained(mistake)}});
     const same = (other) => mistakes(other).find(({rule}) => rule === mistake.rule);
     const small = shrink(experiment, (other) => same(other) !== undefined);
-    return {...told, failure: {seed, text: formatExperiment(small), whole: told.failure.text, ...explained(same(small))}};
+    return {...told, failure: {seed, text: formatExperiment(small), whole: told.failure.text,
+                               ...explained(same(small))}};
   }
   return {runs: last - first + 1, failure: null};
 }
@@ -151,7 +154,8 @@ export function host(folder) {
     }
     worker.terminate();
     worker = null;
-    settle({answer: sofar || {result: null, stopped: `the server makes no call any more: stopped after ${SILENCE_MS / 1000} s`}});
+    settle({answer: sofar || {result: null,
+                              stopped: `the server makes no call any more: stopped after ${SILENCE_MS / 1000} s`}});
   };
   const expect = () => {
     clearTimeout(timer);

@@ -61,8 +61,8 @@ class Thread {
 export class Process {
   // log: what is recorded (simulation.mjs). choices: see simulate. main: the words of the command line.
   constructor(kernel, module, words, log, choices, mostCalls = MOST_CALLS) {
-    Object.assign(this, {kernel, timeline: kernel.timeline, log, choices, mostCalls, threads: new Map(), ready: [], next: null,
-                         current: null, ended: null, pending: 0, handlers: new Map(), unwinding: false,
+    Object.assign(this, {kernel, timeline: kernel.timeline, log, choices, mostCalls, threads: new Map(), ready: [],
+                         next: null, current: null, ended: null, pending: 0, handlers: new Map(), unwinding: false,
                          rewinding: false, until: Infinity, idleCalls: 0, calls: 0, lastNs: START, nextThread: MAIN,
                          garbage: [], alone: true, due: [], yielding: false, planned: new Map(), faults: []});
     this.memory = freshMemory();
@@ -103,7 +103,8 @@ export class Process {
       else kernel[name] = this.enter.bind(this, name.slice(4), call);
     }
     if (missing.length > 0) throw new Stopped(`the simulated kernel has no ${missing.join(", ")}`);
-    return {env: {memory: this.memory}, kernel, clock: {clock_ns: (clock) => this.clock(clock), get_rlimit: () => this.kernel.limit}};
+    const clock = {clock_ns: (clock) => this.clock(clock), get_rlimit: () => this.kernel.limit};
+    return {env: {memory: this.memory}, kernel, clock};
   }
 
   clock(clock) {
@@ -376,8 +377,8 @@ export class Process {
       this.idleCalls = 0;
     }
     if (++this.idleCalls > this.mostCalls)
-      throw new Stopped(`the server made ${this.mostCalls} calls while no time passed and no byte was moved, the last one ${
-        name}`);
+      throw new Stopped(`the server made ${this.mostCalls} calls while no time passed and no byte was moved, ` +
+                        `the last one ${name}`);
     this.log.tooMany = this.idleCalls > RECORDED_CALLS;
     if (++this.calls % 1000 === 0) this.log.progress();
   }
@@ -469,7 +470,8 @@ export class Process {
   connection(fd) {
     const file = this.kernel.get(fd);
     if (file === null) return -EBADF;
-    return file instanceof Connection ? file : file instanceof Socket || file instanceof Listener ? -ENOTCONN : -ENOTSOCK;
+    return file instanceof Connection ? file
+      : file instanceof Socket || file instanceof Listener ? -ENOTCONN : -ENOTSOCK;
   }
 }
 
@@ -512,7 +514,8 @@ export const SYSTEM_CALLS = {
     const socket = this.kernel.get(fd);
     if (socket === null) return -EBADF;
     socket.address = this.bytes.slice(address, address + 16);
-    if (socket.address[2] === 0 && socket.address[3] === 0) [socket.address[2], socket.address[3]] = [0x9c, 0x40]; // 40000
+    if (socket.address[2] === 0 && socket.address[3] === 0) // port 0: the simulated kernel gives it 40000
+      [socket.address[2], socket.address[3]] = [0x9c, 0x40];
     return 0;
   },
 
@@ -530,7 +533,8 @@ export const SYSTEM_CALLS = {
   accept4(thread, fd, address, size, flags) {
     const listener = this.kernel.get(fd);
     if (listener === null) return -EBADF;
-    if (!(listener instanceof Listener)) return listener instanceof Socket || listener instanceof Connection ? -EINVAL : -ENOTSOCK;
+    if (!(listener instanceof Listener))
+      return listener instanceof Socket || listener instanceof Connection ? -EINVAL : -ENOTSOCK;
     // The number comes first, before there is a client: without one, the call fails even if it would have to wait, and
     // one that waits may return a number that was the lowest when it began.
     if (this.kernel.free() < 0) return this.kernel.free();
@@ -705,7 +709,8 @@ export const SYSTEM_CALLS = {
             }
       return {found, count};
     };
-    const give = (found) => [readAt, writeAt, exceptAt].forEach((at, i) => at !== 0 && this.ints.set(found[i], at >> 2));
+    const give = (found) =>
+      [readAt, writeAt, exceptAt].forEach((at, i) => at !== 0 && this.ints.set(found[i], at >> 2));
     const attempt = () => {
       const {found, count} = scan();
       if (count === 0) return undefined;
@@ -764,7 +769,8 @@ export const SYSTEM_CALLS = {
     const result = attempt();
     if (result !== undefined) return result;
     if (ms === 0) return 0;
-    return waitFor(thread, [epoll], attempt, ms < 0 ? Infinity : this.kernel.now + ms * MS, 0, {lateBeforeSignal: true});
+    return waitFor(thread, [epoll], attempt, ms < 0 ? Infinity : this.kernel.now + ms * MS, 0,
+                   {lateBeforeSignal: true});
   },
 
   eventfd2(thread, count, flags) {
@@ -890,7 +896,8 @@ function poll(process, thread, at, count, ns) {
   // Is one of these among them, and ready? It is most often at the index that is its number.
   const isReady = (fd) => {
     const {ints} = process, first = at >> 2;
-    if (fd < count && ints[first + 2 * fd] === fd) return (kernel.masks[fd] & (ints[first + 2 * fd + 1] | ERR | HUP)) !== 0;
+    if (fd < count && ints[first + 2 * fd] === fd)
+      return (kernel.masks[fd] & (ints[first + 2 * fd + 1] | ERR | HUP)) !== 0;
     for (let i = 0; i < count; i++) if (ints[first + 2 * i] === fd) return true;
     return false;
   };
@@ -900,8 +907,8 @@ function poll(process, thread, at, count, ns) {
   return pollWait(process, thread, attempt, ns, nothing);
 }
 
-// The wait of select and poll. Unlike epoll, both look for a signal even if they do not wait. attempt gets the descriptors
-// that have changed since it has looked last; null: it has not looked yet.
+// The wait of select and poll. Unlike epoll, both look for a signal even if they do not wait. attempt gets the
+// descriptors that have changed since it has looked last; null: it has not looked yet.
 function pollWait(process, thread, attempt, ns, none) {
   const late = () => {
     none();

@@ -3,10 +3,10 @@
 //
 // The result is an experiment like any other (grammar.mjs): its text is all that is needed to see the run again.
 //
-// It does not choose evenly. Most moments are those at which something else happens (another client's event, a deadline,
-// a delay that ends), as that is where mistakes are. It makes no malformed requests (the unit tests and the fuzzer of
-// common/http.c do), no processes (--workers), and no load: twenty clients are never busy for long. epoll_ctl fails in 05
-// alone: libev tells of it only after its next wait, so 06 may be late by any time.
+// It does not choose evenly. Most moments are those at which something else happens (another client's event, a
+// deadline, a delay that ends), as that is where mistakes are. It makes no malformed requests (the unit tests and the
+// fuzzer of common/http.c do), no processes (--workers), and no load: twenty clients are never busy for long. epoll_ctl
+// fails in 05 alone: libev tells of it only after its next wait, so 06 may be late by any time.
 import {FAULTS, inOrder} from "./grammar.mjs";
 
 const MOST_CLIENTS = 20;
@@ -56,8 +56,10 @@ export function kindOf(model) {
 
 // Return {stage, options, events}. model: the stage of the toolkit whose model it has.
 export function experimentOf(seed, stage, model) {
-  const choices = new Choices(seed), times = {delay: choices.of([0, 50, 100, 300]), timeout: choices.of([200, 500, 1000])};
-  const options = ["--delay", `${times.delay / 1000}`, "--timeout", `${times.timeout / 1000}`, ...optionsOf(choices, kindOf(model))];
+  const choices = new Choices(seed);
+  const times = {delay: choices.of([0, 50, 100, 300]), timeout: choices.of([200, 500, 1000])};
+  const options = ["--delay", `${times.delay / 1000}`, "--timeout", `${times.timeout / 1000}`,
+                   ...optionsOf(choices, kindOf(model))];
   const script = new Script(choices, times, choices.of([0, 5, 300, 300, 1000]));
   const clients = 1 + Math.floor(choices.random() ** 2 * MOST_CLIENTS);
   for (let i = 0; i < clients; i++) client(script, choices);
@@ -108,7 +110,8 @@ class Script {
   }
 
   inOrder() {
-    const events = this.events.map((event, i) => [event, i]).sort(([a, i], [b, j]) => inOrder(a, b) || i - j).map(([event]) => event);
+    const events = this.events.map((event, i) => [event, i])
+      .sort(([a, i], [b, j]) => inOrder(a, b) || i - j).map(([event]) => event);
     let clients = 0;
     const numbers = new Map();
     for (const event of events) {
@@ -123,12 +126,14 @@ class Script {
 const PATHS = ["/fast", "/slow", "/slow", "/fast", "/nowhere"];
 
 function client(script, choices) {
-  const kind = choices.weighted({get: 55, half: 14, keep: 12, pipeline: 8, silent: 6, post: 5}), event = {action: kind, makes: true};
+  const kind = choices.weighted({get: 55, half: 14, keep: 12, pipeline: 8, silent: 6, post: 5});
+  const event = {action: kind, makes: true};
   if (kind === "get" || kind === "half" || kind === "keep") event.path = choices.of(PATHS);
   if (kind === "pipeline" && choices.chance(0.5)) event.count = choices.from(2, 5);
   const made = script.add(event, script.moment());
   let {at} = made;
-  const then = (action, more = {}, moment = script.moment(at)) => ({at} = script.add({action, ...more}, moment, 0.12, made));
+  const then = (action, more = {}, moment = script.moment(at)) =>
+    ({at} = script.add({action, ...more}, moment, 0.12, made));
   if (choices.chance(0.1)) {
     script.add({action: "window", count: choices.from(20, 200)}, at, 0, made);
     if (choices.chance(0.3)) script.add({action: "stop-reading"}, at, 0, made);
@@ -138,7 +143,8 @@ function client(script, choices) {
     if (choices.chance(0.8)) then("rest");
   }
   if (kind === "keep") for (let more = choices.from(0, 3); more > 0; more--) then("ask", {path: choices.of(PATHS)});
-  if (choices.chance(0.25)) then(choices.of(["reset", "close", "half-close"]), {}, script.moment(choices.chance(0.5) ? at : made.at));
+  if (choices.chance(0.25))
+    then(choices.of(["reset", "close", "half-close"]), {}, script.moment(choices.chance(0.5) ? at : made.at));
 }
 
 function signals(script, choices) {
@@ -147,7 +153,8 @@ function signals(script, choices) {
 }
 
 function faults(script, choices, model) {
-  const kinds = {accept4: 4, malloc: 2, pthread_create: kindOf(model) === "threads" ? 4 : 0, epoll_ctl: model === "05-epoll" ? 2 : 0};
+  const kinds = {accept4: 4, malloc: 2, pthread_create: kindOf(model) === "threads" ? 4 : 0,
+                 epoll_ctl: model === "05-epoll" ? 2 : 0};
   for (let i = choices.from(1, 2); i > 0; i--) {
     const action = choices.weighted(kinds), at = script.moment();
     const error = choices.of(FAULTS[action]);

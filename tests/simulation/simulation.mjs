@@ -3,7 +3,8 @@
 //
 // Nothing outlives a run, and no run depends on another or on the time of day: the same server, options and events
 // give the same result, to the byte. choices.wokenFirst: a thread that a write wakes runs before the one that wrote.
-import {callName, describeCall, eventNames, fileName, isLoop, reportedBy, reportText, resultText, watchedBy} from "./calls.mjs";
+import {callName, describeCall, eventNames, fileName, isLoop, reportedBy, reportText, resultText,
+        watchedBy} from "./calls.mjs";
 import {Client, IdleClient} from "./clients.mjs";
 import {FAULTS, isNewClient} from "./grammar.mjs";
 import {Connection, IN, Kernel, MS, OUT, START} from "./kernel.mjs";
@@ -19,8 +20,8 @@ const FIRST = 0;              // the rank on the timeline of what clients do: it
 
 // ---- stages
 
-// A stage that was built for the simulation: its module, and what build.py tells about it (STAGE.json): the table from the
-// offsets of calls to lines, the text of its files, which stage it is a variant of, how its threads are scheduled.
+// A stage that was built for the simulation: its module, and what build.py tells about it (STAGE.json): the table from
+// the offsets of calls to lines, the text of its files, which stage it is a variant of, how its threads are scheduled.
 export function loadStage(name, wasm, {lines = null, sources = {}, of = name, title = "", choices = {}} = {}) {
   const module = wasm instanceof WebAssembly.Module ? wasm : new WebAssembly.Module(wasm);
   return {name, module, places: lines === null ? null : placesOf(lines), sources, of, title, choices};
@@ -37,7 +38,8 @@ function placesOf({offsets, numbers, places}) {
   return found;
 }
 
-// The lines of ours that lead to the call that is being made, the innermost first; null if this engine tells no offsets.
+// The lines of ours that lead to the call that is being made, the innermost first; null if this engine tells no
+// offsets.
 function stackOf(places, text) {
   const found = [], pattern = /wasm-function\[\d+\]:0x([0-9a-f]+)/g;
   let any = false;
@@ -54,7 +56,8 @@ function stackOf(places, text) {
 class Log {
   constructor(session, {recordFrom, lines}) {
     Object.assign(this, {session, recordFromNs: recordFrom, wantsLines: lines, calls: [], threads: [], signals: [],
-                         outputs: [], counts: {}, looked: 0, tooMany: false, linesMissing: false, stacks: new Map(), order: 0});
+                         outputs: [], counts: {}, looked: 0, tooMany: false, linesMissing: false, stacks: new Map(),
+                         order: 0});
   }
 
   get now() {
@@ -67,7 +70,8 @@ class Log {
     if (this.now < this.recordFromNs || this.tooMany || this.calls.length >= MOST_RECORDED) return null;
     const fd = FD_FIRST.has(name) ? args[0] : null, file = fd === null ? null : process.kernel.get(fd);
     const [entry, exit] = describeCall(name, process, args);
-    const record = {thread: thread.id, name: told, args: entry, result: "?", value: null, start: this.now / MS, end: null,
+    const record = {thread: thread.id, name: told, args: entry, result: "?", value: null, start: this.now / MS,
+                    end: null,
                     line: null, stack: [], fd, client: file instanceof Connection ? file.client.number || null : null,
                     file: fileName(file), waits: null};
     hide(record, {name, args, exit, began: this.order++, ended: null});
@@ -141,8 +145,8 @@ class Log {
 
   computes(thread, startNs) {
     if (this.now < this.recordFromNs) return null;
-    const record = {thread: thread.id, name: "(computes)", args: "", result: "", value: 0, start: startNs / MS, end: null,
-                    line: null, stack: [], fd: null, client: null, file: null, waits: "compute"};
+    const record = {thread: thread.id, name: "(computes)", args: "", result: "", value: 0, start: startNs / MS,
+                    end: null, line: null, stack: [], fd: null, client: null, file: null, waits: "compute"};
     if (this.wantsLines) this.place(record);
     this.calls.push(record);
     return record;
@@ -190,7 +194,8 @@ function hide(record, hidden) {
   Object.defineProperty(record, "hidden", {value: hidden});
 }
 
-const FD_FIRST = new Set(["bind", "listen", "accept4", "recvfrom", "sendto", "read", "write", "close", "shutdown", "fcntl",
+const FD_FIRST = new Set(["bind", "listen", "accept4", "recvfrom", "sendto", "read", "write", "close", "shutdown",
+                          "fcntl",
   "setsockopt", "socket_timeout", "getsockname", "getpeername", "epoll_ctl", "epoll_wait", "epoll_pwait"]);
 
 function signalMask(mask) {
@@ -202,10 +207,10 @@ function signalMask(mask) {
 export class Session {
   // settings: options (words), events, descriptors (the limit of the process), lines (false: do not look for lines),
   // recordFrom (ms: earlier calls are counted, and not recorded), choices, progress (called now and then),
-  // mostCalls (the run ends after so many while no time passes), patience (ms after the last event, in which clients that
-  // still wait are simulated).
-  constructor(stage, {options = [], events = [], descriptors, lines = true, recordFrom, choices = {}, progress, mostCalls,
-                      patience = PATIENCE_MS} = {}) {
+  // mostCalls (the run ends after so many while no time passes), patience (ms after the last event, in which clients
+  // that still wait are simulated).
+  constructor(stage, {options = [], events = [], descriptors, lines = true, recordFrom, choices = {}, progress,
+                      mostCalls, patience = PATIENCE_MS} = {}) {
     const idle = events.reduce((sum, event) => sum + (event.count && event.action === "idle" ? event.count : 0), 0);
     const limit = descriptorsOf(options);
     this.stage = stage;
@@ -346,7 +351,8 @@ function toldThread(thread, end) {
   return told;
 }
 
-const ACTIONS_OF = {more: "sendMore", rest: "sendRest", ask: "askAgain", window: "narrow", "half-close": "halfClose", close: "close", reset: "reset", "stop-reading": "stopReading"};
+const ACTIONS_OF = {more: "sendMore", rest: "sendRest", ask: "askAgain", window: "narrow", "half-close": "halfClose",
+                    close: "close", reset: "reset", "stop-reading": "stopReading"};
 
 // --descriptors N is an option of the experiment, and not of the server: its limit on descriptors.
 export function descriptorsOf(options) {

@@ -1,5 +1,5 @@
-// What was simulated, as a log of strace -f -ttt -T: the recorder reads it (tests/trace.py --from) as it reads that of a
-// real server. So pictures, verdicts and sentences are the recorder's own.
+// What was simulated, as a log of strace -f -ttt -T: the recorder reads it (tests/trace.py --from) as it reads that of
+// a real server. So pictures, verdicts and sentences are the recorder's own.
 import {PORT} from "./clients.mjs";
 import {EPOCH_S} from "./process.mjs";
 
@@ -39,7 +39,8 @@ function spread(result) {
     if (hidden.ended !== null) points.push([hidden.ended, end]);
   }
   for (const {hidden, at} of result.signals) points.push([hidden.began, at], [hidden.ended, at]);
-  for (const {hidden, end} of result.threads) if (end !== null && hidden.ended !== Infinity) points.push([hidden.ended, end]);
+  for (const {hidden, end} of result.threads)
+    if (end !== null && hidden.ended !== Infinity) points.push([hidden.ended, end]);
   const times = new Map();
   let last = -Infinity;
   for (const [order, ms] of points.sort((a, b) => a[0] - b[0])) {
@@ -72,7 +73,8 @@ function printSignal({thread, name, handled, interrupted, hidden}, print) {
 
 function endText(thread, end) {
   const whole = thread.hidden.ended === Infinity;
-  return `+++ ${whole && end.kind === "killed" ? `killed by ${end.signal}` : `exited with ${(whole && end.status) || 0}`} +++`;
+  const status = whole && end.status || 0;
+  return `+++ ${whole && end.kind === "killed" ? `killed by ${end.signal}` : `exited with ${status}`} +++`;
 }
 
 function frame(result, place, places) {
@@ -86,8 +88,8 @@ function shown(body) {
 }
 
 function header(result, places, times) {
-  const columns = ["request", "path", "start_ms", "connected_ms", "sent_ms", "first_ms", "done_ms", "status", "body", "port",
-                   "epoch"];
+  const columns = ["request", "path", "start_ms", "connected_ms", "sent_ms", "first_ms", "done_ms", "status", "body",
+                   "port", "epoch"];
   // A client has its answer once the send that brought it is over.
   const sends = new Map();
   for (const call of result.calls)
@@ -98,7 +100,8 @@ function header(result, places, times) {
     const sent = sends.get(`${client.number}/${value}`);
     return value === null || sent === undefined ? ms(value) : ms((sent - EPOCH_US) / 1000);
   };
-  const rows = result.clients.filter((client) => client.requests > 0).map((client, i) => [i + 1, client.path, ms(client.start),
+  const rows = result.clients.filter((client) => client.requests > 0)
+    .map((client, i) => [i + 1, client.path, ms(client.start),
     ms(client.connected), ms(client.sent), told(client, client.first), told(client, client.done), client.status || "-",
     shown(client.body), client.port, seconds(micros(client.start))]);
   const title = [result.stage, ...result.options.filter((word) => ["--block", "--compute"].includes(word))].join(" ");

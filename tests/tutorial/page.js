@@ -45,8 +45,10 @@ function unfold(fold, said) {
   words.focus({ preventScroll: true });
 }
 for (const box of document.querySelectorAll(".choices")) {
-  const parts = [], stays = each => each.matches(".commands, .simulated") || each.matches("p") && /^Run\./.test(each.textContent);
-  for (let next = box.nextElementSibling; next && !next.matches("h1, h2, h3, .neighbours"); next = next.nextElementSibling) {
+  const parts = [];
+  const stays = each => each.matches(".commands, .simulated") || each.matches("p") && /^Run\./.test(each.textContent);
+  const isEnd = each => !each || each.matches("h1, h2, h3, .neighbours");
+  for (let next = box.nextElementSibling; !isEnd(next); next = next.nextElementSibling) {
     if (next.nextElementSibling?.matches(".choices")) break; // the next question
     if (parts.length || !stays(next)) parts.push(next);
   }
@@ -57,8 +59,8 @@ for (const box of document.querySelectorAll(".choices")) {
   part.addEventListener("beforematch", () => unfold(fold));
   const choice = (words, className, said) =>
     element("button", { type: "button", className, onclick: () => unfold(fold, said) }, words);
-  box.append(...box.dataset.choices.split("|").map(words => choice(words.trim(), "", words.trim())), choice("Show me", "skip"),
-    element("p", { className: "quiet" }, "What happens is shown when you have chosen."));
+  box.append(...box.dataset.choices.split("|").map(words => choice(words.trim(), "", words.trim())),
+    choice("Show me", "skip"), element("p", { className: "quiet" }, "What happens is shown when you have chosen."));
   folds.push(fold);
 }
 const tools = document.getElementById("tools");
@@ -77,24 +79,29 @@ addEventListener("hashchange", unfoldTarget);
 unfoldTarget();
 // Search: the paragraphs and headings that have all the words.
 const found = element("ol", { id: "found" });
-const search = element("input", { type: "search", placeholder: "Search", "aria-label": "Search this page", oninput: () => {
+const search = element("input", { type: "search", placeholder: "Search", "aria-label": "Search this page" });
+const show = each => {
+  const fold = folds.find(one => one.part.contains(each));
+  if (fold) unfold(fold);
+  each.closest("details")?.setAttribute("open", "");
+  each.scrollIntoView({ block: "center" });
+};
+search.oninput = () => {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   const parts = words.join("").length < 3 ? [] : [...document.querySelectorAll("main :is(h2, h3, p, li, td, pre)")]
     .filter(each => words.every(word => each.textContent.toLowerCase().includes(word)));
-  found.replaceChildren(...parts.slice(0, 30).map(each => element("li", {}, element("a", { href: "#", onclick: event => {
-    event.preventDefault();
-    const fold = folds.find(one => one.part.contains(each));
-    if (fold) unfold(fold);
-    each.closest("details")?.setAttribute("open", "");
-    each.scrollIntoView({ block: "center" });
-  } }, each.textContent.trim().slice(0, 70)))));
-} });
+  found.replaceChildren(...parts.slice(0, 30).map(each => {
+    const onclick = event => { event.preventDefault(); show(each); };
+    return element("li", {}, element("a", { href: "#", onclick }, each.textContent.trim().slice(0, 70)));
+  }));
+};
 tools.prepend(search, found);
 // Each experiment is the simulation in a frame, which is made when it comes into view. Each frame holds a processor and
 // some 30 MB, so those that were left longest ago become a button again.
 const simulated = document.getElementById("play"), frames = [], MOST_FRAMES = 3;
 const copy = simulated && URL.createObjectURL(new Blob([JSON.parse(simulated.textContent)], { type: "text/html" }));
-const addressOf = box => copy ? copy + box.dataset.address.slice(box.dataset.address.indexOf("#")) : box.dataset.address;
+const addressOf = box => copy ? copy + box.dataset.address.slice(box.dataset.address.indexOf("#"))
+  : box.dataset.address;
 function simulate(box) {
   const title = "Simulation: " + decodeURIComponent(box.dataset.address.replace(/.*#/, "")).replaceAll("+", " ");
   box.replaceChildren(element("iframe", { src: addressOf(box), title }));
@@ -102,7 +109,8 @@ function simulate(box) {
   if (frames.length > MOST_FRAMES) offer(frames.shift());
 }
 function offer(box) {
-  box.replaceChildren(element("button", { type: "button", className: "start", onclick: () => simulate(box) }, "▶ Simulate this"));
+  box.replaceChildren(
+    element("button", { type: "button", className: "start", onclick: () => simulate(box) }, "▶ Simulate this"));
 }
 const near = new IntersectionObserver(entries => {
   for (const { target } of entries.filter(each => each.isIntersecting)) {
@@ -126,7 +134,8 @@ function playerOf(box) {
     new View(recordings.find(each => each.slug === name), picture, timed.slice(2 * i, 2 * i + 2), player));
   const details = element("div", { className: "details" }, ...views.map(({ recording, side, threads }) =>
     element("div", {}, element("h3", { hidden: views.length < 2 }, recording.name), threads, side)));
-  if (small) player.buttons.querySelectorAll("button[aria-label]").forEach(each => { each.textContent = each.textContent.replace(/[ \w]/g, ""); });
+  if (small) player.buttons.querySelectorAll("button[aria-label]")
+    .forEach(each => { each.textContent = each.textContent.replace(/[ \w]/g, ""); });
   box.prepend(player.controls);
   box.append(details);
   box.addEventListener("keydown", event => {
@@ -157,7 +166,8 @@ for (const box of document.querySelectorAll(".replay")) {
     if (!player) {
       player = playerOf(box);
       const onclick = () => open(false);
-      player.buttons.append(element("button", { type: "button", className: "close", "aria-label": "Close (Esc)", onclick }, small ? "✕" : "✕ Close"));
+      const named = { type: "button", className: "close", "aria-label": "Close (Esc)", onclick };
+      player.buttons.append(element("button", named, small ? "✕" : "✕ Close"));
     }
     open(true);
   } }, box.dataset.recordings.includes(" ") ? "▶ Play these recordings" : "▶ Play this recording");
