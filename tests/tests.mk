@@ -8,6 +8,8 @@ C_FILES        = $(wildcard common/*.c $(STAGES:%=%/*.c) tests/*.c tests/*/*.c t
 NOT_NATIVE     = tests/simulation/libc.c
 H_FILES        = $(wildcard common/*.h tests/*/*.h tests/*/*/*.h)
 PY_FILES       = $(wildcard tests/*.py tests/*/*.py tests/*/*/*.py)
+JS_FILES       = $(wildcard tests/*/*.mjs tests/*/*.js tests/*/*/*.js)
+SH_FILES       = $(wildcard tests/*.sh tests/*/*.sh) .ci/run
 
 ## prove
 
@@ -117,8 +119,9 @@ coverage: ## which lines and branches of common/ do the tests reach? At least 94
 LINT_FLAGS := -std=gnu11 -D_GNU_SOURCE -I.
 lint: $(patsubst %,lint/%,$(filter-out $(NOT_NATIVE),$(C_FILES))) ## run clang-format, clang-tidy, gcc -fanalyzer, cppcheck, shellcheck and pyflakes
 	clang-format --dry-run -Werror $(C_FILES) $(H_FILES)
-	shellcheck $(wildcard tests/*.sh tests/*/*.sh) .ci/run
+	shellcheck $(SH_FILES)
 	pyflakes3 $(PY_FILES)
+	! LC_ALL=C.UTF-8 grep -nE '.{121}' $(PY_FILES) $(JS_FILES) $(SH_FILES) # .editorconfig has the same limit
 
 lint/%: lint-tools
 	@echo "  LINT $*"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# On s390x, which is big-endian and has unsigned chars, in an emulator: the unit tests, and latency.py over 01, 02 and 05.
+# On s390x, which is big-endian and has unsigned chars, in an emulator: the unit tests, and latency.py over 01, 02, 05.
 set -eu
 cd "$(dirname "$0")/../.."
 tests/deps.sh gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user
