@@ -1,14 +1,18 @@
 """Test /upstream in all ways to wait, with one set of cases (suite/upstreams.py): the solution of the
 exercise in 03 to 06, and the patch of common/blocking.c in 01, 02 and 07-coroutines.
 (tutorial/loop/test_loop.py does so for the loop in Python.)"""
+import re
 import shutil
 import signal
+import subprocess
+import sys
 import unittest
 
 from judging import upstream
 from judging.upstream import COROUTINES, patched, ways
-from kit import tool, unittests
+from kit import servers, tool, unittests
 from kit.tree import ROOT, STAGES
+from kit.urls import free_port
 from suite import upstreams
 from suite.client import request
 from suite.server import Failure, Stage, lines
@@ -79,6 +83,51 @@ class Memory(unittest.TestCase):
             server.signal(signal.SIGTERM)
             server.expect_exit(patience=30)
             server.expect_no_message()
+
+
+class Recorded(unittest.TestCase):
+    """What the recorder tells and draws of a handler that awaits its upstream, in each way to wait."""
+
+    COMMANDS = {"await": [sys.executable, upstream.STEP], "state machine": ["05-epoll"],
+                "own stack": ["assembly/07-coroutines"], "ucontext": ["ucontext/07-coroutines"]}
+    TRIES = 5  # on a busy machine, other things delay /fast as well; but what is false must never be said
+    FALSE = r"computing|\block\b|asleep|nanosleep|cannot be seen|/upstream (waited )?for (any|a) client"
+
+    def record(self, command, port):
+        """Return what is printed, and the words of the picture."""
+        drawing, own = tool.scratch() / "drawing.svg", free_port()
+        program = [str(folder / command[0])] if len(command) == 1 else command
+        done = subprocess.run(
+            [sys.executable, ROOT / "tests/trace.py", f"http://127.0.0.1:{own}", "--slow", "/upstream", "--svg", drawing,
+             "--", *program, "--port", str(own), "--upstream", f"127.0.0.1:{port}"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        texts = re.findall(r"<text[^>]*>(.*?)</text>", drawing.read_text(encoding="utf-8"), re.S)
+        return done.stdout, [re.sub(r"<[^>]*>", "", text) for text in texts]
+
+    def test_sentence_and_lanes_name_the_upstream(self):
+        for way, command in self.COMMANDS.items():
+            with self.subTest(way), servers.Server("05-epoll", "--delay", "1") as there:
+                address = f"127.0.0.1:{there.port}"
+                wanted = ("^/fast did not wait: the only thread was waiting for any client, in epoll_p?wait.*, "
+                          f"while /upstream waited for {address}[.]$")
+                for _ in range(self.TRIES):
+                    said, drawn = self.record(command, there.port)
+                    sentence = re.search(r"^/fast .*", said, re.M)[0]
+                    self.assertNotRegex(sentence, self.FALSE)
+                    if re.match(wanted, sentence):
+                        break
+                self.assertRegex(sentence, wanted)
+                for call, words in ("connect", "connects to"), ("sendto", "asks"):
+                    self.assertRegex(said, rf"(?m)^ *[\d.]+ +{call} +{words} {address}\b")
+                self.assertIn(address, drawn)  # the name of a lane
+                self.assertTrue([text for text in drawn if "asked for /upstream" in text], drawn)
+
+    def test_blocking_call_to_the_upstream_is_to_blame(self):
+        with servers.Server("05-epoll", "--delay", "1") as there:
+            said, drawn = self.record(["01-blocking"], there.port)
+            self.assertRegex(said, rf"/fast waited [\d.]+ m?s: the only thread was in recvfrom.* for 127.0.0.1:{there.port}\b")
+            self.assertIn(f"127.0.0.1:{there.port}", drawn)
 
 
 class Count(unittest.TestCase):
