@@ -98,8 +98,8 @@ class Recorded(unittest.TestCase):
         drawing, own = tool.scratch() / "drawing.svg", free_port()
         program = [str(folder / command[0])] if len(command) == 1 else command
         done = subprocess.run(
-            [sys.executable, ROOT / "tests/trace.py", f"http://127.0.0.1:{own}", "--slow", "/upstream", "--svg", drawing,
-             "--", *program, "--port", str(own), "--upstream", f"127.0.0.1:{port}"],
+            [sys.executable, ROOT / "tests/trace.py", f"http://127.0.0.1:{own}", "--slow", "/upstream",
+             "--svg", drawing, "--", *program, "--port", str(own), "--upstream", f"127.0.0.1:{port}"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
         self.assertEqual(done.returncode, 0, done.stdout)
         texts = re.findall(r"<text[^>]*>(.*?)</text>", drawing.read_text(encoding="utf-8"), re.S)
@@ -126,7 +126,8 @@ class Recorded(unittest.TestCase):
     def test_blocking_call_to_the_upstream_is_to_blame(self):
         with servers.Server("05-epoll", "--delay", "1") as there:
             said, drawn = self.record(["01-blocking"], there.port)
-            self.assertRegex(said, rf"/fast waited [\d.]+ m?s: the only thread was in recvfrom.* for 127.0.0.1:{there.port}\b")
+            self.assertRegex(said, r"/fast waited [\d.]+ m?s: the only thread was in recvfrom.* "
+                                   rf"for 127.0.0.1:{there.port}\b")
             self.assertIn(f"127.0.0.1:{there.port}", drawn)
 
 
