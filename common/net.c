@@ -57,10 +57,9 @@ void net_announce(int listener, const char *name)
                             NI_NUMERICHOST | NI_NUMERICSERV);
     if (error != 0)
         errx(1, "getnameinfo: %s", gai_strerror(error));
-    printf(bound.ss_family == AF_INET6 ? "%s: listening on http://[%s]:%s\n"
-                                       : "%s: listening on http://%s:%s\n",
-           name, host, port);
-    if (fflush(stdout) != 0)
+    const char *format = bound.ss_family == AF_INET6 ? "%s: listening on http://[%s]:%s\n"
+                                                     : "%s: listening on http://%s:%s\n";
+    if (printf(format, name, host, port) < 0 || fflush(stdout) != 0)
         err(1, "write to stdout");
 }
 
