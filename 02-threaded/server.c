@@ -130,5 +130,6 @@ int main(int argc, char **argv)
     pthread_mutex_lock(&lock);
     while (!LIST_EMPTY(&clients))
         pthread_cond_wait(&all_gone, &lock);
+    pthread_mutex_unlock(&lock);
     return 0;
 }
