@@ -90,7 +90,7 @@ def clients_wait_for_memory(stage):
     for step in range(8):
         limit = f"--as={size + 500 + 700 * step << 10}"
         with stage.serve("--timeout", LONG, under=["prlimit", limit]) as server:
-            with server.crowd(1000) as sockets:
+            with server.crowd(1000, or_until_full=True) as sockets:
                 for client in sockets:
                     client.sendall(FAST)
                 server.expected = "a server that goes on when memory is short"
