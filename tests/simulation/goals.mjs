@@ -4,14 +4,13 @@
 // says what the simulation did, so that a goal that is not reached can be tried again. A goal that needs several
 // servers says so. solution: addresses that reach the goal; the tests play them.
 
+import {numberOf} from "./grammar.mjs";
+
 const FAR = 100;                   // ms: a client that waited for so long has waited
 
-const option = (experiment, name, otherwise) => {
-  const at = experiment.options.lastIndexOf(name);
-  return at < 0 ? otherwise : Number(experiment.options[at + 1]);
-};
 const has = (experiment, name) => experiment.options.includes(name);
-const delayOf = experiment => option(experiment, "--delay", 10) * 1000;
+const delayOf = ({ options }) => numberOf(options, "--delay", 10) * 1000;
+const poolOf = ({ options }) => numberOf(options, "--threads", 0);
 const gets = (result, path) => result.clients.filter(each => each.action === "get" && each.path === path);
 const tookOf = client => client.answered === null ? Infinity : client.answered - client.start;
 const inWords = ms => ms === Infinity ? "without end"
@@ -134,9 +133,8 @@ export const goals = [
     solution: [`05-epoll --block --threads 3 --delay 1; ${Array(5).fill("0:/slow").join(" ")}`],
     lesson: "Three threads sleep for three clients, then for two. The queue of a pool is a place to wait.",
     judge: any(({ experiment, result }) => {
-      const slow = gets(result, "/slow"), delay = delayOf(experiment), threads = option(experiment, "--threads", 0);
-      if (!has(experiment, "--block") || !isLoop(experiment) || !threads)
-        return no("This takes a loop with --block and --threads.");
+      const slow = gets(result, "/slow"), delay = delayOf(experiment), threads = poolOf(experiment);
+      if (!has(experiment, "--block") || !isLoop(experiment) || !threads) return no("This takes a loop with --block and --threads.");
       if (slow.length !== 5) return no(`${slow.length} clients asked for /slow. Five should.`);
       const last = Math.max(...slow.map(each => each.answered ?? Infinity)) - Math.min(...slow.map(each => each.start));
       const pool = `${threads} thread${threads === 1 ? "" : "s"} in the pool`;
@@ -156,8 +154,7 @@ export const goals = [
     lesson: "The loop is free, so /fast is answered. The pool is full, so /slow waits for a thread.",
     judge: any(({ experiment, result }) => {
       const delay = delayOf(experiment);
-      if (!option(experiment, "--threads", 0) || !isLoop(experiment))
-        return no("This takes a loop with a pool: --threads.");
+      if (!poolOf(experiment) || !isLoop(experiment)) return no("This takes a loop with a pool: --threads.");
       const queued = gets(result, "/slow").filter(each => tookOf(each) > delay * 1.05);
       const fast = gets(result, "/fast").filter(each => tookOf(each) < FAR);
       if (!queued.length) return no("No /slow had to wait for a thread of the pool.");

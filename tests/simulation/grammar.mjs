@@ -2,8 +2,8 @@
 //
 //     05-epoll --block --delay 1; 0:/slow 100:/fast 300:reset@1
 //
-// The same text is an address of the page (after #, where + or %20 stands for a blank), the command line of
-// tests/play.py, and a test. An event is TIME:ACTION, with the time in milliseconds:
+// The same text is an address of the page (after #), the command line of tests/play.py, and a test. + stands for a blank,
+// and %XX for a byte, as in any address. An event is TIME:ACTION, with the time in milliseconds:
 //
 //     PATH                a new client asks for it, as build/probe does, and leaves once it has the answer
 //                         (5x0:/slow are five such clients)
@@ -28,16 +28,29 @@
 // ~K after the time: K steps later in what the server does at that time. Each beginning and each end of a system call
 // is a step. If the server comes to rest earlier, it happens then. So 0:/fast 0~3:reset resets the connection while the
 // server is at work on it.
+//
+// What the page shows of an experiment may follow, each after a semicolon of its own:
+//
+//     goal N              it is an attempt at this goal
+//     with SERVER, ...    the same events in other servers, beside it
+//     at TIME             time stands there
 
 export class GrammarError extends Error {
   constructor(text, position, expected) {
-    const found = text.slice(position).split(/\s/)[0];
+    const found = shortened(text.slice(position).split(/\s/)[0]);
     super(`${found === "" ? "the end" : found}: ${expected}`);
     Object.assign(this, {name: "GrammarError", text, position, expected});
   }
 }
 
+// The beginning of a text that is too long to be shown.
+export function shortened(text, most = 80) {
+  return text.length > most ? `${text.slice(0, most)} …` : text;
+}
+
 export const STAGE_NAME = /^[a-z0-9][a-z0-9-]*$/;
+// An option of the experiment, and not of the server: how many descriptors its process may have.
+export const LIMIT = "--descriptors";
 // The calls that can be made to fail, and with which errors.
 export const FAULTS = {
   accept4: ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED"],
@@ -51,23 +64,28 @@ const SIGNALS = ["TERM", "INT"];
 const OTHERS = ["idle", "yield", ...SIGNALS, ...Object.keys(FAULTS)];
 const WITH_PATH = ["half", "keep", "ask"];
 const LATEST = 86400e3, MOST_TIMES = 1000, MOST_IDLE = 10000, MOST_PIPELINED = 100000, MOST_SENT = 10000;
+const MOST_IN_ALL = 120000; // events, idle clients and pipelined requests
 const NUMBERS = {idle: MOST_IDLE, pipeline: MOST_PIPELINED, more: MOST_SENT, window: MOST_SENT};
 const MANY = new RegExp(`^[^:]*:(/|(${Object.keys(FAULTS).join("|")})=)`); // what may come many times
 const ACTIONS = `want an action after the colon: a path such as /fast, or one of ${
   [...NEW, ...OLD, "idle=N", "yield", ...SIGNALS, ...Object.keys(FAULTS).map((call) => `${call}=ERROR`)].join(" ")}`;
 
-// Blanks of an address. A + in front of a word's letter is a blank, too: no path or option has one.
-export function decodeAddress(text) {
-  return text.replace(/^#/, "").replace(/\+|%20/g, " ").replace(/%3B/gi, ";").replace(/%3D/gi, "=")
-    .replace(/%40/gi, "@")
-    .replace(/%2F/gi, "/").replace(/%3A/gi, ":");
+// The text that an address stands for, with all that is before its #.
+export function decodeAddress(address) {
+  return address.replace(/^[^#;]*#/, "").replace(/\+/g, " ").replace(/(%[0-9a-f]{2})+/gi, (bytes) => {
+    try {
+      return decodeURIComponent(bytes);
+    } catch {
+      return bytes; // it stands for no text
+    }
+  });
 }
 
 export function encodeAddress(experiment) {
-  return "#" + (typeof experiment === "string" ? experiment : formatExperiment(experiment)).replace(/ /g, "+");
+  return `#${(typeof experiment === "string" ? experiment : formatExperiment(experiment)).replace(/ /g, "+")}`;
 }
 
-// Return {stage, options, events}. Throw a GrammarError that says where the text is none, and what was expected there.
+// Return {stage, options, events, view}. Throw a GrammarError that says where the text is none, and what was expected there.
 export function parseExperiment(address) {
   const text = decodeAddress(address), semicolon = text.indexOf(";");
   const words = wordsOf(text, 0, semicolon < 0 ? text.length : semicolon);
@@ -75,17 +93,55 @@ export function parseExperiment(address) {
     throw new GrammarError(text, words.length ? words[0].position : 0, "want the name of a stage, such as 05-epoll");
   if (semicolon < 0)
     throw new GrammarError(text, text.length, "want a semicolon after the options, and then what the clients do");
+  const second = text.indexOf(";", semicolon + 1), end = second < 0 ? text.length : second;
   return {
     stage: words[0].text,
-    options: words.slice(1).map((word) => word.text),
-    events: parseEvents(text, semicolon + 1),
+    options: optionsOf(words.slice(1), text),
+    events: parseEvents(text, semicolon + 1, end),
+    view: parseView(text, end + 1),
   };
 }
 
-export function parseEvents(text, from = 0) {
+// The words of options; --delay=1 are two words. --descriptors is ours, so we say what is wrong with its value. What is wrong
+// with other options, the server says itself.
+function optionsOf(words, text) {
+  const options = words.flatMap(({text: word}) => /^--[a-z]+=./.test(word) ? word.split(/=(.*)/).slice(0, 2) : [word]);
+  const at = options.indexOf(LIMIT);
+  if (at >= 0 && !/^[1-9]\d{0,8}$/.test(options[at + 1]))
+    throw new GrammarError(text, words.find((word) => word.text.startsWith(LIMIT)).position, "want a number of descriptors after it");
+  return options;
+}
+
+// The number that an option has, or another one if the option is not there or its value is none.
+export function numberOf(options, name, otherwise) {
+  const at = options.lastIndexOf(name), value = at < 0 ? NaN : Number(options[at + 1]);
+  return Number.isFinite(value) && value >= 0 ? value : otherwise;
+}
+
+// Return {goal, others, at}, each as far as it is there.
+function parseView(text, from) {
+  const view = {};
+  for (let at = from, end; at < text.length; at = end + 1) {
+    end = text.indexOf(";", at) < 0 ? text.length : text.indexOf(";", at);
+    const words = wordsOf(text, at, end), [{text: name, position} = {text: "", position: at}] = words;
+    const value = words.slice(1).map((word) => word.text).join(" "), place = words.length > 1 ? words[1].position : end;
+    if (name === "goal" && /^[1-9]\d?$/.test(value)) view.goal = Number(value);
+    else if (name === "goal") throw new GrammarError(text, place, "want the number of a goal");
+    else if (name === "at" && isTime(value)) view.at = Number(value);
+    else if (name === "at") throw new GrammarError(text, place, WANT_TIME);
+    else if (name === "with" && value.split(", ").every((server) => STAGE_NAME.test(server.split(" ")[0])))
+      view.others = value.split(", ");
+    else if (name === "with") throw new GrammarError(text, place, "want the names of servers, such as 01-blocking, 04-poll");
+    else if (name !== "" || end < text.length)
+      throw new GrammarError(text, position, "want, after this semicolon, goal N, with SERVER, or at TIME");
+  }
+  return view;
+}
+
+function parseEvents(text, from, to) {
   const events = [];
-  let clients = 0;
-  for (const word of wordsOf(text, from, text.length)) {
+  let clients = 0, all = 0;
+  for (const word of wordsOf(text, from, to)) {
     const [, times, rest] = /^(?:(\d+)x)?(.*)$/.exec(word.text);
     if (times !== undefined && !(Number(times) >= 1 && Number(times) <= MOST_TIMES && MANY.test(rest)))
       throw new GrammarError(text, word.position,
@@ -94,6 +150,8 @@ export function parseEvents(text, from = 0) {
     // Clients are numbered in the order in which they come, so the text is in that order, too.
     if (events.length > 0 && inOrder(event, events[events.length - 1]) < 0)
       throw new GrammarError(text, word.position, "want the events in the order of their times");
+    all += Number(times || (["idle", "pipeline"].includes(event.action) && event.count) || 1);
+    if (all > MOST_IN_ALL) throw new GrammarError(text, word.position, `that is more than ${MOST_IN_ALL} clients and requests in all`);
     for (let i = 0; i < Number(times || 1); i++) events.push({...event});
     clients += isNewClient(event) ? Number(times || 1) : 0;
   }
@@ -109,6 +167,12 @@ export function isNewClient(event) {
   return event.action === "get" || NEW.includes(event.action);
 }
 
+const WANT_TIME = `want a time in milliseconds, from 0 to ${LATEST},`;
+
+function isTime(text) {
+  return /^\d+(\.\d{1,3})?$/.test(text) && Number(text) <= LATEST;
+}
+
 // Return the event that a word stands for. clients have come before it. text and position are for messages.
 export function parseEvent(word, clients = Infinity, text = word, position = 0) {
   const fail = (at, expected) => {
@@ -117,10 +181,8 @@ export function parseEvent(word, clients = Infinity, text = word, position = 0) 
   const colon = word.indexOf(":");
   if (colon < 0) fail(0, "want TIME:ACTION, such as 100:/fast");
   const [, time, steps] = /^([^~]*)(?:~(.*))?$/.exec(word.slice(0, colon)), rest = word.slice(colon + 1);
-  if (!/^\d+(\.\d{1,3})?$/.test(time) || Number(time) > LATEST)
-    fail(0, `want a time in milliseconds, from 0 to ${LATEST}, before the colon`);
-  if (steps !== undefined && !/^[1-9]\d{0,3}$/.test(steps))
-    fail(time.length, "want a number of steps from 1 to 9999 after the ~");
+  if (!isTime(time)) fail(0, `${WANT_TIME} before the colon`);
+  if (steps !== undefined && !/^[1-9]\d{0,3}$/.test(steps)) fail(time.length, "want a number of steps from 1 to 9999 after the ~");
   const when = steps === undefined ? {at: Number(time)} : {at: Number(time), steps: Number(steps)};
   if (rest.startsWith("/")) return {...when, action: "get", path: path(rest, colon + 1, fail)};
   const [, action, value, of] = /^([A-Za-z0-9_-]*)(=[^@]*)?(@.*)?$/.exec(rest) || [];
@@ -169,13 +231,14 @@ function wordsOf(text, from, to) {
 }
 
 export function formatEvent(event) {
-  const value = event.path && event.action !== "get" ? event.path : event.count || event.error;
+  const path = event.path && event.path.replace(/[%+]/g, encodeURIComponent);
+  const value = path && event.action !== "get" ? path : event.count || event.error;
   return `${Number(event.at.toFixed(3))}${event.steps ? `~${event.steps}` : ""}:${
-    event.action === "get" ? event.path : event.action}${value ? `=${value}` : ""}${
+    event.action === "get" ? path : event.action}${value ? `=${value}` : ""}${
     event.client ? `@${event.client}` : ""}`;
 }
 
-export function formatExperiment({stage, options = [], events = []}) {
+export function formatExperiment({stage, options = [], events = [], view = {}}) {
   const words = [];
   for (let i = 0, times; i < events.length; i += times) {
     const word = formatEvent(events[i]);
@@ -183,5 +246,7 @@ export function formatExperiment({stage, options = [], events = []}) {
       times++;
     words.push(times > 1 ? `${times}x${word}` : word);
   }
-  return `${[stage, ...options].join(" ")}; ${words.join(" ")}`.trim();
+  const {goal, others = [], at} = view;
+  const shown = [goal && `goal ${goal}`, others.length > 0 && `with ${others.join(", ")}`, at !== undefined && `at ${at}`];
+  return [[stage, ...options].join(" "), words.join(" "), ...shown.filter(Boolean)].join("; ").trim();
 }

@@ -6,6 +6,8 @@
 // Times are milliseconds since the experiment began; null is never. The cursor is {t, order}: calls take no time
 // in the simulated clock, so order (the number of a call) tells those of one moment apart.
 
+import {numberOf} from "./grammar.mjs";
+
 export const LOOP = new Set(["epoll_pwait", "epoll_wait", "ppoll", "poll", "pselect6", "select"]);
 export const COMPUTES = "(computes)";
 export const SOON = 20;                   // ms: an answer that comes so soon has not waited
@@ -32,14 +34,9 @@ export const ended = (call, cursor) => reached(call.end, call.orderEnd, cursor);
 const CLIENT_MOMENT = -1;          // what clients do at some time comes before what the server does then
 
 export function viewOf(result, events = []) {
-  const option = (name, otherwise) => {
-    const at = result.options.lastIndexOf(name);
-    return at < 0 ? otherwise : Number(result.options[at + 1]);
-  };
   const run = { name: [result.stage, ...result.options].join(" "), stage: result.stage, options: result.options, result,
-    delay: option("--delay", 10) * 1e3, pool: option("--threads", 0) > 0 && !result.stage.startsWith("02"),
-    end: result.now, ending: result.end, idle: result.idle ? result.idle.count : 0,
-    signals: events.filter(each => each.action === "TERM" || each.action === "INT")
+    delay: numberOf(result.options, "--delay", 10) * 1e3, pool: numberOf(result.options, "--threads", 0) > 0 && !result.stage.startsWith("02"),
+    end: result.now, ending: result.end, idle: result.idle ? result.idle.count : 0, signals: events.filter(each => each.action === "TERM" || each.action === "INT")
       .map(each => ({ t: each.at, order: CLIENT_MOMENT, name: each.action })),
     linesMissing: Boolean(result.linesMissing) };
   const threads = new Map(result.threads.map(each => [each.id, { id: each.id, label: each.name, start: each.start,

@@ -1,5 +1,5 @@
 // The page: the first minute, the goals, and everything. One rule: time stands whenever it is the player's turn.
-import {parseExperiment, formatExperiment} from "./grammar.mjs";
+import {decodeAddress, encodeAddress, formatExperiment, isNewClient, numberOf, parseExperiment, shortened} from "./grammar.mjs";
 import {goals} from "./goals.mjs";
 import {$, element, button, sentence} from "./page-elements.mjs";
 import {Bench} from "./page-bench.mjs";
@@ -112,7 +112,7 @@ const BUGS = [
   ["select-keeps-its-sets --delay 1; 0:half 100:/fast 200:rest@1",
     "a set that is not copied: select forgets a client"]];
 
-const secondsOf = options => Number(options[options.lastIndexOf("--delay") + 1] || 10);
+const secondsOf = options => numberOf(options, "--delay", 10);
 
 // ---- the player's turn: words, questions, buttons
 
@@ -369,7 +369,7 @@ function showGoals() {
     element("h2", {}, "Three bugs"),
     element("p", {}, "Servers with one mistake each. Let time pass, and look at the thread."),
     element("ul", {}, ...BUGS.filter(([address]) => address.split(" ")[0] in data.stages)
-      .map(([address, words]) => element("li", {}, element("a", { href: `#${encoded(address)};+at+0` }, words)))),
+      .map(([address, words]) => element("li", {}, element("a", { href: encodeAddress(`${address}; at 0`) }, words)))),
     element("p", {}, element("a", { href: "#first" }, "The first minute again"), " · ",
       element("a", { href: "#everything" }, "Everything: all servers, all options, all that a client may do")));
 }
@@ -505,13 +505,12 @@ async function goOn(mine, now, question) {
 }
 
 function questionFor(event) {
-  const clients = table.events.filter(makesClient).length;
-  if (goal && goal.number === 9 && (event.action === "reset" || event.action === "close"))
-    return questionOfLeaving(event, clients);
+  const clients = table.events.filter(isNewClient).length;
+  if (goal && goal.number === 9 && (event.action === "reset" || event.action === "close")) return questionOfLeaving(event, clients);
   if (goal && goal.number === 10 && event.action === "get") return questionOfCost();
   if (event.action === "pipeline" && goal && goal.number === 8) return questionOfOrder(clients);
   if (event.action !== "get") return null;
-  const earlier = table.events.some(each => each !== event && makesClient(each) && each.action !== "idle");
+  const earlier = table.events.some(each => each !== event && isNewClient(each));
   if (!earlier || asked.has(key(event))) return null;
   asked.add(key(event));
   const question = questionAbout(clients, table);
@@ -520,9 +519,7 @@ function questionFor(event) {
 }
 
 // Ask once for each server and each kind of request.
-const key = event => `${serverText(table)} ${event.path} ` +
-  table.events.filter(each => each.action !== "get" || each.path !== "/fast").length;
-const makesClient = each => ["get", "silent", "half", "pipeline"].includes(each.action);
+const key = event => `${serverText(table)} ${event.path} ${table.events.filter(each => each.action !== "get" || each.path !== "/fast").length}`;
 
 function questionOfOrder(number) {
   const last = run => run.clients[number - 1].answers[1];
@@ -664,12 +661,10 @@ function buildControls(disabled = false) {
   undoing.title = "Undo (Ctrl+Z)";
   const again = button("Start again", () => guarded(restart()));
   again.disabled = !table.events.length;
-  const link = (words, onclick) => element("button", { type: "button", className: "link", onclick }, words);
-  row(undoing, again, ...goal ? [link("Show me a way", showSolution)] : [],
-      ...table.events.length && !embedded ? [link("Link to this moment", copyLink)] : [],
-      ...embedded ? [element("a", { href: "#" + encoded(addressOf()) }, "On a page of its own")] : []);
-  const had = document.activeElement && $("controls").contains(document.activeElement)
-    ? document.activeElement.textContent : null;
+  row(undoing, again, ...goal ? [element("button", { type: "button", className: "link", onclick: showSolution }, "Show me a way")] : [],
+      ...table.events.length && !embedded ? [element("button", { type: "button", className: "link", onclick: copyLink }, "Link to this moment")] : [],
+      ...embedded ? [element("a", { href: encodeAddress(addressOf()) }, "On a page of its own")] : []);
+  const had = document.activeElement && $("controls").contains(document.activeElement) ? document.activeElement.textContent : null;
   $("controls").replaceChildren(...rows);
   for (const each of $("controls").querySelectorAll("button, select, input")) if (disabled) each.disabled = true;
   if (had) [...$("controls").querySelectorAll("button")].find(each => each.textContent === had)?.focus();
@@ -758,12 +753,12 @@ async function restart() {
 function showSolution() {
   const [first] = goal.solution;
   $("task").append(element("p", {}, "One way: ", ...goal.solution.flatMap((each, i) =>
-    [i ? ", and " : "", element("a", { href: "#" + encoded(each) }, each)])));
+    [i ? ", and " : "", element("a", { href: encodeAddress(each) }, each)])));
   return first;
 }
 
 async function copyLink() {
-  const words = `${location.href.split("#")[0]}#${encoded(`${addressOf()}; at ${Math.round(bench.at.t)}`)}`;
+  const words = `${location.href.split("#")[0]}${encodeAddress(addressOf(Math.round(bench.at.t)))}`;
   try {
     await navigator.clipboard.writeText(words);
     announce("The link is copied.");
@@ -773,53 +768,46 @@ async function copyLink() {
 
 // ---- the address is the experiment
 
-const encoded = text => text.replace(/ /g, "+");
 let written = "";
 
-// The experiment, and what belongs to the page alone: the goal, and the servers beside it.
-function addressOf() {
-  return [formatExperiment(copyOf(table)), ...goal ? [`goal ${goal.number}`] : [],
-          ...table.others.length ? [`with ${table.others.join(", ")}`] : []].join("; ");
+// The experiment, and what belongs to the page alone: the goal, the servers beside it, the moment.
+function addressOf(at) {
+  return formatExperiment({ ...copyOf(table), view: { goal: goal?.number, others: table.others, at } });
 }
 
 function writeAddress() {
-  written = "#" + encoded(addressOf());
+  written = encodeAddress(addressOf());
   history.replaceState(null, "", written);
 }
 
 function followAddress() {
   if (location.hash === written && written) return;
   written = "";
-  let text = location.hash.slice(1);
-  try {
-    text = decodeURIComponent(text.replace(/\+/g, " "));
-  } catch { /* it stays as it is, and the parser says what is wrong */ }
-  const named = /^goal-(\d+)$/.exec(text);
+  const text = decodeAddress(location.hash), named = /^goal-(\d+)$/.exec(text);
   if (text === "" || text === "first") return guarded(firstMinute());
   if (text === "goals") return showGoals();
   if (text === "doors") return showDoors();
   if (text === "everything") return guarded(openEverything());
-  if (named && goals[named[1] - 1]) return guarded(openGoal(Number(named[1])));
-  guarded(openAddress(text));
+  if (!named) return guarded(openAddress());
+  if (goals[named[1] - 1]) return guarded(openGoal(Number(named[1])));
+  badAddress(noGoal(named[1]));
 }
 
-async function openAddress(text) {
-  const [server, events = "", ...more] = text.split(";").map(each => each.trim());
-  let experiment;
+async function openAddress() {
+  let experiment, view;
   try {
-    experiment = parseExperiment(`${server}; ${events}`);
-    if (!(experiment.stage in data.stages)) throw new Error(`This page has no server ${experiment.stage}`);
+    ({ view, ...experiment } = parseExperiment(location.hash));
+    for (const name of [experiment.stage, ...(view.others || []).map(each => each.split(" ")[0])])
+      if (!(name in data.stages)) throw new Error(`This page has no server ${shortened(name)}. It has ${Object.keys(data.stages).join(", ")}`);
+    if (view.goal && !goals[view.goal - 1]) throw noGoal(view.goal);
   } catch (error) {
-    return badAddress(text, error);
+    return badAddress(error);
   }
-  const number = Number((more.find(each => each.startsWith("goal")) || "").slice(4));
-  const moment = more.find(each => each.startsWith("at "));
-  const others = (more.find(each => each.startsWith("with ")) || "with").slice(5).split(", ")
-    .filter(each => each.split(" ")[0] in data.stages);
-  if (goals[number - 1]) await openGoal(number, { ...experiment, others });
-  else await openEverything({ ...experiment, others });
+  const shown = { ...experiment, others: view.others || [] };
+  if (view.goal) await openGoal(view.goal, shown);
+  else await openEverything(shown);
   const last = experiment.events.filter(each => each.action !== "idle").pop();
-  if (moment !== undefined) return bench.seek(Number(moment.slice(2)) || 0);
+  if (view.at !== undefined) return bench.seek(view.at);
   if (!last) return;
   // Frozen at its question: the last click is done, and time stands.
   bench.standAt(last.at);
@@ -828,19 +816,19 @@ async function openAddress(text) {
   await goOn(scene, last.at, question);
 }
 
-function badAddress(text, error) {
+const noGoal = number => new Error(`There is no goal ${number}. They have the numbers 1 to ${goals.length}`);
+
+function badAddress(error) {
   ++scene;
   clear();
   $("bench").hidden = true;
   $("title").textContent = "This address is not an experiment";
   const example = "05-epoll --block --delay 1; 0:/slow 100:/fast";
-  $("task").replaceChildren(element("p", {}, "The address says: ", element("code", {}, text)),
-    element("p", { className: "wrong", role: "alert" }, String(error.message)),
-    element("p", {}, "An experiment is a server, its options, a semicolon, and what the clients do and when (in ms). " +
-      "For example: ",
-      element("a", { href: "#" + encoded(example) }, example)),
-    element("p", {}, element("a", { href: "#first" }, "Begin with the first minute"), " · ",
-      element("a", { href: "#goals" }, "Goals")));
+  $("task").replaceChildren(element("p", {}, "The address says: ", element("code", {}, shortened(decodeAddress(location.hash), 300))),
+    element("p", { className: "wrong", role: "alert" }, `${error.message}.`),
+    element("p", {}, "An experiment is a server, its options, a semicolon, and what the clients do and when (in ms). For example: ",
+      element("a", { href: encodeAddress(example) }, example)),
+    element("p", {}, element("a", { href: "#first" }, "Begin with the first minute"), " · ", element("a", { href: "#goals" }, "Goals")));
 }
 
 function showDoors() {

@@ -6,7 +6,7 @@
 import {callName, describeCall, eventNames, fileName, isLoop, reportedBy, reportText, resultText,
         watchedBy} from "./calls.mjs";
 import {Client, IdleClient} from "./clients.mjs";
-import {FAULTS, isNewClient} from "./grammar.mjs";
+import {FAULTS, isNewClient, LIMIT} from "./grammar.mjs";
 import {Connection, IN, Kernel, MS, OUT, START} from "./kernel.mjs";
 import {Process, Stopped} from "./process.mjs";
 
@@ -354,9 +354,9 @@ function toldThread(thread, end) {
 const ACTIONS_OF = {more: "sendMore", rest: "sendRest", ask: "askAgain", window: "narrow", "half-close": "halfClose",
                     close: "close", reset: "reset", "stop-reading": "stopReading"};
 
-// --descriptors N is an option of the experiment, and not of the server: its limit on descriptors.
-export function descriptorsOf(options) {
-  const at = options.indexOf("--descriptors");
+// Take the limit on descriptors out of the options.
+function descriptorsOf(options) {
+  const at = options.indexOf(LIMIT);
   if (at < 0) return {options, descriptors: undefined};
   return {options: [...options.slice(0, at), ...options.slice(at + 2)], descriptors: Number(options[at + 1])};
 }

@@ -114,7 +114,9 @@ def solutions():
 
 class Goals(unittest.TestCase):
     def test_each_solution_reaches_its_goal(self):
-        attempts = solutions()
+        # As they are copied from the address bar
+        attempts = [(number, [f"https://localhost/play.html#{text.replace(' ', '+')};+goal+{number}" for text in texts])
+                    for number, texts in solutions()]
         for (number, texts), result in zip(attempts, judge(attempts)):
             with self.subTest(goal=number):
                 self.assertTrue(result["solved"], f"{texts}: {result['text']}")
@@ -368,15 +370,45 @@ class InBrowser(unittest.TestCase):
         self.quiet(browser)
 
     def test_an_address_that_is_none_gets_a_message(self):
-        browser = self.open("#05-epoll;+0:/slow+100:jump")
+        browser = self.open("#05-epoll;+0:/slow+100:jump", width=400)
         browser.wait("document.querySelector('[role=alert]')")
         self.assertIn("jump: want an action", self.text(browser, "[role=alert]"))
-        browser.run("location.hash = '#77-none;+0:/slow'")
-        browser.wait("document.body.innerText.includes('no server 77-none')")
-        browser.run("location.hash = '#<img src=x onerror=alert(1)>; 0:/<b>'")
-        browser.wait("document.body.innerText.includes('onerror')")
-        self.assertEqual(browser.run("document.querySelectorAll('img, main b').length"), 0)
+        for address, words in [
+                ("#", "You are two clients"), ("#%", "%: want the name of a stage"), ("#%zz%c3;", "%zz%c3;: want the name of a stage"),
+                ("#77-none;+0:/slow", "no server 77-none"), ("#05-epoll;+0:/fast;+with+77-none", "no server 77-none"),
+                ("#goal-99", "There is no goal 99"), ("#05-epoll;+0:/fast;+goal+99", "There is no goal 99"),
+                ("#<img src=x onerror=alert(1)>; 0:/<b>", "onerror=alert(1)>; 0:/<b>"),
+                ("#05-epoll;+0:/f\u00fcr", "/f\u00fcr: want a path that begins with /, without"), ("#\U0001f600;", "\U0001f600;: want the name"),
+                ("#05-epoll;+0:/fast;+100:/slow", "100:/slow: want, after this semicolon, goal N"),
+                ("#" + "x" * 100_000, "want a semicolon"), ("#05-epoll;" + "+1000x0:/slow" * 200, "more than 120000 clients"),
+                # What is wrong with an option of the server, the server says.
+                ("#05-epoll+--nonsense;+0:/fast", "05-epoll: --nonsense: no such option"),
+                ("#05-epoll+--delay+x;+0:/fast", "05-epoll: --delay x: want seconds"),
+                ("#05-epoll+--descriptors+x;+0:/fast", "--descriptors: want a number"),
+                ("#05-epoll+--descriptors+3;+0:/fast", "05-epoll: ")]:
+            with self.subTest(address=address[:60]):
+                browser.run(f"location.hash = {json.dumps(address)}")
+                browser.wait(f"document.body.innerText.includes({json.dumps(words)})")
+                self.assertEqual(browser.run("document.querySelectorAll('img, main b').length"), 0)
+                self.assertLess(len(self.text(browser)), 2000)
+                self.assertLessEqual(browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth"), 0)
         self.quiet(browser)
+
+    def test_blanks_of_an_address_are_plus_signs_or_encoded(self):
+        for blank in ("+", "%20", " "):
+            browser = self.open("#05-epoll --delay 1; 0:/fast?a%2Bb; with 01-blocking; at 500".replace(" ", blank))
+            browser.wait("document.querySelector('.row h2')?.textContent === '05-epoll and 01-blocking' && "
+                         "document.querySelector('.clock').textContent === '500 ms'")
+            self.assertIn("/fast?a+b", browser.run("document.querySelector('.lanes').textContent"))
+            self.quiet(browser)
+
+    def test_each_kind_of_client_counts_in_the_question(self):
+        for first in ("silent", "half", "pipeline", "keep", "post"):
+            browser = self.open(f"#01-blocking+--delay+1;+0:{first}+100:/fast")
+            browser.click("immediately")
+            browser.wait("document.querySelector('#turn .solved, #turn .wrong')")
+            self.assertIn("/fast", self.text(browser, "#turn .say"), first)
+            self.quiet(browser)
 
     def test_an_experiment_can_be_embedded(self):
         browser, inside = self.browser, "document.querySelector('iframe').contentDocument"

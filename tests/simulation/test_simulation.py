@@ -32,6 +32,11 @@ MISTAKES = [  # an experiment, the position of the mistake, and words of the mes
     ("05-epoll; 0:window=9", 12, "no client has come yet"), 
     ("05-epoll; 0:keep 1:ask=fast", 23, "path that begins with /"),
     ("05-epoll; 0:half=fast", 17, "path that begins with /"), ("05-epoll; 0:pipeline=0", 20, "from 1"),
+    ("05-epoll;0:/fast;9:/slow", 17, "want, after this semicolon, goal N"), ("05-epoll; 0:/fast; goal x", 24, "number of a goal"),
+    ("05-epoll; 0:/fast; at x", 22, "time in milliseconds"), ("05-epoll; 0:/fast; with ../x", 24, "names of servers"),
+    ("05-epoll; 0:/fast?a+b", 20, "TIME:ACTION"), ("05-epoll; 0:/%C3%BC", 12, "path that begins with /"),
+    ("05-epoll --descriptors x; 0:/fast", 9, "number of descriptors"),
+    ("05-epoll; " + 121 * "1000x0:/fast ", 1570, "more than 120000"),
 ]
 RIGHT = [
     "05-epoll; 0:/fast", "05-epoll --block --delay 1; 0:/slow 100:/fast 300:reset@1",
@@ -40,7 +45,8 @@ RIGHT = [
     "5:close@1 6:stop-reading@2 7:pipeline 8:pipeline=9",
     "05-epoll; 0:keep 0~3:reset@1 1:keep=/slow 2:ask=/nowhere@2 2:window=30@2 3:post 4:half 5.001:more=3@4",
     "02-threaded; 5x0:accept4=EMFILE 0:pthread_create=EAGAIN 0~9:yield 1:malloc=ENOMEM 2:epoll_ctl=ENOSPC",
-    "07-mine --timeout 0.5; 0:TERM 1:INT", "05-epoll;",
+    "07-mine --timeout 0.5; 0:TERM 1:INT", "05-epoll;", "05-epoll; 0:/fast?a%2Bb%2520c%25 1:half=/%2B",
+    "05-epoll --delay 1; 0:/slow; goal 4; with 04-poll --block, 02-threaded; at 100.5",
 ]
 
 POOLS = ["--block", "--block --threads 1", "--block --threads 2", "--compute --threads 1"]
@@ -81,9 +87,9 @@ class Grammar(unittest.TestCase):
     def test_text_and_experiment_are_the_same(self):
         for text in RIGHT:
             code = ('import {parseExperiment as p, formatExperiment as f, encodeAddress as e} from "./grammar.mjs";'
-                    f'const t = {json.dumps(text)}; console.log(JSON.stringify([f(p(t)), f(p(e(p(t)))), '
-                    f'f(p(t.replace(/ /g, "%20")))]))')
-            self.assertEqual(json.loads(self.node(code)), [text] * 3)
+                    f'const t = {json.dumps(text)}; console.log(JSON.stringify([t, e(t), t.replace(/ /g, "%20"), '
+                    "`file:///a/play.html${e(p(t))}`].map(each => f(p(each)))))")
+            self.assertEqual(json.loads(self.node(code)), [text] * 4)
 
 
 class Runs(unittest.TestCase):
