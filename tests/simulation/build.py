@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -299,6 +300,18 @@ def build_alone(stage):
     folder = PLAY / "alone" / stage
     folder.mkdir(parents=True, exist_ok=True)
     write_bundle(folder, dict([build(Compiler(), Sources(ROOT, "tree"), stage, found)]))
+    return folder
+
+
+def build_programs(folder):
+    """Build the servers of programs/, which misbehave, into a folder. Return it."""
+    compiler, stages = Compiler(), {}
+    for path in sorted((HERE / "programs").glob("*.c")):
+        (folder / path.stem).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / path.stem / "server.c")
+        name, told = build(compiler, Sources(folder, path.stem), path.stem)
+        stages[name] = told
+    write_bundle(folder, stages)
     return folder
 
 

@@ -76,6 +76,7 @@ async function simulateTable(folded = true) {
   } catch (error) {
     if (error instanceof Outdated || mine !== simulateTable.count) throw new Outdated();
     say(element("p", { className: "wrong" }, error.message));
+    if (bench.shown.length && !$("controls").hidden) buildControls();     // so that it can be undone
     throw new Outdated();
   } finally {
     clearTimeout(late);

@@ -20,6 +20,7 @@ const NAMED = {clone: "pthread_create"}; // the names of calls in the grammar
 const EPOLL_CTL_ADD = 1;
 const ERROR_NUMBERS = Object.fromEntries(Object.entries(ERRORS).map(([number, [name]]) => [name, Number(number)]));
 const MOST_CALLS = 100000;              // while no time passes and no byte is moved
+const MOST_IN_ALL = 1e6;                // calls of a run
 const RECORDED_CALLS = 3000;            // of those
 const FINE_STEP = 20 * MS, STEP = 100 * MS, FINE = 1000 * MS; // of a computation: see compute
 const ASYNCIFY_STACK = 4096;            // at the start of a thread's memory
@@ -380,7 +381,8 @@ export class Process {
       throw new Stopped(`the server made ${this.mostCalls} calls while no time passed and no byte was moved, ` +
                         `the last one ${name}`);
     this.log.tooMany = this.idleCalls > RECORDED_CALLS;
-    if (++this.calls % 1000 === 0) this.log.progress();
+    if (++this.calls > MOST_IN_ALL) throw new Stopped(`the server made ${MOST_IN_ALL} calls, the last one ${name}`);
+    if (this.calls % 1000 === 0) this.log.progress();
   }
 
   moved() {

@@ -22,6 +22,7 @@ from kit import processes, tool, unittests
 from kit.browser import Browser
 from kit.errors import Failed
 from kit.tree import BUILD
+from simulation import build, page
 
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = BUILD / "play.html"
@@ -412,10 +413,10 @@ class InBrowser(unittest.TestCase):
 
     def test_an_experiment_can_be_embedded(self):
         browser, inside = self.browser, "document.querySelector('iframe').contentDocument"
-        page = tool.scratch() / "frame.html"
-        with served(page.parent) as address:
-            shutil.copyfile(PAGE, page.parent / "play.html")
-            page.write_text(FRAME)
+        outer = tool.scratch() / "frame.html"
+        with served(outer.parent) as address:
+            shutil.copyfile(PAGE, outer.parent / "play.html")
+            outer.write_text(FRAME)
             browser.resize(800, 1000)
             browser.console.clear()
             browser.open(f"{address}/frame.html")
@@ -433,6 +434,32 @@ class InBrowser(unittest.TestCase):
             # Links do not lead the frame away.
             self.assertEqual(browser.run(f"{inside}.querySelector('base').target"), "_blank")
             self.quiet(browser)
+
+    def test_a_server_that_never_comes_back_is_stopped_and_the_page_goes_on(self):
+        servers = tool.scratch() / "programs.html"
+        servers.write_text(page.build(build.build_programs(tool.scratch() / "programs"), "", {}))
+        browser = self.browser
+        for name, words in (("loop", "The server was stopped after two seconds: it made no system call any more"),
+                            ("trap", "The simulation stopped this server. The server trapped: unreachable"),
+                            ("nap", "The simulation stopped this server. The server made 1000000 calls"),
+                            ("fork", "The simulation stopped this server. The simulated kernel has no fork")):
+            with self.subTest(name):
+                browser.open(f"{servers.as_uri()}#{name};+0:/fast;+at+500")
+                browser.console.clear()
+                began = time.monotonic()
+                browser.wait(f"document.getElementById('turn').innerText.includes({json.dumps(words)})")
+                print(f"{name} {time.monotonic() - began:.1f} s ", end="", flush=True)
+                self.quiet(browser)
+        browser.open(f"{PAGE.as_uri()}#hang-up-spin-epoll+--delay+1;+0:half=/slow+50:rest@1+100:reset@1;+at+200")
+        browser.wait("document.getElementById('turn').innerText.includes('The server made 100000 calls while no time passed')")
+        # A click that leads to such a server can be undone.
+        browser.open(f"{servers.as_uri()}#trap;+0:/fast;+at+500")
+        browser.wait(f"!!{browser.find('Server', 'select')}")
+        browser.run(f"(each => {{ each.value = 'loop'; each.onchange(); }})({browser.find('Server', 'select')})")
+        browser.wait("document.getElementById('turn').innerText.includes('stopped after two seconds')")
+        browser.click("Undo")
+        browser.wait("document.getElementById('turn').innerText.includes('The server trapped')")
+        self.quiet(browser)
 
     # ---- for everybody
 

@@ -2,7 +2,6 @@
 import json
 import math
 import re
-import shutil
 import subprocess
 import time
 import unittest
@@ -242,26 +241,15 @@ class Runs(unittest.TestCase):
 
     # ---- what a server may not do
 
-    def programs(self):
-        """Stages that are in programs/, built into a folder of their own."""
-        folder = tool.scratch() / "programs"
-        folder.mkdir(exist_ok=True)
-        compiler, stages = build.Compiler(), {}
-        for path in sorted((HERE / "programs").glob("*.c")):
-            (folder / path.stem).mkdir(exist_ok=True)
-            shutil.copy(path, folder / path.stem / "server.c")
-            name, told = build.build(compiler, build.Sources(folder, path.stem), path.stem)
-            stages[name] = told
-        build.write_bundle(folder, stages)
-        return folder
-
     def test_server_that_misbehaves_is_stopped(self):
-        with Simulation(self.programs()) as simulation:
+        with Simulation(build.build_programs(tool.scratch() / "programs")) as simulation:
             begun = time.monotonic()
             self.assertIn("makes no call", simulation.ask(text="loop; 0:/fast")["stopped"])
             self.assertLess(time.monotonic() - begun, 10)
             end = simulation.ask(text="trap; 0:/fast", want=["result"])["result"]["end"]
             self.assertEqual((end["kind"], "trapped" in end["text"]), ("stopped", True), end)
+            end = simulation.ask(text="nap; 0:/fast", want=["result"])["result"]["end"]
+            self.assertEqual((end["kind"], "1000000 calls" in end["text"]), ("stopped", True), end)
             end = simulation.ask(text="fork; 0:/fast", want=["result"])["result"]["end"]
             self.assertEqual((end["kind"], "has no fork" in end["text"]), ("stopped", True), end)
 
