@@ -143,6 +143,8 @@ const DESCRIBE = {
     flags(bits, [[0x10000000, "SA_RESTART"]])}}, NULL, 8`],
   rt_sigprocmask: (p, how, setAt, oldAt) => [`${["SIG_BLOCK", "SIG_UNBLOCK", "SIG_SETMASK"][how]}, ${
     setAt === 0 ? "NULL" : signalSet(p.int(setAt))}, `, () => `${oldAt === 0 ? "NULL" : signalSet(p.int(oldAt))}, 8`],
+  rt_sigsuspend: (p, maskAt) => [`${signalSet(p.int(maskAt))}, 8`],
+  pause: () => [""],
   tgkill: (p, number) => [`1000, 1000, SIG${SIGNALS[number] || number}`],
   clock_nanosleep: (p, clock, bits, ns) =>
     [`${clock === 1 ? "CLOCK_MONOTONIC" : "CLOCK_REALTIME"}, ${bits ? "TIMER_ABSTIME" : "0"}, ${timeText(ns)}, `,

@@ -134,7 +134,8 @@ export const goals = [
     lesson: "Three threads sleep for three clients, then for two. The queue of a pool is a place to wait.",
     judge: any(({ experiment, result }) => {
       const slow = gets(result, "/slow"), delay = delayOf(experiment), threads = poolOf(experiment);
-      if (!has(experiment, "--block") || !isLoop(experiment) || !threads) return no("This takes a loop with --block and --threads.");
+      if (!has(experiment, "--block") || !isLoop(experiment) || !threads)
+        return no("This takes a loop with --block and --threads.");
       if (slow.length !== 5) return no(`${slow.length} clients asked for /slow. Five should.`);
       const last = Math.max(...slow.map(each => each.answered ?? Infinity)) - Math.min(...slow.map(each => each.start));
       const pool = `${threads} thread${threads === 1 ? "" : "s"} in the pool`;

@@ -2,8 +2,8 @@
 //
 //     05-epoll --block --delay 1; 0:/slow 100:/fast 300:reset@1
 //
-// The same text is an address of the page (after #), the command line of tests/play.py, and a test. + stands for a blank,
-// and %XX for a byte, as in any address. An event is TIME:ACTION, with the time in milliseconds:
+// The same text is an address of the page (after #), the command line of tests/play.py, and a test. + stands for a
+// blank, and %XX for a byte, as in any address. An event is TIME:ACTION, with the time in milliseconds:
 //
 //     PATH                a new client asks for it, as build/probe does, and leaves once it has the answer
 //                         (5x0:/slow are five such clients)
@@ -85,7 +85,8 @@ export function encodeAddress(experiment) {
   return `#${(typeof experiment === "string" ? experiment : formatExperiment(experiment)).replace(/ /g, "+")}`;
 }
 
-// Return {stage, options, events, view}. Throw a GrammarError that says where the text is none, and what was expected there.
+// Return {stage, options, events, view}. Throw a GrammarError that says where the text is none, and what was expected
+// there.
 export function parseExperiment(address) {
   const text = decodeAddress(address), semicolon = text.indexOf(";");
   const words = wordsOf(text, 0, semicolon < 0 ? text.length : semicolon);
@@ -102,13 +103,14 @@ export function parseExperiment(address) {
   };
 }
 
-// The words of options; --delay=1 are two words. --descriptors is ours, so we say what is wrong with its value. What is wrong
-// with other options, the server says itself.
+// The words of options; --delay=1 are two words. --descriptors is ours, so we say what is wrong with its value. What is
+// wrong with other options, the server says itself.
 function optionsOf(words, text) {
   const options = words.flatMap(({text: word}) => /^--[a-z]+=./.test(word) ? word.split(/=(.*)/).slice(0, 2) : [word]);
   const at = options.indexOf(LIMIT);
   if (at >= 0 && !/^[1-9]\d{0,8}$/.test(options[at + 1]))
-    throw new GrammarError(text, words.find((word) => word.text.startsWith(LIMIT)).position, "want a number of descriptors after it");
+    throw new GrammarError(text, words.find((word) => word.text.startsWith(LIMIT)).position,
+      "want a number of descriptors after it");
   return options;
 }
 
@@ -131,7 +133,8 @@ function parseView(text, from) {
     else if (name === "at") throw new GrammarError(text, place, WANT_TIME);
     else if (name === "with" && value.split(", ").every((server) => STAGE_NAME.test(server.split(" ")[0])))
       view.others = value.split(", ");
-    else if (name === "with") throw new GrammarError(text, place, "want the names of servers, such as 01-blocking, 04-poll");
+    else if (name === "with")
+      throw new GrammarError(text, place, "want the names of servers, such as 01-blocking, 04-poll");
     else if (name !== "" || end < text.length)
       throw new GrammarError(text, position, "want, after this semicolon, goal N, with SERVER, or at TIME");
   }
@@ -151,7 +154,8 @@ function parseEvents(text, from, to) {
     if (events.length > 0 && inOrder(event, events[events.length - 1]) < 0)
       throw new GrammarError(text, word.position, "want the events in the order of their times");
     all += Number(times || (["idle", "pipeline"].includes(event.action) && event.count) || 1);
-    if (all > MOST_IN_ALL) throw new GrammarError(text, word.position, `that is more than ${MOST_IN_ALL} clients and requests in all`);
+    if (all > MOST_IN_ALL)
+      throw new GrammarError(text, word.position, `that is more than ${MOST_IN_ALL} clients and requests in all`);
     for (let i = 0; i < Number(times || 1); i++) events.push({...event});
     clients += isNewClient(event) ? Number(times || 1) : 0;
   }
@@ -182,7 +186,8 @@ export function parseEvent(word, clients = Infinity, text = word, position = 0) 
   if (colon < 0) fail(0, "want TIME:ACTION, such as 100:/fast");
   const [, time, steps] = /^([^~]*)(?:~(.*))?$/.exec(word.slice(0, colon)), rest = word.slice(colon + 1);
   if (!isTime(time)) fail(0, `${WANT_TIME} before the colon`);
-  if (steps !== undefined && !/^[1-9]\d{0,3}$/.test(steps)) fail(time.length, "want a number of steps from 1 to 9999 after the ~");
+  if (steps !== undefined && !/^[1-9]\d{0,3}$/.test(steps))
+    fail(time.length, "want a number of steps from 1 to 9999 after the ~");
   const when = steps === undefined ? {at: Number(time)} : {at: Number(time), steps: Number(steps)};
   if (rest.startsWith("/")) return {...when, action: "get", path: path(rest, colon + 1, fail)};
   const [, action, value, of] = /^([A-Za-z0-9_-]*)(=[^@]*)?(@.*)?$/.exec(rest) || [];
@@ -247,6 +252,7 @@ export function formatExperiment({stage, options = [], events = [], view = {}}) 
     words.push(times > 1 ? `${times}x${word}` : word);
   }
   const {goal, others = [], at} = view;
-  const shown = [goal && `goal ${goal}`, others.length > 0 && `with ${others.join(", ")}`, at !== undefined && `at ${at}`];
+  const shown = [goal && `goal ${goal}`, others.length > 0 && `with ${others.join(", ")}`,
+    at !== undefined && `at ${at}`];
   return [[stage, ...options].join(" "), words.join(" "), ...shown.filter(Boolean)].join("; ").trim();
 }

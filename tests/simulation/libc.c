@@ -71,6 +71,8 @@ int FROM(kernel, sys_epoll_pwait)(int epoll, struct epoll_event *events, int mos
 int FROM(kernel, sys_eventfd2)(unsigned count, int flags);
 int FROM(kernel, sys_rt_sigaction)(int number, int handler, int flags, const void *mask);
 int FROM(kernel, sys_rt_sigprocmask)(int how, const void *set, void *old);
+int FROM(kernel, sys_rt_sigsuspend)(const void *mask);
+int FROM(kernel, sys_pause)(void);
 int FROM(kernel, sys_tgkill)(int number);
 int FROM(kernel, sys_clock_nanosleep)(int clock, int flags, double ns);
 int FROM(kernel, sys_compute)(void);
@@ -1038,6 +1040,16 @@ int nanosleep(const struct timespec *time, struct timespec *left)
     return returned(sys_clock_nanosleep(CLOCK_MONOTONIC, 0, ns_of(time)));
 }
 
+int usleep(useconds_t us)
+{
+    return returned(sys_clock_nanosleep(CLOCK_REALTIME, 0, us * 1e3));
+}
+
+unsigned sleep(unsigned seconds)
+{
+    return sys_clock_nanosleep(CLOCK_REALTIME, 0, seconds * 1e9) == 0 ? 0 : 1;
+}
+
 struct tm *gmtime_r(const time_t *restrict time, struct tm *restrict out)
 {
     int64_t days = *time / 86400, second = *time % 86400;
@@ -1274,6 +1286,16 @@ int sigprocmask(int how, const sigset_t *restrict set, sigset_t *restrict old)
 int pthread_sigmask(int how, const sigset_t *restrict set, sigset_t *restrict old)
 {
     return -sys_rt_sigprocmask(how, set, old);
+}
+
+int sigsuspend(const sigset_t *mask)
+{
+    return returned(sys_rt_sigsuspend(mask));
+}
+
+int pause(void)
+{
+    return returned(sys_pause());
 }
 
 int raise(int number)

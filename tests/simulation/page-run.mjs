@@ -1,6 +1,6 @@
 // A run of the simulation, told in the recorder's words.
 //
-// What runs is the C server. This file only reads its log: what each call means (as tests/recorder/words.py says
+// What runs is the C server. This file only reads its log: what each call means (as tests/recorder/meaning.py says
 // it of a recording), what is known at a moment (the cursor), and why a client waited. It decides nothing.
 //
 // Times are milliseconds since the experiment began; null is never. The cursor is {t, order}: calls take no time
@@ -34,9 +34,11 @@ export const ended = (call, cursor) => reached(call.end, call.orderEnd, cursor);
 const CLIENT_MOMENT = -1;          // what clients do at some time comes before what the server does then
 
 export function viewOf(result, events = []) {
+  const number = (name, otherwise) => numberOf(result.options, name, otherwise);
   const run = { name: [result.stage, ...result.options].join(" "), stage: result.stage, options: result.options, result,
-    delay: numberOf(result.options, "--delay", 10) * 1e3, pool: numberOf(result.options, "--threads", 0) > 0 && !result.stage.startsWith("02"),
-    end: result.now, ending: result.end, idle: result.idle ? result.idle.count : 0, signals: events.filter(each => each.action === "TERM" || each.action === "INT")
+    delay: number("--delay", 10) * 1e3, pool: number("--threads", 0) > 0 && !result.stage.startsWith("02"),
+    end: result.now, ending: result.end, idle: result.idle ? result.idle.count : 0,
+    signals: events.filter(each => each.action === "TERM" || each.action === "INT")
       .map(each => ({ t: each.at, order: CLIENT_MOMENT, name: each.action })),
     linesMissing: Boolean(result.linesMissing) };
   const threads = new Map(result.threads.map(each => [each.id, { id: each.id, label: each.name, start: each.start,
@@ -173,7 +175,8 @@ export function meaning(run, call, cursor) {
   }
   if (/^(pthread_(mutex_lock|cond_wait|cond_timedwait|join)|sem_wait|futex)/.test(call.name))
     return { plain: WORDS.lock, waits: waited ? "lock" : "", detail: !waited };
-  return { plain: WORDS.nothing, waits: waited ? "other" : "", detail: true };
+  return waited ? { plain: "waits for something that is not about clients", waits: "other" }
+    : { plain: WORDS.nothing, waits: "", detail: true };
 }
 
 // What a sentence calls a client: its path, numbered if several clients have asked for that path.

@@ -1,5 +1,7 @@
 // The page: the first minute, the goals, and everything. One rule: time stands whenever it is the player's turn.
-import {decodeAddress, encodeAddress, formatExperiment, isNewClient, numberOf, parseExperiment, shortened} from "./grammar.mjs";
+import {
+  decodeAddress, encodeAddress, formatExperiment, isNewClient, numberOf, parseExperiment, shortened,
+} from "./grammar.mjs";
 import {goals} from "./goals.mjs";
 import {$, element, button, sentence} from "./page-elements.mjs";
 import {Bench} from "./page-bench.mjs";
@@ -13,6 +15,8 @@ const TITLES = { "01-blocking": "one client after the other", "02-threaded": "a 
   "03-select": "one thread, select", "04-poll": "one thread, poll", "05-epoll": "one thread, epoll",
   "06-libev": "one thread, a library's loop" };
 const STAGES = Object.keys(data.stages);
+const OWN = STAGES.filter(each => !(each in TITLES) && !data.stages[each].title);      // a reader's
+const SERVERS = STAGES.filter(each => each in TITLES || OWN.includes(each));          // without those with a bug
 const embedded = window.self !== window.top;
 
 const simulator = new Simulator($("worker").textContent, data.stages);
@@ -96,7 +100,7 @@ function shortName({ stage, options }) {
 
 function captionOf({ stage, options }) {
   const { of, title } = data.stages[stage];
-  const words = [TITLES[stage] || (title ? `${of} with a bug: ${title}` : "")];
+  const words = [TITLES[stage] || (title ? `${of} with a bug: ${title}` : "yours")];
   const seconds = secondsOf(options);
   if (options.includes("--threads") && !stage.startsWith("02"))
     words.push(`, and a pool; in Python: await asyncio.to_thread(time.sleep, ${seconds})`);
@@ -371,6 +375,8 @@ function showGoals() {
     element("p", {}, "Servers with one mistake each. Let time pass, and look at the thread."),
     element("ul", {}, ...BUGS.filter(([address]) => address.split(" ")[0] in data.stages)
       .map(([address, words]) => element("li", {}, element("a", { href: encodeAddress(`${address}; at 0`) }, words)))),
+    ...OWN.map(each => element("p", {}, "Your own server: ",
+      element("a", { href: encodeAddress(`${each} --delay 1; 0:/slow 100:/fast`) }, `${each}, with the first clicks`))),
     element("p", {}, element("a", { href: "#first" }, "The first minute again"), " · ",
       element("a", { href: "#everything" }, "Everything: all servers, all options, all that a client may do")));
 }
@@ -507,7 +513,8 @@ async function goOn(mine, now, question) {
 
 function questionFor(event) {
   const clients = table.events.filter(isNewClient).length;
-  if (goal && goal.number === 9 && (event.action === "reset" || event.action === "close")) return questionOfLeaving(event, clients);
+  if (goal && goal.number === 9 && (event.action === "reset" || event.action === "close"))
+    return questionOfLeaving(event, clients);
   if (goal && goal.number === 10 && event.action === "get") return questionOfCost();
   if (event.action === "pipeline" && goal && goal.number === 8) return questionOfOrder(clients);
   if (event.action !== "get") return null;
@@ -520,7 +527,8 @@ function questionFor(event) {
 }
 
 // Ask once for each server and each kind of request.
-const key = event => `${serverText(table)} ${event.path} ${table.events.filter(each => each.action !== "get" || each.path !== "/fast").length}`;
+const key = event => `${serverText(table)} ${event.path} ` +
+  table.events.filter(each => each.action !== "get" || each.path !== "/fast").length;
 
 function questionOfOrder(number) {
   const last = run => run.clients[number - 1].answers[1];
@@ -662,10 +670,12 @@ function buildControls(disabled = false) {
   undoing.title = "Undo (Ctrl+Z)";
   const again = button("Start again", () => guarded(restart()));
   again.disabled = !table.events.length;
-  row(undoing, again, ...goal ? [element("button", { type: "button", className: "link", onclick: showSolution }, "Show me a way")] : [],
-      ...table.events.length && !embedded ? [element("button", { type: "button", className: "link", onclick: copyLink }, "Link to this moment")] : [],
+  const link = (words, onclick) => element("button", { type: "button", className: "link", onclick }, words);
+  row(undoing, again, ...goal ? [link("Show me a way", showSolution)] : [],
+      ...table.events.length && !embedded ? [link("Link to this moment", copyLink)] : [],
       ...embedded ? [element("a", { href: encodeAddress(addressOf()) }, "On a page of its own")] : []);
-  const had = document.activeElement && $("controls").contains(document.activeElement) ? document.activeElement.textContent : null;
+  const had = document.activeElement && $("controls").contains(document.activeElement)
+    ? document.activeElement.textContent : null;
   $("controls").replaceChildren(...rows);
   for (const each of $("controls").querySelectorAll("button, select, input")) if (disabled) each.disabled = true;
   if (had) [...$("controls").querySelectorAll("button")].find(each => each.textContent === had)?.focus();
@@ -703,13 +713,12 @@ function optionControls(may) {
   if (may("server")) {
     const select = element("select", { "aria-label": "Server", onchange: () => guarded(change({ stage: select.value,
       options: options.filter(each => everything || each !== "--block") })) },
-      ...STAGES.filter(each => everything || each in TITLES)
-      .map(each => element("option", { value: each, selected: each === stage },
+      ...(everything ? STAGES : SERVERS).map(each => element("option", { value: each, selected: each === stage },
         data.stages[each].title ? `${data.stages[each].of} with a bug: ${each}` : each)));
     select.value = stage;
     made.push(element("label", {}, "server", select));
   }
-  if (/^0[3-6]|^[a-z]/.test(stage) || everything) {
+  if (!/^0[12]/.test(stage) || everything) {
     check("block", "--block", "/slow sleeps in the loop");
     check("compute", "--compute", "/slow computes");
   }
@@ -735,8 +744,8 @@ async function setIdle(number) {
 }
 
 function otherControls() {
-  const choices = [...STAGES.filter(each => each in TITLES)
-    .flatMap(each => /^0[3-6]/.test(each) ? [each, `${each} --block`] : [each])]
+  const blocks = each => /^0[3-6]/.test(each) || OWN.includes(each);
+  const choices = [...SERVERS.flatMap(each => blocks(each) ? [each, `${each} --block`] : [each])]
     .filter(each => each !== shortName(table) && !table.others.includes(each));
   const select = element("select", { "aria-label": "Another server" },
     ...choices.map(each => element("option", {}, each)));
@@ -799,7 +808,8 @@ async function openAddress() {
   try {
     ({ view, ...experiment } = parseExperiment(location.hash));
     for (const name of [experiment.stage, ...(view.others || []).map(each => each.split(" ")[0])])
-      if (!(name in data.stages)) throw new Error(`This page has no server ${shortened(name)}. It has ${Object.keys(data.stages).join(", ")}`);
+      if (!STAGES.includes(name))
+        throw new Error(`This page has no server ${shortened(name)}. It has ${STAGES.join(", ")}`);
     if (view.goal && !goals[view.goal - 1]) throw noGoal(view.goal);
   } catch (error) {
     return badAddress(error);
@@ -825,11 +835,14 @@ function badAddress(error) {
   $("bench").hidden = true;
   $("title").textContent = "This address is not an experiment";
   const example = "05-epoll --block --delay 1; 0:/slow 100:/fast";
-  $("task").replaceChildren(element("p", {}, "The address says: ", element("code", {}, shortened(decodeAddress(location.hash), 300))),
+  const says = shortened(decodeAddress(location.hash), 300);
+  $("task").replaceChildren(element("p", {}, "The address says: ", element("code", {}, says)),
     element("p", { className: "wrong", role: "alert" }, `${error.message}.`),
-    element("p", {}, "An experiment is a server, its options, a semicolon, and what the clients do and when (in ms). For example: ",
+    element("p", {}, "An experiment is a server, its options, a semicolon, and what the clients do and when (in ms). " +
+      "For example: ",
       element("a", { href: encodeAddress(example) }, example)),
-    element("p", {}, element("a", { href: "#first" }, "Begin with the first minute"), " · ", element("a", { href: "#goals" }, "Goals")));
+    element("p", {}, element("a", { href: "#first" }, "Begin with the first minute"), " · ",
+      element("a", { href: "#goals" }, "Goals")));
 }
 
 function showDoors() {

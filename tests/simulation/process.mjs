@@ -96,16 +96,19 @@ export class Process {
   }
 
   imports(module) {
-    const kernel = {}, missing = [];
-    for (const {module: from, name} of WebAssembly.Module.imports(module)) {
+    const kernel = {}, missing = [], env = {memory: this.memory};
+    for (const {module: from, name, kind} of WebAssembly.Module.imports(module)) {
+      if (from === "env" && kind === "function") // of the C library, and not in libc.c
+        env[name] = () => {
+          throw new Stopped(`the simulation has no ${name}`);
+        };
       if (from !== "kernel") continue;
       const call = SYSTEM_CALLS[name.replace(/^sys_/, "")];
       if (!call) missing.push(name);
       else kernel[name] = this.enter.bind(this, name.slice(4), call);
     }
     if (missing.length > 0) throw new Stopped(`the simulated kernel has no ${missing.join(", ")}`);
-    const clock = {clock_ns: (clock) => this.clock(clock), get_rlimit: () => this.kernel.limit};
-    return {env: {memory: this.memory}, kernel, clock};
+    return {env, kernel, clock: {clock_ns: (clock) => this.clock(clock), get_rlimit: () => this.kernel.limit}};
   }
 
   clock(clock) {
@@ -492,7 +495,7 @@ function waitFor(thread, files, attempt, deadline = Infinity, late = -EAGAIN, mo
   return {attempt, deadline, late, files, ...more, forget: () => files.forEach((file) => file.waiters.delete(thread))};
 }
 
-// The wait of select, poll and epoll: with another signal mask meanwhile, as far as the call gives one.
+// The wait of select, poll, epoll and sigsuspend: with another signal mask meanwhile, as far as the call gives one.
 function withMask(process, thread, maskAt) {
   if (maskAt === 0) return;
   thread.restoreMask = thread.mask;
@@ -797,6 +800,15 @@ export const SYSTEM_CALLS = {
       this.setInt(oldAt, before);
     }
     return 0;
+  },
+
+  rt_sigsuspend(thread, maskAt) {
+    withMask(this, thread, maskAt);
+    return waitFor(thread, [], nothing);
+  },
+
+  pause(thread) {
+    return waitFor(thread, [], nothing);
   },
 
   tgkill(thread, number) {

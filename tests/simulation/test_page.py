@@ -21,7 +21,7 @@ import unittest
 from kit import processes, tool, unittests
 from kit.browser import Browser
 from kit.errors import Failed
-from kit.tree import BUILD
+from kit.tree import BUILD, ROOT, STAGES
 from simulation import build, page
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -30,6 +30,8 @@ AXE = "4.10.2"                     # the version of axe-core that judges
 FRAME_MS = 50                      # the longest that a click, or a frame, may take
 TRIES = 4                          # to measure, on a machine that may be busy
 WIDTHS = (400, 800, 1200)
+# By how much the page scrolls sideways
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 # Addresses that between them show all that the page can show.
 VIEWS = ["", "#goals", "#doors", "#everything", "#goal-1", "#goal-10", "#no-such-thing",
@@ -153,7 +155,9 @@ class Page(unittest.TestCase):
         self.assertIn("default-src 'none'", markup)
 
 
-class InBrowser(unittest.TestCase):
+class Visitor(unittest.TestCase):
+    """A visitor of the page, in a browser."""
+
     @classmethod
     def setUpClass(cls):
         cls.browser = Browser()
@@ -162,14 +166,14 @@ class InBrowser(unittest.TestCase):
     def tearDownClass(cls):
         cls.browser.close()
 
-    def open(self, address="", width=1200, height=800, **preferred):
+    def open(self, address="", width=1200, height=800, page=PAGE, **preferred):
         """Open the page as a visitor who has not been here."""
         browser = self.browser
         browser.resize(width, height)
         browser.emulate(**preferred)
-        browser.open(PAGE.as_uri())
+        browser.open(page.as_uri())
         browser.run("localStorage.clear()")
-        browser.open(PAGE.as_uri() + address)
+        browser.open(page.as_uri() + address)
         browser.console.clear()
         browser.wait("document.getElementById('app').hidden === false")
         return browser
@@ -180,6 +184,56 @@ class InBrowser(unittest.TestCase):
     def quiet(self, browser):
         self.assertEqual(browser.console, [])
 
+
+class Own(Visitor):
+    """A server that a reader writes joins the page."""
+
+    def test_from_its_start_to_a_picture_of_the_page_with_it(self):
+        tree, name = tool.scratch() / "tree", "07-mine"
+        tree.mkdir()
+        for each in ("common", "tests", *STAGES):
+            shutil.copytree(ROOT / each, tree / each, ignore=shutil.ignore_patterns("__pycache__", "recordings"))
+        for each in ("Makefile", "tutorial.md"):
+            shutil.copy2(ROOT / each, tree)
+        for libev in (BUILD / "play").glob("libev*"):
+            shutil.copytree(libev, tree / "build/play" / libev.name)
+        self.make(tree, "start", f"STAGE={name}", "LIKE=05-epoll")
+        self.make(tree, "play", f"STAGE={name}")
+        page = tree / "build/play.html"
+
+        # What make start has written answers nobody, and the page shows where it waits instead.
+        browser = self.open(f"#05-epoll+--delay+1;+0:/slow+100:/fast;+with+{name};+at+1000", page=page)
+        browser.wait("document.querySelectorAll('.row').length === 2")
+        self.assertRegex(self.text(browser, ".row:nth-child(2) .unseen"),
+                         r"\(rt_sigsuspend, called from 07-mine/server\.c:\d+\); "
+                         r"/slow is in the backlog; /fast is in the backlog")
+
+        # Once it is what it was made after, it does the same.
+        whole = (tree / "05-epoll/server.c").read_text().replace('"05-epoll"', f'"{name}"')
+        (tree / name / "server.c").write_text(whole)
+        self.make(tree, "play", f"STAGE={name}")
+        browser = self.open("#goals", page=page)
+        browser.click(f"{name}, with the first clicks")
+        browser.click("immediately")
+        browser.wait("document.querySelector('#turn .solved')")
+        self.assertRegex(self.text(browser, "#turn"),
+                         r"the only thread was .* in epoll_pwait, called from 07-mine/server\.c:\d+")
+        browser.run("(each => { each.value = '05-epoll'; })(document.querySelector('[aria-label=\"Another server\"]'))")
+        browser.click("The same clicks, beside it")
+        browser.wait(f"document.querySelector('.row h2').textContent === '{name} and 05-epoll'")
+        picture = tool.scratch() / "own.png"
+        browser.screenshot(picture)
+        self.assertGreater(picture.stat().st_size, 20_000)
+        self.quiet(browser)
+
+    def make(self, tree, *words):
+        own = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "BUILD", "STAGE", "PYTHONPATH")
+        made = subprocess.run(["make", "-s", *words], cwd=tree, capture_output=True, text=True, timeout=300,
+                              env={key: value for key, value in os.environ.items() if key not in own})
+        self.assertEqual((made.returncode, made.stderr), (0, ""))
+
+
+class InBrowser(Visitor):
     # ---- the first minute
 
     def minute(self, browser, answers, do):
@@ -375,13 +429,16 @@ class InBrowser(unittest.TestCase):
         browser.wait("document.querySelector('[role=alert]')")
         self.assertIn("jump: want an action", self.text(browser, "[role=alert]"))
         for address, words in [
-                ("#", "You are two clients"), ("#%", "%: want the name of a stage"), ("#%zz%c3;", "%zz%c3;: want the name of a stage"),
+                ("#", "You are two clients"), ("#%", "%: want the name of a stage"),
+                ("#%zz%c3;", "%zz%c3;: want the name of a stage"),
                 ("#77-none;+0:/slow", "no server 77-none"), ("#05-epoll;+0:/fast;+with+77-none", "no server 77-none"),
                 ("#goal-99", "There is no goal 99"), ("#05-epoll;+0:/fast;+goal+99", "There is no goal 99"),
                 ("#<img src=x onerror=alert(1)>; 0:/<b>", "onerror=alert(1)>; 0:/<b>"),
-                ("#05-epoll;+0:/f\u00fcr", "/f\u00fcr: want a path that begins with /, without"), ("#\U0001f600;", "\U0001f600;: want the name"),
+                ("#05-epoll;+0:/f\u00fcr", "/f\u00fcr: want a path that begins with /, without"),
+                ("#\U0001f600;", "\U0001f600;: want the name"),
                 ("#05-epoll;+0:/fast;+100:/slow", "100:/slow: want, after this semicolon, goal N"),
-                ("#" + "x" * 100_000, "want a semicolon"), ("#05-epoll;" + "+1000x0:/slow" * 200, "more than 120000 clients"),
+                ("#" + "x" * 100_000, "want a semicolon"),
+                ("#05-epoll;" + "+1000x0:/slow" * 200, "more than 120000 clients"),
                 # What is wrong with an option of the server, the server says.
                 ("#05-epoll+--nonsense;+0:/fast", "05-epoll: --nonsense: no such option"),
                 ("#05-epoll+--delay+x;+0:/fast", "05-epoll: --delay x: want seconds"),
@@ -392,7 +449,7 @@ class InBrowser(unittest.TestCase):
                 browser.wait(f"document.body.innerText.includes({json.dumps(words)})")
                 self.assertEqual(browser.run("document.querySelectorAll('img, main b').length"), 0)
                 self.assertLess(len(self.text(browser)), 2000)
-                self.assertLessEqual(browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth"), 0)
+                self.assertLessEqual(browser.run(SIDEWAYS), 0)
         self.quiet(browser)
 
     def test_blanks_of_an_address_are_plus_signs_or_encoded(self):
@@ -451,7 +508,8 @@ class InBrowser(unittest.TestCase):
                 print(f"{name} {time.monotonic() - began:.1f} s ", end="", flush=True)
                 self.quiet(browser)
         browser.open(f"{PAGE.as_uri()}#hang-up-spin-epoll+--delay+1;+0:half=/slow+50:rest@1+100:reset@1;+at+200")
-        browser.wait("document.getElementById('turn').innerText.includes('The server made 100000 calls while no time passed')")
+        browser.wait("document.getElementById('turn').innerText.includes("
+                     "'The server made 100000 calls while no time passed')")
         # A click that leads to such a server can be undone.
         browser.open(f"{servers.as_uri()}#trap;+0:/fast;+at+500")
         browser.wait(f"!!{browser.find('Server', 'select')}")
@@ -470,8 +528,7 @@ class InBrowser(unittest.TestCase):
                 browser.run(f"location.hash = {json.dumps(view or '#first')}")
                 time.sleep(0.4)
                 with self.subTest(width=width, view=view[:60]):
-                    self.assertLessEqual(browser.run("document.documentElement.scrollWidth - "
-                                                     "document.documentElement.clientWidth"), 0)
+                    self.assertLessEqual(browser.run(SIDEWAYS), 0)
             self.quiet(browser)
 
     def test_with_reduced_motion_nothing_slides(self):

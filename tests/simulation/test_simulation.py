@@ -31,7 +31,8 @@ MISTAKES = [  # an experiment, the position of the mistake, and words of the mes
     ("05-epoll; 0:window=9", 12, "no client has come yet"), 
     ("05-epoll; 0:keep 1:ask=fast", 23, "path that begins with /"),
     ("05-epoll; 0:half=fast", 17, "path that begins with /"), ("05-epoll; 0:pipeline=0", 20, "from 1"),
-    ("05-epoll;0:/fast;9:/slow", 17, "want, after this semicolon, goal N"), ("05-epoll; 0:/fast; goal x", 24, "number of a goal"),
+    ("05-epoll;0:/fast;9:/slow", 17, "want, after this semicolon, goal N"),
+    ("05-epoll; 0:/fast; goal x", 24, "number of a goal"),
     ("05-epoll; 0:/fast; at x", 22, "time in milliseconds"), ("05-epoll; 0:/fast; with ../x", 24, "names of servers"),
     ("05-epoll; 0:/fast?a+b", 20, "TIME:ACTION"), ("05-epoll; 0:/%C3%BC", 12, "path that begins with /"),
     ("05-epoll --descriptors x; 0:/fast", 9, "number of descriptors"),
@@ -250,6 +251,8 @@ class Runs(unittest.TestCase):
             self.assertEqual((end["kind"], "trapped" in end["text"]), ("stopped", True), end)
             end = simulation.ask(text="nap; 0:/fast", want=["result"])["result"]["end"]
             self.assertEqual((end["kind"], "1000000 calls" in end["text"]), ("stopped", True), end)
+            end = simulation.ask(text="unknown; 0:/fast", want=["result"])["result"]["end"]
+            self.assertEqual((end["kind"], end["text"]), ("stopped", "the simulation has no timerfd_create"))
             end = simulation.ask(text="fork; 0:/fast", want=["result"])["result"]["end"]
             self.assertEqual((end["kind"], "has no fork" in end["text"]), ("stopped", True), end)
 
