@@ -20,7 +20,7 @@ import time
 from kit import processes, tool
 from kit.errors import Failed
 
-PATIENCE = 20                      # in seconds, for a browser on a busy machine
+PATIENCE = 60                      # in seconds, for a browser on a busy machine
 KEYS = {"Enter": ("\r", 13), " ": (" ", 32), "Tab": ("", 9), "ArrowLeft": ("", 37), "ArrowRight": ("", 39),
         "Home": ("", 36), "End": ("", 35),
         "Escape": ("", 27)}
