@@ -51,8 +51,8 @@ all: $(filter-out 06-libev,$(STAGES)) probe ## build the six servers and the mea
 05-epoll: ## build one program (any stage, probe, trigger, ...)
 $(STAGES) $(MINE) probe: %: $(BUILD)/% ; @: # or a sub-make says that there is nothing to be done
 
-latency: all ## the experiment: which stages keep /fast waiting during /slow?
-	@tests/latency.py
+latency: all ## the experiment: which stages keep /fast waiting during /slow? (PREDICT=1 asks you first)
+	@tests/latency.py $(if $(PREDICT),--predict)
 
 trace: all ## record with strace where each thread waits; write build/trace.html
 	@tests/trace.py --html $(BUILD)/trace.html

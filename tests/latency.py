@@ -16,11 +16,12 @@ import argparse
 import contextlib
 import os
 import re
+import sys
 import time
 from dataclasses import dataclass
 from typing import Optional
 
-from kit import commandline, measuring, processes, urls
+from kit import asking, commandline, measuring, processes, urls
 from kit.errors import Failed
 from kit.report import Report, bad, good, span
 from kit.servers import Server
@@ -43,6 +44,7 @@ A pool of threads beside an event loop takes the line that blocks: /fast does no
 wait, and of the /slow as many run simultaneously as the pool has threads. Where
 processes accept the clients themselves, /fast waits too when all are busy. A
 computation also stops a loop, and threads share the cores of the machine."""
+PREDICTIONS = ["immediately", "when {slow} has its answer"]
 STAGE_OPTIONS = r"( (--block|--compute|--(threads|workers)[= ]\d+))+"
 
 report = Report("stage", "experiment", "try", *COLUMNS)
@@ -114,6 +116,8 @@ def parse(arguments):
                         help="start each stage with N processes, and send N times as many /slow (1)")
     parser.add_argument("--way-out", action="store_true",
                         help="ask also: " + ", ".join(subject.name for subject in POOLS))
+    parser.add_argument("--predict", action="store_true",
+                        help="ask before each server what will happen, and show that beside what happened")
     for path, kind in ("/slow", "slow"), ("/fast", "fast"):
         parser.add_argument(f"--{kind}", type=commandline.route, metavar="PATH", default=path,
                             help=f"the {kind} route ({path})")
@@ -124,6 +128,9 @@ def parse(arguments):
     options = parser.parse_args(arguments)
     options.subjects = options.subjects or list(SUBJECTS.values())
     options.subjects += POOLS if options.way_out else []
+    if options.predict and not asking.possible():
+        print(f"{tool.name()}: --predict: nothing is asked, because this is not a terminal", file=sys.stderr)
+        options.predict = False
     report.start(parser, options, "probe")
     return options
 
@@ -153,6 +160,7 @@ class Experiment:
         self.free = ""       # /fast was read, and a thread waited for clients in this call
         self.alone_ms = 0    # how long /fast takes
         self.remarks = []    # what is to be said after the table
+        self.said = None     # the prediction, as an index; None: there is none
 
     def ask(self, announcement, experiment, *shots):
         """Send requests; return a row of the probe for each. Fail if not all answers are right."""
@@ -338,6 +346,8 @@ class Experiment:
         self.pids = blocked.serving(self.url)
         if self.subject.url:
             self.measure_alone()
+        if self.options.predict:
+            self.predict()
         while True:
             self.fast_after_slow()
             self.five_slow()
@@ -349,6 +359,25 @@ class Experiment:
             self.tries += 1
             report.say(f"again: {self.verdict}, but the model promises {self.promise()} "
                        f"(try {self.tries} of {TRIES})")
+        if self.said is not None:
+            words = f"You said: {self.predicted()}. What happened: {self.happened()}."
+            report.say(good(words) if self.right() else bad(words))
+
+    def predict(self):
+        slow, fast = self.options.slow, self.options.fast
+        answers = [answer.format(slow=slow) for answer in PREDICTIONS]
+        busy = self.options.workers * self.subject.threads
+        self.said = asking.choice(f"Predict: {clients(busy)} for {slow}, and soon after another for {fast}.\n"
+                                  f"    When is {fast} answered?", answers)
+
+    def predicted(self):
+        return PREDICTIONS[self.said].format(slow=self.options.slow)
+
+    def happened(self):
+        return f"after {span(self.fast_ms)}" if self.waited else f"immediately, after {span(self.fast_ms)}"
+
+    def right(self):
+        return self.said == int(self.waited)
 
     def moral(self):
         """Does what is to be learned from the stages apply? Not to a loop that was free."""
@@ -446,10 +475,24 @@ def print_table(experiments, options):
     print()
 
 
+def print_predictions(experiments):
+    told = [done for done in experiments if done.said is not None and done.problem is None]
+    if not told:
+        return
+    rows = [("server", "you said", "it happened", str)]
+    for done in told:
+        rows.append((done.subject.name, done.predicted(), done.happened(), good if done.right() else bad))
+    first, second = (min(max(len(row[i]) for row in rows), 28) for i in (0, 1))
+    for server, said, happened, color in rows:
+        print(f"{shorten(server, first):<{first}}  {shorten(said, second):<{second}}  {color(happened)}")
+    print()
+
+
 def main(arguments):
     options = parse(arguments)
     experiments = [experiment(subject, options) for subject in options.subjects]
     print_table(experiments, options)
+    print_predictions(experiments)
     for note in filter(None, [done.note() for done in experiments]):
         print(note)
     failed = sum(done.failed for done in experiments)

@@ -1,6 +1,7 @@
 """Does tests/latency.py tell the truth about servers with a pool, about servers that compute, and about where
 their threads are?"""
 import os
+import pty
 import socket
 import subprocess
 import sys
@@ -90,6 +91,75 @@ class Latency(unittest.TestCase):
             self.assertEqual(status, 2)
             wanted = "want a stage with --block, --compute, --threads N or --workers N"
             self.assertEqual(errors, f"latency.py: {words}: {wanted}\n")
+
+
+class Predictions(unittest.TestCase):
+    """--predict, in a terminal."""
+    PROMPT = "1, 2, or Enter to skip: "
+
+    def talk(self, answers, *words):
+        """Give these answers, each when it is asked for. Return the status, and what the terminal shows."""
+        ours, theirs = pty.openpty()
+        asked = subprocess.Popen([ROOT / "tests/latency.py", "--predict", "--delay", "0.3", *words],
+                                 stdin=theirs, stdout=theirs, stderr=subprocess.STDOUT,
+                                 env={**os.environ, "TERM": "dumb"})
+        os.close(theirs)
+        shown = ""
+        while True:
+            try:
+                shown += os.read(ours, 4096).decode(errors="replace").replace("\r\n", "\n")
+            except OSError:  # it has ended
+                break
+            if shown.endswith(self.PROMPT):
+                answer, answers = answers[0], answers[1:]
+                os.write(ours, answer.encode())
+        os.close(ours)
+        self.assertEqual(answers, [])
+        return asked.wait(), shown
+
+    def test_what_was_said_stands_beside_what_happened(self):
+        status, shown = self.talk(["1\n", "2\n"], "05-epoll", "trap")
+        self.assertEqual(status, 0, shown)
+        self.assertRegex(shown, r"You said: immediately\. What happened: immediately, after [\d.]+ ms\.\n")
+        self.assertRegex(shown, r"You said: when /slow has its answer\. What happened: after 0\.\d+ s\.\n")
+        self.assertRegex(shown, r"(?m)^server +you said +it happened\n"
+                                r"05-epoll +immediately +immediately, after .*\n06-libev --block +when /slow has its answer +after 0\.\d+ s\n")
+
+    def test_wrong_prediction_is_no_failure(self):
+        status, shown = self.talk(["2\n"], "05-epoll")
+        self.assertEqual(status, 0, shown)
+        self.assertIn("You said: when /slow has its answer. What happened: immediately", shown)
+
+    def test_question_comes_before_the_answer(self):
+        _, shown = self.talk(["2\n"], "01-blocking")
+        self.assertLess(shown.index(self.PROMPT), shown.index("had to wait"))
+
+    def test_other_words_are_asked_again_and_an_empty_line_skips(self):
+        for answers in ["3\n", "perhaps\n", "\n"], ["\x04"]:
+            status, shown = self.talk(answers, "05-epoll")
+            self.assertEqual(status, 0, shown)
+            self.assertIn("concurrent", shown)
+            self.assertNotIn("said", shown)
+
+    def test_what_was_typed_before_the_question_is_no_answer(self):
+        ours, theirs = pty.openpty()
+        os.write(ours, b"2\n")
+        asks = "import sys; from kit import asking; sys.exit(10 + asking.choice('?', ['a', 'b']))"
+        asked = subprocess.Popen([sys.executable, "-c", asks], stdin=theirs, stdout=theirs,
+                                 env={**os.environ, "PYTHONPATH": str(TESTS)})
+        os.close(theirs)
+        shown = ""
+        while not shown.endswith("skip: "):
+            shown += os.read(ours, 4096).decode()
+        os.write(ours, b"1\n")
+        self.assertEqual(asked.wait(), 10)
+        os.close(ours)
+
+    def test_without_a_terminal_it_says_so_and_goes_on(self):
+        status, output, errors = latency("--predict", "--delay", "0.3", "05-epoll")
+        self.assertEqual(status, 0, output)
+        self.assertEqual(errors, "latency.py: --predict: nothing is asked, because this is not a terminal\n")
+        self.assertNotIn("Predict", output)
 
 
 class Strangers(unittest.TestCase):
