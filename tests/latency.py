@@ -14,6 +14,7 @@ from kit import tool  # first: see kit/__init__.py
 
 import argparse
 import contextlib
+import itertools
 import os
 import re
 import sys
@@ -23,7 +24,7 @@ from typing import Optional
 
 from kit import asking, commandline, measuring, processes, urls
 from kit.errors import Failed
-from kit.report import Report, bad, good, span
+from kit.report import Report, bad, fold, folded, good, span, width
 from kit.servers import Server
 from kit.tree import STAGES
 from recorder import blocked, next_steps
@@ -458,21 +459,36 @@ def print_table(experiments, options):
     if len(slow + fast) > 10:
         slow, fast = "slow", "fast"
     count = "five" if options.workers == 1 else str(5 * options.workers)
-    width = min(max(len(done.subject.name) for done in experiments), 28)
-    print(f"{'server':<{width}}  {f'{fast} after {slow}':>17}  {f'{count} {slow}':>10}  threads  verdict")
+    names = [done.subject.name for done in experiments]
+    first = min(max(map(len, names)), room_for(names))
+    figures = f"{f'{fast} after {slow}':>17}  {f'{count} {slow}':>10}  threads"
+    print(f"{'server':<{first}}  {figures}  verdict")
     for done in experiments:
-        name = f"{shorten(done.subject.name, width):<{width}}"
         if done.problem:
-            print(f"{name}  {bad(shorten(done.problem.partition('. ')[0], 56))}")
+            print_row(done.subject.name, first, "", bad(done.problem.partition(". ")[0]))
             continue
         color = {"concurrent": good, "serializes": bad}.get(done.verdict, str)
         words = f"serves {done.verdict}" if done.subject.url and done.in_turns() and done.delays >= SIDE_BY_SIDE else \
             done.verdict
         where = "inside the program" if done.free else blocked.summary(done.places)
         verdict = color(words) + (f": {where}" if where else "")
-        delays = f"{done.delays:.1f} delays"
-        print(f"{name}  {span(done.fast_ms):>17}  {delays:>10}  {done.threads or '-':>7}  {verdict}")
+        figures = f"{span(done.fast_ms):>17}  {f'{done.delays:.1f} delays':>10}  {done.threads or '-':>7}  "
+        print_row(done.subject.name, first, figures, verdict)
     print()
+
+
+def room_for(names):
+    """How many columns names have in a table: on a terminal, as few as the longest of their words takes."""
+    return 28 if width() is None else max(16, *(len(word) for name in names for word in name.split()))
+
+
+def print_row(name, first, middle, last):
+    """Print a row of a table. On a terminal, its first and its last cell take as many lines as they need."""
+    cells, before = [[shorten(name, first)], [last]], first + 2 + len(middle)
+    if width() is not None:
+        cells = [folded(name, first, hanging=0), folded(last, max(width() - before, 1), hanging=0)]
+    for number, (left, right) in enumerate(itertools.zip_longest(*cells, fillvalue="")):
+        print(f"{left:<{first}}  {middle if number == 0 else ' ' * len(middle)}{right}".rstrip())
 
 
 def print_predictions(experiments):
@@ -482,9 +498,10 @@ def print_predictions(experiments):
     rows = [("server", "you said", "it happened", str)]
     for done in told:
         rows.append((done.subject.name, done.predicted(), done.happened(), good if done.right() else bad))
-    first, second = (min(max(len(row[i]) for row in rows), 28) for i in (0, 1))
+    names = [row[0] for row in rows]
+    first, second = min(max(map(len, names)), room_for(names)), min(max(len(row[1]) for row in rows), 28)
     for server, said, happened, color in rows:
-        print(f"{shorten(server, first):<{first}}  {shorten(said, second):<{second}}  {color(happened)}")
+        print_row(server, first, f"{shorten(said, second):<{second}}  ", color(happened))
     print()
 
 
@@ -494,11 +511,11 @@ def main(arguments):
     print_table(experiments, options)
     print_predictions(experiments)
     for note in filter(None, [done.note() for done in experiments]):
-        print(note)
+        print(fold(note))
     failed = sum(done.failed for done in experiments)
     for done in experiments:
         for line in [*done.remarks, *done.next_steps()]:
-            print(line)
+            print(fold(line))
     if failed:
         print(f"{failed} of {len(experiments)} servers did not behave as expected: see above.")
     elif any(done.moral() for done in experiments):

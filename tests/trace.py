@@ -18,6 +18,7 @@ import sys
 from kit import commandline, proc, urls
 from kit.commandline import Parser
 from kit.errors import Failed
+from kit.report import fold
 from kit.tree import STAGES
 from recorder import events, next_steps, recorder, strace_log, table, understand
 
@@ -176,8 +177,7 @@ def tell(options):
         for log in strace_log.read(text):
             recordings.append(understand.understand(log, folders))
             *lines, sentence = table.tell(recordings[-1])
-            lines.append(table.fold(sentence) if sys.stdout.isatty() else sentence)
-            print("\n" * (len(recordings) > 1) + "\n".join(lines), flush=True)
+            print("\n" * (len(recordings) > 1) + "\n".join([*lines, fold(sentence)]), flush=True)
     for line in what_next(options, recordings[-1]) if recordings else []:
         print(line)
     print(f"\n{NOTE}")

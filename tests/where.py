@@ -20,6 +20,7 @@ from kit import commandline, proc
 from kit.commandline import Parser
 from kit.errors import Failed
 from kit.printable import printable
+from kit.report import fold
 from recorder import next_steps, snapshot
 
 EPILOG = "Exit status: 0 if something listens on the port; 1 if not; 2 for a bad command line."
@@ -267,11 +268,11 @@ def watch(port, seconds):
         moment = f"{time.strftime('%H:%M:%S')}.{int(time.time() * 10) % 10}"
         for key in found:
             if found[key][0] != before.get(key, [""])[0]:
-                print(f"{moment}  {found[key][1]}", flush=True)
+                print(fold(f"{moment}  {found[key][1]}"), flush=True)
         for key in before.keys() - found.keys():
             words = "has gone" if isinstance(key, str) else "has its answer, or gave up"
-            print(f"{moment}  {key if isinstance(key, str) else before[key][1].replace(' waits for', ':')} {words}",
-                  flush=True)
+            who = key if isinstance(key, str) else before[key][1].replace(" waits for", ":")
+            print(fold(f"{moment}  {who} {words}"), flush=True)
         before = found
         time.sleep(seconds)
 
@@ -286,7 +287,7 @@ def main(arguments):
     if options.watch:
         watch(options.port, options.watch)
     for line in tell(options.port):
-        print(line)
+        print(fold(line))
     return 0
 
 

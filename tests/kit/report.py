@@ -1,9 +1,13 @@
 """What a tool prints for a person, and the file of its figures."""
 import contextlib
+import math
 import os
+import re
+import shutil
 import signal
 import sys
 import time
+import unicodedata
 
 from kit.commandline import Parser
 from kit.errors import Failed
@@ -65,6 +69,9 @@ class Report:
         tick(self._write)
 
     def _write(self, text):
+        if self._width and self._width + len(text) > (width() or math.inf):
+            write("\n      ")
+            self._width = 6
         self._width += len(text)
         write(text)
 
@@ -78,7 +85,7 @@ class Report:
         """Print a line of its own."""
         if self._width:
             self.end()
-        print(f"    {text}")
+        print(fold(f"    {text}"))
 
     def fail(self, text, details=()):
         """Say that a check failed. details are lines that a program wrote."""
@@ -99,6 +106,43 @@ class Report:
         if self.failed:
             print(f"{self.failed} failed: see above.")
         return 1 if self.failed else 0
+
+
+def width():
+    """The columns of the terminal; None for a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+class Verbatim(str):
+    """A line that is not folded, such as a command to be copied."""
+
+
+def fold(text):
+    """The same text; on a terminal, with its lines cut between words where the terminal would cut them, and those that
+    go on further to the right."""
+    most = width()
+    if most is None or isinstance(text, Verbatim):
+        return text
+    return "\n".join(part for line in text.split("\n") for part in folded(line, most))
+
+
+def folded(line, most, hanging=2):
+    """The parts of a line that fit into so many columns, if its words do."""
+    parts, indent = [], " " * (len(line) - len(line.lstrip()))
+    while columns(line) > most:
+        blanks = [found.start() for found in re.finditer(r"(?<=\S) ", line)]
+        if not blanks:
+            break
+        cut = max((blank for blank in blanks if columns(line[:blank]) <= most), default=blanks[0])
+        parts.append(line[:cut])
+        line = indent + " " * hanging + line[cut:].lstrip()
+    return [*parts, line]
+
+
+def columns(text):
+    """How many columns of a terminal a text takes; its colors take none."""
+    return sum(0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
+               for letter in re.sub(r"\033\[\d*m", "", text))
 
 
 def _colored(text, code):

@@ -51,5 +51,27 @@ class Reports(unittest.TestCase):
             self.assertEqual(printable(text), shown)
 
 
+class Folding(unittest.TestCase):
+    def test_line_is_cut_between_words_and_goes_on_further_to_the_right(self):
+        self.assertEqual(report.folded("  one two three", 9), ["  one two", "    three"])
+        self.assertEqual(report.folded("one two", 7), ["one two"])
+        self.assertEqual(report.folded("a  b  column", 9, hanging=0), ["a  b", "column"])
+
+    def test_word_that_is_too_long_stays_whole(self):
+        self.assertEqual(report.folded("  see http://127.0.0.1:8000/a", 12), ["  see", "    http://127.0.0.1:8000/a"])
+        self.assertEqual(report.folded("http://127.0.0.1:8000/a b", 3), ["http://127.0.0.1:8000/a", "  b"])
+        self.assertEqual(report.folded("", 3), [""])
+
+    def test_colors_take_no_room_and_wide_letters_take_two(self):
+        self.assertEqual(report.folded("\033[31mone\033[0m two", 7), ["\033[31mone\033[0m two"])
+        self.assertEqual(report.columns("中e\u0301"), 3)
+
+    def test_only_a_terminal_folds_and_never_a_command(self):
+        for terminal, text, expected in [(40, "word " * 9 + "end", 2), (40, report.Verbatim("word " * 9 + "end"), 1),
+                                         (None, "word " * 9 + "end", 1)]:
+            with mock.patch("kit.report.width", lambda: terminal):
+                self.assertEqual(len(report.fold(text).splitlines()), expected)
+
+
 if __name__ == "__main__":
     tool.run(unittests.main)

@@ -1,11 +1,4 @@
-"""How long a text is on a terminal, and how a person writes a length of time."""
-import unicodedata
-
-
-def columns(text):
-    """How many columns of a terminal a text takes."""
-    return sum(0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
-               for letter in text)
+"""How a person writes a length of time."""
 
 
 def duration(seconds):

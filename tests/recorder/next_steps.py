@@ -4,6 +4,7 @@ import os
 import re
 
 from kit import proc
+from kit.report import Verbatim
 
 _PYTHON = re.compile(r"python(3\.(\d+))?")
 MOST = 60_000_000  # bytes of a program that are searched
@@ -37,7 +38,7 @@ def of(pid):
 
 
 def indented(lines):
-    return [f"  {line}" for line in lines]
+    return [Verbatim(f"  {line}") for line in lines]
 
 
 def _exe(pid):

@@ -1,9 +1,8 @@
 """A recording as a table for the terminal, and the sentence that it comes to."""
 import textwrap
 
-from kit.report import bad, good
+from kit.report import bad, columns, good
 from recorder import clients, verdict
-from recorder.lengths import columns
 from recorder.lengths import duration as span
 from recorder.meaning import WAITED
 
@@ -28,11 +27,6 @@ def tell(recording):
     color = {True: bad, False: good, None: str}[recording.serializes]
     rows = _rows(recording, lines, MOST_LINES)
     return [*rows, "", color(recording.sentence)]
-
-
-def fold(text, width=WIDTH):
-    """The same text on several lines."""
-    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
 
 
 def _rows(recording, lines, most):

@@ -9,7 +9,7 @@ import unittest
 from unittest import mock
 
 import latency as latency_tool
-from kit import proc, processes, tool, unittests
+from kit import proc, processes, terminals, tool, unittests
 from kit.processes import Program
 from kit.servers import Server
 from kit.tree import ROOT, TESTS, built
@@ -99,23 +99,10 @@ class Predictions(unittest.TestCase):
 
     def talk(self, answers, *words):
         """Give these answers, each when it is asked for. Return the status, and what the terminal shows."""
-        ours, theirs = pty.openpty()
-        asked = subprocess.Popen([ROOT / "tests/latency.py", "--predict", "--delay", "0.3", *words],
-                                 stdin=theirs, stdout=theirs, stderr=subprocess.STDOUT,
-                                 env={**os.environ, "TERM": "dumb"})
-        os.close(theirs)
-        shown = ""
-        while True:
-            try:
-                shown += os.read(ours, 4096).decode(errors="replace").replace("\r\n", "\n")
-            except OSError:  # it has ended
-                break
-            if shown.endswith(self.PROMPT):
-                answer, answers = answers[0], answers[1:]
-                os.write(ours, answer.encode())
-        os.close(ours)
-        self.assertEqual(answers, [])
-        return asked.wait(), shown
+        status, shown, left = terminals.run([ROOT / "tests/latency.py", "--predict", "--delay", "0.3", *words],
+                                            self.PROMPT, answers)
+        self.assertEqual(left, [])
+        return status, shown
 
     def test_what_was_said_stands_beside_what_happened(self):
         status, shown = self.talk(["1\n", "2\n"], "05-epoll", "trap")
@@ -123,7 +110,8 @@ class Predictions(unittest.TestCase):
         self.assertRegex(shown, r"You said: immediately\. What happened: immediately, after [\d.]+ ms\.\n")
         self.assertRegex(shown, r"You said: when /slow has its answer\. What happened: after 0\.\d+ s\.\n")
         self.assertRegex(shown, r"(?m)^server +you said +it happened\n"
-                                r"05-epoll +immediately +immediately, after .*\n06-libev --block +when /slow has its answer +after 0\.\d+ s\n")
+                                r"05-epoll +immediately +immediately, after .*\n"
+                                r"06-libev --block +when /slow has its answer +after 0\.\d+ s\n")
 
     def test_wrong_prediction_is_no_failure(self):
         status, shown = self.talk(["2\n"], "05-epoll")
@@ -160,6 +148,16 @@ class Predictions(unittest.TestCase):
         self.assertEqual(status, 0, output)
         self.assertEqual(errors, "latency.py: --predict: nothing is asked, because this is not a terminal\n")
         self.assertNotIn("Predict", output)
+
+
+class Terminals(unittest.TestCase):
+    def test_nothing_is_wider_than_80_columns(self):
+        """Of the six and the trap, and of those with longer names."""
+        for words in [[], list(POOLS)]:
+            status, shown, _ = terminals.run([ROOT / "tests/latency.py", "--delay", "0.2", *words])
+            self.assertIn("verdict", shown)
+            wide = [line for line in shown.splitlines() if len(line) > 80]
+            self.assertEqual(wide, [], shown)
 
 
 class Strangers(unittest.TestCase):

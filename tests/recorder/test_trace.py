@@ -8,10 +8,12 @@ import collections
 import json
 import pathlib
 import re
+import sys
 import unittest
 import unittest.mock
 
-from kit import tool, unittests
+from kit import terminals, tool, unittests
+from kit.tree import TESTS
 from recorder import clients, descriptors, events, strace_log, svg, symbols, table, understand, waiting
 from recorder.recording import Client
 
@@ -468,6 +470,15 @@ class Telling(unittest.TestCase):
                 lines = table.tell(recording(path.read_text()))
                 self.assertLessEqual(len(lines), table.MOST_LINES)
                 self.assertLessEqual(max(map(len, lines[:-1])), 80)
+
+    def test_nothing_is_wider_than_a_terminal(self):
+        all_of_them = tool.scratch() / "all.strace"
+        texts = [path.read_text() for path in KEPT]
+        all_of_them.write_text("".join(text for text in texts if text.startswith("# recording: ")))
+        status, shown, _ = terminals.run([sys.executable, TESTS / "trace.py", "--from", all_of_them])
+        self.assertEqual(status, 0, shown)
+        self.assertGreater(shown.count("\n/fast "), 15)
+        self.assertEqual([line for line in shown.splitlines() if len(line) > 80], [])
 
     def test_many_clients_fit_as_well(self):
         recorded = recording(kept("05-epoll"))

@@ -9,9 +9,10 @@ import sys
 import time
 import unittest
 
-from kit import measuring, proc, processes, tool, unittests
+from kit import measuring, proc, processes, terminals, tool, unittests
 from kit.processes import Program
 from kit.servers import Server
+from kit.tree import STAGES
 from kit.urls import free_port
 
 WHERE = pathlib.Path(__file__).resolve().parent.parent / "where.py"
@@ -69,6 +70,18 @@ class Where(unittest.TestCase):
                 self.assertRegex(text, f"  {me % client.getsockname()[1]} {place}\n")
             self.assertIn(f"01-blocking (pid {server.pid}) listens, and has accepted 1 of the connections\n"
                           "  its main thread is asleep in clock_nanosleep, for a time.\n", text)
+
+    def test_nothing_is_wider_than_a_terminal(self):
+        for stage in STAGES:
+            with self.subTest(stage), Server(stage, "--delay", "20") as server, contextlib.ExitStack() as stack:
+                address = ("127.0.0.1", server.port)
+                for path in ("slow", "slow", "fast"):
+                    client = stack.enter_context(socket.create_connection(address))
+                    client.sendall(f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                status, shown, _ = terminals.run([sys.executable, WHERE, str(server.port)])
+                self.assertEqual(status, 0, shown)
+                self.assertIn(stage, shown)
+                self.assertEqual([line for line in shown.splitlines() if len(line) > 80], [])
 
     def test_answered_unread_and_closed(self):
         with Server("06-libev", "--delay", "20", "--block") as server, contextlib.ExitStack() as stack:
