@@ -100,10 +100,11 @@ def threads(pid):
     return []
 
 
-def cpu_seconds(pid, tid):
-    """For how long a thread has had a processor; None if that cannot be seen."""
-    ns = read(f"/proc/{pid}/task/{tid}/schedstat").partition(" ")[0]
-    return int(ns) / 1e9 if ns.isdigit() else None
+def processor_seconds(pid, tid):
+    """For how long a thread has had a processor, and for how long it has been ready to run and had none; None if that
+    cannot be seen."""
+    numbers = read(f"/proc/{pid}/task/{tid}/schedstat").split()
+    return (int(numbers[0]) / 1e9, int(numbers[1]) / 1e9) if len(numbers) == 3 else None
 
 
 def tracer(tid, pid):

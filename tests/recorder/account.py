@@ -1,10 +1,13 @@
 """An account of every millisecond: the parts of each thread's life, which add up to it."""
+import bisect
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import Optional
+from dataclasses import dataclass, field
+from typing import List, Optional, Tuple
 
-COMPUTING, STARVED, BETWEEN, CALLS, UNKNOWN = "computing", "starved", "between", "calls", "unknown"
-HAD = 0.05       # of the time that it seems to compute: a thread that had a processor for less of it did not compute
+COMPUTING, OUTSIDE, STARVED, BETWEEN, CALLS, UNKNOWN = OWN = (
+    "computing", "outside", "starved", "between", "calls", "unknown")
+HAD = 0.05       # of some time: a thread that had a processor for less of it did not compute
+READY = 0.5      # of the time of a call that does not wait: so much without a processor, and it was not the call
 A_PAUSE = 0.001  # seconds: between two calls, so much may be what being recorded costs, even on an idle machine
 PAUSES = 8       # so many times the usual time between two calls may be, too
 
@@ -14,8 +17,9 @@ class Part:
     """From one moment to another, a thread did one thing.
 
     kind is what it waited for (waiting.KINDS); "calls": it was in a call that does not wait; "computing": it was
-    outside of any call; "starved": the same, but it had hardly any processor time; "between": the same, but for
-    so short that strace may have kept it there; "unknown": the log does not tell."""
+    outside of any call, and had a processor; "starved": it was ready to run, and had hardly any; "outside": one of
+    these, and the log does not tell which; "between": outside of any call, for so short that strace may have kept it
+    there; "unknown": the log does not tell."""
     kind: str
     start: float
     end: float
@@ -27,6 +31,35 @@ class Part:
     @property
     def seconds(self):
         return self.end - self.start
+
+
+@dataclass
+class Processor:
+    """When a thread had a processor, and when it was ready to run and had none: samples of the seconds of both since
+    it began, as (moment, had, was ready), in the order of time."""
+    samples: List[Tuple[float, float, float]] = field(default_factory=list)
+
+    def during(self, begin, end):
+        """Return the seconds of both between two moments; None if there are no samples of that time. Between two
+        samples, they are spread evenly; where samples lie within the time, only these count."""
+        moments = [moment for moment, _, _ in self.samples]
+        first, last = bisect.bisect_left(moments, begin), bisect.bisect_right(moments, end) - 1
+        if last > first and moments[last] - moments[first] > (end - begin) / 2:
+            begin, end, scale = moments[first], moments[last], (end - begin) / (moments[last] - moments[first])
+        else:
+            scale = 1.0
+        if not moments or moments[0] > begin or moments[-1] < end:
+            return None
+        (had, ready), (had_then, ready_then) = self._at(begin, moments), self._at(end, moments)
+        return (had_then - had) * scale, (ready_then - ready) * scale
+
+    def _at(self, moment, moments):
+        after = bisect.bisect_left(moments, moment)
+        if moments[after] == moment:
+            return self.samples[after][1:]
+        (t0, *before), (t1, *then) = self.samples[after - 1], self.samples[after]
+        share = (moment - t0) / (t1 - t0)
+        return tuple(a + (b - a) * share for a, b in zip(before, then))
 
 
 def pause(threads):
@@ -62,13 +95,17 @@ def parts(calls, begin, end, known_from=None, pause=A_PAUSE):
     return found
 
 
-def starve(found, cpu_seconds):
-    """If a thread had no processor for most of the time that it seems to compute, then it was ready to run, and other
-    programs, or strace, kept it from running."""
-    computing = [part for part in found if part.kind == COMPUTING]
-    if cpu_seconds is not None and cpu_seconds < HAD * sum(part.seconds for part in computing):
-        for part in computing:
-            part.kind = STARVED
+def tell_computing(found, processor):
+    """Outside of any call, a thread computed if it had a processor. If it had none, then it was ready to run, and other
+    programs, or strace, kept it from running; perhaps in a call, too. Without samples, only the first can be either."""
+    for part in found:
+        if part.kind in (COMPUTING, CALLS):
+            known = processor.during(part.start, part.end)
+            had, ready = known or (0.0, 0.0)
+            if part.kind == COMPUTING and had < HAD * part.seconds:
+                part.kind = STARVED if known else OUTSIDE
+            elif part.kind == CALLS and part.seconds > A_PAUSE and ready > READY * part.seconds:
+                part.kind = STARVED
 
 
 def between(found, begin, end):
@@ -98,8 +135,7 @@ def sums(found):
     """Add up what is alike, the longest first."""
     totals = defaultdict(Sum)
     for part in found:
-        key = (part.kind, "", "", "") if part.kind in (COMPUTING, STARVED, BETWEEN, CALLS, UNKNOWN) else (
-            part.kind, part.name, part.of, part.place)
+        key = (part.kind, "", "", "") if part.kind in OWN else (part.kind, part.name, part.of, part.place)
         if key not in totals:
             totals[key] = Sum(*key)
         total = totals[key]

@@ -5,6 +5,7 @@ ends when we do. (A server that strace had started would go on when strace is ki
 after the last process that it follows.
 """
 import contextlib
+import itertools
 import os
 import re
 import shlex
@@ -187,7 +188,7 @@ def _wait_for_strace(log):
 
 def _ask(url, requests, delay, log, pids, patience=5):
     """Send the requests when the server has come to rest, or after patience, in seconds: others may be asking it.
-    Return the rows of the probe, and lines for the header: for how long each thread has had a processor meanwhile."""
+    Return the rows of the probe, and lines for the header: when each thread had a processor."""
     sizes = []  # of the log
 
     def at_rest():
@@ -196,22 +197,31 @@ def _ask(url, requests, delay, log, pids, patience=5):
         return before and sizes[-1][1] - before[-1] < FEW  # some loops wake up ten times a second
 
     processes.wait_until(at_rest, patience)
-    used, family = {}, sum(map(proc.family, pids), [])
+    used, family, looks = {}, [], itertools.count()
 
     def look():
         _check(log)
+        if next(looks) % 4 == 0:  # it takes longer than all the rest
+            family[:] = sum(map(proc.family, pids), [])
         for pid in family:
             for tid in proc.threads(pid):
-                used.setdefault(tid, []).append(proc.cpu_seconds(pid, tid))
+                seconds = proc.processor_seconds(pid, tid)
+                if seconds:
+                    used.setdefault(tid, []).append((time.time(), *seconds))
 
     look()
-    before = {tid: seconds[0] for tid, seconds in used.items()}
     rows = measuring.probe(url, *requests.shots, timeout=requests.timeout or 2 * delay + 10, ports=True,
                            watch=look, headers=[f"{MARK}: {requests.mark}"] if requests.mark else ())
-    look()
     time.sleep(0.1)  # let the server come to its next wait before it is told to stop
-    return rows, [f"cpu: {tid} used {seconds[-1] - (before.get(tid) or 0):.6f}" for tid, seconds in used.items()
-                  if seconds[-1] is not None]
+    look()
+    return rows, [f"cpu: {tid} at {moment:.6f} had {had:.6f} ready {ready:.6f}"
+                  for tid, samples in used.items() for moment, had, ready in _changes(samples)]
+
+
+def _changes(samples):
+    """Leave out samples between two that are alike: the line between these goes through them."""
+    return [sample for before, sample, after in zip([None, *samples], samples, [*samples[1:], None])
+            if not (before and after and before[1:] == sample[1:] == after[1:])]
 
 
 def _check(log):

@@ -11,7 +11,8 @@ what strace does not know; a log that a person has made has none:
     socket                    another socket that it had: 6 of 10 is 127.0.0.1:5000->127.0.0.1:5432 nonblocking
     inside                    the call that a thread was in when strace attached to it: 12 is in poll
     name                      of a thread: 12 is worker
-    cpu                       for how many seconds a thread has had a processor meanwhile: 12 used 0.012
+    cpu                       at a moment, for how many seconds a thread has had a processor, and has been ready to
+                              run without one: 12 at 1700000000.1 had 0.012 ready 0.5
     program                   of a process: 10 is python3 app.py
     frame                     the place of an address in a stack: PROGRAM ADDRESS = FUNCTION FILE:LINE; ...
     source                    a checksum of the lines that are named there, for each file

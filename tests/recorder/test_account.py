@@ -51,10 +51,33 @@ class Parts(unittest.TestCase):
 
     def test_thread_without_a_processor_does_not_compute(self):
         call = Part("delay", 0, 0, "", None, "nanosleep")
-        for cpu, expected in [(0.01, "starved"), (2.0, "computing"), (None, "computing")]:
+        for samples, expected in [([(0.0, 0.5, 0.5), (1.0, 0.5, 0.5), (4.0, 0.6, 3.4)], "starved"),
+                                  ([(0.0, 0.5, 0.5), (1.0, 0.5, 0.5), (4.0, 0.9, 3.1)], "computing"),
+                                  ([(0.0, 0.5, 0.5), (3.0, 2.5, 0.5)], "outside"), ([], "outside")]:
             found = account.parts([(0.0, 1.0, call)], 0.0, 4.0)
-            account.starve(found, cpu)
+            account.tell_computing(found, account.Processor(samples))
             self.assertEqual([part.kind for part in found], ["delay", expected])
+
+    def test_each_time_has_its_own_samples(self):
+        """A thread that computed once is not said to have computed later, when it was only ready to run."""
+        call = Part("delay", 0, 0, "", None, "nanosleep")
+        found = account.parts([(1.0, 2.0, call)], 0.0, 3.0)
+        account.tell_computing(found, account.Processor([(0, 0, 0), (1.0, 1.0, 0), (2.0, 1.0, 0), (3.0, 1.01, 0.99)]))
+        self.assertEqual([part.kind for part in found], ["computing", "delay", "starved"])
+
+    def test_call_that_does_not_wait_was_kept_by_a_busy_machine(self):
+        for ready, expected in [(0.1, "starved"), (0.0, "calls")]:
+            found = account.parts([(0.0, 0.1, Part("", 0, 0, "", None, "sendto"))], 0.0, 0.1)
+            account.tell_computing(found, account.Processor([(0.0, 0.0, 0.0), (0.1, 0.0, ready)]))
+            self.assertEqual([part.kind for part in found], [expected])
+
+    def test_samples_within_a_time_count_more_than_those_around_it(self):
+        processor = account.Processor([(0.0, 0, 0), (1.0, 0.9, 0), (1.1, 0.9, 0.1), (1.9, 0.9, 0.9), (2.0, 1.0, 0.9)])
+        had, ready = processor.during(0.95, 1.95)
+        self.assertAlmostEqual(had, 0.0)
+        self.assertAlmostEqual(ready, 1.0)
+        self.assertAlmostEqual(processor.during(0.25, 0.75)[0], 0.45)
+        self.assertIsNone(processor.during(1.95, 3.0))
 
     def test_what_was_before_the_log_is_unknown(self):
         call = Part("delay", 0, 0, "", None, "nanosleep")

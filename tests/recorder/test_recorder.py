@@ -149,6 +149,12 @@ class Live(unittest.TestCase):
         self.assertEqual(again.stdout, self.result.stdout)
         self.assertEqual((self.folder / "again.json").read_text(), (self.folder / "all.json").read_text())
 
+    def test_log_tells_when_each_thread_had_a_processor(self):
+        for log in strace_log.read((self.folder / "all.strace").read_text()):
+            samples = list(log.fields("cpu", r"(\d+) at \d+\.\d+ had (\d+\.\d+) ready \d+\.\d+"))
+            self.assertEqual(len(samples), len(log.header["cpu"]))
+            self.assertGreater(max(float(had) for _, had in samples), 0)
+
     def test_log_does_not_tell_where_the_toolkit_is(self):
         self.assertNotIn(str(ROOT), (self.folder / "all.strace").read_text())
 

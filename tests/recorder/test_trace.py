@@ -314,6 +314,11 @@ class Kept(unittest.TestCase):
                 self.assertRegex(recorded.sentence, f"^{pattern}$")
                 self.assertIs(recorded.serializes, " waited " in recorded.sentence)
 
+    def test_without_samples_nobody_is_said_to_compute(self):
+        text = re.sub("^# cpu: .*\n", "", kept("compute"), flags=re.M)
+        expected = waited("computing, or ready to run: this recording does not tell which")
+        self.assertRegex(recording(text).sentence, expected)
+
     def test_asyncio_tells_the_story_of_05(self):
         """Both in the same order: which calls about which client, and waits for clients."""
         def told(name):

@@ -34,7 +34,7 @@ class Threads:
         calls_of = {tid: [] for tid in pid_of if tid not in started}
         for call in log.calls:
             calls_of.setdefault(call.tid, []).append(call)
-        self.cpu = {int(tid): float(used) for tid, used in log.fields("cpu", r"(\d+) used (\d+\.\d+)")}
+        processors = self._processors(log)
         self.pause = account.pause([[(call.start, call.end) for call in calls] for calls in calls_of.values()])
         before = {int(tid) for tid, _ in log.fields("thread", r"(\d+) of (\d+)")}  # these were running already
         for tid, calls in calls_of.items():
@@ -47,7 +47,11 @@ class Threads:
                 continue
             end = self.since(end) if end is not None and end <= self.end else None
             thread = Thread(tid, pid_of[tid], "", self.since(start), end)
-            self._add(thread, calls, self.since(first) if tid in before else None)
+            processor = processors.get(tid, account.Processor())
+            if tid in started:
+                processor.samples.append((thread.start, 0.0, 0.0))
+            processor.samples.sort()
+            self._add(thread, calls, self.since(first) if tid in before else None, processor)
         self.threads.sort(key=lambda thread: (thread.start, thread.tid))
         self.others.sort(key=lambda thread: (thread.start, thread.tid))
         self.waits.sort(key=lambda wait: wait.start)
@@ -78,7 +82,16 @@ class Threads:
         known = {call.tid for call in log.calls} | set(self.seen.pid_of)
         return not log.cut and all(child in known for child in children if child)
 
-    def _add(self, thread, calls, known_from):
+    def _processors(self, log):
+        """When each thread had a processor: {tid: Processor}."""
+        found = {}
+        seconds = r"(\d{1,12}\.\d{1,9})"
+        for tid, *numbers in log.fields("cpu", rf"(\d{{1,9}}) at {seconds} had {seconds} ready {seconds}"):
+            moment, had, ready = map(float, numbers)
+            found.setdefault(int(tid), account.Processor()).samples.append((self.since(moment), had, ready))
+        return found
+
+    def _add(self, thread, calls, known_from, processor):
         """Add a thread with those of its calls that belong to the story."""
         waits, hidden, folded, timed = [], [], 0, []
         serving = None  # the request that it has read, and not answered yet
@@ -102,7 +115,7 @@ class Threads:
                 serving = request if call.name in RECEIVE and (call.value or 0) > 0 else None
         begin, end = max(thread.start, 0), self.since(self.end) if thread.end is None else thread.end
         thread.parts = account.parts(timed, begin, end, known_from, self.pause)
-        account.starve(thread.parts, self.cpu.get(thread.tid))
+        account.tell_computing(thread.parts, processor)
         thread.calls = self._without_repetitions(thread)
         thread.calls = self._with_what_is_folded(thread)
         if _matters(thread, self.since(self.end)):
@@ -139,12 +152,10 @@ class Threads:
         return told
 
     def _folded(self, thread, begin, end):
-        parts = [part for part in account.between(thread.parts, begin, end)
-                 if part.kind not in (account.COMPUTING, account.STARVED, account.BETWEEN, account.CALLS,
-                                      account.UNKNOWN)]
+        parts = [part for part in account.between(thread.parts, begin, end) if part.kind not in account.OWN]
         totals = account.sums(parts)
         between = sum(part.seconds for part in account.between(thread.parts, begin, end)
-                      if part.kind in (account.BETWEEN, account.CALLS))
+                      if part.kind in (account.BETWEEN, account.STARVED, account.CALLS))
         if not totals or totals[0].seconds < max((end - begin - between) / 2, (end - begin) / 4):
             return []
         most = totals[0]
@@ -213,7 +224,7 @@ class Threads:
                 called = printable(self.seen.names.get(thread.tid, ""))
                 if number > 1 and called and called != main and called not in self.seen.programs.get(pid, ""):
                     name += f" ({called})"
-                named = several or pid not in told
+                named = several or all(thread.pid != pid for thread in told)
                 thread.label = (name if not named else process if number == 1 else f"{process}, {name}")
                 thread.command = printable(self.seen.programs.get(pid, "")) if number == 1 else ""
 

@@ -2,13 +2,14 @@
 
 It names a thread, a call, an address only where the log shows it. Where it does not, it says so."""
 from recorder import account, clients
-from recorder.account import BETWEEN, CALLS, COMPUTING, STARVED, UNKNOWN
+from recorder.account import BETWEEN, CALLS, COMPUTING, OUTSIDE, STARVED, UNKNOWN
 from recorder.descriptors import LOOP
 from recorder.lengths import duration as span
 from recorder.waiting import FUTEX, SUSPICIOUS
 
 JUST = 0.02  # seconds: less is left of /slow's time than can be told apart
 A_WHILE = 0.2  # seconds: what a thread does is seen in no shorter time
+NEARLY_ALL = 0.8  # of the time: a wait that took so much of it is told alone, without short ones for the same
 LEAST = 0.25  # of the time: a wait that took less is not what took it
 IDLE = {"clients", "lock", "thread", "turn", "other", UNKNOWN}  # what a thread does that has nothing to do, perhaps
 
@@ -44,18 +45,20 @@ class Doing:
         self.groups = {}  # (kind, of) -> the Sums of it
         for each in account.sums(parts):
             self.groups.setdefault(_group(each), []).append(each)
-        between = sum(each.seconds for each in self.groups.pop((BETWEEN, ""), []))
+        starved = self.groups.pop((STARVED, ""), [])
+        between = sum(each.seconds for each in [*self.groups.pop((BETWEEN, ""), []), *starved])
         if all(each.longest < SUSPICIOUS for each in self.groups.get((CALLS, ""), [])):
             between += sum(each.seconds for each in self.groups.pop((CALLS, ""), []))
         order = sorted(self.groups, key=lambda key: -self._seconds(key))
         self.length = max(sum(part.seconds for part in parts), 1e-9)
         self.shares = [(key, self._seconds(key) / max(end - begin, 1e-9)) for key in order]
         self.kind = order[0][0] if order else ""
-        # What is between two calls, and in calls that do not wait, is mostly the cost of being recorded: it decides
-        # nothing.
+        # What is between two calls, and in calls that do not wait, is mostly what being recorded costs, as is the time
+        # in which a busy machine let it not run: it decides nothing.
         least = max(0.5 * (1 - between / max(end - begin, 1e-9)), LEAST)
         self.clear = bool(order) and self.shares[0][1] >= least
         self.many = between > (end - begin) / 2
+        self.starved = sum(each.seconds for each in starved) > (end - begin) / 2
 
     def _seconds(self, key):
         return sum(each.seconds for each in self.groups[key])
@@ -71,6 +74,8 @@ class Doing:
     def phrase(self):
         if self.clear:
             return self._one(self.shares[0][0])
+        if self.starved:
+            return "ready to run, but it hardly had a processor: this machine is busy, or strace kept it"
         if not self.shares:
             return "not there yet"
         if self.many and self.shares[0][1] < 0.1:
@@ -84,8 +89,8 @@ class Doing:
         most = max(sums, key=lambda each: each.seconds)
         if kind == COMPUTING:
             return "computing"
-        if kind == STARVED:
-            return "ready to run, but it hardly had a processor: this machine is busy, or strace kept it"
+        if kind == OUTSIDE:
+            return "computing, or ready to run: this recording does not tell which"
         if kind == CALLS:
             return f"busy in calls that do not wait, the longest of them in {most.name}"
         if kind == UNKNOWN:
@@ -95,8 +100,9 @@ class Doing:
             others = (_busy_others(self.recording, [self.thread], self.begin, self.end, self.thread.pid)
                       if self.deep else "")
             return f"in {most.name}{most.place}, {most.times} timed waits, perhaps for a lock{others}"
-        often = f", {most.times} times" if most.times > 1 and kind != "clients" else ""
-        each = f"{often}, {_ms(most.seconds / most.times)} each" if most.times > 2 and kind != "clients" else often
+        several = kind != "clients" and most.longest < NEARLY_ALL * most.seconds
+        often = f", {most.times} times" if most.times > 1 and several else ""
+        each = f"{often}, {_ms(most.seconds / most.times)} each" if most.times > 2 and several else often
         return f"in {most.name}{most.place}{_timed(most)}{each}{self._for(kind, of or most.of, most)}"
 
     def _for(self, kind, of, most):
@@ -159,8 +165,8 @@ class Doing:
         for other in _everybody(self.recording):
             if other is not self.thread and other.pid == self.thread.pid and self.deep:
                 doing = Doing(self.recording, other, self.begin, self.end, deep=False)
-                if doing.clear and doing.kind == COMPUTING:
-                    return f"; meanwhile {_who(self.recording, other, False)} was computing"
+                if doing.clear and doing.kind in (COMPUTING, OUTSIDE):
+                    return f"; meanwhile {_who(self.recording, other, False)} was {doing.phrase()}"
         return ""
 
 
@@ -343,7 +349,8 @@ def computes(thread, begin, end, least):
     told, there may be others that are not."""
     if end - begin < least:
         return False
-    computing = sum(part.seconds for part in account.between(thread.parts, begin, end) if part.kind == COMPUTING)
+    computing = sum(part.seconds for part in account.between(thread.parts, begin, end)
+                    if part.kind in (COMPUTING, OUTSIDE))
     return not thread.parts or computing >= max(min(least, end - begin - account.A_PAUSE), (end - begin) / 2)
 
 
