@@ -205,12 +205,16 @@ class Threads:
     # ---- names
 
     def _label(self):
-        """Name the threads for people: main thread, thread 2 (pool-1); worker 1; worker 1, thread 2."""
+        """Name the threads for people: main thread, thread 2 (pool-1); worker 1; worker 1, thread 2. The worker that
+        served the first client is worker 1, whichever was started first."""
         everybody = [*self.threads, *self.others]
         passing = {self.seen.pid_of[tid] for tid in self.seen.passing}
-        told = {thread.pid for thread in self.threads}
-        workers = [pid for pid in dict.fromkeys(thread.pid for thread in self.threads if _serves(thread))
+        told = self.threads
+        workers = [pid for pid in dict.fromkeys(thread.pid for thread in told if _serves(thread))
                    if pid not in passing]
+        served = {pid: [call.client for thread in told if thread.pid == pid for call in thread.calls
+                        if call.client is not None] for pid in workers}
+        workers.sort(key=lambda pid: min(served[pid], default=len(self.experiment.clients)))
         below = self._descendants(workers)
         several = len(workers) > 1 or any(thread.pid not in below for thread in everybody)
         for pid in {thread.pid for thread in everybody}:
@@ -243,5 +247,5 @@ def _matters(thread, length):
            for call in thread.calls):
         return True  # others wake up at times to look after the program
     return (any(part.kind in ASLEEP and part.seconds > lasting for part in thread.parts) or
-            any(part.kind == account.COMPUTING and part.seconds > max(length / 5, Recording.computing_from)
-                for part in thread.parts))
+            any(part.kind in (account.COMPUTING, account.OUTSIDE)
+                and part.seconds > max(length / 5, Recording.computing_from) for part in thread.parts))

@@ -27,9 +27,12 @@ const slow = {
 const fast = way === "pool" ? done => hash(1, done) : done => done();
 
 if (way === "cluster" && cluster.isPrimary) {
-  cluster.fork();
-  cluster.fork();
+  const workers = [cluster.fork(), cluster.fork()];
+  let online = 0;  // none of them listens before both can
+  cluster.on("online", () => { if (++online === 2) workers.forEach(worker => worker.send("listen")); });
 } else {
-  http.createServer((request, response) =>
+  const listen = () => http.createServer((request, response) =>
     (request.url === "/slow" ? slow : fast)(() => response.end("done"))).listen(+port, "127.0.0.1");
+  if (way === "cluster") process.once("message", listen);
+  else listen();
 }
