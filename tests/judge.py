@@ -7,6 +7,7 @@
   solution NAME             show how the toolkit's own file differs, once NAME is at the top of the ladder
   exercise [NAME]           check an exercise of the tutorial, such as medium; without NAME, list them
                             (hint and solution take this NAME, too)
+  grade FOLDER              check each submission in a folder, and write a table of the results
 """
 from kit import tool  # first: see kit/__init__.py
 
@@ -14,7 +15,7 @@ import argparse
 import contextlib
 import hashlib
 import json
-import os
+import pathlib
 import re
 import shlex
 import subprocess
@@ -22,18 +23,22 @@ import sys
 import textwrap
 import time
 
-from judging import building, exercises, hints, ladder, skeleton
-from kit.commandline import Parser
+from judging import building, exercises, grade, hints, ladder, results, skeleton
+from kit.commandline import Parser, whole_number
 from kit.errors import Failed
 from kit.report import bad, good
 from kit.tree import BUILD, ROOT, STAGES
+from judging.results import Tried, fallen, left_out, read, write
 from suite.server import MANUAL_PORT, Failure, Skipped, Stage, lines, reported
 
 
-EPILOG = """\
+EPILOG = f"""\
 NAME is two digits and a word, such as 07-mine; the stages of the toolkit can be
 checked, too. PROGRAM is any other program that takes --port, --delay and
 --timeout, or the URL of a server that is running.
+
+{grade.HELP}
+
 BUILD in the environment names the folder with the programs (build).
 Exit status: 0 if all is well; 1 if not; 2 for a bad command line."""
 WAITING = ("fast", "slow", "clients", "keep-alive", "pipelining", "slow-reader", "silent", "leaving",
@@ -54,6 +59,11 @@ def parse(arguments):
                         help="the stage whose model it has (check remembers what start was told)")
     parser.add_argument("--program", metavar="PROGRAM", help="judge this program")
     parser.add_argument("--all", action="store_true", help="go on after a rung that fails")
+    parser.add_argument("--json", metavar="FILE", type=pathlib.Path,
+                        help="check, exercise, grade: write the result to this file, too")
+    for name, what, standard, most in grade.LIMITS:
+        parser.add_argument(f"--{name}", metavar="N", type=whole_number(1, most), default=standard,
+                            help=f"grade: {what} for each submission ({standard})")
     options = parser.parse_args(arguments)
     try:
         check(options)
@@ -70,7 +80,10 @@ def check(options):
     if command == "exercise" or command in ("hint", "solution") and name in NAMES:
         return
     if name is None:
-        raise argparse.ArgumentTypeError(f"{command}: which STAGE? such as 07-mine")
+        wanted = "FOLDER?" if command == "grade" else "STAGE? such as 07-mine"
+        raise argparse.ArgumentTypeError(f"{command}: which {wanted}")
+    if command == "grade":
+        return
     if not re.fullmatch(r"\d\d-[a-z0-9][a-z0-9-]*", name):
         raise argparse.ArgumentTypeError(f"{name}: want two digits and a word, such as 07-mine")
     port = re.fullmatch(URL, options.program or "")
@@ -144,31 +157,29 @@ def rungs(stage):
 
 
 def climb(stage, every, quiet=False):
-    """Climb the ladder, and say how far that went. Return the rungs that are not passed, each with what
-    happened."""
-    its_own = [rung for rung in rungs(stage) if rung.reason_to_skip(stage) != ""]
-    fallen, passed = [], 0
-    for number, rung in enumerate(its_own, 1):
-        reason = rung.reason_to_skip(stage)
-        if reason:
-            say("--", rung, f"({reason})", quiet)
-            continue
-        began = time.monotonic()
+    """Climb the ladder, and say how far that went. Return the rungs that were tried, or left out."""
+    tried, its_own = [], rungs_for(stage)
+    for rung in its_own:
         if not quiet and sys.stdout.isatty():
             print(f"  ..    {rung.title}", end="\r", flush=True)
-        result, reason = try_rung(rung, stage)
-        passed += result == "ok"
-        say(result, rung, reason if result == "--" else f"{time.monotonic() - began:5.1f} s", quiet)
-        if result == "FAIL":
-            fallen.append((rung, reason))
-            if not quiet:
-                explain(rung, reason, stage)
-            if not every:
-                break
+        each = try_rung(rung, stage)
+        tried.append(each)
+        say(each.result, rung, f"({each.reason})" if each.result == "--" else f"{each.seconds:5.1f} s", quiet)
+        if each.fell and not quiet:
+            explain(rung, each.fell, stage)
+        if each.fell and not every:
+            break
     if not quiet:
-        stopped = f"Rung {number} of {len(its_own)}: " if fallen and not every else ""
-        print(f"{stopped}{passed} passed, {len(fallen)} failed")
-    return fallen
+        fell = fallen(tried)
+        stopped = f"Rung {len(tried)} of {len(its_own)}: " if fell and not every else ""
+        left = f", {len(left_out(tried))} left out" if left_out(tried) else ""
+        print(f"{stopped}{sum(each.result == 'ok' for each in tried)} passed, {len(fell)} failed{left}")
+    return tried
+
+
+def rungs_for(stage):
+    """Return the rungs that there are for its model."""
+    return [rung for rung in rungs(stage) if rung.reason_to_skip(stage) != ""]
 
 
 def say(result, rung, text, quiet):
@@ -179,14 +190,16 @@ def say(result, rung, text, quiet):
 
 
 def try_rung(rung, stage):
-    """Return "ok", "FAIL" or "--", and what happened."""
+    reason, began = rung.reason_to_skip(stage), time.monotonic()
+    if reason:
+        return Tried(rung, "--", reason=reason)
     try:
         rung.climb(stage)
-        return "ok", None
+        return Tried(rung, "ok", time.monotonic() - began)
     except Failure as fell:
-        return "FAIL", fell
+        return Tried(rung, "FAIL", time.monotonic() - began, fell)
     except Skipped as skipped:
-        return "--", f"({skipped})"
+        return Tried(rung, "--", reason=str(skipped))
 
 
 def explain(rung, fell, stage):
@@ -254,18 +267,36 @@ def run_check(options):
     reason = ladder.forbidden(stage)
     if reason:
         print(f"{stage.name} cannot be judged here, and is skipped: {reason}")
+        if options.json:
+            write(options.json, json.dumps({"server": stage.name, "model": stage.model, "error": reason}) + "\n")
         return 0
-    write(note(stage),
-          json.dumps(read(note(stage), json.loads)))  # if that fails, then now, not after all rungs
+    write(note(stage), json.dumps(read(note(stage))))  # if that fails, then now, not after all rungs
     what = "" if stage.in_tree else f": {stage.url or stage.shown()}"
     print(f"{stage.name}{what}, by the model of {stage.model}")
-    fallen = climb(stage, options.all)
-    remember(stage, fallen)
-    if not fallen and stage.in_tree and stage.name not in STAGES:
-        print(f"The top of the ladder. Compare: make solution STAGE={stage.name}")
-    elif not fallen and not stage.in_tree:
-        print("The top of the ladder. The rungs that were left out are for a stage in this tree.")
-    return 1 if fallen else 0
+    tried = climb(stage, options.all)
+    found = conclude(stage, tried, options)
+    if found["rung"] is None:
+        print(praise(stage, left_out(tried)))
+    return 1 if found["rung"] else 0
+
+
+def conclude(stage, tried, options):
+    """Write down what was found. Return that."""
+    if options.json:
+        write(options.json, json.dumps(results.as_json(stage, tried, rungs_for(stage)), indent=1) + "\n")
+    return remember(stage, fallen(tried))
+
+
+def praise(stage, left):
+    """Return what to say of a server that has failed nowhere. "The top" is all rungs, with none left out."""
+    wanting = [each for each in left if each.rung.reason_to_skip(stage) is None]
+    if wanting:
+        count = f"{len(wanting)} rung{'s were' if len(wanting) > 1 else ' was'}"
+        return f"This is not the top of the ladder: {count} left out, as said above. All others are passed."
+    if left:
+        return "The top of the ladder, for such a server. The rungs that were left out are for others."
+    compare = f" Compare: make solution STAGE={stage.name}" if stage.name not in STAGES else ""
+    return f"The top of the ladder.{compare}"
 
 
 # ---- what was last found
@@ -285,46 +316,27 @@ def state(stage):
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def remember(stage, fallen, step=0):
+def remember(stage, failed, step=0):
     """Write down how far the server has come, for hint and solution."""
-    rung, fell = fallen[0] if fallen else (None, None)
+    rung, fell = failed[0] if failed else (None, None)
     found = {"state": state(stage), "rung": rung and rung.key, "names": fell.names if fell else [],
              "got": fell.got if fell else "", "step": step}
     write(note(stage), json.dumps(found))
     return found
 
 
-def write(path, text):
-    """Write a file in one step: a reader finds it as it was, or as it is now."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.{os.getpid()}")
-        new.write_text(text)
-        new.replace(path)
-    except OSError as error:
-        raise Failed(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def read(path, parse):
-    """Return what is written in such a file; None if it is not there, or damaged."""
-    try:
-        return parse(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
 def recall(stage):
     """Return how far the server has come. Judge it if it has changed since."""
-    found = read(note(stage), json.loads)
+    found = read(note(stage))
     if not isinstance(found, dict) or not {"state", "rung", "names", "got", "step"} <= set(found):
         found = None
     if found and found["state"] == state(stage):
         return found
     if found is None or stage.in_tree:
         print(f"{stage.name} has not been checked as it is now. Checking ...")
-    fallen = climb(stage, False, quiet=True)
-    same = found and fallen and fallen[0][0].key == found["rung"]
-    return remember(stage, fallen, found["step"] if same else 0)
+    fell = fallen(climb(stage, False, quiet=True))
+    same = found and fell and fell[0][0].key == found["rung"]
+    return remember(stage, fell, found["step"] if same else 0)
 
 
 # ---- hint, solution
@@ -416,16 +428,15 @@ def run_exercise(options):
     exercise = exercises.EXERCISES[options.name]
     stage = exercise.stage()
     print(exercise.task)
-    fallen = climb(stage, options.all)
-    remember(stage, fallen)
-    if not fallen:
+    found = conclude(stage, climb(stage, options.all), options)
+    if found["rung"] is None:
         print(f"Compare: make solution NAME={exercise.name}. To take it back: git checkout {exercise.files}")
-    return 1 if fallen else 0
+    return 1 if found["rung"] else 0
 
 
 NAMES = [*exercises.EXERCISES, *skeleton.TO_WRITE]
 COMMANDS = {"start": start, "check": run_check, "hint": run_hint, "solution": run_solution,
-            "exercise": run_exercise}
+            "exercise": run_exercise, "grade": grade.run}
 
 
 def main(arguments):

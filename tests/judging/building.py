@@ -6,10 +6,9 @@ import fcntl
 import os
 import subprocess
 
-from kit import processes, tool
+from kit import processes, servers, tool
 from kit.processes import PIPES
 from kit.tree import BUILD, ROOT
-
 
 
 def make(targets, tree=ROOT, **variables):
@@ -45,6 +44,9 @@ def reports(stage, leaks=False):
     folder.mkdir(exist_ok=True)
     for path in folder.iterdir():
         path.unlink()
+    if servers.UNDER:  # another user writes there
+        folder.parent.chmod(0o711)
+        folder.chmod(0o777)
     name = {"address": "ASAN_OPTIONS", "thread": "TSAN_OPTIONS"}[stage.sanitizer]
     before = os.environ.get(name)
     os.environ[name] = f"log_path={folder}/report:handle_abort=1:detect_leaks={leaks:d}:exitcode=66"

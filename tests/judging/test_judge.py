@@ -15,7 +15,8 @@ import sys
 import time
 import unittest
 
-from judging import exercises, hints, ladder, skeleton
+from judging import copies, exercises, hints, ladder, skeleton
+from judging.copies import environment, make
 from judging.lying_server import LIES
 from kit import processes, tool, unittests
 from kit import tree as kit_tree
@@ -23,7 +24,7 @@ from kit.commandline import Parser
 from kit.errors import Failed
 from kit.processes import PIPES
 from kit.servers import Server
-from kit.tree import BUILD, ROOT
+from kit.tree import ROOT
 from servers.bugs.bug import Bug, every_name
 from suite.cases import all_cases
 from suite.server import Stage
@@ -41,37 +42,7 @@ options = argparse.Namespace(gallery=False)
 # ---- a copy of the tree
 
 def copy_tree(source, name):
-    """Return a copy of a tree, with what is built in it."""
-    tree = tool.scratch() / name
-    skip = shutil.ignore_patterns("__pycache__", "corpus", "recordings", "judge")
-    tree.mkdir()
-    for path in ["Makefile", "tutorial.md", "common", "tests", *kit_tree.STAGES]:
-        if (source / path).is_dir():
-            shutil.copytree(source / path, tree / path, ignore=skip)
-        else:
-            shutil.copy2(source / path, tree)
-    (tree / "build").mkdir()
-    for name in ("obj", "flags", "probe", "check_http", "check_connections"):
-        path = (BUILD if source == ROOT else source / "build") / name
-        if path.is_dir():
-            shutil.copytree(path, tree / "build" / name, symlinks=True)
-        elif path.exists():
-            shutil.copy2(path, tree / "build")
-    return tree
-
-
-def make(tree, *words):
-    command = ["make", "-s", f"-j{os.cpu_count()}", *words]
-    process = processes.start(command, cwd=tree, env=environment(), **PIPES)
-    out, err = processes.finish(process)
-    if process.returncode != 0:
-        raise Failed(f"make {' '.join(words)} failed: {err}")
-
-
-def environment():
-    """Return an environment without the options of a make that has started us."""
-    return {name: value for name, value in os.environ.items()
-            if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "BUILD", "STAGE", "LIKE", "PROGRAM")}
+    return copies.copy_tree(tool.scratch() / name, source)
 
 
 _tree = None
@@ -218,7 +189,7 @@ class Skeleton(unittest.TestCase):
                              "--program http://127.0.0.1:99999: want http://HOST:PORT"),
                             (["check", "07-x", "--like", "x"], "--like x: want one of " +
                              ", ".join(STAGES)),
-                            (["climb", "07-x"], "climb: want one of start, check, hint, solution, exercise")]:
+                            (["climb", "07-x"], "climb: want one of start, check, hint, solution, exercise, grade")]:
             command = judge(*words)
             self.assertEqual((command.status, command.out), (2, f"judge.py: {said}\n"))
 

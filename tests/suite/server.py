@@ -189,16 +189,16 @@ class Server:
         command = shlex.join([*self.under, *shlex.split(self.stage.shown()), *options])
         self.did.append(f"{command} & server=$!; sleep 0.5")
         if not listens:
-            self.program = processes.Program([*self.under, *self.stage.command, *self.options],
+            self.program = processes.Program([*servers.UNDER, *self.under, *self.stage.command, *self.options],
                                              **self.popen_arguments)
         elif self.stage.in_tree:
             self._start_stage()
         else:
             self._start_stranger()
         with contextlib.suppress(ProcessLookupError):  # it has ended already
-            resource.prlimit(self.program.pid, resource.RLIMIT_FSIZE, (MOST_OUTPUT << 20,) * 2)
+            servers.prlimit(self.program.pid, resource.RLIMIT_FSIZE, (MOST_OUTPUT << 20,) * 2)
             if listens and self.stage.kind == "threads" and self.stage.in_tree and self._size() < 1 << 30:
-                resource.prlimit(self.program.pid, resource.RLIMIT_AS, (MOST_STACKS << 30,) * 2)
+                servers.prlimit(self.program.pid, resource.RLIMIT_AS, (MOST_STACKS << 30,) * 2)
 
     def _start_stage(self):
         """A stage says where it listens."""
@@ -227,7 +227,7 @@ class Server:
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         self.expected = f"a server that listens on port {MANUAL_PORT}"
-        self.program = processes.Program([*self.stage.command, "--port", port, *self.options])
+        self.program = processes.Program([*servers.UNDER, *self.stage.command, "--port", port, *self.options])
 
         def accepts():
             with socket.socket() as client:
@@ -473,8 +473,8 @@ class Server:
     def limit(self, what, most, pid=None):
         """Set a soft resource limit, such as nofile."""
         number = getattr(resource, f"RLIMIT_{what.upper()}")
-        before, hard = resource.prlimit(pid or self.program.pid, number)
-        resource.prlimit(pid or self.program.pid, number, (most, hard))
+        before, hard = servers.prlimit(pid or self.program.pid, number)
+        servers.prlimit(pid or self.program.pid, number, (most, hard))
         self.did.append(f"prlimit --pid {'$worker' if pid else '$server'} --{what}={most}:")
         return before
 
@@ -497,7 +497,7 @@ class Server:
 
     def is_full(self):
         """Is there no room for two more stacks in its address space?"""
-        return self._size() > resource.prlimit(self.program.pid, resource.RLIMIT_AS)[0] - (16 << 20)
+        return self._size() > servers.prlimit(self.program.pid, resource.RLIMIT_AS)[0] - (16 << 20)
 
     def resident(self):
         """Return how much memory it has, in KiB."""

@@ -243,6 +243,7 @@ def terminal():
     except OSError as error:
         raise Skipped(f"no terminals here: {error.strerror}") from None
     os.set_blocking(screen, False)
+    os.fchmod(keyboard, 0o666)  # the server may be another user
     try:
         yield screen, os.ttyname(keyboard)
     finally:

@@ -1,0 +1,82 @@
+"""Limits for a program of somebody else, as far as this machine lets us set them. They are no sandbox: they stop what
+goes wrong, not who means harm."""
+import os
+import pwd
+import shutil
+import subprocess
+from typing import Dict, List, NamedTuple
+
+from kit import proc
+from suite.activity import family
+
+FIRST_USER = 59000  # of the users that have no name, one for each judge that runs
+
+
+class Limits(NamedTuple):
+    """What each submission is given."""
+    seconds: int
+    memory: int       # MiB, of all its processes
+    processes: int    # and threads
+    namespace: List[str]     # the command under which its judge runs; [] if that is refused
+    user: bool               # may its server run as another user?
+    refused: Dict[str, str]  # a limit, and why this machine refuses it
+
+
+OWN = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--net"]
+
+
+def find_limits(seconds, memory, processes):
+    """Try out what this machine allows."""
+    refused = {}
+    namespace, why = [], "unshare is missing (util-linux)"
+    for more in [], ["--user", "--map-root-user"]:
+        command = ["unshare", *more, *OWN]
+        why = "" if shutil.which("unshare") is None else complaint(command)
+        if why is None:
+            namespace = command
+            break
+    if not namespace:
+        refused["processes of its own"] = why
+        refused["network"] = why
+    why = complaint([*namespace, *as_user(FIRST_USER)])
+    if why:
+        refused["user of its own"] = why
+    if why and os.geteuid() == 0:
+        refused["number of processes"] = "the kernel does not count those of root"
+    return Limits(seconds, memory, processes, namespace, not why, refused)
+
+
+def complaint(command):
+    """Return why a command does not start another, or None if it does."""
+    tried = subprocess.run([*command, "true"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    return None if tried.returncode == 0 else (tried.stderr.strip().splitlines() or ["unknown"])[-1]
+
+
+def as_user(number):
+    """Return a command that runs another as a user who has no right but its own."""
+    return ["setpriv", "--reuid", str(number), "--regid", str(number), "--clear-groups", "--no-new-privs",
+            "--inh-caps=-all", "--bounding-set=-all", "--pdeathsig", "KILL", "--"]
+
+
+def free_user(number):
+    """Return the first user from that number on that does not exist on this machine."""
+    known = {user.pw_uid for user in pwd.getpwall()}
+    return next(user for user in range(FIRST_USER + number, FIRST_USER + 1000) if user not in known)
+
+
+def for_server(limits, lane):
+    """Return the command under which a server runs. lane tells it from the servers that run meanwhile."""
+    most = limits.processes + (0 if limits.user else tasks_of(os.getuid()))
+    return [*["prlimit", f"--nproc={most}"], *(as_user(free_user(lane)) if limits.user else [])]
+
+
+def tasks_of(user):
+    """Return how many processes and threads a user has."""
+    return sum(len(proc.threads(pid)) for pid in proc.all_pids()
+               if proc.read(f"/proc/{pid}/status").partition("\nUid:\t")[2].split("\t")[0] == str(user))
+
+
+def memory_of(pid):
+    """Return how much memory a process and its descendants have, in MiB."""
+    pages = [proc.read(f"/proc/{member}/statm").split()[1:2] for member in family(pid)]
+    return sum(int(each[0]) for each in pages if each) * os.sysconf("SC_PAGE_SIZE") >> 20
