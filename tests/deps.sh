@@ -33,4 +33,4 @@ for package in $missing; do
     known="$known ${package%\?}"
 done
 # shellcheck disable=SC2086 # a list of words
-$sudo apt-get -q install -y --no-install-recommends $known
+$sudo apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $known
