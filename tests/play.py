@@ -126,7 +126,7 @@ def print_clients(clients):
     rows = [_summary(name, [client for client in clients if _name(client) == name]) for name in names]
     if rows:
         print()
-        columns = ["path", "requests", "failed", "first", "median", "last"]
+        columns = ["path", "requests", "failed", "shortest", "median", "longest"]
         print_table(columns, set(columns[1:]), rows)
 
 
