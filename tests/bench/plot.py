@@ -43,6 +43,7 @@ class Plot:
 
     def __init__(self, name, shows, description):
         self.name, self.shows, self.description, self.parts, self.y = name, shows, description, [], 10
+        self.ranges = False
 
     def text(self, x, y, words, kind="", anchor="start"):
         kind = f' class="{kind}"' if kind else ""
@@ -79,6 +80,7 @@ class Plot:
                 end = left + max(value * scale, 1)
                 self.box(f"c{color}", left, end, middle)
                 if isinstance(more, tuple):
+                    self.ranges = True
                     self.line("range", left + more[0] * scale, middle, left + more[1] * scale, middle)
                     end = max(end, left + more[1] * scale)
                 elif more:
@@ -124,6 +126,8 @@ class Plot:
 
     def draw(self, measured_on):
         """Return the picture, with a line that says where it was measured."""
+        if self.ranges:
+            self.note("bar: the median; thin line: least to most")
         self.text(MARGIN, self.y + 12, measured_on, "quiet")
         height = self.y + 24
         return "\n".join([
