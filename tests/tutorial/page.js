@@ -36,27 +36,39 @@ markChapter();
 // A prediction is asked: what happened is folded until the reader has said what will happen.
 const folds = [];
 function unfold(fold, said) {
-  if (!fold.part.hidden) return;
-  fold.part.hidden = false;
+  if (!fold.parts.length) return;
   fold.box.remove();
+  const [first] = fold.parts;
+  fold.parts.splice(0).forEach(part => { part.hidden = false; });
   if (!said) return;
   const words = element("p", { className: "said", tabIndex: -1 }, `You said: ${said}. This is what happens:`);
-  fold.part.prepend(words);
+  first.prepend(words);
   words.focus({ preventScroll: true });
 }
-for (const box of document.querySelectorAll(".choices")) {
-  const parts = [];
-  const stays = each => each.matches(".commands, .simulated") || each.matches("p") && /^Run\./.test(each.textContent);
-  const isEnd = each => !each || each.matches("h1, h2, h3, .neighbours");
-  for (let next = box.nextElementSibling; !isEnd(next); next = next.nextElementSibling) {
-    if (next.nextElementSibling?.matches(".choices")) break; // the next question
-    if (parts.length || !stays(next)) parts.push(next);
-  }
-  const part = element("div", { className: "fold" }), fold = { box, part };
-  parts[0].before(part);
-  part.append(...parts);
+// Put elements into a part that stays folded until then, or until the browser finds something in it.
+function hide(fold, elements) {
+  const part = element("div", { className: "fold" });
+  elements[0].before(part);
+  part.append(...elements);
   part.setAttribute("hidden", "until-found");
   part.addEventListener("beforematch", () => unfold(fold));
+  fold.parts.push(part);
+}
+const foldOf = each => folds.find(fold => fold.parts.some(part => part.contains(each)));
+for (const box of document.querySelectorAll(".choices")) {
+  const fold = { box, parts: [] }, rest = [];
+  const stays = each => each.matches(".commands") || each.matches("p") && /^Run\./.test(each.textContent);
+  const isEnd = each => !each || each.matches("h1, h2, h3, .neighbours");
+  let next = box.nextElementSibling;
+  if (next.matches(".simulated")) { // it would show what happens, too
+    hide(fold, [next]);
+    next = fold.parts[0].nextElementSibling;
+  }
+  for (; !isEnd(next); next = next.nextElementSibling) {
+    if (next.nextElementSibling?.matches(".choices")) break; // the next question
+    if (rest.length || !stays(next)) rest.push(next);
+  }
+  hide(fold, rest);
   const choice = (words, className, said) =>
     element("button", { type: "button", className, onclick: () => unfold(fold, said) }, words);
   box.append(...box.dataset.choices.split("|").map(words => choice(words.trim(), "", words.trim())),
@@ -72,7 +84,7 @@ addEventListener("beforeprint", () => folds.forEach(each => unfold(each)));
 // A link to a part that is folded opens it.
 function unfoldTarget() {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const fold = target && folds.find(each => each.part.contains(target));
+  const fold = target && foldOf(target);
   if (fold) unfold(fold), target.scrollIntoView();
 }
 addEventListener("hashchange", unfoldTarget);
@@ -81,7 +93,7 @@ unfoldTarget();
 const found = element("ol", { id: "found" });
 const search = element("input", { type: "search", placeholder: "Search", "aria-label": "Search this page" });
 const show = each => {
-  const fold = folds.find(one => one.part.contains(each));
+  const fold = foldOf(each);
   if (fold) unfold(fold);
   each.closest("details")?.setAttribute("open", "");
   each.scrollIntoView({ block: "center" });
