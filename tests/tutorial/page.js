@@ -185,3 +185,27 @@ for (const box of document.querySelectorAll(".replay")) {
   } }, box.dataset.recordings.includes(" ") ? "▶ Play these recordings" : "▶ Play this recording");
   box.prepend(start);
 }
+// A drawing in scenes: one at a time, by its buttons, by a tap on it, or by the arrows. On paper, all of them.
+for (const box of document.querySelectorAll(".stepped")) {
+  const scenes = [...box.querySelectorAll("li")];
+  let now = 0;
+  const button = (words, by) => element("button", { type: "button", onclick: () => show(now + by) }, words);
+  const back = button("Back", -1), next = button("Next", 1);
+  const show = number => {
+    now = Math.max(0, Math.min(scenes.length - 1, number));
+    scenes.forEach((each, i) => { each.hidden = i !== now; });
+    back.setAttribute("aria-disabled", now === 0);
+    next.setAttribute("aria-disabled", now === scenes.length - 1);
+  };
+  box.prepend(element("div", { className: "walk" }, back, next));
+  box.querySelector("ol").setAttribute("aria-live", "polite");
+  box.tabIndex = 0;
+  box.addEventListener("click", event => { if (event.target.closest(".scene")) show(now + 1); });
+  box.addEventListener("keydown", event => {
+    const to = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: scenes.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    show(to);
+  });
+  show(0);
+}

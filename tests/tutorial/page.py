@@ -19,6 +19,7 @@ from kit.processes import PIPES
 from kit.tree import BUILD, ROOT
 from recorder import replay, svg
 from tutorial import pictures
+from tutorial.loop import turns
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -73,12 +74,24 @@ def drawn(text):
         name, words = match[1], match[2]
         if name in pictures.PICTURES:
             return recording(name, words)
+        if name == pictures.TURNS:
+            return stepped(words)
         data = base64.b64encode((ROOT / name).read_bytes()).decode()
         return f'<figure class="fits"><img src="data:image/svg+xml;base64,{data}" alt="{words}"></figure>'
 
     text = re.sub(r"<figcaption.*?</figcaption>\n?", "", text, flags=re.S)
     text = re.sub(r"<(p|figure)>\s*(<img [^>]*>)\s*</\1>", r"\2", text)
     return re.sub(r'<img\s+src="([^"]*\.svg)"\s+alt="([^"]*)"\s*/>', picture, text)
+
+
+def stepped(words):
+    """Return the scenes of a drawing that is stepped through, one below the other: the script shows one at a time."""
+    drawing = (ROOT / pictures.TURNS).read_text(encoding="utf-8")
+    items = [f'<li><figure><svg class="scene" viewBox="{box}" role="img" aria-label="Scene {number}">'
+             f"{scene}</svg><figcaption>{caption}</figcaption></figure></li>"
+             for number, (box, scene, caption) in enumerate(turns.SCENES.findall(drawing), 1)]
+    return "\n".join([f'<div class="stepped turns" role="group" aria-label="{words}">', "<ol>", *items, "</ol>",
+                      "</div>"])
 
 
 def recording(name, words):
@@ -175,7 +188,7 @@ def build(page, simulation=None):
     if simulation == "":
         text = re.sub(r'<div class="simulated".*?</div>', "", text)
     embedded = json.dumps(simulation).replace("<", "\\u003c") if simulation else ""
-    return PAGE.format(title=html.escape(TITLE), style=replay.style() + (HERE / "page.css").read_text(),
+    return PAGE.format(title=html.escape(TITLE), style=replay.style() + turns.STYLE + (HERE / "page.css").read_text(),
                        contents=contents, others=others, text=text, data=replay.data(list(shown.values())),
                        simulation=embedded and f'<script type="application/json" id="play">{embedded}</script>',
                        script=replay.script() + (HERE / "page.js").read_text())

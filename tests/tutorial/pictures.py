@@ -1,6 +1,7 @@
 """Record the servers again, keep the recordings in tests/tutorial/recordings, and draw those that the tutorial
 shows: waits.svg of each stage, 06-libev/trap.svg, and in tests/tutorial the comparisons await.svg, trap.svg and
-pool.svg, and first.svg for README. Draw loops.svg, which needs no recording.
+pool.svg, and first.svg for README. Draw loops.svg, which needs no recording, and turns.svg, for which the loop of
+step 4 runs here.
 
 A picture can be drawn at a quiet moment only. Look at each before you commit it.
 Exit status: 0 if all are drawn; 1 if not; 2 for a bad command line."""
@@ -16,6 +17,7 @@ from kit.tree import ROOT, STAGES, built
 from kit.urls import free_port
 from recorder import clients, replay, strace_log, svg, symbols, understand
 from tutorial import first, loops
+from tutorial.loop import turns
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -35,6 +37,7 @@ PICTURES = {**{f"{stage}/waits.svg": [stage] for stage in STAGES},
             "tests/tutorial/await.svg": ["05-epoll", "asyncio"],
             "tests/tutorial/trap.svg": ["01-blocking", "trap", "mistake"],
             "tests/tutorial/pool.svg": ["pool", "executor"]}
+TURNS = "tests/tutorial/turns.svg"
 FIRST = ["01-blocking/waits.svg", "05-epoll/waits.svg"]
 
 # Calls that say, before the experiment begins, which threads and descriptors there are.
@@ -102,7 +105,8 @@ def recordings(picture):
 def others():
     """Return the pictures that are drawn in another way: {name: content}."""
     servers = [recording for name in FIRST for recording in recordings(name)]
-    return {"tests/tutorial/first.svg": first.draw(servers), "tests/tutorial/loops.svg": loops.draw()}
+    return {"tests/tutorial/first.svg": first.draw(servers), "tests/tutorial/loops.svg": loops.draw(),
+            TURNS: turns.draw(turns.record())}
 
 
 def record(name):

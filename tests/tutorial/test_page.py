@@ -169,7 +169,10 @@ def without_script(built):
     plain = re.sub(r"<script.*?</script>", "", built, flags=re.S)
     say(built.startswith('<!doctype html>\n<html lang="en">'), "the page does not name its language")
     say("<button" not in plain and plain.count("<h2") >= 15, "without JavaScript, something is missing")
-    say(plain.count("<svg ") == len(SHOWN) >= 6, "without JavaScript, pictures are missing")
+    say(plain.count("<svg xmlns") == len(SHOWN) >= 6, "without JavaScript, pictures are missing")
+    captions = re.findall(r"<li><figure><svg.*?<figcaption>(.*?)</figcaption></figure></li>", plain, re.S)
+    say(len(captions) >= 5 and not re.search(r"<li hidden|\sstyle=.display", plain),
+        f"without JavaScript, of the drawing in scenes there are {len(captions)}")
     loads = re.findall(r'<link[^>]*|<iframe[^>]*|@import[^;]*|url\((?!#)[^)]*|\ssrc="(?!data:)[^"]*', plain)
     say(not loads, f"the page loads something: {loads}")
     ids = sorted(re.findall(r'\sid="([^"]*)"', plain))
@@ -244,6 +247,37 @@ def experiments(browser, where):
     browser.wait("document.querySelector('.simulated iframe')?.style.height === '321px'")
 
 
+def scenes(browser, where):
+    """Step through the drawing in scenes: by its buttons, by a tap, and by keys. All words can be read."""
+    box = "document.querySelector('.stepped')"
+    at = f"[...{box}.querySelectorAll('li')].flatMap((each, i) => each.checkVisibility() ? [i] : [])"
+    last = browser.run(f"{box}.querySelectorAll('li').length") - 1
+    browser.run(f"{box}.scrollIntoView()")
+    walk = [browser.run(at)]
+    for words in "Next", "Next", "Back":
+        browser.click(words, ".stepped button")
+        walk.append(browser.run(at))
+    browser.click_at(*browser.middle(f"{box}.querySelector('li:not([hidden]) .scene')"))
+    walk.append(browser.run(at))
+    browser.run(f"{box}.focus()")
+    for key in "ArrowRight", "ArrowLeft", "ArrowLeft", "Home", "ArrowLeft", "End", "ArrowRight":
+        browser.key(key)
+        walk.append(browser.run(at))
+    browser.click("Next", ".stepped button")  # at the end, it stays
+    walk.append(browser.run(at))
+    say(walk == [[each] for each in [0, 1, 2, 1, 2, 3, 2, 1, 0, 0, last, last, last]],
+        f"{where}: the scenes shown are {walk}")
+    clash = browser.run(f"""(svg => [...svg.querySelectorAll("text")]
+      .map(each => [each.textContent, each.getBBox()])
+      .flatMap(([words, a], i, all) => [...a.x + a.width > svg.viewBox.baseVal.width ? [words] : [],
+        ...all.slice(i + 1).filter(([, b]) => a.x + 1 < b.x + b.width && b.x + 1 < a.x + a.width &&
+          a.y + 4 < b.y + b.height && b.y + 4 < a.y + a.height).map(([other]) => words + " / " + other)]))
+      ({box}.querySelector("li:not([hidden]) .scene"))""")
+    say(clash == [], f"{where}: words in a scene overlap: {clash}")
+    letters = browser.run(f"{box}.querySelector('li:not([hidden]) .mono').getBoundingClientRect().height")
+    say(letters > 9, f"{where}: the words of a scene are {letters} px high")
+
+
 def use(built, axe):
     (tool.scratch() / "used.html").write_text(built, encoding="utf-8")
     with Browser(patience=120) as browser:  # axe-core looks at all of a long page
@@ -273,6 +307,7 @@ def use(built, axe):
                     say(found == [], f"{where}: axe-core finds {found}")
                 if not dark:
                     player(browser, where)
+                    scenes(browser, where)
                     experiments(browser, where)
         printed = len(base64.b64decode(browser.send("Page.printToPDF", printBackground=True)["data"]))
         say(100_000 < printed < MOST_PRINTED, f"printed, the page has {printed} bytes")
