@@ -7,6 +7,7 @@
   solution NAME             show how the toolkit's own file differs, once NAME is at the top of the ladder
   exercise [NAME]           check an exercise of the tutorial, such as medium; without NAME, list them
                             (hint and solution take this NAME, too)
+  contract                  print what a PROGRAM must do, and which rung asks what
   grade FOLDER              check each submission in a folder, and write a table of the results
 """
 from kit import tool  # first: see kit/__init__.py
@@ -18,6 +19,7 @@ import json
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -35,7 +37,7 @@ from suite.server import MANUAL_PORT, Failure, Skipped, Stage, lines, reported
 EPILOG = f"""\
 NAME is two digits and a word, such as 07-mine; the stages of the toolkit can be
 checked, too. PROGRAM is any other program that takes --port, --delay and
---timeout, or the URL of a server that is running.
+--timeout, or the URL of a server that is running: "contract" says what it must do.
 
 {grade.HELP}
 
@@ -77,7 +79,7 @@ def check(options):
     command, name = options.command, options.name
     if command == "exercise" and name is not None and name not in NAMES:
         raise argparse.ArgumentTypeError(f"{name}: no such exercise; want one of {' '.join(NAMES)}")
-    if command == "exercise" or command in ("hint", "solution") and name in NAMES:
+    if command in ("exercise", "contract") or command in ("hint", "solution") and name in NAMES:
         return
     if name is None:
         wanted = "FOLDER?" if command == "grade" else "STAGE? such as 07-mine"
@@ -308,11 +310,15 @@ def note(stage):
 def state(stage):
     """Return something that changes when the reader has changed the server."""
     parts = [stage.model, stage.url or stage.shown()]
-    files = [ROOT / stage.name / "server.c"] if stage.in_tree else []
+    files = [*ROOT.glob(f"{stage.name}/*.[ch]"), *ROOT.glob("common/*.[ch]")] if stage.in_tree else []
+    for word in stage.command or [] if not stage.in_tree else []:
+        path = pathlib.Path(shutil.which(word) or word)
+        if path.is_file():  # the program, or its script
+            parts.append(f"{path.stat().st_mtime_ns} {path.stat().st_size}")
     if stage.exercise:
-        files = sorted([*ROOT.glob("0?-*/server.c"), *ROOT.glob("common/*.[ch]"),
-                        *ROOT.glob("tests/tutorial/*.c")])
-    parts += [path.read_text(errors="replace") for path in files]
+        files = [*ROOT.glob("0?-*/server.c"), *ROOT.glob("common/*.[ch]"),
+                 *ROOT.glob("tests/tutorial/*.c")]
+    parts += [path.read_text(errors="replace") for path in sorted(files)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -332,8 +338,7 @@ def recall(stage):
         found = None
     if found and found["state"] == state(stage):
         return found
-    if found is None or stage.in_tree:
-        print(f"{stage.name} has not been checked as it is now. Checking ...")
+    print(f"{stage.name} has not been checked as it is now. Checking ...")
     fell = fallen(climb(stage, False, quiet=True))
     same = found and fell and fell[0][0].key == found["rung"]
     return remember(stage, fell, found["step"] if same else 0)
@@ -434,9 +439,14 @@ def run_exercise(options):
     return 1 if found["rung"] else 0
 
 
+def contract(_options):
+    print((ROOT / "tests/judging/contract.md").read_text(), end="")
+    return 0
+
+
 NAMES = [*exercises.EXERCISES, *skeleton.TO_WRITE]
 COMMANDS = {"start": start, "check": run_check, "hint": run_hint, "solution": run_solution,
-            "exercise": run_exercise, "grade": grade.run}
+            "exercise": run_exercise, "contract": contract, "grade": grade.run}
 
 
 def main(arguments):

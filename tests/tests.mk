@@ -36,6 +36,7 @@ case: all ## run some black-box cases: CASE=fast_overtakes_slow, or a subject, C
 judge-test: all $(COROUTINES) ## test the judge, and the solutions of the exercises: TESTS="Hints Liars.test_..." for some
 	@python3 -m judging.test_judge $(foreach name,$(value TESTS),$(call quoted,$(name)))
 	@$(if $(value TESTS),,python3 -m judging.test_grade)
+	@$(if $(value TESTS),,python3 -m judging.test_program)
 	@$(if $(value TESTS),,python3 -m judging.test_coroutines)
 	@$(if $(value TESTS),,python3 -m judging.test_upstream)
 

@@ -1,6 +1,6 @@
 """A server for test_judge.py, on asyncio. It does all that the ladder asks of a loop, but for one LIE.
 
-usage: lying_server.py [LIE] --port PORT [--delay SECONDS] [--timeout SECONDS]
+usage: lying_server.py [LIE] [--host ADDRESS] --port PORT [--delay SECONDS] [--timeout SECONDS]
 """
 import argparse
 import asyncio
@@ -9,7 +9,7 @@ import signal
 import time
 
 LIES = ["body", "early", "fourth", "closes", "swallows", "reads-all", "patient", "spins", "dies",
-        "drain", "deaf"]
+        "drain", "deaf", "elsewhere", "until-close", "endless"]
 
 stopping = False
 idle, tasks, sleeping = set(), set(), 0
@@ -47,15 +47,15 @@ async def converse(reader, writer):
             await slow()
         body = b"That was fast" if lie == "body" and path == "/fast" else f"That was {path[1:]}!".encode()
         close = stopping or lie == "closes"
-        writer.write(b"HTTP/1.1 200 OK\r\n" + b"Connection: close\r\n" * close +
-                     b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        length = b"" if lie in ("until-close", "endless") else b"Content-Length: %d\r\n" % len(body)
+        writer.write(b"HTTP/1.1 200 OK\r\n" + b"Connection: close\r\n" * close + length + b"\r\n" + body)
         if lie == "dies" and writer.transport.is_closing():
             os.kill(os.getpid(), signal.SIGSEGV)
         if lie != "reads-all":
             await writer.drain()
         if lie == "swallows":
             reader._buffer.clear()
-        if close:
+        if close or lie == "until-close":
             return
 
 
@@ -70,10 +70,10 @@ async def serve(reader, writer):
         writer.close()
 
 
-async def main(port):
+async def main(host, port):
     global stopping
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-    server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=1000)
+    server = await asyncio.start_server(serve, host, 0 if lie == "elsewhere" else port, backlog=1000)
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, (lambda: None) if lie == "deaf" else told.set)
@@ -90,12 +90,13 @@ def run():
     global lie, delay, timeout
     parser = argparse.ArgumentParser()
     parser.add_argument("lie", nargs="?", choices=LIES)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--delay", type=float, default=10)
     parser.add_argument("--timeout", type=float, default=10)
     options = parser.parse_args()
     lie, delay, timeout = options.lie, options.delay, options.timeout
-    asyncio.run(main(options.port))
+    asyncio.run(main(options.host, options.port))
 
 
 if __name__ == "__main__":

@@ -280,7 +280,11 @@ class Liars(unittest.TestCase):
     """Another program, in another language."""
     CAUGHT = {None: None, "reads-all": "slow-reader", "drain": "signals", "deaf": "signals",  # what takes long
               "spins": "leaving", "dies": "leaving", "patient": "silent", "swallows": "pipelining",
-              "closes": "keep-alive", "fourth": "clients", "early": "slow", "body": "fast"}
+              "closes": "keep-alive", "fourth": "clients", "early": "slow", "body": "fast",
+              "elsewhere": "listen", "until-close": "keep-alive", "endless": "fast"}
+    SAID = {"elsewhere": r"it listens on \d+, not on --port",
+            "until-close": "the server has closed the connection without a response",
+            "endless": '"HTTP/1.1 200 OK.*", without a Content-Length, so it ends with the connection, which stays open'}
 
     def test_honest_program_passes_and_each_liar_is_caught(self):
         self.assertEqual(set(LIES), set(self.CAUGHT) - {None})
@@ -290,6 +294,8 @@ class Liars(unittest.TestCase):
         for check, key in zip(checks, self.CAUGHT.values()):
             self.assertEqual(check.fell(), key and title(key), check.out)
             self.assertEqual(check.status, 1 if key else 0)
+        for lie, said in self.SAID.items():
+            self.assertRegex(checks[list(self.CAUGHT).index(lie)].out, said)
 
     def test_server_at_a_url(self):
         make(clean_tree(), "05-epoll", "01-blocking")

@@ -29,7 +29,7 @@ class Broken(Exception):
 
 def parse(data, head=False, ended=False):
     """Return the first response in data, and its length; None, 0 if it is not complete. Without a length, its
-    body ends with the connection."""
+    body ends with the connection (RFC 9112, section 6.3)."""
     text, found, rest = data.partition(b"\r\n\r\n")
     if not found:
         return None, 0
@@ -47,13 +47,16 @@ def parse(data, head=False, ended=False):
     elif re.fullmatch(r"\d{1,15}", fields.get("content-length", "")):
         length = 0 if head else int(fields["content-length"])
         body = rest[:length] if len(rest) >= length else None
-    elif "close" in fields.get("connection", "").lower() or line.startswith("HTTP/1.0"):
-        body, length = (rest, len(rest)) if ended else (None, 0)
     else:
-        raise Broken("the response has no Content-Length, so nobody knows where it ends")
+        body, length = (rest, len(rest)) if ended else (None, 0)
     if body is None:
         return None, 0
     return Response(line, int(said[1]), fields, body.decode(errors="replace")), len(text) + 4 + length
+
+
+def has_length(head):
+    """Return whether a head says where its response ends."""
+    return re.search(rb"\r\n(content-length|transfer-encoding):", head, re.I) is not None
 
 
 def parse_chunks(data):

@@ -35,6 +35,24 @@ def connects(text):
         return False
 
 
+def every_address(text):
+    """Return a URL for each address that its host has: localhost is often both 127.0.0.1 and ::1."""
+    host, port = address(text)
+    try:
+        found = [each[4][0] for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except OSError:
+        return [text]
+    if host == "localhost":
+        found = ["127.0.0.1", "::1", *found]
+    return [f"http://{f'[{each}]' if ':' in each else each}:{port}" for each in dict.fromkeys(found)]
+
+
+def reachable(text):
+    """Return the first of these at which somebody listens; the same URL if nobody does, or if it has one address."""
+    found = every_address(text)
+    return next(filter(connects, found), text) if len(found) > 1 else text
+
+
 def is_here(text):
     """Return whether the host of a URL is an address of this machine."""
     try:

@@ -4,7 +4,7 @@ import signal
 import time
 
 from suite.cases import LONG, PROGRAM, READINESS, case
-from suite.client import request
+from suite.client import Broken, request
 from suite.server import FAST, FAST_CLOSE, SLOW, Failure, Skipped, Trouble
 
 
@@ -18,7 +18,13 @@ def clients_wait_for_descriptors(stage):
         server.expect_no_busy_loop(0.3, "it has a free descriptor")
         server.limit("nofile", most)
         for client in clients:
-            server.expect(client, "/fast", sleeps=1)  # it may pause for so long
+            try:
+                server.expect(client, "/fast", sleeps=1)  # it may pause for so long
+            except Broken:
+                if server.runtime() == "node":
+                    server.expect_served("/fast", sleeps=1)
+                    raise Skipped("Node closes clients that come while it has no descriptor") from None
+                raise
 
 
 def serve_forty(stage, most=None, enough=0):

@@ -14,12 +14,13 @@ import time
 from dataclasses import dataclass, field
 from typing import List, Optional
 
-from kit import measuring, proc, processes, servers
+from kit import measuring, proc, processes, servers, urls
 from kit.errors import Failed
 from kit.printable import printable
+from kit.responses import has_length
 from kit.tree import ROOT
 from suite import cases
-from suite.activity import Activity, Restlessness, children, tasks
+from suite.activity import Activity, Restlessness, children, family, tasks
 from suite.client import Broken, Client, poll, request
 
 ASLEEP = 1        # seconds without any activity, after which a server has forgotten its client
@@ -183,7 +184,7 @@ class Server:
 
     def start(self, listens):
         if self.stage.command is None:
-            self.url = self.stage.url
+            self.url = urls.reachable(self.stage.url)
             return
         options = self.options if self.stage.in_tree else ["--port", str(MANUAL_PORT), *self.options]
         command = shlex.join([*self.under, *shlex.split(self.stage.shown()), *options])
@@ -225,15 +226,30 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self.expected = f"a server that listens on port {MANUAL_PORT}"
+        places = urls.every_address(f"http://localhost:{port}")
+        self.expected = f"a server that listens on port {MANUAL_PORT} of localhost"
         self.program = processes.Program([*servers.UNDER, *self.stage.command, "--port", port, *self.options])
 
         def accepts():
-            with socket.socket() as client:
-                return client.connect_ex(("127.0.0.1", port)) == 0
+            return next(filter(urls.connects, places), None)
 
-        self.wait_for(accepts, sleeps=5, busy=PATIENCE)  # it may have to be compiled first
+        try:
+            self.url = self.wait_for(accepts, sleeps=5, busy=PATIENCE)  # it may have to be compiled first
+        except Trouble:
+            others = self.ports()
+            if not others:
+                raise
+            raise Failure(f"a server that listens on the port of --port, here {MANUAL_PORT}",
+                          f"it listens on {', '.join(map(str, others))}, not on --port") from None
+
+    def runtime(self):
+        """Return the name of the program that runs: node, if it is written for Node."""
+        return pathlib.Path(os.readlink(f"/proc/{self.program.pid}/exe")).name if self.program else ""
+
+    def ports(self):
+        """Return the ports on which it listens, whichever it was told."""
+        inodes = {inode for pid in family(self.program.pid) for inode in proc.sockets(pid).values()}
+        return sorted({each.local[1] for each in proc.tcp_sockets() if each.listens and each.inode in inodes})
 
     def stop(self):
         for client in self.clients():
@@ -364,7 +380,10 @@ class Server:
                 str(trouble)[len("nothing"):].replace(": the server sleeps", "; the server sleeps"))
         begun = [client.received for client in self.clients() if client.received]
         if begun and str(trouble).startswith("nothing"):
-            came = printable(begun[-1][:60].decode(errors="replace"))
+            came, (head, found, _) = printable(begun[-1][:60].decode(errors="replace")), begun[-1].partition(b"\r\n\r\n")
+            if found and not has_length(head):
+                return (f'"{came}", without a Content-Length, so it ends with the connection, which stays open: '
+                        f"{str(trouble).partition(': ')[2] or trouble}")
             return f'an incomplete response, "{came}", and then {trouble}'
         if isinstance(trouble, Broken) and self.program:
             processes.wait_until(lambda: not self.program.alive, patience=0.2)
@@ -554,12 +573,12 @@ class Server:
     def client(self, *said, **arguments):
         """Return a new client that has said this. If the server is impatient and this machine was slow, try
         again."""
-        host, _, port = self.url.rstrip("/").partition("://")[2].rpartition(":")
+        host, port = urls.address(self.url)
         hurry, until = float(self.option("--timeout", 10)) < 1, time.monotonic() + PATIENCE
         while True:
             since = time.monotonic()
             self.asked += 1
-            client = Client(host.strip("[]"), int(port), self.wait_for, self.asleep, self.settle, **arguments)
+            client = Client(host, port, self.wait_for, self.asleep, self.settle, **arguments)
             for data in said:
                 client.say(data)
             if not hurry or time.monotonic() - since < 0.2:
@@ -645,12 +664,12 @@ class Server:
     def expect_refusal(self):
         """Wait until it no longer listens."""
         self.expected = "a server that no longer listens"
-        host, _, port = self.url.partition("://")[2].rpartition(":")
+        host, port = urls.address(self.url)
 
         def refused():
-            with socket.socket() as client:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as client:
                 try:
-                    client.connect((host, int(port)))
+                    client.connect((host, port))
                 except (ConnectionRefusedError, ConnectionResetError):
                     return True
             return False
@@ -692,7 +711,7 @@ class Server:
         """Let so many clients connect and say nothing; yield their sockets. This needs as many descriptors. If
         or_until_full, fewer will do: the server accepts none for a second, and its backlog takes none (with musl,
         it has room for 128)."""
-        host, _, port = self.url.partition("://")[2].rpartition(":")
+        host, port = urls.address(self.url)
         self.asked += count
         self.did.insert(0, f"ulimit -n {count + 100}")
         self.did.append(f"for i in $(seq {count}); do exec {{fd}}<>/dev/tcp/{host}/{MANUAL_PORT}; done")

@@ -66,7 +66,7 @@ class Endless(unittest.TestCase):
             self.assertNotRegex(got, "[\x1b\x07\u202e]")
 
     def test_body_may_end_with_the_connection(self):
-        for head in (HEAD + b"Connection: close\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n"):
+        for head in (HEAD + b"\r\n", HEAD + b"Connection: close\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n"):
             with server_that_sends(head + b"That was fast!") as stage, stage.serve() as server:
                 server.expect(server.client(request("/fast")), "/fast")
 
