@@ -191,7 +191,9 @@ def main(arguments):
     if options.goal is not None:
         return judge(simulation, options.goal)
     want = ["result"] + (["strace"] if options.strace else [])
-    settings = {"until": options.until * 1000} if options.until is not None else {}
+    settings = {"lines": bool(options.calls or options.strace or options.json)}
+    if options.until is not None:
+        settings["until"] = options.until * 1000
     answer = simulation.ask(text=text, want=want, settings=settings)
     simulation.close()
     if "error" in answer:

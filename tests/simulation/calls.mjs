@@ -68,12 +68,18 @@ function quoted(bytes, size = bytes.length) {
   return `"${text}"${size > MOST_BYTES ? "..." : ""}`;
 }
 
-function setText(words, masks) {
-  if (words === null) return "NULL";
+// The descriptors of a set of select.
+function membersOf(words) {
   const found = [];
   for (let i = 0; i < words.length; i++)
     for (let rest = words[i]; rest !== 0; rest &= rest - 1) found.push(i * 32 + 31 - Math.clz32(rest & -rest));
-  return masks ? found : `[${found.join(" ")}]`;
+  return found;
+}
+
+function countOf(words) {
+  let count = 0;
+  for (const word of words) for (let rest = word; rest !== 0; rest &= rest - 1) count++;
+  return count;
 }
 
 function addressText(port) {
@@ -133,7 +139,7 @@ const DESCRIBE = {
     ns < 0 ? "NULL" : timeText(ns)}, ${maskAt === 0 ? "NULL" : signalSet(p.int(maskAt))}, 8`],
   pselect6: (p, nfds, readAt, writeAt, exceptAt, ns, maskAt) => {
     const words = (nfds + 31) >> 5;
-    const set = (at) => at === 0 ? "NULL" : setText(p.ints.slice(at >> 2, (at >> 2) + words));
+    const set = (at) => at === 0 ? "NULL" : `[${membersOf(p.ints.slice(at >> 2, (at >> 2) + words)).join(" ")}]`;
     return [`${nfds}, ${set(readAt)}, ${set(writeAt)}, ${set(exceptAt)}, ${ns < 0 ? "NULL" : timeText(ns)}, ${
       maskAt === 0 ? "NULL" : `{sigmask=${signalSet(p.int(maskAt))}, sigsetsize=8}`}`];
   },
@@ -181,25 +187,26 @@ export function describeCall(name, process, args) {
   return DESCRIBE[name](process, ...args);
 }
 
-// What a wait watches: [[fd, events of poll]], and its time-out in ms (null: none).
-export function watchedBy(name, process, args) {
-  const {ints} = process, found = [];
+// What a wait watches: how many descriptors, [[fd, events of poll]] (null if they are more than most), and its time-out
+// in ms (null: none).
+export function watchedBy(name, process, args, most) {
+  const {ints} = process, few = (count, list) => ({count, found: count > most ? null : list()});
   if (name.startsWith("epoll")) {
     const epoll = process.kernel.get(args[0]);
-    if (!(epoll instanceof Epoll)) return {found, timeout: null};
-    for (const watch of epoll.set.values()) found.push([watch.fd, watch.events & (IN | OUT)]);
-    return {found, timeout: args[3] < 0 ? null : args[3]};
+    if (!(epoll instanceof Epoll)) return {count: 0, found: [], timeout: null};
+    const list = () => [...epoll.set.values()].map((watch) => [watch.fd, watch.events & (IN | OUT)]);
+    return {...few(epoll.set.size, list), timeout: args[3] < 0 ? null : args[3]};
   }
   if (name === "pselect6") {
     const words = (args[0] + 31) >> 5;
-    const fds = (at) => at === 0 ? [] : setText(ints.slice(at >> 2, (at >> 2) + words), true);
-    for (const fd of fds(args[1])) found.push([fd, IN]);
-    for (const fd of fds(args[2])) found.push([fd, OUT]);
-    return {found, timeout: args[4] < 0 ? null : args[4] / 1e6};
+    const [reading, writing] = [args[1], args[2]].map((at) => at === 0 ? [] : ints.slice(at >> 2, (at >> 2) + words));
+    const list = () => [...membersOf(reading).map((fd) => [fd, IN]), ...membersOf(writing).map((fd) => [fd, OUT])];
+    return {...few(countOf(reading) + countOf(writing), list), timeout: args[4] < 0 ? null : args[4] / 1e6};
   }
+  const found = [];
   for (let i = args[0] >> 2, end = i + 2 * args[1]; i < end; i += 2)
     if (ints[i] >= 0) found.push([ints[i], ints[i + 1] & (IN | OUT)]);
-  return {found, timeout: args[2] < 0 ? null : name === "poll" ? args[2] : args[2] / 1e6};
+  return {...few(found.length, () => found), timeout: args[2] < 0 ? null : name === "poll" ? args[2] : args[2] / 1e6};
 }
 
 // What select or poll has reported: [[fd, events]].
@@ -208,7 +215,7 @@ export function reportedBy(name, process, args, call, result) {
   if (name.startsWith("epoll")) return call.got.map(([events, , , fd]) => [fd, events]);
   if (name === "pselect6") {
     const words = (args[0] + 31) >> 5;
-    const fds = (at) => at === 0 ? [] : setText(process.ints.slice(at >> 2, (at >> 2) + words), true);
+    const fds = (at) => at === 0 ? [] : membersOf(process.ints.slice(at >> 2, (at >> 2) + words));
     return [...fds(args[1]).map((fd) => [fd, IN]), ...fds(args[2]).map((fd) => [fd, OUT])];
   }
   const found = [];

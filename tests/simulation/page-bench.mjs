@@ -1,7 +1,9 @@
 // The bench: one server, or several on one axis, and the time. Time stands unless play() runs.
 import {element, button} from "./page-elements.mjs";
 import {Picture, axisEnd} from "./page-draw.mjs";
-import {actor, clientName, describe, list, meaning, reached, span, threadState, took, LOOP} from "./page-run.mjs";
+import {
+  actor, clientName, describe, grouped, list, meaning, reached, span, threadState, took, LOOP,
+} from "./page-run.mjs";
 
 const CODE_LINES = 9;
 const BEAT_MS = 520, SLIDE_MS = 700, FILM_MS = 6000;   // of "what matters": an event, a gap, and all of it at most
@@ -329,7 +331,7 @@ export class Bench {
     if (call && LOOP.has(call.name) && main.state === "call") {
       rows.push(["it watches", call.watched
         ? list(call.watched.filter(each => each.for !== "nothing").map(each => fileWords(run, each.file))) || "nothing"
-        : `${call.watching.toLocaleString("en")} descriptors`]);
+        : `${grouped(call.watching)} descriptors`]);
       rows.push(["nearest deadline", call.deadline === null || call.timeout === null || call.timeout > 59000 ? "none"
         : `in ${span(Math.max(0, call.deadline - cursor.t))}`]);
     }
@@ -342,7 +344,7 @@ export class Bench {
 }
 
 const upper1 = words => words[0].toUpperCase() + words.slice(1);
-const count12 = names => names.length > 6 ? `${names.length.toLocaleString("en")} clients` : list(names);
+const count12 = names => names.length > 6 ? `${grouped(names.length)} clients` : list(names);
 
 function setText(node, words) {
   if (node.textContent !== words) node.textContent = words;

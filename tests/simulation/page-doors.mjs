@@ -1,6 +1,7 @@
 // You are the wait: find the client that has something to say, as poll, select and epoll do. Then the same with
 // 10,000 descriptors. Calls cost nothing in the simulated clock, so this page charges what was measured.
 import {element, button} from "./page-elements.mjs";
+import {grouped} from "./page-run.mjs";
 
 const DOORS = 12, SIDE = 100;
 const WALL = "The wall: FD_SETSIZE. select has no bit for a door after it.";
@@ -152,7 +153,7 @@ export class Doors {
       this.total["05-epoll"] += 1;
       for (const { stage, words } of this.fields) {
         const us = this.measured[stage][10000], none = this.measured[stage][0];
-        words.textContent = `${this.total[stage].toLocaleString("en")} look${this.total[stage] === 1 ? "" : "s"} in ` +
+        words.textContent = `${grouped(this.total[stage])} look${this.total[stage] === 1 ? "" : "s"} in ` +
           `${this.turns} turn${this.turns === 1 ? "" : "s"}: ${duration(us * this.turns)}. ` +
           `Measured: ${duration(us)} for each request, and ${duration(none)} without idle clients.`;
       }

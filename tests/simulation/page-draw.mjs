@@ -1,5 +1,5 @@
 // The picture of a run, up to the cursor: lanes, colours and words as in the recorder's pictures (svg.py).
-import {begun, ended, reached, clientState, threadState, meaning, took, span, list, clientName,
+import {begun, ended, grouped, reached, clientState, threadState, meaning, took, span, list, clientName,
   COMPUTES} from "./page-run.mjs";
 
 // The hatches of svg.py: without colours, the kinds of waits still differ. page.py puts them here.
@@ -124,13 +124,13 @@ export class Picture {
   }
 
   idleLane(number) {
-    const y = this.lane(this.wide ? "idle clients" : `${number.toLocaleString("en")} idle clients`);
+    const y = this.lane(this.wide ? "idle clients" : `${grouped(number)} idle clients`);
     const x0 = this.x(this.from), x1 = this.x(this.cursor.t);
     return box("accepted", x0, Math.max(x1, x0 + 4), y, BAR, this.prefix) +
-      this.label(x0, x1, y, [[[`${number.toLocaleString("en")}`, "strong"],
+      this.label(x0, x1, y, [[[`${grouped(number)}`, "strong"],
                                 [this.run.result.idle.accepted < number
                                   ? "silent, more than the server accepts" : "connected, and silent", ""]],
-                             [[number.toLocaleString("en"), "strong"]]]);
+                             [[grouped(number), "strong"]]]);
   }
 
   // A label in the bar if it fits, or else to the right of the cursor, where nothing is drawn yet.
@@ -287,7 +287,7 @@ export class Picture {
       where.set(words, (where.get(words) || 0) + 1);
     }
     const words = list([...where].map(([name, number]) =>
-      `${number.toLocaleString("en")} ${name === "ended" ? "" : "in "}${name}`));
+      `${grouped(number)} ${name === "ended" ? "" : "in "}${name}`));
     const x0 = this.x(Math.min(...threads.slice(0, 50).map(each => each.start))), x1 = this.x(this.cursor.t);
     return box(where.has("clock_nanosleep") ? "delay" : "other", x0, Math.max(x1, x0 + 3), y, BAR, this.prefix) +
       this.label(x0, x1, y, [[[words, "strong"]]]);

@@ -18,7 +18,9 @@ export function span(ms) {
   return +ms.toFixed(ms < 9.95 ? 1 : 0) + " ms";
 }
 
-export const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+// 10,000
+export const grouped = number => String(number).replace(/\B(?=(\d{3})+$)/g, ",");
+export const count = (number, noun) => `${grouped(number)} ${noun}${number === 1 ? "" : "s"}`;
 export const list = words => words.join(", ").replace(/, ([^,]*)$/, " and $1");
 
 // Has something that happens at t, as the order-th event, happened at the cursor?

@@ -5,7 +5,8 @@
 // player then does is added, and only the rest has to run. The result is the same as that of a run from the start.
 import {loadStage, Session} from "./simulation.mjs";
 
-const MOST_CALLS = 5000;           // that the page is told of
+const ENOUGH_CALLS = 5000;         // after those, the simulation looks no further
+const LONG = 200;                  // characters: the page needs no more of the arguments of a call
 const BRIEF_MS = 12000;            // with many idle clients, what happens so long after the last event is not simulated
 const TELL_MS = 400;               // how often it is told that the server still makes calls
 
@@ -25,7 +26,7 @@ onmessage = ({ data }) => {
       postMessage({ id, alive: true });
     };
     const patience = events.some(each => each.action === "idle" && each.count >= 1000) ? BRIEF_MS : undefined;
-    const settings = { options, events, lines: true, progress, patience };
+    const settings = { options, events, lines: true, progress, patience, enough: ENOUGH_CALLS };
     if (until !== undefined) {
       prepared = null;
       const session = new Session(loaded.get(stage), settings);
@@ -37,8 +38,8 @@ onmessage = ({ data }) => {
     const session = fromPrepared(JSON.stringify([stage, options]), events)
       || new Session(loaded.get(stage), settings);
     const result = session.run();
-    const calls = result.calls.length > MOST_CALLS ? result.calls.slice(0, MOST_CALLS) : result.calls;
-    postMessage({ id, result: { ...result, calls }, took: performance.now() - began });
+    for (const call of result.calls) if (call.args.length > LONG) call.args = call.args.slice(0, LONG);
+    postMessage({ id, result: { ...result, backlog: [] }, took: performance.now() - began });
   } catch (error) {
     postMessage({ id, error: String(error && error.message || error) });
   }

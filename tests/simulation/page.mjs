@@ -7,7 +7,7 @@ import {$, element, button, sentence} from "./page-elements.mjs";
 import {Bench} from "./page-bench.mjs";
 import {Doors, duration} from "./page-doors.mjs";
 import {Simulator} from "./page-simulator.mjs";
-import {SOON, clientName, span, took, upper, why, whyInOrder, LOOP} from "./page-run.mjs";
+import {SOON, clientName, grouped, span, took, upper, why, whyInOrder, LOOP} from "./page-run.mjs";
 
 const data = JSON.parse($("data").textContent);
 const TURN_MS = 100;               // after a click, so much time passes, and it is the player's turn again
@@ -730,7 +730,7 @@ function optionControls(may) {
     const now = table.events.reduce((sum, each) => sum + (each.action === "idle" ? each.count : 0), 0);
     const select = element("select", { "aria-label": "Idle clients",
       onchange: () => guarded(setIdle(Number(select.value))) },
-      ...[0, 100, 1000, 10000].map(each => element("option", { value: each }, each.toLocaleString("en"))));
+      ...[0, 100, 1000, 10000].map(each => element("option", { value: each }, grouped(each))));
     select.value = now;
     made.push(element("label", {}, "idle clients", select));
   }

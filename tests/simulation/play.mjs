@@ -110,7 +110,7 @@ async function judge(bundle, job, progress) {
   if (goal === undefined) throw new Error(`there is no goal ${job.goal}: want 1 to ${goals.length}`);
   const experiments = job.texts.map((text) => {
     const experiment = parseExperiment(text);
-    return {experiment, result: simulate(stageOf(bundle, experiment.stage), {...experiment, progress})};
+    return {experiment, result: simulate(stageOf(bundle, experiment.stage), {...experiment, progress, lines: false})};
   });
   return {title: goal.title, ...goal.judge(experiments)};
 }

@@ -47,7 +47,7 @@ class Thread {
   constructor(process, id) {
     Object.assign(this, {process, id, name: id === MAIN ? "main thread" : `thread ${id}`, startNs: process.kernel.now,
                          endNs: null, run: 0, argument: 0, memory: 0, stack: 0, errno: 0, started: false, mask: 0,
-                         ready: false, wait: null, todo: null, result: 0, call: null, handling: 0,
+                         ready: false, wait: null, todo: null, result: 0, call: null, handling: 0, early: null,
                          pending: 0, cpuNs: 0, computing: null, computedNs: 0});
   }
 
@@ -259,7 +259,7 @@ export class Process {
       thread.stack = exports.__stack_pointer.value;
       thread.errno = this.ints[this.errnoAt >> 2];
     } else if (thread.id === MAIN) {
-      this.log.begin(thread, "exit_group", null, [status], this);
+      this.log.begin(thread, "exit_group", [status], this);
       this.exit(thread, status);
     } else {
       this.endThread(thread);
@@ -311,13 +311,24 @@ export class Process {
       this.count(name);
       if (this.due.length > 0) this.countStep();
       if (this.deliverable(thread) !== 0 && thread.handling === 0) this.handleSignals(thread, false);
-      thread.call = this.log.begin(thread, name, call, args, this);
+      thread.call = this.log.begin(thread, name, args, this);
+      if (thread.call === null) thread.early = {name, args, ns: this.kernel.now};
     }
     if (this.yields(thread)) return this.stepAside(thread, () => this.perform(thread, name, call, args));
     if (!this.did(thread, this.perform(thread, name, call, args))) return this.switch(thread);
     if (this.choices.wokenFirst && this.ready.length > 0 && thread.handling === 0 && name === "write")
       return this.stepAside(thread, () => thread.result);
     return this.finish(thread);
+  }
+
+  // From now on, calls are recorded. Record those, too, in which threads wait already.
+  recordWaits() {
+    for (const thread of this.threads.values()) {
+      if (thread.wait === null || thread.todo !== null || thread.call !== null || thread.early === null) continue;
+      const {name, args, ns} = thread.early;
+      thread.call = this.log.begin(thread, name, args, this, ns);
+      if (thread.call !== null) this.log.waits(thread.call, thread, thread.wait);
+    }
   }
 
   perform(thread, name, call, args) {
@@ -757,8 +768,8 @@ export const SYSTEM_CALLS = {
     const epoll = this.kernel.get(fd);
     if (epoll === null) return -EBADF;
     if (!(epoll instanceof Epoll) || most <= 0) return -EINVAL;
-    const call = thread.call;
     const attempt = () => {
+      const {call} = thread;
       if (epoll.ready.length === 0) return undefined;
       const got = call !== null ? [] : null;
       const count = epoll.take(most, (events, data, watch, i) => {
@@ -895,30 +906,30 @@ export const SYSTEM_CALLS = {
 // poll(2) of count descriptors at an address. ns < 0: without a time-out.
 function poll(process, thread, at, count, ns) {
   const {kernel} = process;
-  // Look at all of them; return how many are ready.
-  const scan = () => {
-    const {ints} = process, {masks} = kernel, length = masks.length, end = (at >> 2) + 2 * count;
-    let ready = 0;
-    for (let i = at >> 2; i < end; i += 2) {
-      const fd = ints[i], both = ints[i + 1];
-      const mask = fd < 0 ? 0 : fd < length ? masks[fd] & ((both & 0xffff) | ERR | HUP | NVAL) : NVAL;
-      if (mask !== both >>> 16) ints[i + 1] = (both & 0xffff) | mask << 16;
-      if (mask !== 0) ready++;
-    }
-    return ready;
-  };
-  // Is one of these among them, and ready? It is most often at the index that is its number.
-  const isReady = (fd) => {
-    const {ints} = process, first = at >> 2;
-    if (fd < count && ints[first + 2 * fd] === fd)
-      return (kernel.masks[fd] & (ints[first + 2 * fd + 1] | ERR | HUP)) !== 0;
-    for (let i = 0; i < count; i++) if (ints[first + 2 * i] === fd) return true;
-    return false;
+  const look = (first, length) => scan(process.ints, kernel.masks, (at >> 2) + 2 * first, length);
+  // None was ready before these have changed. Most often, each is at the index that is its number.
+  const lookAgain = (changed) => {
+    const isAtIndex = (fd) => fd < count && process.ints[(at >> 2) + 2 * fd] === fd;
+    if (!changed.every(isAtIndex)) return look(0, count);
+    return [...new Set(changed)].reduce((ready, fd) => ready + look(fd, 1), 0);
   };
   if (thread.call !== null) thread.call.looked = count;
   process.log.looked += count;
-  const attempt = (changed) => changed === null || changed.some(isReady) ? scan() || undefined : undefined;
+  const attempt = (changed) => (changed === null ? look(0, count) : lookAgain(changed)) || undefined;
   return pollWait(process, thread, attempt, ns, nothing);
+}
+
+// Look at count descriptors of poll, from an index of memory on; return how many are ready.
+function scan(ints, masks, first, count) {
+  const {length} = masks;
+  let ready = 0;
+  for (let i = first, end = first + 2 * count; i < end; i += 2) {
+    const fd = ints[i], both = ints[i + 1];
+    const mask = fd < 0 ? 0 : fd < length ? masks[fd] & ((both & 0xffff) | ERR | HUP | NVAL) : NVAL;
+    if (mask !== both >>> 16) ints[i + 1] = (both & 0xffff) | mask << 16;
+    if (mask !== 0) ready++;
+  }
+  return ready;
 }
 
 // The wait of select and poll. Unlike epoll, both look for a signal even if they do not wait. attempt gets the

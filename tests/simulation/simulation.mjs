@@ -64,28 +64,27 @@ class Log {
     return this.session.kernel.now;
   }
 
-  begin(thread, name, call, args, process) {
-    const told = callName(name);
-    this.counts[told] = (this.counts[told] || 0) + 1;
+  begin(thread, name, args, process, startNs = this.now) {
+    const told = callName(name), early = startNs < this.now;
+    if (!early) this.counts[told] = (this.counts[told] || 0) + 1;
     if (this.now < this.recordFromNs || this.tooMany || this.calls.length >= MOST_RECORDED) return null;
     const fd = FD_FIRST.has(name) ? args[0] : null, file = fd === null ? null : process.kernel.get(fd);
     const [entry, exit] = describeCall(name, process, args);
-    const record = {thread: thread.id, name: told, args: entry, result: "?", value: null, start: this.now / MS,
-                    end: null,
-                    line: null, stack: [], fd, client: file instanceof Connection ? file.client.number || null : null,
-                    file: fileName(file), waits: null};
+    const record = {thread: thread.id, name: told, args: entry, result: "?", value: null, start: startNs / MS,
+                    end: null, line: null, stack: [], fd, file: fileName(file), waits: null,
+                    client: file instanceof Connection ? file.client.number || null : null};
     hide(record, {name, args, exit, began: this.order++, ended: null});
     if (isLoop(told)) this.beginLoop(record, name, process, args);
     if (name === "epoll_pwait" && args[5] !== 0) record.hidden.mask = process.int(args[5]);
-    if (this.wantsLines) this.place(record);
+    if (this.wantsLines && (!early || process.alone)) this.place(record);
     this.calls.push(record);
     return record;
   }
 
   beginLoop(record, name, process, args) {
-    const {found, timeout} = watchedBy(name, process, args), {kernel} = process;
-    record.watching = found.length;
-    record.watched = found.length > MOST_WATCHED ? null : found.map(([fd, events]) => ({
+    const {count, found, timeout} = watchedBy(name, process, args, MOST_WATCHED), {kernel} = process;
+    record.watching = count;
+    record.watched = found === null ? null : found.map(([fd, events]) => ({
       fd, file: fileName(kernel.get(fd)), for: events & IN ? "read" : events & OUT ? "write" : "nothing"}));
     record.timeout = timeout;
     record.deadline = timeout === null ? null : record.start + timeout;
@@ -208,9 +207,9 @@ export class Session {
   // settings: options (words), events, descriptors (the limit of the process), lines (false: do not look for lines),
   // recordFrom (ms: earlier calls are counted, and not recorded), choices, progress (called now and then),
   // mostCalls (the run ends after so many while no time passes), patience (ms after the last event, in which clients
-  // that still wait are simulated).
+  // that still wait are simulated), enough (the run ends where so many calls have been recorded).
   constructor(stage, {options = [], events = [], descriptors, lines = true, recordFrom, choices = {}, progress,
-                      mostCalls, patience = PATIENCE_MS} = {}) {
+                      mostCalls, patience = PATIENCE_MS, enough = Infinity} = {}) {
     const idle = events.reduce((sum, event) => sum + (event.count && event.action === "idle" ? event.count : 0), 0);
     const limit = descriptorsOf(options);
     this.stage = stage;
@@ -223,10 +222,11 @@ export class Session {
     this.lastNs = 0;
     this.stopping = false;
     this.patienceNs = patience * MS;
+    this.enough = enough;
     this.error = null;
     this.progress = progress || null;
-    this.log = new Log(this, {lines: lines && stage.places !== null, recordFrom: (recordFrom !== undefined ? recordFrom
-      : idle > FEW_IDLE ? 0 : -Infinity) * MS});
+    const from = recordFrom !== undefined ? recordFrom : idle > FEW_IDLE ? 0 : -Infinity;
+    this.log = new Log(this, {lines: lines && stage.places !== null, recordFrom: from * MS});
     this.idleStep = Math.min(IDLE_STEP, -IDLE_FROM / Math.max(1, idle));
     const words = [stage.name, "--port", "40000", ...this.options];
     try {
@@ -236,6 +236,7 @@ export class Session {
       if (!(error instanceof Stopped)) throw error;
       this.error = error.message;
     }
+    if (from === 0 && this.error === null) this.kernel.timeline.at(0, () => this.process.recordWaits(), FIRST);
     for (const event of events) this.add(event);
   }
 
@@ -285,10 +286,15 @@ export class Session {
   // Nothing more is worth waiting for: every event has been, no client of theirs is served or waits, and the server has
   // ended if it was told to.
   settled(nextNs) {
+    if (this.full) return true;
     if (this.pending > 0) return false;
     if (nextNs > this.lastNs + this.patienceNs) return true;
     if (this.stopping && this.process.ended === null) return false;
     return this.served();
+  }
+
+  get full() {
+    return this.log.calls.length >= this.enough;
   }
 
   served() {
@@ -324,7 +330,7 @@ export class Session {
       return {...more, at: atNs / MS};
     }
     const more = this.kernel.timeline.next();
-    if (this.until === Infinity && more !== Infinity && !this.served())
+    if (this.until === Infinity && more !== Infinity && (this.full || !this.served()))
       return {kind: "waiting", at: atMs, text: "the simulation looks no further", cut: true};
     if (more === Infinity || this.until === Infinity) return {kind: "waiting", at: atMs, text: "all threads wait"};
     return null;

@@ -240,6 +240,25 @@ class Runs(unittest.TestCase):
             if stage != "06-libev":
                 self.assertTrue(any(call["line"].startswith(stage) for call in named))
 
+    def test_wait_that_began_before_anything_is_recorded_is_recorded(self):
+        waits = ["recvfrom", "accept4", "pselect6", "ppoll", "epoll_pwait", "epoll_wait"]
+        for stage, wait in zip(STAGES, waits):
+            for option in ["", "--block --threads 1"] if stage[:2] > "02" else [""]:
+                result = self.run_of(f"{stage} --delay 1 {option}; 0:idle=100 100:/fast")
+                first = [call for call in result["calls"] if call["thread"] == 1][0]
+                with self.subTest(stage=stage, option=option):
+                    self.assertEqual(first["name"], wait)
+                    self.assertLess(first["start"], 0)
+                    self.assertEqual(first["end"], 9500 if stage[:2] == "01" else 100)
+                    if stage[:2] not in ("02", "06") and not option:
+                        self.assertRegex(first["line"], rf"^(common/blocking|{stage}/server)\.c:\d+$")
+
+    def test_run_ends_where_enough_calls_are_recorded(self):
+        result = self.run_of("03-select --delay 1; 0:idle=10000 0:/fast", settings={"enough": 1000})
+        self.assertTrue(1000 <= len(result["calls"]) < 10000)
+        self.assertTrue(result["end"]["cut"])
+        self.assertEqual(result["now"], max(call["end"] or 0 for call in result["calls"]))
+
     # ---- what a server may not do
 
     def test_server_that_misbehaves_is_stopped(self):
