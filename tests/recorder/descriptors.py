@@ -17,7 +17,6 @@ _FD = re.compile(r"(-?\d+)(?:<(.*?)>(?=[,)\s\]}]|$))?")
 _NOTE = re.compile(r"<[^<>]*(?:->[^<>]*)?>")
 _PEER = re.compile(r"->.*:(\d+)\]")
 _PAIR = re.compile(r"(?:TCP|UDP)(?:v6)?:\[(.*)->(.*)\]")
-_HERE = re.compile(r"(?:TCP|UDP)(?:v6)?:\[([^>]*:\d+)\]")
 _ENDPOINT = re.compile(r"sin6?_port=htons\((\d+)\).*?"
                        r'(?:inet_addr\("([^"]*)"\)|inet_pton\(AF_INET6, "([^"]*)")')
 _PORT_IN_ADDRESS = re.compile(r"sin6?_port=htons\((\d+)\)")

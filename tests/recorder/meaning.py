@@ -35,10 +35,6 @@ def milliseconds(ms):
     return f"{ms:.15g} ms" if ms < 100000 else duration(ms / 1000)
 
 
-def _is_client(file):
-    return file.kind in ("client", "listener")
-
-
 class Meanings:
     """What calls mean. name(connection): what a reader calls the client, such as /fast."""
 

@@ -128,11 +128,11 @@ class Doing:
     def _lock(self, most):
         waker = _thread(self.recording, most.by)
         if waker is None:
-            return ", for a lock or another thread" + ("" if most.by is None and self._ended(most) else
+            return ", for a lock or another thread" + ("" if most.by is None and self._ended() else
                                                        self._others_too())
         return f", until {_who(self.recording, waker, False)} woke it{self._meanwhile(most.by)}"
 
-    def _ended(self, most):
+    def _ended(self):
         last = self.thread.parts[-1]
         return last.kind != "lock" or last.end < self.recording.duration - 0.2  # it was stopped before the end
 

@@ -279,7 +279,7 @@ export class Client {
       left: ms(this.leftNs), leftBy: this.leftBy, ended: ms(this.endedNs),
       status: this.error || (answer ? answer.status
         : this.requests > 0 && ended && this.leftBy === null ? "no answer" : ""),
-      body: answer ? answer.body : "", answers: this.answers, remains: this.head.length + this.body.length,
+      body: answer ? answer.body : "", answers: this.answers,
       asked: this.asked.map(({path, begunNs, arrivedNs}) => ({path, begun: ms(begunNs), arrived: ms(arrivedNs)})),
       window: this.window === Infinity ? null : this.window, reading: this.reading, reset: ms(this.resetNs),
       halfClosed: ms(this.halfClosedNs), port: this.port, fd: this.fd, thread: this.answeredBy,
@@ -341,5 +341,3 @@ export class IdleClient {
     this.wasClosed();
   }
 }
-
-export const CLIENT_BUFFER = BUFFER;
