@@ -13,6 +13,7 @@ from kit import proc, processes, terminals, tool, unittests
 from kit.processes import Program
 from kit.servers import Server
 from kit.tree import ROOT, TESTS, built
+from kit.urls import free_port
 from recorder import blocked
 
 CASES = TESTS / "recorder/cases"
@@ -26,12 +27,6 @@ POOLS = {"06-libev --block --threads 2": "2 at a time", "01-blocking --workers 2
 def latency(*words):
     run = subprocess.run([ROOT / "tests/latency.py", *words], capture_output=True, text=True, timeout=120)
     return run.returncode, run.stdout, run.stderr
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def connects(port):

@@ -1,20 +1,14 @@
-"""Do the drawings and the page show what was recorded? Asks a headless Chromium.
-
-usage: python3 -m recorder.test_page [--without-chromium]
-
-  --without-chromium   skip the tests that need a browser, and say so
-"""
+"""Do the drawings and the page show what was recorded? Asks a headless Chromium."""
 import html
 import json
 import pathlib
 import re
 import shutil
 import subprocess
-import sys
 import unittest
 import xml.etree.ElementTree as ElementTree
 
-from kit import processes, tool
+from kit import processes, tool, unittests
 from kit.tree import ROOT
 from recorder import replay, svg
 from recorder.recording import Call, Client, Recording, Thread, Wait
@@ -24,7 +18,6 @@ HERE = pathlib.Path(__file__).resolve().parent
 SVG = "{http://www.w3.org/2000/svg}"
 PATIENCE = 240        # in seconds, for a browser on a busy machine
 NASTY = '</script><b>"\'&<!-- sections -->'
-with_chromium = True
 
 
 # ---- recordings
@@ -57,7 +50,7 @@ def computing():
                      sources={NASTY: [NASTY] * 3}, idle_threads=2)
 
 
-def call_at(thread, recording, moment):
+def call_at(thread, moment):
     """Return the call in which a thread is at that moment, or None."""
     for call in thread.calls:
         if call.start <= moment and (call.end is None or moment < call.end):
@@ -314,8 +307,6 @@ class Page(unittest.TestCase):
 
 class Browser(unittest.TestCase):
     def setUp(self):
-        if not with_chromium:
-            self.skipTest("told to: --without-chromium")
         if shutil.which("chromium") is None:
             self.fail("chromium is missing. To install it: make deps-tools")
 
@@ -330,7 +321,7 @@ class Browser(unittest.TestCase):
             section = re.search(rf'<section id="{address}".*?</section>', document, re.DOTALL)[0]
             self.assertIn(f"In the backlog: {backlog}<", section)
             recording = named(name)
-            line = call_at(recording.threads[0], recording, 0.5 + svg.zero(recording)).source.split(":")[1]
+            line = call_at(recording.threads[0], 0.5 + svg.zero(recording)).source.split(":")[1]
             self.assertIn(f'<li value="{line}" class="now" aria-current="true">', section)
             hidden = re.findall(r'<section id="([^"]*)" hidden', document)
             self.assertEqual({*hidden, address}, {replay.slug(each.name) for each in recordings()})
@@ -347,7 +338,7 @@ class Browser(unittest.TestCase):
                 self.assertEqual(report["errors"], [])
                 self.assertEqual(report["names"], [recording.name])
                 self.assertEqual(report["backlog"], in_backlog(recording, moment))
-                calls = [call_at(thread, recording, moment) for thread in recording.threads
+                calls = [call_at(thread, moment) for thread in recording.threads
                          if thread.start <= moment < svg.until(thread.end, recording)]
                 self.assertEqual(report["now"], [call.source for call in calls if call and call.source])
                 for call in filter(None, calls):
@@ -428,18 +419,5 @@ class Browser(unittest.TestCase):
         self.assertGreater(times[2], times[1])
 
 
-def main(arguments):
-    global with_chromium
-    if arguments not in ([], ["--without-chromium"]):
-        print(f"{tool.name()}: {' '.join(arguments)}: want --without-chromium, or nothing", file=sys.stderr)
-        return 2
-    with_chromium = not arguments
-    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
-    result = unittest.TextTestRunner(sys.stdout, verbosity=2).run(suite)
-    failed = {test.id().split(" ")[0] for test, _ in result.failures + result.errors}
-    print(f"{result.testsRun - len(failed) - len(result.skipped)} passed, {len(failed)} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    tool.run(main)
+    tool.run(unittests.main)

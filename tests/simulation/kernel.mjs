@@ -297,12 +297,7 @@ export class Connection extends File {
   receive(size, take) {
     if (this.inputSize > 0) return this.takeInput(Math.min(size, this.inputSize), take);
     if (this.peerFinished) return take(0, []);
-    if (this.error !== 0) {
-      const error = this.error;
-      this.error = 0;
-      this.changed(0);
-      return -error;
-    }
+    if (this.error !== 0) return this.takeError();
     if (this.readShut || this.dead) return take(0, []);
     return undefined;
   }
@@ -336,14 +331,17 @@ export class Connection extends File {
     this.client.wasRead(size);
   }
 
+  // An error of the connection is told once.
+  takeError() {
+    const error = this.error;
+    this.error = 0;
+    this.changed(0);
+    return -error;
+  }
+
   // Return how many bytes were taken, a negative errno, or undefined: no room.
   send(bytes) {
-    if (this.error !== 0) {
-      const error = this.error;
-      this.error = 0;
-      this.changed(0);
-      return -error;
-    }
+    if (this.error !== 0) return this.takeError();
     if (this.dead || this.writeShut) return -EPIPE;
     if (this.client.window < Infinity) return this.sendIntoWindow(bytes);
     if (this.unsent === 0 && this.client.reading) {

@@ -63,7 +63,7 @@ def claim(sentence):
     return sentence
 
 
-class Grammar(unittest.TestCase):
+class Simulated(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.simulation = Simulation()
@@ -72,6 +72,8 @@ class Grammar(unittest.TestCase):
     def tearDownClass(cls):
         cls.simulation.close()
 
+
+class Grammar(Simulated):
     def node(self, code):
         """What a piece of JavaScript prints."""
         return subprocess.run(["node", "--input-type=module", "-e", code], cwd=HERE, capture_output=True, text=True,
@@ -92,15 +94,7 @@ class Grammar(unittest.TestCase):
             self.assertEqual(json.loads(self.node(code)), [text] * 4)
 
 
-class Runs(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.simulation = Simulation()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.simulation.close()
-
+class Runs(Simulated):
     def run_of(self, text, **job):
         answer = self.simulation.ask(text=text, **{"want": ["result"], **job})
         self.assertNotIn("error", answer)
