@@ -3,7 +3,6 @@ import json
 import math
 import re
 import subprocess
-import time
 import unittest
 
 from kit import tool, unittests
@@ -257,9 +256,7 @@ class Runs(Simulated):
 
     def test_server_that_misbehaves_is_stopped(self):
         with Simulation(build.build_programs(tool.scratch() / "programs")) as simulation:
-            begun = time.monotonic()
             self.assertIn("makes no call", simulation.ask(text="loop; 0:/fast")["stopped"])
-            self.assertLess(time.monotonic() - begun, 10)
             end = simulation.ask(text="trap; 0:/fast", want=["result"])["result"]["end"]
             self.assertEqual((end["kind"], "trapped" in end["text"]), ("stopped", True), end)
             end = simulation.ask(text="nap; 0:/fast", want=["result"])["result"]["end"]
