@@ -91,6 +91,22 @@ STYLE = """
 .waits .cursor { stroke: #6cb6ff }
 }
 """
+DARK = "@media (prefers-color-scheme: dark) {\n"
+
+
+def small_style(scope, *names, light="", dark=""):
+    """Return the style of a small picture of the class scope: what these parts look like in STYLE, and its own rules."""
+    def rules(style):
+        found = {selector: rule for selectors, rule in re.findall(r"^(.*) ({.*})$", style, re.M)
+                 for selector in selectors.split(", ")}
+        return "".join(f".{scope} {name} {found[f'.waits {name}']}\n" for name in names)
+
+    day, night = STYLE.split(DARK)
+    font = day.replace("waits", scope, 1).replace("12px", "12.5px", 1).splitlines()[1]
+    return (f"\n{font}\n.{scope} .name {{ font-size: 15px; font-weight: 600 }}\n{rules(day)}{light}"
+            f"{DARK}{rules(night)}{dark}}}\n")
+
+
 HATCHES = {"backlog": "M-2,10 L10,-2 M-2,2 L2,-2 M6,10 L10,6",
            "delay": "M-2,-2 L10,10 M-2,6 L2,10 M6,-2 L10,2",
            "lock": "M-2,-2 L10,10 M-2,10 L10,-2",

@@ -11,30 +11,8 @@ MUCH = 0.02                    # a wait of so many seconds is drawn
 ABOUT = {"01-blocking": ("01-blocking", "one client at a time"), "05-epoll": ("05-epoll", "an event loop")}
 WAITS = {"delay": "sleeps for /slow", "clients": "waits for any client"}
 
-STYLE = """
-.first { font: 12.5px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif }
-.first text { fill: #1f2328 }
-.first .name { font-size: 15px; font-weight: 600 }
-.first .quiet { fill: #59636e }
-.first .card { fill: #fff; stroke: #d0d7de }
-.first .lane { fill: #f3f4f6 }
-.first .accepted { fill: #ddecd3; stroke: #50802f }
-.first .backlog { fill: #fbd0c4; stroke: #b3261e }
-.first .clients { fill: #d8eaf8; stroke: #2f7fb8 }
-.first .delay { fill: #ffdfae; stroke: #a85b00 }
-.first .arrival { stroke: #1f2328; stroke-dasharray: 2 3 }
-@media (prefers-color-scheme: dark) {
-.first text { fill: #e6edf3 }
-.first .quiet { fill: #9da7b3 }
-.first .card { fill: #0d1117; stroke: #3d444d }
-.first .lane { fill: #171c23 }
-.first .accepted { fill: #24401b; stroke: #86bf5d }
-.first .backlog { fill: #5e211b; stroke: #ff8f7a }
-.first .clients { fill: #123a56; stroke: #4ea3dd }
-.first .delay { fill: #573a0a; stroke: #f0ad4e }
-.first .arrival { stroke: #e6edf3 }
-}
-"""
+STYLE = svg.small_style("first", "text", ".quiet", ".card", ".lane", ".accepted", ".backlog", ".clients", ".delay",
+                        ".arrival")
 
 
 def at(seconds):

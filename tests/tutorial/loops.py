@@ -2,6 +2,8 @@
 loops.svg. It is a drawing of what the interfaces ask for (select(2), poll(2), epoll(7)), and no measurement."""
 import html
 
+from recorder import svg
+
 CLIENTS, READY = 1000, 674     # the program finds the one that is ready after this many
 ACROSS, STEP = 50, 2.8         # clients in a line, and the width of one
 WIDTH, MARGIN, GAP = 480, 12, 16.8
@@ -19,24 +21,15 @@ LOOPS = [("03 select", "1,024 descriptors at most",
          ("06 libev", "the library does what 05 does, and calls you",
           [(0, "nothing"), (1, ""), (1, "")])]
 
-STYLE = """
-.loops { font: 12.5px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif }
-.loops text { fill: #1f2328 }
-.loops .name { font-size: 15px; font-weight: 600 }
-.loops .quiet { fill: #59636e }
-.loops .card { fill: #fff; stroke: #d0d7de }
+STYLE = svg.small_style("loops", "text", ".quiet", ".card", light="""\
 .loops .rest { fill: #dfe3e8 }
 .loops .looked { fill: #2f7fb8 }
 .loops .ready { fill: #c2410c }
-@media (prefers-color-scheme: dark) {
-.loops text { fill: #e6edf3 }
-.loops .quiet { fill: #9da7b3 }
-.loops .card { fill: #0d1117; stroke: #3d444d }
+""", dark="""\
 .loops .rest { fill: #2b323b }
 .loops .looked { fill: #4ea3dd }
 .loops .ready { fill: #ff9a5c }
-}
-"""
+""")
 
 
 def dots(kind, x, y, first, last):
