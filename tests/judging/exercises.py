@@ -73,7 +73,7 @@ def black_box(stage, *subjects):
 
 # ---- 01
 
-exercise("keep-alive", "01", "01-blocking", "01-blocking")
+exercise("keep-alive", "More on 01", "01-blocking", "01-blocking")
 
 
 @step("keep-alive", "a second request on the same connection is answered")
@@ -102,7 +102,7 @@ def price_of_keep_alive(stage):
 
 # ---- 02
 
-exercise("small-stacks", "02", "02-threaded", "02-threaded")
+exercise("small-stacks", "More on 02", "02-threaded", "02-threaded")
 
 
 @step("small-stacks", "a hundred threads in 40 MiB of address space")
@@ -124,7 +124,7 @@ def small_stacks_suffice(stage):
 
 # ---- 03
 
-exercise("medium", "03", "03-select", "common")
+exercise("medium", "More on 03", "03-select", "common")
 
 
 @step("medium", "/medium is answered after half the delay")

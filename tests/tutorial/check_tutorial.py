@@ -140,6 +140,17 @@ def gallery(text):
         say((ROOT / "tests/servers/bugs" / f"{name}.bug").exists(), f"{name}: the gallery has no such bug")
 
 
+def exercises(text):
+    """Each exercise is told of in the chapter to which the judge sends its reader."""
+    run = subprocess.run([ROOT / "tests/judge.py", "exercise"], stdout=subprocess.PIPE, universal_newlines=True)
+    found = re.findall(r"(?m)^([\w-]+) .*\n +tutorial.md, line (\d+): ", run.stdout)
+    say(len(found) >= 8, f"only {len(found)} exercises were found: does this test still see them?")
+    for name, line in found:
+        chapter = "\n".join(text.splitlines()[int(line):]).split("\n## ")[0]
+        say(re.search(rf"NAME={name}\b|`{name}`", chapter),
+            f"the exercise {name} is not told of in the chapter of line {line}")
+
+
 def readable(text):
     """The path can be walked in an hour."""
     words = length.count(length.path_of(text))
@@ -154,6 +165,7 @@ def static(text):
     experiments(text)
     pictures(text)
     gallery(text)
+    exercises(text)
     tables = subprocess.run(tool.module("bench.tables", "--check"), cwd=ROOT)
     say(tables.returncode == 0, "the tables")
     return chapters
