@@ -225,9 +225,10 @@ export class Process {
     const {wait} = thread, late = wait.deadline !== undefined && this.kernel.now >= wait.deadline;
     let result = wait.attempt();
     if (result === undefined && wait.lateBeforeSignal && late) result = wait.late;
-    if (result === undefined && this.deliverable(thread) !== 0 && !wait.deaf) result = -EINTR;
+    if (result === undefined && this.deliverable(thread) !== 0) result = -EINTR;
     if (result === undefined && late) result = wait.late;
     if (result === undefined) return false;
+    if (result < 0 && wait.done) result = wait.done() || result;
     if (wait.timer) this.timeline.cancel(wait.timer);
     wait.forget(thread, result);
     thread.wait = null;
@@ -621,7 +622,8 @@ export const SYSTEM_CALLS = {
       return result;
     }
     if (result !== undefined) return result;
-    return waitFor(thread, [connection], attempt, this.kernel.now + connection.sendTimeout, sent > 0 ? sent : -EAGAIN);
+    // One that is cut short, by its time-out or by a signal, returns what it has sent.
+    return waitFor(thread, [connection], attempt, this.kernel.now + connection.sendTimeout, -EAGAIN, {done: () => sent});
   },
 
   read(thread, fd, at, size) {
@@ -841,16 +843,16 @@ export const SYSTEM_CALLS = {
       thread.computedNs = 0;
       return 0;
     }
-    const step = thread.computedNs < FINE ? FINE_STEP : STEP, {computing} = thread;
+    const step = thread.computedNs < FINE ? FINE_STEP : STEP, {computing} = thread, begun = this.kernel.now;
     if (computing.record === null) computing.record = this.log.computes(thread, computing.startNs);
-    thread.computedNs += step;
-    const until = this.kernel.now + step;
     return waitFor(thread, [], () => {
-      if (this.kernel.now < until) return undefined;
-      thread.cpuNs += step;
+      const took = this.kernel.now - begun;
+      if (took < step && this.deliverable(thread) === 0) return undefined; // a signal is handled when it comes
+      thread.cpuNs += took;
+      thread.computedNs += took;
       if (computing.record !== null) this.log.computed(computing.record);
       return 0;
-    }, until, 0, {deaf: true});
+    }, begun + step, 0);
   },
 
   futex_wait(thread, at, value, kind) {

@@ -156,6 +156,14 @@ class Runs(Simulated):
             self.assertEqual((client["body"], client["done"]), ("That was fast!", math.ceil(sum(sent) / 100)), stage)
             self.assertEqual(len(sent), 1 if stage[:2] < "03" else client["done"], stage)
 
+    def test_send_that_is_cut_short_returns_what_was_sent(self):
+        """By a signal, and by SO_SNDTIMEO: only a send that has sent nothing fails."""
+        for options, event in [("--timeout 1", "0.5:TERM"), ("--timeout 0.002", "50:/nowhere")]:
+            result = self.run_of(f"01-blocking {options}; 0:/fast 0:window=10 {event}")
+            sent = next(call for call in result["calls"] if call["name"] == "sendto")
+            self.assertEqual(sent["value"], 10 * (1 + math.floor(sent["end"])), event)
+        self.assertEqual(self.run_of("01-blocking; 0:/fast 0:window=10 0.5:TERM")["clients"][0]["body"], "That was fast!")
+
     def test_client_that_keeps_its_connection(self):
         for stage in STAGES[1:]:
             client = self.run_of(f"{stage} --delay 1; 0:keep 100:ask=/slow")["clients"][0]
@@ -319,6 +327,9 @@ class Runs(Simulated):
         self.assertEqual((end["kind"], end["signal"], end["at"]), ("killed", "SIGINT", 200))
         end = self.run_of("01-blocking --delay 1; 0:/slow 100:TERM 200:TERM")["end"]
         self.assertEqual((end["kind"], end["status"], end["at"]), ("exited", 0, 1000))
+        for stage in ["05-epoll", "06-libev"]:  # computing, it hears each signal when it comes
+            end = self.run_of(f"{stage} --compute --delay 1; 0:/slow 3:TERM 10:INT")["end"]
+            self.assertEqual((end["kind"], end["signal"], end["at"]), ("killed", "SIGINT", 10))
 
     def test_computing_takes_its_time_and_a_processor_for_each_thread(self):
         result = self.run_of("05-epoll --compute --delay 2.5; 0:/slow 100:/fast")
