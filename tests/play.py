@@ -13,7 +13,8 @@ of the page will do.
 With --seeds, a number chooses clients, signals and errors, and the runs are held against
 rules: a complete request gets its response when it is due, nothing spins, a drain ends.
 What breaks a rule is shrunk, and printed as such an address. --seeds N runs 1 to N, on
-the six or on each STAGE; --seeds 201-400 runs these."""
+the six or on each STAGE; --seeds 201-400 runs these. --bug NAME plants a bug of
+tests/servers/bugs first, and --bug all each in turn: which do the seeds find?"""
 from kit import tool  # first: see kit/__init__.py
 
 import argparse
@@ -24,6 +25,7 @@ import sys
 
 from kit.commandline import Parser, seconds, whole_number
 from recorder import symbols
+from servers.bugs.bug import every_name
 from simulation import seeds
 from simulation.engine import Simulation
 
@@ -35,9 +37,10 @@ examples:
   tests/trace.py --from build/log
 
   tests/play.py --seeds 1000 05-epoll
+  tests/play.py --seeds 1000 --bug sigpipe
 
 Exit status: 0 if every request was answered with status 200, the goal is reached, or no
-rule is broken; 1 if not; 2 for a bad command line."""
+rule is broken (--bug all: half of the bugs are found); 1 if not; 2 for a bad command line."""
 SHOT = re.compile(r"(\d+x)?[\d.]+:.")
 COLUMNS = ["path", "started", "connected", "first byte", "done", "took", "status", "body"]
 TO_THE_RIGHT = {"started", "connected", "first byte", "done", "took"}
@@ -58,10 +61,12 @@ def parse(arguments):
     parser.add_argument("--until", type=seconds(0, 86400), metavar="SECONDS", help="stop there")
     parser.add_argument("--goal", type=whole_number(1, 99), metavar="N",
                         help="judge the addresses on stdin, a line each: do they reach goal N of the page?")
-    parser.add_argument("--seeds", type=seed_numbers, metavar="N",
-                        help="run what the numbers 1 to N choose (or FIRST-LAST)")
+    parser.add_argument("--seeds", type=seed_numbers, metavar="N", help="run what the numbers 1 to N choose (or FIRST-LAST)")
+    parser.add_argument("--bug", metavar="NAME", help="plant this bug of the gallery in the stage")
     ours, rest = _split(arguments)
     options = parser.parse_args(ours)
+    if options.bug == "all" and options.seeds is None:
+        parser.error("--bug all: want --seeds N, too")
     if options.goal is not None or options.seeds is not None:
         return options, rest
     if not rest:
@@ -88,7 +93,7 @@ def _split(arguments):
         name = word.partition("=")[0]
         if name in ("--calls", "--help"):
             ours.append(word)
-        elif name in ("--strace", "--json", "--goal", "--until", "--seeds"):
+        elif name in ("--strace", "--json", "--goal", "--until", "--seeds", "--bug"):
             ours += [word] if "=" in word else [word, next(words, "")]
             if ours[-1] == "":
                 ours.pop()
@@ -170,6 +175,16 @@ def complain(answer):
     return 2
 
 
+def stage_of(text):
+    """The stage that an experiment begins with; None if it begins with something else."""
+    found = re.match(r"\s*#?\s*([a-z0-9][a-z0-9-]*)", text) if isinstance(text, str) else None
+    return found[1] if found else None
+
+
+def open_simulation(bug, stage):
+    return seeds.planted(bug, stage) if bug else Simulation()
+
+
 def judge(simulation, number):
     texts = [line.strip() for line in sys.stdin if line.strip()]
     if not texts:
@@ -185,16 +200,21 @@ def judge(simulation, number):
 
 def main(arguments):
     options, text = parse(arguments)
-    simulation = Simulation()
+    if options.bug == "all":
+        return 0 if seeds.hunt(every_name(), *options.seeds) else 1
     if options.seeds is not None:
-        return 1 if seeds.run(simulation, text, *options.seeds) else 0
+        simulation = open_simulation(options.bug, text[0] if text else None)
+        failed = seeds.run(simulation, text, *options.seeds, f"--bug {options.bug} " if options.bug else "")
+        return 1 if failed else 0
+    simulation = open_simulation(options.bug, stage_of(text))
     if options.goal is not None:
         return judge(simulation, options.goal)
     want = ["result"] + (["strace"] if options.strace else [])
     settings = {"lines": bool(options.calls or options.strace or options.json)}
     if options.until is not None:
         settings["until"] = options.until * 1000
-    answer = simulation.ask(text=text, want=want, settings=settings)
+    model = seeds.model_of(stage_of(text), simulation.bundle()) if options.until is None else None
+    answer = simulation.ask(text=text, want=want, settings=settings, model=model)
     simulation.close()
     if "error" in answer:
         return complain(answer)
@@ -221,7 +241,9 @@ def main(arguments):
               if end["kind"] != "stopped" else f"Stopped at {span(end['at'])}: {end['text']}.", file=sys.stderr)
     if end and end.get("status") == 2 and end["at"] < 0:
         return 2
-    return 0 if all(client["status"] == "200" for client in result["clients"] if client["requests"]) else 1
+    for mistake in answer.get("broken", []):
+        print(f"This breaks a rule ({mistake['rule']}): {mistake['why']}", file=sys.stderr)
+    return 0 if not answer.get("broken") and all(client["status"] == "200" for client in result["clients"] if client["requests"]) else 1
 
 
 if __name__ == "__main__":

@@ -301,14 +301,16 @@ def build_all(names):
     return write_bundle(PLAY, stages, missing)
 
 
-def build_alone(stage):
-    """Build one stage into a folder of its own, for engine.Simulation. Return the folder."""
+def build_alone(stage, bug=None):
+    """Build one stage into a folder of its own, for engine.Simulation; with a bug of the gallery planted in it, if one
+    is named. Return the folder."""
     found, reason = libev.source(PLAY) if uses_libev(ROOT, stage) else (None, None)
     if reason:
         raise Failed(reason)
-    folder = PLAY / "alone" / stage
+    folder = PLAY / "alone" / (f"{stage}-{bug}" if bug else stage)
     folder.mkdir(parents=True, exist_ok=True)
-    write_bundle(folder, dict([build(Compiler(), Sources(ROOT, "tree"), stage, found)]))
+    _, built = build(Compiler(), plant(bug, stage) if bug else Sources(ROOT, "tree"), stage, found)
+    write_bundle(folder, {stage: built})
     return folder
 
 

@@ -15,6 +15,7 @@ class Simulation:
         tool.need("node", "deps-play")
         if not (folder / "stages.json").exists():
             raise Failed("the stages are not built for the simulation. To build them: make play")
+        self.folder = folder
         self.process = processes.start(["node", script, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                        text=True)
 
@@ -25,6 +26,10 @@ class Simulation:
         if not line:
             raise Failed(f"node has ended ({processes.ending(self.process.wait())})")
         return json.loads(line)
+
+    def bundle(self):
+        """What build.py has written: the stages, and those that are missing."""
+        return json.loads((self.folder / "stages.json").read_text())
 
     def close(self):
         self.process.stdin.close()

@@ -23,7 +23,9 @@ const TURNS = 30, TURNS_EACH = 6; // turns of a loop, and more for each thing th
 const LOST = ["epoll_ctl", "malloc"]; // a failure of these may cost a client
 
 // Return [{rule, client, at, text}] in the order of time. model: the stage of the toolkit whose model the server has.
+// An experiment that says more than seeds do (idle clients, options in another form, minutes) is not looked at.
 export function broken(experiment, result, model) {
+  if (valuesOf(experiment.options) === null || experiment.events.some(({action}) => action === "idle")) return [];
   const run = new Run(experiment, result, kindOf(model));
   const found = [...run.ending(), ...run.calls(), ...run.drain()], lost = [];
   for (const client of result.clients) {
@@ -34,22 +36,35 @@ export function broken(experiment, result, model) {
   return found.sort((a, b) => a.at - b.at);
 }
 
+const LONGEST = 60; // s: the simulation looks ten minutes ahead
+const WITH_VALUE = ["--delay", "--timeout", "--threads", "--descriptors"], WITHOUT = ["--block", "--compute", "--verbose"];
+
+// The values of the options, or null if one is not known here.
+function valuesOf(options) {
+  const values = {"--delay": 10, "--timeout": 10};
+  for (let i = 0; i < options.length; i++) {
+    if (WITH_VALUE.includes(options[i])) values[options[i]] = Number(options[++i]);
+    else if (!WITHOUT.includes(options[i])) return null;
+  }
+  const {"--delay": delay, "--timeout": timeout} = values;
+  return Object.values(values).every((value) => value >= 0) && Math.max(delay, timeout) <= LONGEST ? values : null;
+}
+
 class Run {
   constructor({options, events}, result, kind) {
-    const value = (name) => options.includes(name) ? Number(options[options.indexOf(name) + 1]) : undefined;
-    const slow = events.filter(({action, path, count}) => path === "/slow" || (action === "pipeline" && !count)).length;
+    const values = valuesOf(options);
+    const slow = events.reduce((sum, {action, path, count}) => sum + (path === "/slow" || (action === "pipeline" && !count)), 0);
     const signals = events.filter(({action}) => action === "TERM" || action === "INT");
     const works = kind === "loop" && (options.includes("--block") || options.includes("--compute"));
-    Object.assign(this, {events, result, kind, end: result.end, delay: value("--delay") * 1000,
-                         timeout: value("--timeout") * 1000,
-                         limit: value("--descriptors"), signals, stop: signals.length > 0 ? signals[0].at : Infinity});
+    Object.assign(this, {events, result, kind, end: result.end, delay: values["--delay"] * 1000, timeout: values["--timeout"] * 1000,
+                         limit: values["--descriptors"], signals, stop: signals.length > 0 ? signals[0].at : Infinity});
     const work = works ? slow * (this.delay + (options.includes("--compute") ? COMPUTED : 0)) : 0;
     // How late /slow may be: its turn comes last.
     this.slowLate = kind === "threads" ? RETRY * result.faults.length : work;
     // and all else, if the loop itself works; in 02, if there was no thread
-    this.late = kind === "threads" ? RETRY * (result.faults.length + (this.limit !== undefined))
-      : options.includes("--threads") ? 0 : work;
-    this.mayBeLost = result.faults.filter(({name}) => LOST.includes(name)).length;
+    this.late = kind === "threads" ? RETRY * (result.faults.length + (this.limit !== undefined)) : options.includes("--threads") ? 0 : work;
+    const givesUp = kind === "threads" && this.stop < Infinity && this.late >= this.timeout; // no thread for so long
+    this.mayBeLost = givesUp ? Infinity : result.faults.filter(({name}) => LOST.includes(name)).length;
     this.pauses = result.faults.length * PAUSE;
     this.over = this.end.kind === "waiting" ? Infinity : this.end.at;
     const base = Math.min(...result.clients.map(({fd}) => fd === null ? Infinity : fd));
@@ -172,7 +187,7 @@ class Run {
   // Follow its requests and the responses to them. Stop at the first that is wrong, or that has no certain outcome.
   conversation(client) {
     const {accepted, asked, answers} = client;
-    if (accepted === null) return [];
+    if (accepted === null || (client.window !== null && 3 + 400 / client.window >= this.timeout)) return []; // too slow a reader
     const talk = new Conversation(this, client);
     let free = accepted;
     for (let i = 0; i < asked.length; i++) {
@@ -279,8 +294,7 @@ class Conversation {
                         `${count} responses were due, and one more came: ${more.status} ${more.body.slice(0, 40)}`);
     }
     if (client.reset !== null && client.reset < run.over && !this.run.inTheMiddle(client.reset))
-      return this.wrong("reset", client.reset,
-                        "the server closed it with unread input, so its last response may be lost");
+      return this.wrong("reset", client.reset, "the server closed it with unread input, so its last response may be lost", true);
     if (client.ended === null ? run.over > latest : client.ended > latest)
       return this.wrong("deadline", latest, `${why} at ${ms(at)}, and the server ${this.closed()}`);
     if (client.ended !== null && client.ended < at - this.tolerance && client.ended < run.over)

@@ -52,7 +52,7 @@ async function answer(bundle, job, progress, tell) {
   const settings = {...experiment, ...job.settings, progress}, stage = stageOf(bundle, experiment.stage);
   const result = job.steps === undefined ? simulate(stage, settings) : inSteps(stage, settings, job.steps);
   const answer = {text: formatExperiment(experiment), all_options: experiment.options, events: experiment.events};
-  if (job.model !== undefined) answer.broken = broken(experiment, result, job.model);
+  if (job.model) answer.broken = broken(experiment, result, job.model).map(explained);
   for (const want of job.want || ["result"]) {
     if (want === "strace") {
       answer.strace = straceLog(result);
@@ -100,6 +100,7 @@ function trySeeds(bundle, {seeds: [first, last], stage: name, model}, progress, 
   return {runs: last - first + 1, failure: null};
 }
 
+// A rule that is broken, in words.
 function explained({rule, client, text}) {
   return {rule, why: client === undefined ? text : `client ${client}: ${text}`};
 }

@@ -1,13 +1,15 @@
 """Seeds: what they choose is the same every time, the six hold, and planted bugs are found."""
 import json
+import re
 import subprocess
 import unittest
 
 from kit import tool, unittests
 from kit.tree import BUILD, STAGES, TESTS
-from servers.bugs.bug import Bug
-from simulation import build, seeds
+from servers.bugs.bug import Bug, every_name
+from simulation import seeds
 from simulation.engine import Simulation
+from simulation.scripts import SCRIPTS
 
 HERE = TESTS / "simulation"
 PLANTED = [  # a bug of the gallery, its stage, the rule that it breaks, and what must be in the shrunk experiment
@@ -68,22 +70,33 @@ class Stages(unittest.TestCase):
                 if stage not in bundle["missing"]:
                     self.assertIsNone(seeds.first_failure(simulation, stage, stage, 1, SOME), stage)
 
+    def test_six_break_no_rule_in_what_is_held_against_linux(self):
+        with Simulation() as simulation:
+            for stage in simulation.bundle()["stages"]:
+                for script in SCRIPTS if stage in STAGES else []:
+                    answer = simulation.ask(text=script.text(stage), model=stage, want=[])
+                    self.assertEqual(answer["broken"], [], answer["text"])
+
+    def test_run_goes_on_until_a_server_that_was_told_to_stop_has_ended(self):
+        text = "01-blocking --delay 0.1 --timeout 0.5; 0:accept4=EMFILE 0:/fast 1:reset 2:TERM"  # it pauses for 10 ms
+        with Simulation() as simulation:
+            answer = simulation.ask(text=text, model="01-blocking")
+        self.assertEqual((answer["result"]["end"]["kind"], answer["broken"]), ("exited", []))
+
     def test_planted_bugs_are_found(self):
-        folder = BUILD / "play" / "planted"
-        folder.mkdir(exist_ok=True)
-        compiler = build.Compiler()
-        stages = dict(build.build(compiler, build.plant(bug, stage), stage) for bug, stage, *_ in PLANTED)
-        build.write_bundle(folder, stages)
-        with Simulation(folder) as simulation:
-            for bug, stage, rule, words in PLANTED:
-                with self.subTest(bug, mistake=Bug(bug).mistake):
-                    failure = seeds.first_failure(simulation, bug, stage, 1, MANY)
-                    self.assertIsNotNone(failure, "not found")
-                    self.assertEqual(failure["rule"], rule, failure)
-                    self.assertIn(words, failure["text"])
-                    self.assertLessEqual(len(failure["text"].partition(";")[2].split()), 6, failure["text"])
-                    again = simulation.ask(text=failure["text"], model=stage, want=[])
-                    self.assertIn(rule, [mistake["rule"] for mistake in again["broken"]])
+        for bug, stage, rule, words in PLANTED:
+            with self.subTest(bug, mistake=Bug(bug).mistake), seeds.planted(bug, stage) as simulation:
+                failure = seeds.first_failure(simulation, stage, stage, 1, MANY)
+                self.assertIsNotNone(failure, "not found")
+                self.assertEqual(failure["rule"], rule, failure)
+                self.assertIn(words, failure["text"])
+                self.assertLessEqual(len(failure["text"].partition(";")[2].split()), 6, failure["text"])
+                again = simulation.ask(text=failure["text"], model=stage, want=[])
+                self.assertIn(rule, [mistake["rule"] for mistake in again["broken"]])
+
+    def test_each_bug_that_is_beyond_seeds_is_in_the_gallery(self):
+        beyond = sorted(name for names in seeds.BEYOND.values() for name in names)
+        self.assertEqual(beyond, sorted(set(beyond) & set(every_name())))
 
 
 class Command(unittest.TestCase):
@@ -94,13 +107,22 @@ class Command(unittest.TestCase):
         done = self.play("--seeds", "5", "select-keeps-its-sets", "03-select")
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertRegex(done.stdout, r"(?s)FAILED\n    seed \d+ breaks a rule \(deadline\): client 1: .*\n"
-                                      r"    tests/play.py '#select-keeps-its-sets .*; 0:.*'\n03-select .* ok  5 "
-                                      r"seeds\n")
-        self.assertEqual(self.play("--seeds", "4-5", "03-select").returncode, 0)
+                                      r"    tests/play.py '#select-keeps-its-sets .*; 0:.*'\n03-select .* ok  5 seeds\n")
+        done = self.play("--seeds", "4-5", "03-select")
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stdout, r"2 runs in [\d.]+ s \([\d,]+ a minute\), 0 of 1 stages failed")
+
+    def test_bug_is_planted_and_its_address_names_the_broken_rule(self):
+        done = self.play("--seeds", "200", "--bug", "no-linger")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        address = re.search(r"tests/play.py --bug no-linger '(#05-epoll .*)'", done.stdout)[1]
+        says = "This breaks a rule (reset): client 1: the server closed it with unread input"
+        self.assertIn(says, self.play("--bug", "no-linger", address).stderr)
+        self.assertNotIn("rule", self.play(address).stderr)
 
     def test_mistakes(self):
-        for words, message in [(["0"], "0: want a number of seeds"), (["9-1"], "9-1: want"),
-                               (["5", "09-x"], "make play STAGE=09-x")]:
+        for words, message in [(["0"], "0: want a number of seeds"), (["9-1"], "9-1: want"), (["5", "09-x"], "make play STAGE=09-x"),
+                               (["5", "--bug", "no-such"], "there is no tests/servers/bugs/no-such.bug")]:
             done = self.play("--seeds", *words)
             self.assertIn(message, done.stderr)
             self.assertNotEqual(done.returncode, 0)
