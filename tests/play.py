@@ -41,7 +41,7 @@ examples:
 
 Exit status: 0 if every request was answered with status 200, the goal is reached, or no
 rule is broken (--bug all: half of the bugs are found); 1 if not; 2 for a bad command line."""
-SHOT = re.compile(r"(\d+x)?[\d.]+:.")
+SHOT = re.compile(r"(\d+x)?[\d.]+(~\d+)?:.")
 COLUMNS = ["path", "started", "connected", "first byte", "done", "took", "status", "body"]
 TO_THE_RIGHT = {"started", "connected", "first byte", "done", "took"}
 

@@ -21,7 +21,8 @@
 //     TERM, INT           the server gets this signal
 //     CALL=ERROR          the next such call fails: FAULTS lists them (5x0:accept4=EMFILE: the next five). malloc
 //                         fails so often, or until memory is freed
-//     yield               the thread that runs is interrupted: others that are ready run first
+//     yield[=N]           the thread that runs is interrupted: others that are ready run first (or it stands still for
+//                         N milliseconds, as if the machine had no processor for it)
 //
 // @N, at the end of what a client does, names the client: 1 is the first that came. Without it, it is the last.
 //
@@ -63,9 +64,11 @@ const OLD = ["more", "rest", "ask", "half-close", "close", "reset", "stop-readin
 const SIGNALS = ["TERM", "INT"];
 const OTHERS = ["idle", "yield", ...SIGNALS, ...Object.keys(FAULTS)];
 const WITH_PATH = ["half", "keep", "ask"];
-const LATEST = 86400e3, MOST_TIMES = 1000, MOST_IDLE = 10000, MOST_PIPELINED = 100000, MOST_SENT = 10000;
+const LATEST = 86400e3, LONGEST = 10000;
+const MOST_TIMES = 1000, MOST_IDLE = 10000, MOST_PIPELINED = 100000, MOST_SENT = 10000;
 const MOST_IN_ALL = 120000; // events, idle clients and pipelined requests
-const NUMBERS = {idle: MOST_IDLE, pipeline: MOST_PIPELINED, more: MOST_SENT, window: MOST_SENT};
+const NUMBERS = {idle: MOST_IDLE, pipeline: MOST_PIPELINED, more: MOST_SENT, window: MOST_SENT, yield: LONGEST};
+const NUMBER_OR_NONE = ["pipeline", "yield"];
 const MANY = new RegExp(`^[^:]*:(/|(${Object.keys(FAULTS).join("|")})=)`); // what may come many times
 const ACTIONS = `want an action after the colon: a path such as /fast, or one of ${
   [...NEW, ...OLD, "idle=N", "yield", ...SIGNALS, ...Object.keys(FAULTS).map((call) => `${call}=ERROR`)].join(" ")}`;
@@ -203,7 +206,7 @@ export function parseEvent(word, clients = Infinity, text = word, position = 0) 
   } else if (OLD.includes(action) && clients === 0) {
     fail(colon + 1, "no client has come yet");
   }
-  if (action in NUMBERS && !(action === "pipeline" && value === undefined))
+  if (action in NUMBERS && !(NUMBER_OR_NONE.includes(action) && value === undefined))
     event.count = number(value, NUMBERS[action], atValue, fail);
   else if (action in FAULTS) event.error = oneOf(FAULTS[action], value, atValue, fail);
   else if (WITH_PATH.includes(action) && value !== undefined) event.path = path(value.slice(1), atValue + 1, fail);

@@ -24,7 +24,7 @@ export const ERRORS = {
   4: ["EINTR", "Interrupted system call"], 9: ["EBADF", "Bad file descriptor"],
   11: ["EAGAIN", "Resource temporarily unavailable"], 12: ["ENOMEM", "Cannot allocate memory"],
   17: ["EEXIST", "File exists"], 22: ["EINVAL", "Invalid argument"], 23: ["ENFILE", "Too many open files in system"],
-  24: ["EMFILE", "Too many open files"], 32: ["EPIPE", "Broken pipe"], 38: ["ENOSYS", "Function not implemented"],
+  24: ["EMFILE", "Too many open files"], 28: ["ENOSPC", "No space left on device"], 32: ["EPIPE", "Broken pipe"], 38: ["ENOSYS", "Function not implemented"],
   88: ["ENOTSOCK", "Socket operation on non-socket"], 95: ["EOPNOTSUPP", "Operation not supported"],
   103: ["ECONNABORTED", "Software caused connection abort"], 104: ["ECONNRESET", "Connection reset by peer"],
   105: ["ENOBUFS", "No buffer space available"], 107: ["ENOTCONN", "Transport endpoint is not connected"],

@@ -65,7 +65,7 @@ export class Process {
     Object.assign(this, {kernel, timeline: kernel.timeline, log, choices, mostCalls, threads: new Map(), ready: [],
                          next: null, current: null, ended: null, pending: 0, handlers: new Map(), unwinding: false,
                          rewinding: false, until: Infinity, idleCalls: 0, calls: 0, lastNs: START, nextThread: MAIN,
-                         garbage: [], alone: true, due: [], yielding: false, planned: new Map(), faults: []});
+                         garbage: [], alone: true, due: [], yieldNs: null, planned: new Map(), faults: []});
     this.memory = freshMemory();
     this.instance = new WebAssembly.Instance(module, this.imports(module));
     this.exports = this.instance.exports;
@@ -174,7 +174,7 @@ export class Process {
       const at = this.exports.sim_malloc_failures.value;
       if (this.ints.length === 0) this.refresh();
       this.setInt(at, this.int(at) + 1);
-      this.faults.push([name, this.kernel.now]);
+      this.faults.push([name, error, this.kernel.now]);
     } else {
       if (!this.planned.has(name)) this.planned.set(name, []);
       this.planned.get(name).push(ERROR_NUMBERS[error]);
@@ -185,8 +185,9 @@ export class Process {
   fault(name, args) {
     const planned = this.planned.size > 0 && this.planned.get(NAMED[name] || name);
     if (!planned || planned.length === 0 || (name === "epoll_ctl" && args[1] !== EPOLL_CTL_ADD)) return 0;
-    this.faults.push([NAMED[name] || name, this.kernel.now]);
-    return planned.shift();
+    const number = planned.shift();
+    this.faults.push([NAMED[name] || name, ERRORS[number][0], this.kernel.now]);
+    return number;
   }
 
   // Is there anything to come before the time that run was given?
@@ -315,7 +316,8 @@ export class Process {
       thread.call = this.log.begin(thread, name, args, this);
       if (thread.call === null) thread.early = {name, args, ns: this.kernel.now};
     }
-    if (this.yields(thread)) return this.stepAside(thread, () => this.perform(thread, name, call, args));
+    const ns = this.interruption(thread);
+    if (ns !== undefined) return this.stepAside(thread, () => this.perform(thread, name, call, args), ns);
     if (!this.did(thread, this.perform(thread, name, call, args))) return this.switch(thread);
     if (this.choices.wokenFirst && this.ready.length > 0 && thread.handling === 0 && name === "write")
       return this.stepAside(thread, () => thread.result);
@@ -337,23 +339,31 @@ export class Process {
     return error ? -error : call.call(this, thread, ...args);
   }
 
-  // Is the thread interrupted here?
-  yields(thread) {
-    if (!this.yielding || thread.handling > 0) return false;
-    this.yielding = false;
-    return !this.alone;
+  // For how long is the thread interrupted here? 0: until others that are ready have run; undefined: not at all.
+  interruption(thread) {
+    const ns = this.yieldNs;
+    if (ns === null || thread.handling > 0) return undefined;
+    this.yieldNs = null;
+    return ns > 0 || !this.alone ? ns : undefined;
   }
 
   finish(thread) {
-    const result = this.leave(thread);
-    return this.yields(thread) ? this.stepAside(thread, () => result) : result;
+    const result = this.leave(thread), ns = this.interruption(thread);
+    return ns !== undefined ? this.stepAside(thread, () => result, ns) : result;
   }
 
-  // Let the other threads that are ready run first.
-  stepAside(thread, todo) {
+  // Let the other threads that are ready run first, or for a time only others.
+  stepAside(thread, todo, ns = 0) {
     thread.todo = todo;
-    thread.wait = {attempt: nothing, forget: nothing};
-    thread.wake();
+    if (ns === 0) {
+      thread.wait = {attempt: nothing, forget: nothing};
+      thread.wake();
+    } else {
+      this.timeline.at(this.kernel.now + ns, () => {
+        thread.ready = true;
+        this.ready.push(thread);
+      });
+    }
     return this.switch(thread);
   }
 

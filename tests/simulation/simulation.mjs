@@ -272,7 +272,7 @@ export class Session {
     } else if (event.action in FAULTS) {
       this.process.letFail(event.action, event.error);
     } else if (event.action === "yield") {
-      this.process.yielding = true;
+      this.process.yieldNs = (event.count || 0) * MS;
     } else if (isNewClient(event)) {
       const client = new Client(this.kernel, this.clients.length + 1, event);
       this.clients.push(client);
@@ -344,7 +344,7 @@ export class Session {
       calls: log.calls, signals: log.signals, clients: this.clients.map((client) => client.told(end !== null)),
       idle: {...this.idle}, backlog: kernel.backlogLengths.map(([ns, length]) => [ns / MS, length]),
       counts: log.counts, looked: log.looked, linesMissing: log.linesMissing,
-      faults: this.process ? this.process.faults.map(([name, ns]) => ({name, at: ns / MS})) : [],
+      faults: this.process ? this.process.faults.map(([name, error, ns]) => ({name, error, at: ns / MS})) : [],
     };
   }
 }

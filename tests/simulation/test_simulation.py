@@ -26,9 +26,8 @@ MISTAKES = [  # an experiment, the position of the mistake, and words of the mes
     ("05-epoll; 0~0:/fast", 11, "steps from 1 to 9999"), ("05-epoll; 0~2:/fast 0:/slow", 20, "order of their times"),
     ("05-epoll; 0:accept4", 19, "one of EMFILE"), ("05-epoll; 0:accept4=EBADF", 19, "one of EMFILE"),
     ("05-epoll; 0:recv=EINTR", 12, "accept4=ERROR"), ("05-epoll; 0:malloc=ENOMEM@1", 25, "want no @"),
-    ("05-epoll; 0:yield=1", 17, "takes no value"), ("05-epoll; 0:half 1:more", 23, "from 1 to 10000"),
-    ("05-epoll; 0:window=9", 12, "no client has come yet"), 
-    ("05-epoll; 0:keep 1:ask=fast", 23, "path that begins with /"),
+    ("05-epoll; 0:yield=0", 17, "from 1 to 10000"), ("05-epoll; 0:half 1:more", 23, "from 1 to 10000"),
+    ("05-epoll; 0:window=9", 12, "no client has come yet"), ("05-epoll; 0:keep 1:ask=fast", 23, "path that begins with /"),
     ("05-epoll; 0:half=fast", 17, "path that begins with /"), ("05-epoll; 0:pipeline=0", 20, "from 1"),
     ("05-epoll;0:/fast;9:/slow", 17, "want, after this semicolon, goal N"),
     ("05-epoll; 0:/fast; goal x", 24, "number of a goal"),
@@ -43,9 +42,8 @@ RIGHT = [
     "02-threaded; 100x0:/slow 1.5:half 2:half=/slow 3:rest@102 4:half-close "
     "5:close@1 6:stop-reading@2 7:pipeline 8:pipeline=9",
     "05-epoll; 0:keep 0~3:reset@1 1:keep=/slow 2:ask=/nowhere@2 2:window=30@2 3:post 4:half 5.001:more=3@4",
-    "02-threaded; 5x0:accept4=EMFILE 0:pthread_create=EAGAIN 0~9:yield 1:malloc=ENOMEM 2:epoll_ctl=ENOSPC",
-    "07-mine --timeout 0.5; 0:TERM 1:INT", "05-epoll;", "05-epoll; 0:/fast?a%2Bb%2520c%25 1:half=/%2B",
-    "05-epoll --delay 1; 0:/slow; goal 4; with 04-poll --block, 02-threaded; at 100.5",
+    "02-threaded; 5x0:accept4=EMFILE 0:pthread_create=EAGAIN 0~9:yield 1:malloc=ENOMEM 2:epoll_ctl=ENOSPC 3:yield=20",
+    "07-mine --timeout 0.5; 0:TERM 1:INT", "05-epoll;",
 ]
 
 POOLS = ["--block", "--block --threads 1", "--block --threads 2", "--compute --threads 1"]
@@ -143,11 +141,14 @@ class Runs(Simulated):
         result = self.run_of("05-epoll; 2x0:accept4=EMFILE 0:/fast")
         self.assertEqual([call["result"].split()[:2] for call in result["calls"] if call["name"] == "accept4"],
                          [["-1", "EMFILE"], ["-1", "EMFILE"], ["5"]])
-        self.assertEqual((result["clients"][0]["done"], result["faults"]),
-                         (2000, [{"name": "accept4", "at": 0}, {"name": "accept4", "at": 1000}]))
+        self.assertEqual(result["clients"][0]["done"], 2000)
+        self.assertEqual(result["faults"], [{"name": "accept4", "error": "EMFILE", "at": at} for at in (0, 1000)])
         self.assertEqual(self.run_of("02-threaded; 0:pthread_create=EAGAIN 0:/fast")["clients"][0]["done"], 10)
         self.assertEqual(self.run_of("05-epoll; 0:malloc=ENOMEM 0:/fast")["clients"][0]["done"], 1000)
-        self.assertEqual(self.run_of("05-epoll; 0:epoll_ctl=ENOMEM 0:silent")["clients"][0]["ended"], 0)
+        for error in ("ENOMEM", "ENOSPC"):
+            result = self.run_of(f"05-epoll; 0:epoll_ctl={error} 0:silent")
+            self.assertEqual(result["clients"][0]["ended"], 0, error)
+            self.assertIn(f"-1 {error}", " ".join(call["result"] for call in result["calls"]))
 
     def test_client_with_a_window(self):
         for stage in STAGES:
@@ -182,6 +183,12 @@ class Runs(Simulated):
         orders = {tuple(call["thread"] for call in self.run_of(
             f"02-threaded; 3x0:/fast 0~{steps}:yield")["calls"] if call["start"] == 0) for steps in range(1, 20)}
         self.assertGreater(len(orders), 5)
+
+    def test_thread_stands_still(self):
+        """It alone: other threads, clients and the clock go on."""
+        for stage, late in [("01-blocking", 20), ("02-threaded", 0), ("05-epoll", 20)]:
+            result = self.run_of(f"{stage} --delay 1; 0:silent 0:half 1:close@1 10:rest 10~1:yield=20 15:/fast")
+            self.assertEqual([client["done"] for client in result["clients"][1:]], [30, 10 + late if late else 15], stage)
 
     # ---- the sentences
 
@@ -358,6 +365,11 @@ class Command(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(done.stdout.splitlines()[1].split(),
                          "/slow 0.0 ms 0.0 ms 1.000 s 1.000 s 1.000 s 200 That was slow!".split())
+
+    def test_shots_of_a_step_and_what_fails(self):
+        done = self.play("05-epoll", "--delay", "1", "0:silent", "100~2:reset", "200:/fast", "200:accept4=EMFILE")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"(?m)^/fast +0\.200 s .* 200 ")
 
     def test_prints_calls_with_lines(self):
         done = self.play("#05-epoll+--delay+1;+0:/slow", "--calls")
