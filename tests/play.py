@@ -61,7 +61,8 @@ def parse(arguments):
     parser.add_argument("--until", type=seconds(0, 86400), metavar="SECONDS", help="stop there")
     parser.add_argument("--goal", type=whole_number(1, 99), metavar="N",
                         help="judge the addresses on stdin, a line each: do they reach goal N of the page?")
-    parser.add_argument("--seeds", type=seed_numbers, metavar="N", help="run what the numbers 1 to N choose (or FIRST-LAST)")
+    parser.add_argument("--seeds", type=seed_numbers, metavar="N",
+                        help="run what the numbers 1 to N choose (or FIRST-LAST)")
     parser.add_argument("--bug", metavar="NAME", help="plant this bug of the gallery in the stage")
     ours, rest = _split(arguments)
     options = parser.parse_args(ours)
@@ -241,9 +242,11 @@ def main(arguments):
               if end["kind"] != "stopped" else f"Stopped at {span(end['at'])}: {end['text']}.", file=sys.stderr)
     if end and end.get("status") == 2 and end["at"] < 0:
         return 2
-    for mistake in answer.get("broken", []):
+    broken = answer.get("broken", [])
+    for mistake in broken:
         print(f"This breaks a rule ({mistake['rule']}): {mistake['why']}", file=sys.stderr)
-    return 0 if not answer.get("broken") and all(client["status"] == "200" for client in result["clients"] if client["requests"]) else 1
+    answered = all(client["status"] == "200" for client in result["clients"] if client["requests"])
+    return 0 if answered and not broken else 1
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ play-test: all play ## test the simulation, and hold its kernel against Linux (A
 	@python3 -m simulation.test_linux $(if $(ALL),--all)
 	@python3 -m simulation.test_page
 
-seeds: ## let numbers choose clients, signals and errors, and hold the runs against rules: SEEDS=1000 (STAGE=07-mine, BUG=sigpipe, BUG=all)
+seeds: ## let numbers choose clients, signals and errors, and hold the runs against rules: SEEDS=1000 (STAGE=07-mine; BUG=all: which bugs of the gallery do they find?)
 	@python3 -m simulation.build --quiet $(call value_of,STAGE)
 	@tests/play.py --seeds $(call quoted,$(value SEEDS)) $(call value_of,BUG,--bug) $(call value_of,STAGE)
 

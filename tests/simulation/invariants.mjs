@@ -2,14 +2,15 @@
 //
 // Time stands still while the server works, so a response is due at an exact moment: when the request has arrived, the
 // response before it is out, and, for /slow, the delay is over. A wait has whole milliseconds, and so has the
-// tolerance. Where the model makes clients wait (01, a blocked loop, a full pool), where descriptors have run out, or a
-// call has been made to fail, a response may be late by as much as that explains, and no later.
+// tolerance. Where the model makes clients wait (01, a blocked loop, a full pool), where descriptors have run out, a
+// call has been made to fail, or a thread to stand still, a response may be late by as much as that explains, and no
+// later.
 //
 // What it does not claim: that the cost is right (how many calls, how much memory), that the bytes of a head are, or
 // that a server is fair to clients that it answers at one moment. A client that is not answered because a call failed
 // for it (epoll_ctl, malloc) is let pass, one for each such call; so is what a client does in the very millisecond of a
 // deadline, as both outcomes are right.
-import {isNewClient} from "./grammar.mjs";
+import {FAULTS, isNewClient} from "./grammar.mjs";
 import {kindOf} from "./seeds.mjs";
 
 const TOLERANCE = 1.01;   // ms
@@ -37,7 +38,8 @@ export function broken(experiment, result, model) {
 }
 
 const LONGEST = 60; // s: the simulation looks ten minutes ahead
-const WITH_VALUE = ["--delay", "--timeout", "--threads", "--descriptors"], WITHOUT = ["--block", "--compute", "--verbose"];
+const WITH_VALUE = ["--delay", "--timeout", "--threads", "--descriptors"];
+const WITHOUT = ["--block", "--compute", "--verbose"];
 
 // The values of the options, or null if one is not known here.
 function valuesOf(options) {
@@ -53,16 +55,19 @@ function valuesOf(options) {
 class Run {
   constructor({options, events}, result, kind) {
     const values = valuesOf(options);
-    const slow = events.reduce((sum, {action, path, count}) => sum + (path === "/slow" || (action === "pipeline" && !count)), 0);
+    const slow = events.filter(({action, path, count}) => path === "/slow" || (action === "pipeline" && !count)).length;
     const signals = events.filter(({action}) => action === "TERM" || action === "INT");
     const works = kind === "loop" && (options.includes("--block") || options.includes("--compute"));
-    Object.assign(this, {events, result, kind, end: result.end, delay: values["--delay"] * 1000, timeout: values["--timeout"] * 1000,
+    Object.assign(this, {events, result, kind, end: result.end, delay: values["--delay"] * 1000,
+                         timeout: values["--timeout"] * 1000,
                          limit: values["--descriptors"], signals, stop: signals.length > 0 ? signals[0].at : Infinity});
     const work = works ? slow * (this.delay + (options.includes("--compute") ? COMPUTED : 0)) : 0;
-    // How late /slow may be: its turn comes last.
-    this.slowLate = kind === "threads" ? RETRY * result.faults.length : work;
+    this.still = events.reduce((sum, {action, count}) => sum + (action === "yield" && count ? count : 0), 0);
+    // how late /slow may be: its turn comes last
+    this.slowLate = this.still + (kind === "threads" ? RETRY * result.faults.length : work);
     // and all else, if the loop itself works; in 02, if there was no thread
-    this.late = kind === "threads" ? RETRY * (result.faults.length + (this.limit !== undefined)) : options.includes("--threads") ? 0 : work;
+    this.late = this.still + (kind === "threads" ? RETRY * (result.faults.length + (this.limit !== undefined))
+      : options.includes("--threads") ? 0 : work);
     const givesUp = kind === "threads" && this.stop < Infinity && this.late >= this.timeout; // no thread for so long
     this.mayBeLost = givesUp ? Infinity : result.faults.filter(({name}) => LOST.includes(name)).length;
     this.pauses = result.faults.length * PAUSE;
@@ -83,7 +88,8 @@ class Run {
     const broken = (rule, text) => [{rule, at: end.at, text}];
     if (end.kind === "stopped" && /simulated kernel has no/.test(end.text)) return broken("unsupported", end.text);
     if (end.kind === "stopped") return broken(/while no time passed/.test(end.text) ? "spin" : "crash", end.text);
-    const second = signals.slice(1).find(({action}) => action === "INT");
+    if (end.signal === "SIGINT" && this.still > 0 && signals.length > 1) return []; // it may hear them in any order
+    const second = this.still === 0 && signals.slice(1).find(({action}) => action === "INT");
     if (second && second.at > stop && second.at <= over && end.kind !== "killed" && !(second.at > over - TOLERANCE))
       return broken("second-interrupt", `the second SIGINT, at ${ms(second.at)}, did not end it`);
     if (end.kind === "killed" && second && end.signal === "SIGINT")
@@ -122,8 +128,12 @@ class Run {
   drain() {
     const {end, stop, result} = this;
     if (end.kind !== "exited" || stop === Infinity) return [];
-    const last = Math.max(stop, ...result.clients.map(({accepted, ended}) =>
-      accepted === null || ended === null ? -Infinity : ended));
+    const hopeless = this.hopeless();
+    if (end.at > hopeless + TOLERANCE + this.late)
+      return [{rule: "drain", at: end.at, text: `told to stop at ${ms(stop)}, it had no descriptor at ${
+        ms(hopeless)}, and no connection that could free one, and it ends at ${ms(end.at)}`}];
+    const last = Math.max(stop, ...result.clients.map(
+      ({accepted, ended}) => accepted === null || ended === null ? -Infinity : ended));
     const excuse = this.pauses > 0 || this.limit !== undefined ? this.pauses + this.timeout : 0;
     const pause = this.kind === "one" ? RETRY : 0; // told to stop just before accept: it pauses
     return end.at > last + TOLERANCE + excuse + pause + this.late
@@ -132,19 +142,31 @@ class Run {
       : [];
   }
 
+  // When does a loop that was told to stop know that it can accept nobody, as nothing will be freed that accept lacks?
+  hopeless() {
+    const {kind, stop, result, events} = this;
+    if (kind !== "loop") return Infinity;
+    const alone = events.every(({at, action}) => at !== stop || ["TERM", "INT"].includes(action) || action in FAULTS);
+    const isOpen = ({accepted, ended}, at) => accepted !== null && accepted <= at && (ended === null || ended >= at);
+    const failed = result.faults.find(({name, error, at}) => name === "accept4" && error !== "ECONNABORTED" &&
+      (at > stop || (at === stop && alone)) && !result.clients.some((client) => isOpen(client, at)));
+    return failed === undefined ? Infinity : failed.at;
+  }
+
   // ---- a client in the backlog
 
   // It is accepted immediately, unless no descriptor is free (or, in 01, another client is served). Once the server is
   // told to stop, it need not be; if it came before, it is not lost (but 01 accepts nobody more).
   backlog(client) {
-    const {kind, over, stop} = this, {connected, accepted, reset} = client;
+    const {kind, over, stop} = this, {connected, accepted, ended} = client;
     if (connected === null) return [];
     const left = client.left === null ? Infinity : this.result.now; // a run may end before such a client is accepted
-    const until = Math.min(left, ...[accepted, reset, over].map((at) => at === null ? Infinity : at));
+    const until = Math.min(left, ...[accepted, ended, over].map((at) => at === null ? Infinity : at));
     const busy = until > connected ? this.busy(connected, until) : 0;
     const excuse = this.pauses + this.late + (kind === "loop" || this.limit === undefined
                                               ? 0 : RETRY * this.result.clients.length);
-    const needNot = accepted === null && (this.cameAfterStop(client) || (kind === "one" && stop < Infinity));
+    const needNot = accepted === null && stop < Infinity &&
+      (kind === "one" || client.left !== null || this.cameAfterStop(client));
     const waited = until - connected - busy;
     if (!needNot && waited > TOLERANCE + excuse)
       return [{rule: "backlog", at: Math.min(until, this.result.now), forgivable: true,
@@ -187,7 +209,8 @@ class Run {
   // Follow its requests and the responses to them. Stop at the first that is wrong, or that has no certain outcome.
   conversation(client) {
     const {accepted, asked, answers} = client;
-    if (accepted === null || (client.window !== null && 3 + 400 / client.window >= this.timeout)) return []; // too slow a reader
+    if (accepted === null) return [];
+    if (client.window !== null && 3 + 400 / client.window >= this.timeout) return []; // too slow a reader
     const talk = new Conversation(this, client);
     let free = accepted;
     for (let i = 0; i < asked.length; i++) {
@@ -236,7 +259,7 @@ class Conversation {
     const complete = arrived === null ? Infinity : arrived;
     const given = arrived === null ? Math.min(deadline, this.finished) : deadline;
     if (complete > given + TOLERANCE + run.late) {
-      if (this.finished < deadline - TOLERANCE)
+      if (this.finished < deadline - TOLERANCE - run.late)
         return this.ends(Math.max(this.finished, start), "its client had left", i);
       if (this.finished <= deadline + TOLERANCE + run.late) return {mistakes: []};
       return this.answered(answer, i, "408", null, deadline, run.late, "408 is due", true);
@@ -265,7 +288,8 @@ class Conversation {
       return this.wrong("answer", answer.at,
                         `${why}, and the response was ${answer.status} ${answer.body.slice(0, 40)}`);
     const came = `${why}, and the response came at ${ms(answer.at)}`;
-    if (answer.at < due - EARLY) return this.wrong("early", answer.at, `${came}, before ${ms(due)}`);
+    const earliest = due - EARLY - (status === "408" ? run.still : 0);
+    if (answer.at < earliest) return this.wrong("early", answer.at, `${came}, before ${ms(due)}`);
     if (answer.at > latest) return this.wrong("deadline", answer.at, `${came}, after ${ms(due)}`);
     const closes = close || run.kind === "one" || run.stop < due - TOLERANCE - late;
     if (!closes && Math.abs(run.stop - due) <= TOLERANCE + late) return {mistakes: []};
@@ -294,10 +318,11 @@ class Conversation {
                         `${count} responses were due, and one more came: ${more.status} ${more.body.slice(0, 40)}`);
     }
     if (client.reset !== null && client.reset < run.over && !this.run.inTheMiddle(client.reset))
-      return this.wrong("reset", client.reset, "the server closed it with unread input, so its last response may be lost", true);
+      return this.wrong("reset", client.reset,
+                        "the server closed it with unread input, so its last response may be lost", true);
     if (client.ended === null ? run.over > latest : client.ended > latest)
       return this.wrong("deadline", latest, `${why} at ${ms(at)}, and the server ${this.closed()}`);
-    if (client.ended !== null && client.ended < at - this.tolerance && client.ended < run.over)
+    if (client.ended !== null && client.ended < at - this.tolerance - run.still && client.ended < run.over)
       return this.wrong("early", client.ended,
                         `the server closed it at ${ms(client.ended)}, before ${why} at ${ms(at)}`, true);
     return {mistakes: []};

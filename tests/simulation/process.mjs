@@ -633,7 +633,8 @@ export const SYSTEM_CALLS = {
     }
     if (result !== undefined) return result;
     // One that is cut short, by its time-out or by a signal, returns what it has sent.
-    return waitFor(thread, [connection], attempt, this.kernel.now + connection.sendTimeout, -EAGAIN, {done: () => sent});
+    const until = this.kernel.now + connection.sendTimeout;
+    return waitFor(thread, [connection], attempt, until, -EAGAIN, {done: () => sent});
   },
 
   read(thread, fd, at, size) {

@@ -11,6 +11,8 @@ import {FAULTS, inOrder} from "./grammar.mjs";
 
 const MOST_CLIENTS = 20;
 const MOST_STEPS = 30;
+const RUSHED = 0.4;                   // of the moment at which most happens
+const STILL = [1, 10, 60, 250, 600]; // ms
 
 // A generator of numbers from 0 to 1 (mulberry32).
 function generator(seed) {
@@ -22,6 +24,12 @@ function generator(seed) {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
   };
 }
+
+// How often a moment is chosen in which way: see Script.moment. For what the server does not expect, those at which it
+// works.
+const WHEN = {any: 4, now: 2, rush: 2, other: 2, fine: 2, during: 1, delayed: 2, late: 1};
+const NEXT = {any: 1, now: 1, soon: 4, delayed: 1, late: 1};
+const AT_WORK = {any: 1, rush: 3, other: 4, fine: 1, during: 3, delayed: 3, late: 1};
 
 class Choices {
   constructor(seed) {
@@ -63,16 +71,20 @@ export function experimentOf(seed, stage, model) {
   const script = new Script(choices, times, choices.of([0, 5, 300, 300, 1000]));
   const clients = 1 + Math.floor(choices.random() ** 2 * MOST_CLIENTS);
   for (let i = 0; i < clients; i++) client(script, choices);
-  if (choices.chance(0.3)) signals(script, choices);
+  const works = options.includes("--block") || options.includes("--compute");
+  if (choices.chance(works ? 0.6 : 0.4)) signals(script, choices);
   if (choices.chance(0.25)) faults(script, choices, model);
-  if (choices.chance(0.5) && (kindOf(model) === "threads" || options.includes("--threads")))
-    for (let i = choices.from(1, 5); i > 0; i--) script.add({action: "yield"}, script.moment(), 1);
+  if (choices.chance(0.8) && (kindOf(model) === "threads" || options.includes("--threads")))
+    for (let i = choices.from(1, 16); i > 0; i--) script.add({action: "yield"}, script.moment(0, AT_WORK), 1);
+  if (choices.chance(0.15))
+    for (let i = choices.from(1, 6); i > 0; i--)
+      script.add({action: "yield", count: choices.of(STILL)}, script.moment(0, AT_WORK), 1);
   return {stage, options, events: script.inOrder()};
 }
 
 function optionsOf(choices, kind) {
   const options = [];
-  if (kind === "loop" && choices.chance(0.25)) {
+  if (kind === "loop" && choices.chance(0.3)) {
     options.push(choices.chance(0.8) ? "--block" : "--compute");
     if (choices.chance(0.6)) options.push("--threads", `${choices.from(1, 3)}`);
   }
@@ -83,22 +95,30 @@ function optionsOf(choices, kind) {
 // The events so far, each with the client that it is about, as this has no number before all events are in order.
 class Script {
   constructor(choices, times, width) {
-    Object.assign(this, {choices, times, width, events: []});
+    Object.assign(this, {choices, times, width, events: [], rush: Math.round(choices.random() * width)});
   }
 
   // A moment from a time on: most often one at which something is likely to happen.
-  moment(from = 0) {
+  moment(from = 0, weights = WHEN) {
     const {choices, times, events} = this, at = () => events.length > 0 ? choices.of(events).at : 0;
     const found = {
-      any: () => from + choices.random() * this.width, now: () => from, other: at, delayed: () => at() + times.delay,
-      late: () => at() + times.timeout, fine: () => at() + choices.of([0.001, 0.5, 0.999, 1, 10, 10.5]),
-    }[choices.weighted({any: 4, now: 2, other: 2, delayed: 2, late: 1, fine: 2})]();
+      any: () => from + choices.random() * this.width,
+      now: () => from,
+      soon: () => from + choices.random() * times.delay,
+      rush: () => this.rush,
+      other: at,
+      fine: () => at() + choices.of([0.001, 0.5, 0.999, 1, 10, 10.5]),
+      during: () => at() + Math.round(choices.random() * times.delay),
+      delayed: () => at() + times.delay,
+      late: () => at() + times.timeout,
+    }[choices.weighted(weights)]();
     return Math.round(Math.max(from, found) * 1000) / 1000;
   }
 
   // Add an event, at a step of the server's work with some probability. of: the event that made its client.
   add(event, at, probability = 0.12, of = null) {
-    const steps = this.choices.chance(probability) ? {steps: this.choices.from(1, MOST_STEPS)} : {};
+    const {choices} = this, inside = choices.chance(at === this.rush ? Math.max(RUSHED, probability) : probability);
+    const steps = inside ? {steps: 1 + Math.floor(choices.random() ** 2 * MOST_STEPS)} : {};
     const added = {at, ...steps, ...event};
     if (of !== null) {
       Object.defineProperty(added, "of", {value: of});
@@ -148,8 +168,9 @@ function client(script, choices) {
 }
 
 function signals(script, choices) {
-  const first = script.add({action: choices.chance(0.7) ? "TERM" : "INT"}, script.moment(), 0.3);
-  if (choices.chance(0.3)) script.add({action: choices.of(["TERM", "INT"])}, script.moment(first.at), 0.3);
+  const first = script.add({action: choices.chance(0.6) ? "TERM" : "INT"}, script.moment(0, AT_WORK), 0.4);
+  if (choices.chance(0.5))
+    script.add({action: choices.chance(0.4) ? "TERM" : "INT"}, script.moment(first.at, NEXT), 0.3);
 }
 
 function faults(script, choices, model) {

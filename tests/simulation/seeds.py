@@ -26,7 +26,7 @@ BEYOND = {
 
 def model_of(stage, bundle):
     """Return the stage of the toolkit whose model a stage has, or None."""
-    of = bundle["stages"].get(stage, {}).get("of", stage)
+    of = bundle["stages"].get(stage, {}).get("of", stage or "")
     like = ROOT / of / "like"
     model = like.read_text().strip() if like.exists() else of
     return model if model in STAGES else None
@@ -112,10 +112,12 @@ def hunt(names, first, last):
             failure = first_failure(simulation, stage, stage, first, last)
         if failure:
             found += 1
-            print(f"{name:{width}}  {good('found')}  {stage}", *told(failure, f"--bug {name} "), sep="\n    ", flush=True)
+            print(f"{name:{width}}  {good('found')}  {stage}", *told(failure, f"--bug {name} "),
+                  sep="\n    ", flush=True)
         else:
             print(f"{name:{width}}  {bad('missed')}  {stage}", flush=True)
-    print(f"{found} of {reachable} bugs found with {last - first + 1} seeds each; {len(names) - reachable} are beyond seeds")
+    print(f"{found} of {reachable} bugs found with {last - first + 1} seeds each; "
+          f"{len(names) - reachable} are beyond seeds")
     return 2 * found >= reachable
 
 

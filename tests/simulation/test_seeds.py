@@ -12,19 +12,22 @@ from simulation.engine import Simulation
 from simulation.scripts import SCRIPTS
 
 HERE = TESTS / "simulation"
-PLANTED = [  # a bug of the gallery, its stage, the rule that it breaks, and what must be in the shrunk experiment
-    ("accept-inherits-nothing", "05-epoll", "deadline", ""),
-    ("errno-of-pthread-create", "02-threaded", "answer", "0:pthread_create=EAGAIN"),
-    ("keep-alive-in-01", "01-blocking", "answer", ""),
-    ("never-resumes", "05-epoll", "backlog", "--descriptors"),
-    ("no-linger", "05-epoll", "reset", "0:post"),
-    ("short-write-restarts", "05-epoll", "answer", "0:window="),
-    ("sigpipe", "05-epoll", "ending", "close"),
-    ("sleep-cut-short", "01-blocking", "early", ":/slow 1:TERM"),
-    ("timeout-rounded-down", "05-epoll", "spin", ""),
+PLANTED = [  # a bug of the gallery, the rules that it can break, and a pattern of the shrunk experiment
+    ("accept-inherits-nothing", "deadline|answer", ";"),
+    ("errno-of-pthread-create", "answer|leak|deadline", "pthread_create=EAGAIN"),
+    ("forgotten-pipelined-bytes", "answer", "pipeline|ask"),
+    ("keep-alive-in-01", "answer|deadline", "keep|pipeline"),
+    ("lost-wake-up", "answer|drain", "--threads .*/slow .*yield"),
+    ("never-resumes", "backlog", "--descriptors|accept4="),
+    ("no-linger", "reset", "0:post$"),
+    ("short-write-restarts", "answer", "window="),
+    ("sigpipe", "ending", "(close|reset)"),
+    ("sleep-cut-short", "early", "(/slow|pipeline).* .*(TERM|INT)$"),
+    ("stale-event", "descriptor", "(TERM|INT)"),
+    ("timeout-rounded-down", "spin", ";"),
 ]
 SOME = 100  # seeds for each of the six
-MANY = 400  # before a bug must have been found
+MANY = 600  # before a bug must have been found
 
 
 class Choices(unittest.TestCase):
@@ -49,7 +52,7 @@ class Choices(unittest.TestCase):
         everything = " ".join(text for text, *_ in found)
         for word in ("/slow", "half", "more=", "rest", "ask=", "post", "pipeline", "reset", "half-close", "close",
                      "silent", "window=", "stop-reading", "TERM", "INT", "accept4=EMFILE", "malloc=ENOMEM",
-                     "epoll_ctl=", "yield", "~", "--block", "--threads", "--descriptors"):
+                     "epoll_ctl=", "yield", "yield=", "~", "--block", "--threads", "--descriptors"):
             self.assertIn(word, everything)
 
     def test_same_seed_gives_the_same_bytes(self):
@@ -84,15 +87,16 @@ class Stages(unittest.TestCase):
         self.assertEqual((answer["result"]["end"]["kind"], answer["broken"]), ("exited", []))
 
     def test_planted_bugs_are_found(self):
-        for bug, stage, rule, words in PLANTED:
-            with self.subTest(bug, mistake=Bug(bug).mistake), seeds.planted(bug, stage) as simulation:
+        for bug, rules, pattern in PLANTED:
+            stage = seeds.home_of(Bug(bug))
+            with self.subTest(bug, mistake=Bug(bug).mistake), seeds.planted(bug) as simulation:
                 failure = seeds.first_failure(simulation, stage, stage, 1, MANY)
                 self.assertIsNotNone(failure, "not found")
-                self.assertEqual(failure["rule"], rule, failure)
-                self.assertIn(words, failure["text"])
+                self.assertRegex(failure["rule"], f"^({rules})$", failure)
+                self.assertRegex(failure["text"], pattern)
                 self.assertLessEqual(len(failure["text"].partition(";")[2].split()), 6, failure["text"])
                 again = simulation.ask(text=failure["text"], model=stage, want=[])
-                self.assertIn(rule, [mistake["rule"] for mistake in again["broken"]])
+                self.assertIn(failure["rule"], [mistake["rule"] for mistake in again["broken"]])
 
     def test_each_bug_that_is_beyond_seeds_is_in_the_gallery(self):
         beyond = sorted(name for names in seeds.BEYOND.values() for name in names)
@@ -106,8 +110,9 @@ class Command(unittest.TestCase):
     def test_failure_is_told_with_its_address(self):
         done = self.play("--seeds", "5", "select-keeps-its-sets", "03-select")
         self.assertEqual(done.returncode, 1, done.stderr)
-        self.assertRegex(done.stdout, r"(?s)FAILED\n    seed \d+ breaks a rule \(deadline\): client 1: .*\n"
-                                      r"    tests/play.py '#select-keeps-its-sets .*; 0:.*'\n03-select .* ok  5 seeds\n")
+        self.assertRegex(done.stdout,
+                         r"(?s)FAILED\n    seed \d+ breaks a rule \(deadline\): client 1: .*\n"
+                         r"    tests/play.py '#select-keeps-its-sets .*; 0:.*'\n03-select .* ok  5 seeds\n")
         done = self.play("--seeds", "4-5", "03-select")
         self.assertEqual(done.returncode, 0)
         self.assertRegex(done.stdout, r"2 runs in [\d.]+ s \([\d,]+ a minute\), 0 of 1 stages failed")
@@ -121,7 +126,8 @@ class Command(unittest.TestCase):
         self.assertNotIn("rule", self.play(address).stderr)
 
     def test_mistakes(self):
-        for words, message in [(["0"], "0: want a number of seeds"), (["9-1"], "9-1: want"), (["5", "09-x"], "make play STAGE=09-x"),
+        for words, message in [(["0"], "0: want a number of seeds"), (["9-1"], "9-1: want"),
+                               (["5", "09-x"], "make play STAGE=09-x"),
                                (["5", "--bug", "no-such"], "there is no tests/servers/bugs/no-such.bug")]:
             done = self.play("--seeds", *words)
             self.assertIn(message, done.stderr)
