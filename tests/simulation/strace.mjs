@@ -110,5 +110,18 @@ function header(result, places, times) {
     `url: http://127.0.0.1:${PORT}`, "slow: /slow", "fast: /fast",
     ...(rows.length > 0 ? [`probe: ${columns.join("\t")}`, ...rows.map((row) => `probe: ${row.join("\t")}`)] : []),
     ...places.map(([place, address]) => `frame: ${result.stage} 0x${address.toString(16)} = ${place}`),
+    ...result.threads.flatMap((thread) => samples(result, thread)),
   ];
+}
+
+// For how long a thread has had a processor, at each moment at which that changes. It is never ready without one: each
+// thread has a core. Calls cost nothing, so it is only what it computed.
+function samples(result, {id}) {
+  const moments = [[-1, 0]];
+  let had = 0;
+  for (const {start, end} of result.calls.filter((call) => call.thread === id && call.waits === "compute")) {
+    moments.push([start, had], [end ?? result.now, had += (end ?? result.now) - start]);
+  }
+  return [...moments, [result.now + 2, had]].map(([ms, sum]) =>
+    `cpu: ${PROCESS - 1 + id} at ${seconds(micros(ms))} had ${(sum / 1000).toFixed(6)} ready 0.000000`);
 }

@@ -204,6 +204,7 @@ class Runs(Simulated):
         seen = set()
         for text in [*texts, *(each for each in goals if "idle" not in each)]:
             answer = self.simulation.ask(text=text, want=["result", "strace", "sentences"], settings={"until": 30000})
+            self.assertNotIn("error", answer, text)
             header = "".join(f"# {line}\n" for line in answer["strace"]["header"])
             recorder = understand.understand(strace_log.read(header + answer["strace"]["text"])[0]).sentence
             if recorder.startswith("Nothing can be said"):
