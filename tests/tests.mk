@@ -185,6 +185,9 @@ tutorial: ## turn the tutorial into one HTML page, in which its recordings can b
 site: play ## put the site together in build/site: the page to play with, the tutorial, the recordings
 	@python3 -m simulation.site
 
+preview: play ## take the picture that a link to the site shows
+	@python3 -m simulation.preview
+
 proxy: all ## what the tutorial says of nginx in front of two stages
 	@python3 -m tutorial.check_proxy
 

@@ -21,6 +21,7 @@ from kit import processes, tool
 from kit.errors import Failed
 
 PATIENCE = 60                      # in seconds, for a browser on a busy machine
+CONTROLS = "button, a, select, input, summary, label"
 KEYS = {"Enter": ("\r", 13), " ": (" ", 32), "Tab": ("", 9), "ArrowLeft": ("", 37), "ArrowRight": ("", 39),
         "Home": ("", 36), "End": ("", 35),
         "Escape": ("", 27)}
@@ -104,8 +105,9 @@ class Browser:
 
     # ---- the page
 
-    def resize(self, width, height):
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+    def resize(self, width, height, scale=1, mobile=False):
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale,
+                  mobile=mobile)
 
     def emulate(self, dark=False, reduced_motion=False):
         """Prefer what a person may prefer."""
@@ -137,13 +139,13 @@ class Browser:
                              self.run("document.body.innerText"))
             time.sleep(0.02)
 
-    def find(self, words, kinds="button, a, select, input, summary, label"):
+    def find(self, words, kinds=CONTROLS):
         """Return an expression for the first visible control with these words."""
         return (f"[...document.querySelectorAll({json.dumps(kinds)})].find(each => "
                 f"each.checkVisibility() && !each.disabled && (each.textContent.trim().startsWith({json.dumps(words)}) "
                 f"|| each.getAttribute('aria-label') === {json.dumps(words)}))")
 
-    def click(self, words, kinds="button, a, select, input, summary, label"):
+    def click(self, words, kinds=CONTROLS):
         """Wait until a control with these words is there, and click it with the mouse."""
         self.wait(f"!!{self.find(words, kinds)}")
         self.click_at(*self.middle(self.find(words, kinds)))
@@ -164,6 +166,25 @@ class Browser:
                       y=y0 + (y1 - y0) * i / steps, button="left", buttons=1)
         self.send("Input.dispatchMouseEvent", type="mouseReleased", x=x1, y=y1, button="left", clickCount=1)
 
+    def touch(self, enabled=True):
+        """Be a device that one touches, or one with a mouse."""
+        self.send("Emulation.setTouchEmulationEnabled", enabled=enabled, maxTouchPoints=1)
+
+    def tap(self, words, kinds=CONTROLS):
+        """Wait until a control with these words is there, and touch it."""
+        self.wait(f"!!{self.find(words, kinds)}")
+        self.swipe([self.middle(self.find(words, kinds))])
+
+    def swipe(self, points):
+        """Touch the first of these points, move over the others, and let go."""
+        for kind, (x, y) in zip(["touchStart"] + ["touchMove"] * len(points), points):
+            self.send("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}])
+        self.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def without_scripts(self, disabled=True):
+        """From the next page on, no script of a page runs."""
+        self.send("Emulation.setScriptExecutionDisabled", value=disabled)
+
     def key(self, name, ctrl=False):
         text, code = KEYS.get(name, (name, ord(name[0].upper())))
         shared = {"key": name, "windowsVirtualKeyCode": code, "modifiers": 2 if ctrl else 0}
@@ -173,14 +194,17 @@ class Browser:
     def type(self, words):
         self.send("Input.insertText", text=words)
 
+    def capture(self, **more):
+        """Return what is on the screen, as a PNG file."""
+        return base64.b64decode(self.send("Page.captureScreenshot", format="png", **more)["data"])
+
     def screenshot(self, path, whole=True):
+        more = {}
         if whole:
             size = self.send("Page.getLayoutMetrics")["cssContentSize"]
             clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-            image = self.send("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
-        else:
-            image = self.send("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(image["data"]))
+            more = {"clip": clip, "captureBeyondViewport": True}
+        path.write_bytes(self.capture(**more))
 
 
 def _pipe():

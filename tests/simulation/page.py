@@ -70,7 +70,7 @@ def picture(name, words):
     drawing = (ROOT / name).read_text(encoding="utf-8")
     drawing = re.sub(r"<style>.*?</style>", "", drawing, flags=re.S)
     prefix = re.sub(r"\W", "-", name)
-    drawing = re.sub(r'(id="|url\(#|aria-labelledby="|(?<= ))waits-', rf"\1{prefix}-", drawing)
+    drawing = re.sub(r'(id="|url\(#|aria-labelledby="|(?<= ))waits-', rf"\g<1>{prefix}-", drawing)
     return f'<figure class="picture" tabindex="0" role="group" aria-label="{words}">{drawing}</figure>'
 
 

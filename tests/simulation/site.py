@@ -17,13 +17,13 @@ from kit.errors import Failed
 from kit.tree import BUILD, ROOT
 from recorder import replay
 from simulation import page
+from simulation.preview import PREVIEW
 from tutorial import page as tutorial
 from tutorial import pictures
 
 HERE = pathlib.Path(__file__).resolve().parent
 SITE = BUILD / "site"
 ADDRESS = os.environ.get("SITE", "").rstrip("/")
-PREVIEW = "preview.png"
 WORDS = "Send /slow, then /fast, to real servers in C, and see which of them keeps you waiting, and in which line."
 HEAD = """<meta property="og:title" content="{title}">
 <meta property="og:description" content="{words}">
@@ -73,10 +73,10 @@ def listing(folder):
 def build():
     shutil.rmtree(SITE, ignore_errors=True)
     SITE.mkdir(parents=True)
-    shutil.copyfile(HERE / PREVIEW, SITE / PREVIEW)
+    shutil.copyfile(PREVIEW, SITE / PREVIEW.name)
     addresses, recorded = recordings()
     head = HEAD.format(title="You are two clients: who waits for whom?", words=WORDS,
-                       image=f"{ADDRESS}/{PREVIEW}" if ADDRESS else PREVIEW)
+                       image=f"{ADDRESS}/{PREVIEW.name}" if ADDRESS else PREVIEW.name)
     text = re.sub(r"""(?<=["'])play\.html\b""", "index.html", tutorial.build(SITE / "tutorial.html"))
     pages = {"index.html": page.build(BUILD / "play", "tutorial.html", addresses, head), "tutorial.html": text,
              "recordings.html": recorded}

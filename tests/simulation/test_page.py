@@ -22,7 +22,7 @@ from kit import processes, tool, unittests
 from kit.browser import Browser
 from kit.errors import Failed
 from kit.tree import BUILD, ROOT, STAGES
-from simulation import build, page
+from simulation import build, page, preview
 
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = BUILD / "play.html"
@@ -70,6 +70,12 @@ console.log(JSON.stringify(judged));
 
 
 # Until window.watching is false, window.longest becomes the longest time between two frames.
+# The controls that are smaller than a finger needs
+TOO_SMALL = """[...document.querySelectorAll('button, a, select, input, summary')].filter(each => {
+  const boxes = each.type === 'checkbox' ? [each.closest('label').getBoundingClientRect()] : [...each.getClientRects()];
+  return each.checkVisibility() && !boxes.some(box => box.width >= 24 && box.height >= 24);
+}).map(each => each.outerHTML.slice(0, 120))"""
+
 WATCH_FRAMES = """(() => {
   let last = performance.now();
   const step = now => {
@@ -180,6 +186,11 @@ class Visitor(unittest.TestCase):
 
     def text(self, browser, part="body"):
         return browser.run(f"document.querySelector({json.dumps(part)}).innerText")
+
+    def show(self, browser, name):
+        """Leave a picture for those who want to look: SHOW=DIR names the folder."""
+        if os.environ.get("SHOW"):
+            browser.screenshot(pathlib.Path(os.environ["SHOW"]) / f"{name}.png")
 
     def quiet(self, browser):
         self.assertEqual(browser.console, [])
@@ -481,6 +492,10 @@ class InBrowser(Visitor):
             shown = browser.run(f"[...{inside}.querySelectorAll('button, select')].filter(each => "
                                 "each.checkVisibility() && !each.closest('.time')).map(each => each.textContent)")
             self.assertEqual(shown, ["immediately", "when /slow has its answer", "later than that, or never"])
+            picture = f"{inside}.querySelector('.lanes').innerHTML"
+            before = browser.run(picture)
+            time.sleep(0.6)
+            self.assertEqual(browser.run(picture), before)     # time stands
             browser.run(f"{inside}.querySelector('fieldset button').click()")
             browser.wait(f"{inside}.querySelector('#turn .wrong')")
             browser.wait(f"{inside}.documentElement.scrollHeight <= document.querySelector('iframe').clientHeight")
@@ -540,10 +555,77 @@ class InBrowser(Visitor):
         self.quiet(browser)
 
     def test_without_javascript_it_says_what_one_would_see(self):
-        text = PAGE.read_text(encoding="utf-8")
-        without = re.search(r"<noscript>(.*?)</noscript>", text, re.S)[1]
-        self.assertEqual(without.count("<svg "), 2)
-        self.assertIn("Who waits for whom?", without)
+        browser = self.browser
+        browser.emulate()
+        browser.without_scripts()
+        try:
+            for width in WIDTHS:
+                browser.resize(width, 800)
+                browser.open(PAGE.as_uri())
+                self.assertIn("Who waits for whom? With JavaScript, this page runs the real servers",
+                              self.text(browser))
+                self.assertEqual(browser.run("[...document.querySelectorAll('figure svg')].filter(each => "
+                                             "each.getBoundingClientRect().height > 100).length"), 2)
+                hatches = browser.run("[...document.querySelectorAll('figure [fill]')].map(each => "
+                                      "!!document.getElementById(each.getAttribute('fill').slice(5, -1)))")
+                self.assertGreater(len(hatches), 0)
+                self.assertTrue(all(hatches))
+                self.assertEqual(browser.run("[...document.querySelectorAll('button')].length"), 0)
+                self.assertLessEqual(browser.run(SIDEWAYS), 0)
+                self.show(browser, f"without-javascript-{width}")
+        finally:
+            browser.without_scripts(False)
+
+    def test_by_touch_on_a_phone(self):
+        browser = self.open(width=400)
+        browser.resize(400, 800, mobile=True)
+        browser.touch()
+        try:
+            self.minute(browser, ["when /slow", "immediately", "when /slow"], browser.tap)
+            browser.tap("The twins")
+            browser.tap("Now the goals")
+            for view in VIEWS[1:]:
+                browser.open("about:blank")
+                browser.open(PAGE.as_uri() + view)
+                time.sleep(0.4)
+                small = browser.run(TOO_SMALL)
+                with self.subTest(view=view[:60]):
+                    self.assertEqual(small, [])
+            # A finger moves the time as a mouse does.
+            browser.open(f"{PAGE.as_uri()}#01-blocking+--delay+1;+0:/slow+100:/fast;+at+900")
+            browser.wait("document.querySelector('.clock').textContent === '900 ms'")
+            x, y, width = browser.run("(box => [box.x, box.y + box.height / 2, box.width])"
+                                      "(document.querySelector('.lanes').getBoundingClientRect())")
+            browser.swipe([(x + width * part / 10, y) for part in (6, 5, 4, 3)])
+            self.assertLess(browser.run("Number(document.querySelector('.slider').value)"), 700)
+        finally:
+            browser.touch(False)
+        self.quiet(browser)
+
+    def test_nothing_shows_only_under_a_mouse(self):
+        browser = self.open()
+        rules = browser.run("[...document.styleSheets].flatMap(each => [...each.cssRules])"
+                            ".filter(each => each.selectorText?.includes(':hover')).map(each => [...each.style])")
+        self.assertGreater(len(rules), 0)
+        for rule in rules:
+            kinds = {re.sub(r"-.*", "", each) for each in rule}
+            self.assertLessEqual(kinds, {"border", "color", "background", "text"}, rule)
+        # What a title says is said by a label, too.
+        self.open("#everything")
+        browser.wait(f"!!{browser.find('Send /slow')}")
+        self.assertEqual(browser.run("[...document.querySelectorAll('[title]')].filter(each => "
+                                     "!/[a-z]/i.test(each.textContent) && !each.getAttribute('aria-label'))"
+                                     ".map(each => each.outerHTML)"), [])
+
+    def test_preview_shows_the_page_as_it_is(self):
+        def without_lines(words):
+            return re.sub(r":\d+", "", words)
+
+        width, height, words = preview.read(preview.PREVIEW.read_bytes())
+        self.assertEqual((width, height), preview.SIZE)
+        again = preview.read(preview.with_words(*preview.take(self.browser, PAGE.as_uri())))
+        self.assertEqual(again[:2], preview.SIZE)
+        self.assertEqual(without_lines(words), without_lines(again[2]), "to take it again: make preview")
 
     def test_axe_core_finds_nothing(self):
         axe = axe_core()
