@@ -157,6 +157,18 @@ static inline void stack_prepare(struct stack *s, void (*bottom)(void))
 
 /* ---- what is the same for both */
 
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
+#endif
+
+/* Let each touch of this page end the process. mprotect makes a mapping of its own of it, and of
+ * what lies on either side: two mappings for each stack, of which a process may have 65,530
+ * (vm.max_map_count). The newer madvise marks the page alone, and neighbours remain one mapping. */
+static inline bool stack_guard(char *page, size_t size)
+{
+    return madvise(page, size, MADV_GUARD_INSTALL) == 0 || mprotect(page, size, PROT_NONE) == 0;
+}
+
 /* Reserve memory for a stack of size bytes, a multiple of the size of a page. The kernel provides a
  * page of it at the first touch. The page below it may not be touched at all: a stack that is too
  * small ends the process there, and not in the memory of another one. The first switch to the stack
@@ -170,7 +182,7 @@ static inline bool stack_new(struct stack *s, size_t size, void (*bottom)(void))
     if (guard == MAP_FAILED)
         return false;
     *s = (struct stack){.low = guard + page, .size = size};
-    if (mprotect(guard, page, PROT_NONE) < 0) {
+    if (!stack_guard(guard, page)) {
         munmap(guard, page + size);
         return false;
     }
