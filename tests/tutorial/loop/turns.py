@@ -199,9 +199,9 @@ def record():
 
 # ---- draw
 
-WIDTH, MARGIN, SCENE, WORDS = 480, 12, 290, 66  # WORDS: the height of a caption
+WIDTH, MARGIN, SCENE, WORDS = 480, 12, 290, 84  # WORDS: the height of a caption
 ROW, LETTER = 22, 7                             # LETTER: the width of a monospaced one
-FRAMES, AWAITS = 96, 360                        # where these columns begin
+FRAMES, AWAITS = 96, 348                        # where these columns begin
 WAITS = ("wait", "look")                        # look: with a time-out of 0
 SCENES = re.compile(r'<svg class="scene" [^>]*viewBox="([^"]*)">(.*?)<desc>(.*?)</desc>\n</svg>', re.S)
 TITLE = "Three turns of the loop: two clients await one upstream"
@@ -243,12 +243,12 @@ def text(x, y, words, kind=""):
 
 def box(kind, x, y, width, words="", mono=True):
     inverse = " inverse" if kind == "work" else ""
-    label = text(x + 5, y + 13, words, ("mono" if mono else "") + inverse) if words else ""
+    label = text(x + 4, y + 13, words, ("mono" if mono else "") + inverse) if words else ""
     return f'<rect class="{kind}" x="{x}" y="{y + .5}" width="{width}" height="18" rx="2"/>{label}'
 
 
 def wide(words):
-    return LETTER * len(words) + 10
+    return LETTER * len(words) + 8
 
 
 def shown_scenes(scenes):
@@ -284,7 +284,7 @@ def draw_scene(scenes, number, x=0, y=0):
         lines.append(text(MARGIN, at + 13, task["name"], "strong"))
         for frame in task["frames"]:
             lines.append(box("work" if task["name"] == ran else "parked", left, at, wide(frame), frame))
-            left += wide(frame) + 3
+            left += wide(frame) + 2
         lines.append(text(AWAITS, at + 13, task["awaits"]) if task["awaits"] else
                      text(FRAMES, at + 13, "none: it has returned", "quiet"))
     top += 8 + 4 * ROW + 22
