@@ -117,7 +117,14 @@ comma := ,
 # A stage for the judge, in which tests/judging/turn_order.c watches the order of the calls
 TURNS := $(patsubst %,$(BUILD)/turn/%,$(STAGES) $(MINE))
 $(TURNS): $(BUILD)/turn/%: $(OBJ)/%/server.o $(OBJ)/tests/judging/turn_order.o | $(BUILD)/turn
-$(BUILD)/turn: ; @mkdir -p $@
+# The same for a stage with threads: what it asks of the C library goes through tests/judging/thread_rules.c
+CAREFUL := $(patsubst %,$(BUILD)/careful/%,$(STAGES) $(MINE))
+careful_calls = malloc calloc free close pthread_create accept accept4
+$(CAREFUL): $(BUILD)/careful/%: $(OBJ)/careful/%.o $(OBJ)/tests/judging/thread_rules.o | $(BUILD)/careful
+$(OBJ)/careful/%.o: $(OBJ)/%/server.o
+	@mkdir -p $(@D)
+	@objcopy $(foreach call,$(careful_calls),--redefine-sym $(call)=careful_$(call)) $< $@
+$(BUILD)/turn $(BUILD)/careful: ; @mkdir -p $@
 
 LIBEV = $(if $(shell grep -s '<ev.h>' $(@F)/server.c),-lev)
 # A stage that defines __wrap_recv gets each call of recv, from whatever object file (ld(1), --wrap).
@@ -128,7 +135,7 @@ $(TURNS): LIBRARIES = $(LIBEV) \
   $(patsubst %,-Wl$(comma)--wrap=%,net_wait_failed close epoll_ctl epoll_wait epoll_pwait ppoll \
   __ppoll_chk pselect poll __poll_chk usleep sleep nanosleep clock_nanosleep)
 
-$(patsubst %,$(BUILD)/%,$(STAGES) $(MINE) probe $(TEST_PROGRAMS)) $(TURNS): $(COMMON)
+$(patsubst %,$(BUILD)/%,$(STAGES) $(MINE) probe $(TEST_PROGRAMS)) $(TURNS) $(CAREFUL): $(COMMON)
 	$(call quiet,LINK $(@F))$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(filter-out $(OWN),$(filter %.o,$^)) -o $@ -pthread $(LIBRARIES)
 
 $(OBJ)/06-libev/server.o: | need-ev.h

@@ -1,18 +1,19 @@
 """The exercises of the tutorial that ask for code: what to do, how it is checked, hints, and a solution."""
 import pathlib
 import re
+import signal
 import time
 from typing import List, NamedTuple
 
-from judging import ladder
+from judging import building, ladder
 from judging.ladder import DELAY, Rung
 from kit import processes
 from kit.processes import PIPES
 from kit.tree import BUILD, STAGES
 from suite import upstreams
 from suite.cases import ALL, LONG, STAGE, SUBJECTS, all_cases
-from suite.server import FAST, Failure, Stage
-from suite.slow_clients import client_that_does_not_read_costs_little
+from suite.server import FAST, Failure, Skipped, Stage, reported
+from suite.slow_clients import client_that_does_not_read_costs_little, flooded
 
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -155,6 +156,13 @@ def medium_overtakes_slow(stage):
                 raise Failure(server.expected, "the response to /slow was there first")
 
 
+@step("medium", "with --delay 0, clients that ask for /medium without end delay nobody")
+def medium_without_end(stage):
+    with stage.serve("--delay", 0, "--timeout", LONG) as server, flooded(server, "/medium"):
+        for _ in range(5):
+            server.expect_served("/fast")
+
+
 @step("medium", "everything else is as it was")
 def medium_changes_nothing_else(stage):
     ladder.unit_tests(stage)
@@ -213,6 +221,104 @@ def edge_listener(stage):
 
 @step("edge", "everything else is as it was")
 def edge_changes_nothing_else(stage):
+    black_box(stage, *SUBJECTS)
+
+
+exercise("oneshot", "05", "05-epoll", "05-epoll")
+
+EPOLLONESHOT = 1 << 30  # <sys/epoll.h>
+
+
+def watched(server):
+    """Return what the kernel watches for the server: {descriptor: (events, data)} (proc(5), fdinfo)."""
+    text = ""
+    for path in pathlib.Path(f"/proc/{server.program.pid}/fdinfo").glob("*"):
+        text += path.read_text()
+    return {int(fd): (int(events, 16), int(data, 16)) for fd, events, data in
+            re.findall(r"^tfd: +(\d+) events: +([0-9a-f]+) data: +([0-9a-f]+)", text, re.M)}
+
+
+def watched_with_clients(server, count):
+    """Return the same, when so many clients have been served and stay connected."""
+    clients = [server.client(FAST) for _ in range(count)]
+    for client in clients:
+        server.expect(client, "/fast")
+    server.settle()
+    return watched(server)
+
+
+@step("oneshot", "the listener and each client are watched with EPOLLONESHOT")
+def oneshot_is_used(stage):
+    with stage.serve("--timeout", LONG) as server:
+        found = watched_with_clients(server, 3)
+        if len(found) != 4 or not all(events & EPOLLONESHOT for events, _ in found.values()):
+            raise Failure("a listener and 3 clients, each with EPOLLONESHOT (events in /proc/$server/fdinfo)",
+                          ", ".join(f"{fd}: {events:x}" for fd, (events, _) in sorted(found.items())))
+
+
+@step("oneshot", "each is armed again: requests in pieces, slow readers, and a burst of clients")
+def oneshot_is_armed_again(stage):
+    black_box(stage, "keep_alive")
+    client_that_does_not_read_costs_little(stage)
+    with stage.serve("--timeout", LONG) as server:
+        for client in server.burst(50):
+            server.expect(client, "/fast")
+
+
+@step("oneshot", "everything else is as it was")
+def oneshot_changes_nothing_else(stage):
+    black_box(stage, *SUBJECTS)
+
+
+exercise("pointer", "05", "05-epoll", "05-epoll")
+
+
+@step("pointer", "what the kernel keeps for each descriptor is a pointer of its own")
+def pointers_are_used(stage):
+    with stage.serve("--timeout", LONG) as server:
+        found = watched_with_clients(server, 3)
+        maps = pathlib.Path(f"/proc/{server.program.pid}/maps").read_text()
+        memory = [(int(begin, 16), int(end, 16)) for begin, end in
+                  re.findall(r"^([0-9a-f]+)-([0-9a-f]+) rw", maps, re.M)]
+        pointers = {data for _, data in found.values() if any(begin <= data < end for begin, end in memory)}
+        if len(found) < 4 or len(pointers) != len(found):
+            raise Failure("for each descriptor, an address in writable memory (data in /proc/$server/fdinfo)",
+                          ", ".join(f"{fd}: {data:x}" for fd, (_, data) in sorted(found.items())))
+
+
+@step("pointer", "an event of a connection that is closed in the same turn harms nobody")
+def stale_pointers_harm_nobody(stage):
+    """A drain closes idle clients at the beginning of a turn, whose wait has reported them: they and the signal have
+    come while the loop was busy with a /slow of --block."""
+    checked = building.built_with(stage, "address")
+    if checked is None:
+        raise Skipped("the compiler cannot build it with -fsanitize=address")
+    with building.reports(checked) as reports:
+        fallen = None
+        try:
+            with checked.serve("--timeout", LONG, "--delay", 1, "--block") as server:
+                clients = [server.client(FAST) for _ in range(20)]
+                for client in clients:
+                    server.expect(client, "/fast")
+                slow = server.client()
+                slow.get("/slow")
+                slow.pause(0.2)
+                for client in clients:
+                    client.say(FAST)
+                server.signal(signal.SIGTERM)
+                server.expect(slow, "/slow", sleeps=1)
+                server.expect_exit()
+        except Failure as fell:
+            fallen = fell
+        found = reports()
+    if found:
+        raise Failure("no report of AddressSanitizer", reported(found[0], stage.name))
+    if fallen:
+        raise fallen
+
+
+@step("pointer", "everything else is as it was")
+def pointer_changes_nothing_else(stage):
     black_box(stage, *SUBJECTS)
 
 

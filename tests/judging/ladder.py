@@ -23,7 +23,7 @@ from simulation.engine import Simulation
 from suite import cases
 from suite.cases import NEEDS, PROGRAM, READINESS, STAGE, all_cases
 from suite.running import run_all
-from suite.server import FAST_CLOSE, Failure, Skipped, reported
+from suite.server import FAST, FAST_CLOSE, Failure, Skipped, reported
 
 DELAY = 0.3
 SYS_IO_URING_SETUP = 425  # on every architecture but alpha
@@ -197,6 +197,28 @@ def turns_in_order(stage):
         server.pause(0.05)
         server.client(FAST_CLOSE)
         server.pause(0.05)
+
+
+@look("memory", "it gives back what it takes, and survives what it does not get", models="threads")
+def gives_back_what_it_takes(stage):
+    """A second program, in which a descriptor that is closed twice is an error, and memory that is left. One client
+    gets no memory at first, and another no thread."""
+    program = BUILD / "careful" / stage.name
+    if shutil.which("objcopy") is None:
+        raise Skipped("objcopy is missing, which gcc comes with")
+    made = make([os.path.relpath(program, ROOT)])
+    if made.returncode != 0:
+        raise Failed(f"{program}: not built", made.stderr)
+    with dataclasses.replace(stage, command=[str(program)]).serve("--delay", DELAY, "--timeout", cases.LONG) as server:
+        for _ in range(8):
+            client = server.client(FAST_CLOSE)
+            server.expect(client, "/fast", sleeps=1)
+            client.end()
+        server.did = server.did[:1] + ["for i in $(seq 8); do curl -s http://127.0.0.1:8000/fast; done"]
+        kept = server.client(FAST)
+        server.expect(kept, "/fast")
+        server.signal(signal.SIGTERM)
+        server.expect_exit()
 
 
 # ---- difficult clients

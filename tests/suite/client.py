@@ -101,7 +101,7 @@ class Client:
         raise Broken(f"the server reads and reads: {sent >> 20} MiB of requests, though nobody reads its "
                      "responses")
 
-    def flood(self):
+    def flood(self, path="/fast"):
         """Send requests without end, and read the responses, until the server or close_flood ends the
         connection."""
         self.steps.append("flood")
@@ -109,7 +109,7 @@ class Client:
         reader = threading.Thread(target=self._discard, daemon=True)
         reader.start()
         with contextlib.suppress(OSError):
-            while self.socket.send(request("/fast") * 2000):
+            while self.socket.send(request(path) * 2000):
                 pass
         reader.join()
 

@@ -177,6 +177,7 @@ class Server:
     url: Optional[str] = None
     expected: str = "an answer"
     may_end: bool = False
+    flooded: bool = False                    # by clients that never stop: it may be busy all the time
     did: list = field(default_factory=list)  # commands, and clients
     asked: int = 0                           # how many clients there have been
 
@@ -289,7 +290,7 @@ class Server:
         any more. sleeps is how long the server may do nothing for good reason, lasts how much longer all may
         take, and busy how much processor time the server may use."""
         start, watch, looked = time.monotonic(), None, 0
-        busy = busy or (PATIENCE if "--compute" in self.options else BUSY)
+        busy = busy or (PATIENCE if "--compute" in self.options or self.flooded else BUSY)
 
         def check():
             nonlocal watch, looked
@@ -380,7 +381,8 @@ class Server:
                 str(trouble)[len("nothing"):].replace(": the server sleeps", "; the server sleeps"))
         begun = [client.received for client in self.clients() if client.received]
         if begun and str(trouble).startswith("nothing"):
-            came, (head, found, _) = printable(begun[-1][:60].decode(errors="replace")), begun[-1].partition(b"\r\n\r\n")
+            came = printable(begun[-1][:60].decode(errors="replace"))
+            head, found, _ = begun[-1].partition(b"\r\n\r\n")
             if found and not has_length(head):
                 return (f'"{came}", without a Content-Length, so it ends with the connection, which stays open: '
                         f"{str(trouble).partition(': ')[2] or trouble}")

@@ -2,12 +2,12 @@
 import contextlib
 import os
 import signal
-import threading
 import time
 
 from kit import processes
 from suite.cases import CONCURRENT, LONG, NOT_RING, case
 from suite.server import FAST, SLOW, Failure, full_pipe, stderr_to
+from suite.slow_clients import flooded
 
 
 @case("loop")
@@ -27,19 +27,10 @@ def signal_while_the_loop_is_busy_is_not_lost(stage):
 
 @case(CONCURRENT)
 def signal_reaches_a_loop_that_is_never_idle(stage):
-    with stage.serve("--timeout", LONG) as server:
-        clients = [server.client() for _ in range(3)]
-        floods = [threading.Thread(target=client.flood, daemon=True) for client in clients]
-        for flood in floods:
-            flood.start()
+    with stage.serve("--timeout", LONG) as server, flooded(server):
         time.sleep(0.3)
-        try:
-            server.signal(signal.SIGTERM)
-            server.expect_exit(patience=15)
-        finally:
-            for client, flood in zip(clients, floods):
-                client.close_flood()
-                flood.join()
+        server.signal(signal.SIGTERM)
+        server.expect_exit(patience=15)
 
 
 @case()

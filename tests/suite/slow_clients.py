@@ -1,4 +1,6 @@
 """Clients that are silent, slow to send or slow to read."""
+import contextlib
+import threading
 import time
 
 from kit import processes
@@ -141,6 +143,29 @@ def request_sent_during_a_suspension_is_answered(stage):
 def head_completed_during_a_suspension_is_answered(stage):
     with stage.serve("--timeout", 0.5) as server:
         expect_answer_after_suspension(server, b"GET /fast HT", b"TP/1.1\r\nHost: h\r\n\r\n")
+
+
+@contextlib.contextmanager
+def flooded(server, path="/fast", count=3):
+    """Let so many clients ask for path without end, and read the responses."""
+    clients = [server.client() for _ in range(count)]
+    floods = [threading.Thread(target=client.flood, args=[path], daemon=True) for client in clients]
+    server.flooded = True
+    for flood in floods:
+        flood.start()
+    try:
+        yield
+    finally:
+        for client, flood in zip(clients, floods):
+            client.close_flood()
+            flood.join()
+
+
+@case(CONCURRENT)
+def client_that_sends_without_end_delays_nobody(stage):
+    with stage.serve("--timeout", LONG) as server, flooded(server):
+        for _ in range(10):
+            server.expect_served("/fast")
 
 
 @case(needs=URL)
