@@ -150,7 +150,7 @@ export const goals = [
     task: "Run 05 with --block and a pool. /fast is answered immediately, while a client that asked for /slow still " +
           "waits for a thread.",
     server: "05-epoll --block --threads 2 --delay 1", chapter: "the-way-out", recording: "tests/tutorial/pool.svg",
-    controls: ["slow", "five", "fast", "threads"], brings: "pool",
+    controls: ["slow", "five", "fast", "threads"],
     solution: ["05-epoll --block --threads 1 --delay 1; 0:/slow 0:/slow 100:/fast"],
     lesson: "The loop is free, so /fast is answered. The pool is full, so /slow waits for a thread.",
     judge: any(({ experiment, result }) => {
@@ -208,8 +208,8 @@ export const goals = [
     number: 10, title: "Ten thousand idle clients, and one /fast",
     belief: "epoll makes a request faster.",
     task: "Connect 10,000 idle clients to 04, and send one /fast. Predict what that costs. Then do the same in 05.",
-    server: "05-epoll --delay 1", chapter: "05-one-thread-epoll", recording: "05-epoll/waits.svg",
-    controls: ["fast", "idle", "server"], brings: "idle", both: true,
+    server: "04-poll --delay 1", chapter: "05-one-thread-epoll", recording: "05-epoll/waits.svg",
+    controls: ["fast", "idle", "server"], brings: "idle", both: ["04-poll", "05-epoll"],
     solution: ["04-poll --delay 1; 0:idle=10000 0:/fast", "05-epoll --delay 1; 0:idle=10000 0:/fast"],
     lesson: "Here calls cost nothing, so both answer immediately. Measured on a real machine, one turn of 04 costs " +
             "some 3 ms of processor time, and one turn of 05 some 4 µs. Without idle clients, both cost the same.",

@@ -196,7 +196,9 @@ async function predict(question) {
 function keep(prediction) {
   predictions.push(prediction);
   const rows = predictions.slice(-8).map(({ server, said, happened, right }) => element("tr", {},
-    element("td", {}, server), element("td", {}, said), element("td", { className: right ? "" : "off" }, happened)));
+    element("td", {}, ...server.split(" ").flatMap((each, i) =>
+      [i ? " " : "", element("span", { className: "place" }, each)])),
+    element("td", {}, said), element("td", { className: right ? "" : "off" }, happened)));
   $("predictions").replaceChildren(element("table", {}, element("caption", {}, "What you predicted"),
     element("thead", {}, element("tr", {},
       ...["server", "you said", "it happened"].map(each => element("th", { scope: "col" }, each)))),
@@ -309,10 +311,10 @@ function twins() {
 
 function endOfFirstMinute() {
   remember("seen", true);
-  const calls = bench.shown.map(each => waitOf(each.run));
-  say(`Two servers, one picture. In 01, the thread was in ${calls[0]}. In the trap, it was in ${calls[1]}.`,
+  const calls = bench.shown.map(each => waitOf(each.run)), [first, trap] = calls.map(placeOf);
+  say(`Two servers, one picture. In 01, the thread was in ${first}. In the trap, it was in ${trap}.`,
     element("p", { className: "rule" },
-      "All three servers have one thread. What counts is the call in which that thread waits. " +
+      "01, 05 and the trap have one thread each. What counts is the call in which that thread waits. " +
       "05 waits in a call that ends for any client. 01 and the trap wait in a call that ends for one thing only, and " +
       "so everybody else waits, too. ",
       "Ask this of any server: in which call is the thread that should serve me, and what ends that call?"));
@@ -320,10 +322,15 @@ function endOfFirstMinute() {
   const go = element("div", { className: "choices" }, button("Now the goals", () => { location.hash = "#goals"; }));
   go.firstChild.className = "act";
   $("turn").append(go);
+  if (calls[0]) bench.pin(calls[0]);
 }
 
+// The call in which the first thread was when /fast came.
 function waitOf(run) {
-  const call = run.threads[0].calls.filter(each => each.end > each.start && each.start <= 100 && each.end > 100).pop();
+  return run.threads[0].calls.filter(each => each.end > each.start && each.start <= 100 && each.end > 100).pop();
+}
+
+function placeOf(call) {
   return call ? `${call.name}, called from ${call.source || "a line that this browser does not tell"}` : "no call";
 }
 
@@ -369,7 +376,8 @@ function showGoals() {
     element("strong", {}, "You are the wait"),
     element("span", { className: "belief" }, "What select, poll and epoll do, done by you"));
   items.splice(9, 0, element("li", {}, waits));
-  $("goals").replaceChildren(element("p", {}, "Each goal brings one new thing that you may do. The simulation judges."),
+  $("goals").replaceChildren(
+    element("p", {}, "Each goal disproves a belief. Most bring something new that you may do. The simulation judges."),
     element("ol", { className: "goals" }, ...items),
     element("h2", {}, "Three bugs"),
     element("p", {}, "Servers with one mistake each. Let time pass, and look at the thread."),
@@ -450,6 +458,8 @@ function endWords() {
   return "Nothing more happens until a client does something.";
 }
 
+const BACK = "You can also go back in time, and act then.";
+
 function judged() {
   const results = (goal.both ? tried : [{ experiment: copyOf(table), result: bench.run.result }]).slice();
   if (goal.both) {
@@ -458,7 +468,8 @@ function judged() {
     results.splice(0, results.length, ...tried);
   }
   const { solved: done, text } = goal.judge(results);
-  if (!done) return [element("p", { className: "say" }, text), element("p", { className: "quiet" }, endWords())];
+  if (!done)
+    return [element("p", { className: "say" }, text), element("p", { className: "quiet" }, `${endWords()} ${BACK}`)];
   solved.add(goal.number);
   remember("solved", [...solved]);
   const next = goals[goal.number] ? element("a", { href: `#goal-${goal.number + 1}` }, "Next goal")
@@ -506,7 +517,8 @@ async function goOn(mine, now, question) {
   turned();
   const reason = question.explain(bench.run);
   if (reason.call) bench.pin(reason.call);
-  const again = prediction.right ? [] : [element("div", { className: "choices" }, againElsewhere())];
+  const elsewhere = goal?.both ? theOther() : prediction.right ? null : inAnother();
+  const again = elsewhere ? [element("div", { className: "choices" }, againIn(elsewhere))] : [];
   $("turn").prepend(verdictOf(prediction), sentence(reason.sentence), ...again);
   announce($("turn").textContent);
 }
@@ -566,7 +578,7 @@ function questionOfCost() {
   return { question: `In ${table.stage}, one /fast without idle clients costs ${duration(costs[0])} of processor ` +
       "time (measured). And now, with 10,000?",
     answers: ["as much", "about 10 times as much", "more than 100 times as much"],
-    judge: () => times < 2 ? 0 : times < 30 ? 1 : 2, happened: () => `${duration(costs[10000])} (measured)`,
+    judge: () => times < 2 ? 0 : times < 30 ? 1 : 2, happened: () => `${duration(costs[10000])}, measured`,
     until: () => Math.round(bench.at.t) + TURN_MS,
     explain: run => ({ call: run.threads[0].calls.find(each => LOOP.has(each.name) && each.start >= 0) || null,
       sentence: `Measured on ${data.measured.machine}, not simulated: ${duration(costs[10000])} for each request. ` +
@@ -577,9 +589,18 @@ function questionOfCost() {
 const ELSEWHERE = { "01": "03-select --block", "02": "05-epoll", "03": "04-poll", "04": "03-select", "05": "04-poll",
   "06": "05-epoll" };
 
-function againElsewhere() {
+function inAnother() {
   const [stage, ...extra] = (ELSEWHERE[table.stage.slice(0, 2)] || "04-poll").split(" ");
-  const other = { stage, options: [...extra.filter(each => !table.options.includes(each)), ...table.options] };
+  return { stage, options: [...extra.filter(each => !table.options.includes(each)), ...table.options] };
+}
+
+// A goal that needs two servers: the other one, unless both were tried.
+function theOther() {
+  const stage = goal.both.find(each => each !== table.stage);
+  return goal.judge(tried).solved ? null : { stage, options: table.options };
+}
+
+function againIn(other) {
   const again = button(`The same clicks, in ${shortName(other)}`, () => guarded(repeat(other)));
   again.className = "act";
   return again;
@@ -630,8 +651,7 @@ function buildControls(disabled = false) {
   const does = (name, words, ...events) => {
     if (!may(name)) return [];
     const made = button(words, () => guarded(act(...events.map(each => ({ ...each })))));
-    if (goal && goal.brings === name) made.classList.add("new");
-    return [made];
+    return [fresh(name, made)];
   };
   const get = (path, count = 1) => Array.from({ length: count }, () => ({ action: "get", path }));
   row(...does("slow", "Send /slow", ...get("/slow")), ...does("fast", "Send /fast", ...get("/fast")),
@@ -642,20 +662,21 @@ function buildControls(disabled = false) {
   const clients = bench.run.clients.filter(each => each.start <= bench.at.t && !each.left &&
     (each.answered === null || each.answered > bench.at.t));
   const about = ["rest", "half-close", "reset", "stop-reading"].filter(may);
-  if (about.length && clients.length) {
+  if (about.length) {
     const which = element("select", { "aria-label": "Which client" }, ...clients.slice(-20).reverse().map(each =>
       element("option", { value: each.number }, `client ${each.number}: ${each.label}`)));
+    if (!clients.length) which.append(element("option", {}, "no client is waiting"));
     const words = { rest: "sends the rest", "half-close": "closes its half", reset: "leaves (reset)",
       "stop-reading": "stops reading" };
     const made = about.map(name => {
       const each = button(words[name], () => guarded(act({ action: name, client: Number(which.value) })));
-      if (goal && goal.brings === name) each.classList.add("new");
-      return each;
+      each.disabled = !clients.length;
+      return fresh(name, each);
     });
     // Only a client with half a request has a rest to send.
     const offer = () => {
       const client = bench.run.clients[which.value - 1], rest = made[about.indexOf("rest")];
-      if (rest) rest.disabled = disabled || client.action !== "half" ||
+      if (rest && client) rest.disabled = disabled || client.action !== "half" ||
         (client.sent !== null && client.sent <= bench.at.t);
     };
     which.onchange = offer;
@@ -691,13 +712,19 @@ function withOption(options, name, value) {
   return value === false || value === "" ? kept : [...kept, name, String(value)];
 }
 
+// Mark what a goal brings.
+function fresh(name, control) {
+  if (goal && goal.brings === name) control.classList.add("new");
+  return control;
+}
+
 function optionControls(may) {
   const { stage, options } = table, made = [];
   const check = (name, flag, words) => {
     if (!may(name)) return;
     const box = element("input", { type: "checkbox", checked: options.includes(flag),
       onchange: () => guarded(change({ options: withOption(options, flag, box.checked) })) });
-    made.push(element("label", { className: "check" }, box, element("code", {}, flag), words));
+    made.push(fresh(name, element("label", { className: "check" }, box, element("code", {}, flag), words)));
   };
   const number = (name, flag, words, least, most, step = 1) => {
     if (!may(name)) return;
@@ -708,7 +735,7 @@ function optionControls(may) {
           ? "" : Math.min(most, Math.max(least, Number(field.value)));
         guarded(change({ options: withOption(options, flag, value) }));
       } });
-    made.push(element("label", {}, element("code", {}, flag), words, field));
+    made.push(fresh(name, element("label", {}, element("code", {}, flag), words, field)));
   };
   if (may("server")) {
     const select = element("select", { "aria-label": "Server", onchange: () => guarded(change({ stage: select.value,
@@ -716,7 +743,7 @@ function optionControls(may) {
       ...(everything ? STAGES : SERVERS).map(each => element("option", { value: each, selected: each === stage },
         data.stages[each].title ? `${data.stages[each].of} with a bug: ${each}` : each)));
     select.value = stage;
-    made.push(element("label", {}, "server", select));
+    made.push(fresh("server", element("label", {}, "server", select)));
   }
   if (!/^0[12]/.test(stage) || everything) {
     check("block", "--block", "/slow sleeps in the loop");
@@ -732,7 +759,7 @@ function optionControls(may) {
       onchange: () => guarded(setIdle(Number(select.value))) },
       ...[0, 100, 1000, 10000].map(each => element("option", { value: each }, grouped(each))));
     select.value = now;
-    made.push(element("label", {}, "idle clients", select));
+    made.push(fresh("idle", element("label", {}, "idle clients", select)));
   }
   return made;
 }

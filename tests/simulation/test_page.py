@@ -277,6 +277,7 @@ class InBrowser(Visitor):
         words = self.text(browser)
         self.assertRegex(words, r"In 01, the thread was in clock_nanosleep, called from common/blocking\.c:\d+")
         self.assertEqual(browser.run("document.querySelectorAll('.row').length"), 2)
+        self.assertIn("clock_sleep_until", browser.run("document.querySelector('.code li.now').textContent"))
         self.quiet(browser)
 
     def test_a_wrong_prediction_is_kept_beside_what_happened(self):
@@ -412,6 +413,50 @@ class InBrowser(Visitor):
         browser.click("when /slow has its answer")
         browser.wait("document.querySelector('#turn .solved')")
         self.assertIn("To hand in", self.text(browser, "#turn"))
+        self.quiet(browser)
+
+    def test_each_goal_marks_what_it_brings(self):
+        brings = node('import { goals } from "./goals.mjs"; '
+                      'console.log(JSON.stringify(goals.map(each => each.brings || "")))')
+        words = {"block": "--block", "compute": "--compute", "threads": "--threads", "idle": "idle clients",
+                 "silent": "stay silent", "reset": "leaves (reset)", "hundred": "100", "pipeline": "on one connection",
+                 "half-close": "closes its half", "TERM": "SIGTERM"}
+        for number, each in enumerate(brings, 1):
+            browser = self.open(f"#goal-{number}", width=400)
+            browser.wait("!!document.querySelector('#controls button')")
+            shown = browser.run("[...document.querySelectorAll('.new')].filter(each => each.checkVisibility())"
+                                ".map(each => each.textContent)")
+            with self.subTest(goal=number):
+                self.assertEqual(len(shown), 1 if each else 0)
+                self.assertTrue(not each or words[each] in shown[0], shown)
+        self.assertEqual(len(set(brings)), len(brings))
+
+    def test_what_a_client_may_do_is_offered_while_one_is_there(self):
+        browser = self.open("#goal-2")
+        leaves = ("[...document.querySelectorAll('#controls button')]"
+                  ".find(each => each.textContent.startsWith('leaves'))")
+        browser.wait(f"{leaves}?.disabled")
+        self.assertEqual(browser.run("document.querySelector('[aria-label=\"Which client\"]').innerText"),
+                         "no client is waiting")
+        browser.click("Send /slow")
+        browser.wait(f"!{leaves}.disabled")
+        browser.click("Let time pass")
+        browser.wait(f"{leaves}.disabled && document.getElementById('turn').innerText.includes('go back in time')")
+        self.quiet(browser)
+
+    def test_goal_10_is_asked_in_both_servers(self):
+        browser = self.open("#goal-10")
+        select = browser.find("Idle clients", "select")
+        browser.wait(f"!!{select}")
+        browser.run(f"(each => {{ each.value = 10000; each.onchange(); }})({select})")
+        browser.wait("document.querySelector('.lanes').textContent.includes('10,000')")
+        browser.click("Send /fast")
+        browser.click("as much")
+        browser.click("The same clicks, in 05-epoll")
+        browser.click("as much")
+        browser.wait("document.querySelector('#turn .solved strong')")
+        self.assertRegex(self.text(browser, "#predictions").replace("\t", " "),
+                         r"04-poll as much [\d.]+ ms, measured\n05-epoll as much [\d.]+ µs, measured")
         self.quiet(browser)
 
     def test_goals_ask_about_leaving_and_about_order(self):
