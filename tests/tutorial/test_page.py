@@ -232,6 +232,19 @@ def player(browser, where):
     browser.run("window.requestAnimationFrame = window.frame; document.querySelector('.speed').value = '0'")
 
 
+def compared(browser, where):
+    """Recordings that are compared have their code and the drawing on one wide screen, too."""
+    number = browser.run("document.querySelectorAll(\".replay[data-recordings*=' ']\").length")
+    say(number >= 3, f"{where}: only {number} comparisons were found: does this test still see them?")
+    for each in range(number):
+        browser.run(f"document.querySelectorAll(\".replay[data-recordings*=' '] .start\")[{each}].click()")
+        for _ in range(4):
+            browser.key("ArrowRight")
+        outside = browser.run(OUTSIDE)
+        say(outside == [], f"{where}: comparison {each}: {outside} are not on the screen")
+        browser.key("Escape")
+
+
 def experiments(browser, where):
     """Scroll through all experiments."""
     number = browser.run("document.querySelectorAll('.simulated').length")
@@ -307,6 +320,8 @@ def use(built, axe):
                     say(found == [], f"{where}: axe-core finds {found}")
                 if not dark:
                     player(browser, where)
+                    if width > 1000:
+                        compared(browser, where)
                     scenes(browser, where)
                     experiments(browser, where)
         printed = len(base64.b64decode(browser.send("Page.printToPDF", printBackground=True)["data"]))
