@@ -116,7 +116,7 @@ def expected(recordings, time):
     lines, backlog = [], []
     for recording in recordings:
         moment = time + svg.zero(recording) + 1e-7  # the slider rounds its value
-        calls = [page_test.call_at(thread, recording, moment) for thread in recording.threads
+        calls = [page_test.call_at(thread, moment) for thread in recording.threads
                  if thread.start <= moment and (thread.end is None or moment < thread.end)]
         lines += [call.source for call in calls if call and call.source]
         backlog += page_test.in_backlog(recording, moment)
