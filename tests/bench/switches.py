@@ -139,10 +139,12 @@ def waits(clients):
     for name in SERVERS:
         with start(name, "--delay", DELAY, "--timeout", 300) as server, report.checking(name):
             report.begin(name)
+            before = server.cpu_seconds
             found, errors = scale.crowd(server, clients, DELAY, [f"{clients}x0:/slow"], DELAY * 0.85)
-            report.end(f"the last {found['late_ms']:.0f} ms late, {found['server_kib']:.1f} KiB for each client, "
-                       f"{found['lost']} lost", column=26)
-            for metric in "late_ms", "server_kib", "lost":
+            found["cpu_us"] = (server.cpu_seconds - before) / clients * 1e6
+            report.end(f"the last {found['late_ms']:.0f} ms late, {found['server_kib']:.1f} KiB and "
+                       f"{found['cpu_us']:.0f} us of CPU time for each client, {found['lost']} lost", column=26)
+            for metric in "late_ms", "server_kib", "cpu_us", "lost":
                 report.figure(name, f"waits_{metric}", f"{found[metric]:.1f}")
             if found["lost"] and name in COROUTINES:  # the kernel may turn clients of 02 away: it accepts too slowly
                 report.fail(f"{name}: {found['lost']} answers lost", errors)
