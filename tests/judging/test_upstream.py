@@ -10,7 +10,7 @@ import unittest
 
 from judging import upstream
 from judging.upstream import COROUTINES, patched, ways
-from kit import servers, tool, unittests
+from kit import measuring, servers, tool, unittests
 from kit.tree import ROOT, STAGES
 from kit.urls import free_port
 from suite import upstreams
@@ -59,30 +59,49 @@ class Serving(unittest.TestCase):
 class Memory(unittest.TestCase):
     def test_valgrind_finds_nothing(self):
         """With each upstream, and with clients that leave. Descriptors of its own are no leak."""
-        if shutil.which("valgrind") is None:
-            self.skipTest("valgrind is missing. To install it: make deps-tools")
-        under = ["valgrind", "-q", "--leak-check=full", "--error-exitcode=66"]
         for name in "05-epoll", "assembly/07-coroutines":
             for behave in [upstreams.answer, *upstreams.BAD, upstreams.silent]:
                 with self.subTest(name, behave=behave.__name__):
-                    try:
-                        self.serve_under(stage(name), behave, under)
-                    except Failure as failure:
-                        self.fail("\n".join(lines(failure.rows())))
+                    self.serve_under(stage(name), behave, 2, self.few_clients)
 
-    def serve_under(self, server_stage, behave, under):
-        with upstreams.Upstream(behave) as there, server_stage.serve(
-                "--upstream", f"127.0.0.1:{there.port}", "--timeout", 2, under=under) as server:
-            clients = [server.client(request("/upstream") * 2) for _ in range(4)]
-            server.pause(0.2)
-            clients.pop().reset()
-            clients.pop().close()
-            for client in clients:
-                for _ in range(2):
-                    client.read(sleeps=20)
-            server.signal(signal.SIGTERM)
-            server.expect_exit(patience=30)
-            server.expect_no_message()
+    def test_valgrind_finds_nothing_with_a_thousand_clients(self):
+        """Of an upstream that answers, resets, breaks off, talks nonsense and stays silent, by turns."""
+        for name in "05-epoll", "assembly/07-coroutines":
+            with self.subTest(name), upstreams.many_descriptors():
+                self.serve_under(stage(name), upstreams.by_turns, 10, self.thousand_clients)
+
+    def serve_under(self, server_stage, behave, timeout, ask):
+        if shutil.which("valgrind") is None:
+            self.skipTest("valgrind is missing. To install it: make deps-tools")
+        under = ["valgrind", "-q", "--leak-check=full", "--error-exitcode=66"]
+        try:
+            with upstreams.Upstream(behave) as there, server_stage.serve(
+                    "--upstream", f"127.0.0.1:{there.port}", "--timeout", timeout, under=under) as server:
+                before = upstreams.at_rest(server)
+                ask(server)
+                server.expect_descriptors(before)
+                server.signal(signal.SIGTERM)
+                server.expect_exit(patience=30)
+                server.expect_no_message()
+        except Failure as failure:
+            self.fail("\n".join(lines(failure.rows())))
+
+    def few_clients(self, server):
+        """Two requests each, and two of them leave."""
+        clients = [server.client(request("/upstream") * 2) for _ in range(4)]
+        server.pause(0.2)
+        clients.pop().reset()
+        clients.pop().close()
+        for client in clients:
+            for _ in range(2):
+                client.read(sleeps=20)
+            client.close()
+
+    def thousand_clients(self, server):
+        server.asked += 1000
+        rows = measuring.probe(server.url, "1000x0:/upstream", timeout=300)
+        self.assertEqual(len(rows), 1000)
+        self.assertEqual({row["status"] for row in rows}, {"200", "502", "504"})
 
 
 class Recorded(unittest.TestCase):

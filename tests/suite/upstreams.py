@@ -342,25 +342,31 @@ def requests_in_flight_are_answered_before_exit(stage):
         server.expect_exit()
 
 
-def thousand_clients(stage, behaviours=(answer, reset, half, silent, by_turns), clients=1000):
-    """Each gets an answer or a clear error, and the next one is served."""
+@contextlib.contextmanager
+def many_descriptors():
+    """As many as this machine allows, here and in the servers that are started meanwhile."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for the server, too
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
-        for behave in behaviours:
-            wanted = {answer: {"200"}, silent: {"504"}, by_turns: {"200", "502", "504"}}
-            statuses = wanted.get(behave, {"502"})
-            timeout = 2 if behave in (silent, by_turns) else LONG
-            with beside(stage, behave, "--timeout", timeout) as (_, server):
-                server.asked += clients
-                rows = measuring.probe(server.url, f"{clients}x0:/upstream", timeout=LONG)
-                found = {row["status"] if row["status"] != "-" else row["body"] for row in rows}
-                if not found <= statuses:
-                    raise Failure(f"status {' or '.join(sorted(statuses))} for each of {clients} clients",
-                                  ", ".join(sorted(found)))
-                expect(server, ask(server, "/fast"), 200, "That was fast!")
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def thousand_clients(stage, behaviours=(answer, reset, half, silent, by_turns), clients=1000):
+    """Each gets an answer or a clear error, and the next one is served."""
+    for behave in behaviours:
+        wanted = {answer: {"200"}, silent: {"504"}, by_turns: {"200", "502", "504"}}
+        statuses = wanted.get(behave, {"502"})
+        timeout = 2 if behave in (silent, by_turns) else LONG
+        with many_descriptors(), beside(stage, behave, "--timeout", timeout) as (_, server):
+            server.asked += clients
+            rows = measuring.probe(server.url, f"{clients}x0:/upstream", timeout=LONG)
+            found = {row["status"] if row["status"] != "-" else row["body"] for row in rows}
+            if not found <= statuses:
+                raise Failure(f"status {' or '.join(sorted(statuses))} for each of {clients} clients",
+                              ", ".join(sorted(found)))
+            expect(server, ask(server, "/fast"), 200, "That was fast!")
 
 
 ALL = [upstream_is_asked, fast_overtakes_upstream, requests_in_one_piece_are_answered_in_order,
