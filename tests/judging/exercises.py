@@ -322,7 +322,7 @@ def pointer_changes_nothing_else(stage):
     black_box(stage, *SUBJECTS)
 
 
-exercise("upstream", "05", "05-epoll", "05-epoll common")
+exercise("upstream", "05", "05-epoll", "04-poll 05-epoll 06-libev common")
 
 
 @step("upstream", "/upstream is answered, and /fast does not wait")
@@ -367,7 +367,7 @@ def upstream_changes_nothing_else(stage):
     black_box(stage, *SUBJECTS)
 
 
-exercise("give-up", "05", "05-epoll", "05-epoll common")
+exercise("give-up", "05", "05-epoll", "04-poll 05-epoll 06-libev common")
 
 
 @step("give-up", "a reset during /slow frees the descriptor immediately")

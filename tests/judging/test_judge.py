@@ -522,6 +522,12 @@ class Exercises(unittest.TestCase):
             solution = judge("solution", name, tree=trees[name]).finish()
             self.assertEqual(solution.out, exercises.EXERCISES[name].solution.read_text())
 
+    def test_what_takes_a_solution_back_takes_back_all_of_it(self):
+        for name, exercise in exercises.EXERCISES.items():
+            changed = re.findall(r"^--- a/(\S+)", exercise.solution.read_text(), re.M)
+            left = [path for path in changed if not any(path.startswith(part) for part in exercise.files.split())]
+            self.assertEqual(left, [], name)
+
     def test_half_a_solution_is_not_enough(self):
         """One queue for both delays; EPOLLET in the stage alone; memory that is freed too early."""
         solved = ["medium", "edge", "pointer"]
