@@ -35,10 +35,14 @@ case: all ## run some black-box cases: CASE=fast_overtakes_slow, or a subject, C
 
 judge-test: all $(COROUTINES) ## test the judge, and the solutions of the exercises: TESTS="Hints Liars.test_..." for some
 	@python3 -m judging.test_judge $(foreach name,$(value TESTS),$(call quoted,$(name)))
+	@$(if $(value TESTS),,python3 -m judging.test_mistakes)
 	@$(if $(value TESTS),,python3 -m judging.test_grade)
 	@$(if $(value TESTS),,python3 -m judging.test_program)
 	@$(if $(value TESTS),,python3 -m judging.test_coroutines)
 	@$(if $(value TESTS),,python3 -m judging.test_upstream)
+
+mistakes: all ## plant each mistake of tests/judging/mistakes.txt, or NAME=...: where does the judge stop it, what does it hint?
+	@python3 -m judging.test_mistakes $(if $(value NAME),$(foreach name,$(value NAME),$(call quoted,$(name))),--all)
 
 hints-test: all ## plant each bug of the gallery in a stage of a reader: does a hint name it?
 	@python3 -m judging.test_judge --gallery Hints.test_planted_bug_is_named

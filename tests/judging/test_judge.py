@@ -4,7 +4,6 @@ Everything happens in a copy of the tree. --gallery plants each bug of tests/ser
 few of them: some minutes.
 """
 import argparse
-import concurrent.futures
 import itertools
 import os
 import pathlib
@@ -328,95 +327,8 @@ class Liars(unittest.TestCase):
         self.assertIn("judge.py: cannot start /nowhere/server: No such file or directory", check.out)
 
 
-# What a reader may get wrong: in which stage, the right text, and the wrong one; at which rung that must fall, what the
-# judge must say, and what a hint must say.
-MISTAKES = [
-    ("05-epoll", "was == WANT_NOTHING ? EPOLL_CTL_ADD :", "was == WANT_NOTHING ? EPOLL_CTL_MOD :", "listen",
-     "the server has ended: exit status 1", "ENOENT"),
-    ("05-epoll", "connections_expire();", "connections_expire();\n        if (ready > 0)\n            "
-     "*(volatile int *)connections_expire = 1;", "fast",
-     "where: +AddressSanitizer: SEGV\\n +[0-9]+-epoll/server.c:[0-9]+, in main",
-     "The server has crashed"),
-    ("05-epoll", "connections_accept();", "", "fast", "a busy loop", "connections_accept, the last call"),
-    ("05-epoll", ", .data.fd = fd", "", "fast", "a busy loop", "event.data.fd"),
-    ("05-epoll", "MAX_EVENTS, wait_ms", "MAX_EVENTS, wait_ms * 0", "idle", "a busy loop", "0 returns immediately"),
-    ("05-epoll", "op = EPOLL_CTL_DEL;", "return true;", "keep-alive", "without a response", "EEXIST"),
-    ("05-epoll", "want == WANT_WRITE ? EPOLLOUT :", "want == WANT_WRITE ? EPOLLIN :", "slow-reader",
-     "does not sleep either", "EPOLLOUT"),
-    ("05-epoll", "for (int i = 0; i < ready; i++)", "connections_accept();\n        for (int i = 0; i < ready; i++)",
-     "turn", "connections_ready after connections_accept", "In which order"),
-    ("05-epoll", "connections_expire();", "if (ready == 0)\n            connections_expire();", "turn",
-     "a turn without connections_expire", "Which condition, or which continue"),
-    ("05-epoll", "i < ready; i++", "i < (ready > 0); i++", "turn",
-     "connections_ready in a turn: 1; descriptors that its wait reported: [23]",
-     "For which of them does your loop call"),
-    ("05-epoll", "i < ready; i++", "i < MAX_EVENTS; i++", "turn", "connections_ready in a turn: 64; ",
-     "For which of them does your loop call"),
-    ("05-epoll", "i < ready; i++", "i <= ready; i++", "turn", "connections_ready in a turn: 2; ",
-     "or for what an earlier wait"),
-    ("05-epoll", "connections_expire();", "volatile int last = MAX_EVENTS;\n"
-     "        volatile unsigned after = events[last].events;\n"
-     "        (void)after;\n        connections_expire();", "sanitizer", "AddressSanitizer: ",
-     "Which pointer or index"),
-    ("05-epoll", "connections_ready(events[i].data.fd);",
-     "if (events[i].events & EPOLLHUP)\n                close(events[i].data.fd);\n"
-     "            else\n                connections_ready(events[i].data.fd);", "turn",
-     "belongs to common/connections.c", "Who owns the descriptor"),
-    ("05-epoll", "connections_ready(events[i].data.fd);", "{\n            connections_ready(events[i].data.fd);\n"
-     "            if (events[i].events & EPOLLHUP)\n                close(events[i].data.fd);\n        }", "turn",
-     "close of a descriptor that is not open", "A descriptor is closed twice"),
-    ("05-epoll", "return epoll_ctl(epoll_fd, op, fd, &event) == 0;",
-     "epoll_ctl(epoll_fd, op, fd, &event);\n    return true;", "turn",
-     "though epoll_ctl has failed: Cannot allocate memory", "What does watch return"),
-    ("05-epoll", "connections_accept();", "connections_accept();\n        usleep(1000);", "turn",
-     "usleep in the loop, beside its wait", "While the loop sleeps"),
-    ("05-epoll", "int ready = epoll_pwait(epoll_fd, events, MAX_EVENTS, wait_ms",
-     "int ready = epoll_pwait(epoll_fd, events, MAX_EVENTS, wait_ms < 0 || wait_ms > 10 ? 10 : wait_ms", "idle",
-     "it wakes up [0-9]+ times", "Something ends the wait again and again"),
-    ("05-epoll", "    if (want == WANT_NOTHING) /* events = 0 would not silence EPOLLHUP */\n"
-     "        op = EPOLL_CTL_DEL;\n",
-     "    if (want == WANT_NOTHING)\n        return true;\n    op = epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, "
-     "&(struct epoll_event){.data.fd = fd}) ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;\n",
-     "leaving", "a busy loop", "whatever for"),
-    ("02-threaded", "    free(client);\n    return NULL;", "    return NULL;", "sanitizer",
-     "LeakSanitizer: detected memory leaks", "nobody has freed it"),
-    ("05-epoll", "connections_accept();", "connections_accept();\n        if (ready > 0 && dup(listener) < 0)\n"
-     "            return 1;",
-     "leaks", "open descriptors", "What else do you open"),
-    ("05-epoll", "MAX_EVENTS, wait_ms, &unblocked", "MAX_EVENTS, wait_ms, NULL", "signals",
-     "is pending|it has taken|still runs", "SIGTERM"),
-    ("02-threaded", "pthread_sigmask(SIG_SETMASK, &all, &unblocked);",
-     "pthread_sigmask(SIG_SETMASK, NULL, &unblocked);",
-     "signals", "a thread that does not mask it", "inherits the mask"),
-    ("02-threaded", "    if (LIST_EMPTY(&clients))\n        pthread_cond_signal(&all_gone);\n"
-     "    pthread_mutex_unlock(&lock);",
-     "    pthread_mutex_unlock(&lock);\n    if (LIST_EMPTY(&clients))\n        pthread_cond_signal(&all_gone);",
-     "sanitizer", "ThreadSanitizer: data race", "What do all threads have to hold"),
-    ("02-threaded", "        pthread_detach(thread);\n", "", "threads", "left their stacks", "joinable and detached"),
-    ("02-threaded", "if (!wait_for_resources(false))", "if (wait_for_resources(false) || true)", "threads",
-     "closed early|reset", "What could the main thread do instead"),
-    ("02-threaded", "    close(client->fd);\n", "", "silent", "stays open, and no thread serves it",
-     "Which line of yours closes"),
-    ("02-threaded", "int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);", "int fd = dup(listener);", "fast",
-     "[0-9]+ threads for 1 client", "many more threads than it has clients")]
-
-
 class Mistakes(unittest.TestCase):
-    def test_each_falls_at_its_rung_and_is_hinted_at(self):
-        names = []
-        for like, right, wrong, *_ in MISTAKES:
-            text = skeleton.whole("NAME", like)
-            self.assertEqual(text.count(right), 1, right)
-            names.append(write_stage(clean_tree(), like, "#include <unistd.h>\n" + text.replace(right, wrong)))
-        checks = together([lambda name=name: judge("check", name) for name in names])
-        with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
-            hinted = list(pool.map(all_hints, names))
-        for out, check, (like, right, wrong, key, said, hint) in zip(hinted, checks, MISTAKES):
-            with self.subTest(wrong=wrong or f"without {right}"):
-                self.assertEqual(check.fell(), title(key, like), check.out)
-                self.assertRegex(check.out, said)
-                self.assertIn(hint, " ".join(out.split()))
-                self.assertIsNone(re.search(r"^   - .*;$|common/connections\.c", out, re.M), out)  # not the solution
+    """See also test_mistakes.py."""
 
     def test_a_function_may_be_unused_while_something_is_still_to_be_written(self):
         text = skeleton.skeleton("NAME", "02-threaded")

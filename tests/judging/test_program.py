@@ -53,6 +53,18 @@ class Contract(unittest.TestCase):
         self.assertEqual(sorted(title for title, _ in named), sorted(asked("program")))
         self.assertEqual(sorted(title for title, url in named if url), sorted(asked("url")))
 
+    def test_page_for_teachers_counts_the_rungs(self):
+        """Its table has a row for each group."""
+        groups = ["build listen fast slow", "model idle clients keep-alive pipelining",
+                  "turn slow-reader silent leaving", "leaks descriptors signals", "sanitizer unit tests faults seeds"]
+        stage = Stage("05-epoll", "05-epoll", ["x"], in_tree=True)
+        rungs = [rung.key for rung in ladder.LADDER if rung.reason_to_skip(stage) is None]
+        self.assertEqual(rungs, " ".join(groups).split())
+        page = (ROOT / HERE / "teaching.md").read_text()
+        table = page.partition("| rungs of 05 |")[2].split("\n\n")[0]
+        self.assertEqual(table.count("\n|") - 1, len(groups))
+        self.assertIn("The first four show whether it works at all, the next five", " ".join(page.split()))
+
     def test_help_leads_to_it(self):
         _, out = judge("--help")
         self.assertIn('"contract" says what it must do', out)

@@ -350,7 +350,13 @@ class Server:
             if not spin and used <= took / 5:
                 return
         raise Failure(f"a server that sleeps until {until}",
-                      f"a busy loop: it used {used:.2f} s of processor time in {took:.2f} s")
+                      f"a busy loop, {self.company()}: it used {used:.2f} s of processor time in {took:.2f} s")
+
+    def company(self):
+        """Return in words how many clients are connected."""
+        count = sum(not client.over for client in self.clients())
+        return f"while {count} client{'s are' if count > 1 else ' is'} connected" if count else \
+            "though no client is connected"
 
     def expect_no_wake_ups(self, seconds):
         """Expect that it sleeps all the time."""

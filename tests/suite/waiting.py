@@ -109,7 +109,7 @@ def idle_server_sleeps(stage):
         server.expect_served("/fast")
         server.expect_no_busy_loop(0.2)
         if stage.in_tree:
-            server.expect_no_wake_ups(0.3)
+            server.expect_no_wake_ups(0.5)
 
 
 @case(READINESS)
