@@ -95,7 +95,7 @@ DARK = "@media (prefers-color-scheme: dark) {\n"
 
 
 def small_style(scope, *names, light="", dark=""):
-    """Return the style of a small picture of the class scope: what these parts look like in STYLE, and its own rules."""
+    """Return the style of a picture of the class scope: that of these parts in STYLE, and rules of its own."""
     def rules(style):
         found = {selector: rule for selectors, rule in re.findall(r"^(.*) ({.*})$", style, re.M)
                  for selector in selectors.split(", ")}
