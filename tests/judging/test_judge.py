@@ -389,6 +389,10 @@ class Hints(unittest.TestCase):
             for file, quoted in re.findall(r'common/(\w+\.[ch]): "(.*?)\.?"', text):
                 self.assertIn(quoted, re.sub(r"\s+(\* )?", " ", code[ROOT / "common" / file]))
 
+    # What came says it all, and the hint asks for it, without the name of the bug.
+    ASKED = {"eintr-is-an-error": "A signal has ended the wait",
+             "revents-compared": "For which of them does your loop call connections_ready"}
+
     def test_planted_bug_is_named(self):
         sample = ["keep-alive-in-01", "sigpipe-blocking", "address-of-a-loop-variable", "select-and-one",
                   "fd-set-overflow", "hang-up-spin-poll", "lost-signal", "emfile-spin"]
@@ -403,7 +407,8 @@ class Hints(unittest.TestCase):
                     check = judge("check", name, tree=tree).finish() if again else check
                     out = all_hints(name, tree=tree)
                     print(f"    {bug.name:32} {check.fell()}")
-                    named = f"{bug.name}: {bug.mistake}" in " ".join(out.split())
+                    words, name = " ".join(out.split()), f"{bug.name}: {bug.mistake}"
+                    named = name in words or self.ASKED.get(bug.name, name) in words
                     if named:
                         break
                 self.assertTrue(named, check.out + out)
