@@ -33,6 +33,7 @@ PAGE = """<!doctype html>
 <style>
 {style}
 </style>
+<noscript><style>.simulated {{ display: none; }}</style></noscript>
 </head>
 <body>
 <nav id="contents" aria-label="Contents">

@@ -204,6 +204,9 @@ SPOILT = """[...document.querySelectorAll(".choices")].flatMap(box => {
 # The contents name the chapter that is in sight
 MARKED = """document.querySelector("nav [aria-current]")?.textContent === "Glossary" &&
   document.getElementById("here").textContent === ": Glossary" """
+# Without scripts: parts that take room with nothing in them, and parts that are hidden
+BARE = """[[...document.querySelectorAll("main div")].filter(each => !each.firstChild &&
+    each.getBoundingClientRect().height > 0).length, document.querySelectorAll("main [hidden]").length]"""
 # How much of the screen stays covered while one reads
 COVERED = "document.querySelector('nav').getBoundingClientRect().bottom / innerHeight"
 
@@ -324,6 +327,12 @@ def use(built, axe):
                         compared(browser, where)
                     scenes(browser, where)
                     experiments(browser, where)
+        browser.without_scripts()
+        browser.open((tool.scratch() / "used.html").as_uri())
+        bare = browser.run(BARE)
+        say(bare == [0, 0], f"without scripts, {bare[0]} parts have nothing to show, and {bare[1]} are folded")
+        browser.without_scripts(False)
+        browser.open((tool.scratch() / "used.html").as_uri())
         printed = len(base64.b64decode(browser.send("Page.printToPDF", printBackground=True)["data"]))
         say(100_000 < printed < MOST_PRINTED, f"printed, the page has {printed} bytes")
         say(browser.console == [], f"the console: {browser.console}")
