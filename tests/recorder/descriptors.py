@@ -114,6 +114,7 @@ class Descriptors:
         self.programs: Dict[int, str] = {}           # of processes: the command that they run
         self.writers: Dict[str, int] = {}            # the name of a pipe -> the process that last wrote into it
         self.serving: Dict[int, Request] = {}        # tid -> the request that it read last, and has not answered
+        self.tasks = set()                           # pids of those whose threads run tasks of their own
         self.passing = set()                         # tids that pass connections of clients to another process
         self._passed = []                            # descriptors on their way between processes
         self._unanswered: Dict[Request, None] = {}   # an ordered set
@@ -150,6 +151,7 @@ class Descriptors:
             process.whole = True
         self.names.update((int(tid), name) for tid, name in log.fields("name", r"(\d+) is (.*)"))
         self.programs.update((int(pid), name) for pid, name in log.fields("program", r"(\d+) is (.*)"))
+        self.tasks = {int(pid) for pid, in log.fields("tasks", r"(\d+)")}
 
     def is_interpreter(self, pid):
         """Is this a program in Python, whose threads take turns?"""

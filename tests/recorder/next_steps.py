@@ -37,6 +37,13 @@ def of(pid):
     return []
 
 
+def runs_tasks(pid):
+    """Do the threads of a process run tasks of its own, such as goroutines? What a thread waits for is then not what a
+    task waits for."""
+    exe = _exe(pid)
+    return os.path.basename(exe).startswith("beam") or _is_go(exe)
+
+
 def indented(lines):
     return [Verbatim(f"  {line}") for line in lines]
 

@@ -22,7 +22,7 @@ from kit.printable import printable
 from kit.processes import Program
 from kit.servers import Server
 from kit.tree import ROOT, built
-from recorder import strace_log, symbols
+from recorder import next_steps, strace_log, symbols
 
 
 STRACE = ["strace", "-f", "-ttt", "-T", "-y", "-s", "256"]
@@ -214,7 +214,8 @@ def _ask(url, requests, delay, log, pids, patience=5):
                            watch=look, headers=[f"{MARK}: {requests.mark}"] if requests.mark else ())
     time.sleep(0.1)  # let the server come to its next wait before it is told to stop
     look()
-    return rows, [f"cpu: {tid} at {moment:.6f} had {had:.6f} ready {ready:.6f}"
+    tasks = [f"tasks: {pid}" for pid in family if next_steps.runs_tasks(pid)]
+    return rows, tasks + [f"cpu: {tid} at {moment:.6f} had {had:.6f} ready {ready:.6f}"
                   for tid, samples in used.items() for moment, had, ready in _changes(samples)]
 
 

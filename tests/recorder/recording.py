@@ -41,6 +41,7 @@ class Thread:
     calls: List[Call] = field(default_factory=list)   # in the order of time, those of the story only
     parts: List[Part] = field(default_factory=list)   # all of its life within the recording: see account
     command: str = ""              # of a child process: what it runs
+    runs_tasks: bool = False       # of its program, such as goroutines: what it waits for is not what they wait for
 
 
 @dataclass

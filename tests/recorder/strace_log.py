@@ -14,6 +14,7 @@ what strace does not know; a log that a person has made has none:
     cpu                       at a moment, for how many seconds a thread has had a processor, and has been ready to
                               run without one: 12 at 1700000000.1 had 0.012 ready 0.5
     program                   of a process: 10 is python3 app.py
+    tasks                     a process whose threads run tasks of its own, such as goroutines: 10
     frame                     the place of an address in a stack: PROGRAM ADDRESS = FUNCTION FILE:LINE; ...
     source                    a checksum of the lines that are named there, for each file
 

@@ -257,6 +257,45 @@ class Words(unittest.TestCase):
         self.assertEqual((select.waits_for, select.plain), ("delay", "sleeps, 1000 ms at most"))
 
 
+    def waits(self, *lines, header=""):
+        """What one call after the other waits for, from the log of a process that has read a request and answers it
+        last."""
+        log = one(header + "7 1700000000.0 accept(3, NULL, NULL) = 4 <0.000001>\n"
+                  '7 1700000000.1 read(4, "GET / HTTP/1.1\\r\\n", 99) = 16 <0.000001>\n' +
+                  "".join(f"{line}\n" for line in lines) +
+                  '7 1700000003.9 write(4, "HTTP/1.1 200 OK", 15) = 15 <0.000001>\n')
+        causes = waiting.Causes(log, descriptors.Descriptors(log))
+        return [(cause.kind, cause.of) for cause in map(causes.of, log.calls[2:-1]) if cause.kind]
+
+    def test_lock_of_a_thread_that_runs_tasks_is_not_that_of_a_task(self):
+        futex = "7 1700000001.0 futex(0x5000, FUTEX_WAIT_PRIVATE, 0, NULL) = 0 <1.0>"
+        self.assertEqual(self.waits(futex), [("lock", "")])
+        self.assertEqual(self.waits(futex, header="# tasks: 7\n"), [("other", "a task to run")])
+        self.assertEqual(self.waits(futex, header="# tasks: 8\n# tasks: x\n"), [("lock", "")])
+
+    def test_wait_on_a_wake_up_that_nothing_ended_is_a_sleep(self):
+        eventfd = "7 1700000000.5 eventfd2(0, EFD_NONBLOCK) = 5 <0.000001>"
+        ppoll = "7 1700000001.0 ppoll([{{fd=5, events=POLLIN}}], 1, {{tv_sec=1, tv_nsec=0}}, NULL, 8) = {} <1.0>"
+        self.assertEqual(self.waits(eventfd, ppoll.format("0 (Timeout)")), [("delay", "")])
+        self.assertEqual(self.waits(eventfd, ppoll.format("1 ([{fd=5, revents=POLLIN}])")), [("thread", "")])
+
+    def test_wait_on_a_wake_up_that_ends_with_a_child_is_for_the_child(self):
+        """The handler of SIGCHLD ends it, and no other thread."""
+        self.assertEqual(self.waits("7 1700000000.5 eventfd2(0, EFD_NONBLOCK) = 5 <0.000001>",
+                                    "7 1700000000.6 fork() = 8 <0.0001>",
+                                    "7 1700000001.0 ppoll([{fd=5, events=POLLIN}], 1, NULL, NULL, 8) = "
+                                    "? ERESTARTNOHAND (To be restarted if no handler) <1.0>",
+                                    "8 1700000001.999 exit_group(0) = ?", "8 1700000001.9999 +++ exited with 0 +++"),
+                         [("child", "")])
+
+    def test_pipe_within_a_process_is_written_by_another_thread(self):
+        read, *_ = self.waits("7 1700000000.5 pipe2([5<pipe:[77]>, 6<pipe:[77]>], 0) = 0 <0.000001>",
+                              "7 1700000000.6 clone(child_stack=NULL, flags=CLONE_VM|CLONE_THREAD) = 9 <0.0001>",
+                              '7 1700000001.0 read(5<pipe:[77]>, "x", 1) = 1 <1.0>',
+                              '9 1700000002.0 write(6<pipe:[77]>, "x", 1) = 1 <0.00001>')
+        self.assertEqual(read, ("thread", ""))
+
+
 # ---- what is understood of kept recordings
 
 def waited(doing, thread="the only thread"):

@@ -46,7 +46,7 @@ class Threads:
             if start > self.end or (end is not None and end < self.begin):
                 continue
             end = self.since(end) if end is not None and end <= self.end else None
-            thread = Thread(tid, pid_of[tid], "", self.since(start), end)
+            thread = Thread(tid, pid_of[tid], "", self.since(start), end, runs_tasks=pid_of[tid] in self.seen.tasks)
             processor = processors.get(tid, account.Processor())
             if tid in started:
                 processor.samples.append((thread.start, 0.0, 0.0))

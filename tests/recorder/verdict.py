@@ -208,7 +208,8 @@ def _in_backlog(recording, fast, begin, end):
     if doing.free():
         return (f" in the backlog: {_who(recording, thread)} did not accept it, although it was "
                 f"waiting for clients, {doing.phrase().partition(', waiting')[0]}")
-    return _sentence(recording, threads, begin, end)
+    asked = _upstreams(recording, begin, end) if doing.idle() else []
+    return _sentence(recording, threads, begin, end) + ("; meanwhile " + ", and ".join(asked[:3]) if asked else "")
 
 
 def _sentence(recording, threads, begin, end):
@@ -252,7 +253,7 @@ def _inside(recording, fast, begin, end):
             found = Doing(recording, candidate, max(begin, candidate.start), end)
             if thread is None or (doing.idle() and not found.idle()):
                 thread, doing = candidate, found
-    if doing.free() or (doing.idle() and reader is not answerer and answerer is not None):
+    if doing.free() or (doing.idle() and (thread.runs_tasks or reader is not answerer and answerer is not None)):
         loop = reader if reader is not None else thread
         free = Doing(recording, loop, begin, end)
         who = _who(recording, loop)
@@ -272,15 +273,22 @@ def _busy_others(recording, known, begin, end, pid):
     for other in recording.threads:
         if other not in known and other.pid == pid:
             doing = Doing(recording, other, begin, end, deep=False)
-            if doing.clear and not doing.idle():
+            if doing.clear and not doing.idle() and not (other.runs_tasks and doing.kind == "delay"):
                 told.append(f"{_who(recording, other, False)} was {doing.phrase()}")
+    told += _upstreams(recording, begin, end)
+    return "; meanwhile " + ", and ".join(told[:3]) if told else ""
+
+
+def _upstreams(recording, begin, end):
+    """Which other servers were asked for most of some time, in words."""
+    told = []
     for each in recording.upstreams:
         if each.start < end and (each.end is None or each.end > begin):
             by = recording.clients[each.client].path if each.client is not None else None
             if min(each.end or end, end) - max(each.start, begin) > (end - begin) / 2:
                 told.append(f"{by} waited for {each.name}" if by else
                             f"{each.name} was asked; for which request cannot be seen")
-    return "; meanwhile " + ", and ".join(told[:3]) if told else ""
+    return told
 
 
 # ---- why it did not wait
@@ -296,6 +304,12 @@ def _why_not(recording, slow, fast, name):
     if other not in (None, server):
         slow_end = recording.duration if slow.done is None else slow.done
         doing = Doing(recording, other, fast.start, max(fast.done, min(fast.start + A_WHILE, slow_end)))
+        asked = _asked(recording, slow, fast)
+        if asked and doing.idle():
+            return f"{who} answered it, while {slow.path} waited for {asked}"
+        if other.runs_tasks and doing.idle():
+            free = f"; {_who(recording, other)}, which had read {slow.path}, was free" if doing.clear else ""
+            return f"{who} answered it{free}"
         words = doing.phrase() if doing.clear else "busy"
         return f"{who} answered it, while {_who(recording, other)} was {words}"
     if name is None:
@@ -304,26 +318,33 @@ def _why_not(recording, slow, fast, name):
     else:
         call = _call_at(server, fast.start, fast.accepted or fast.done)
     if call is None:
-        words = f"{who} was between two calls"
+        doing = Doing(recording, server, fast.start, fast.done, deep=False)
+        computed = doing.clear and doing.kind in (COMPUTING, OUTSIDE)
+        words = f"{who} was {doing.phrase() if computed else 'between two calls'}"
     elif call.waits_for == "clients":
         words = f"{who} was waiting for any client, in {call.name}{_called(call)}"
     else:
         words = f"{who} was in {call.name}{_called(call)}"
     for thread in recording.threads:
         call = _call_at(thread, fast.done, fast.done)
-        if thread is not server and thread.pid == server.pid and call and call.waits_for in (
-                "delay", "server", "names", "file", "child"):
+        if thread is not server and thread.pid == server.pid and not thread.runs_tasks and call and \
+                call.waits_for in ("delay", "server", "names", "file", "child") and call.start >= slow.start:
             doing = Doing(recording, thread, fast.done, fast.done + 1e-4, deep=False)
-            return f"{words}, and {thread.label} was {doing.phrase()}"
-    index = recording.clients.index(slow)
-    asked = [each for each in recording.upstreams if each.client == index
-             and each.start <= fast.start and (each.end is None or each.end >= fast.done)]
+            return f"{words}, and {_who(recording, thread, False)} was {doing.phrase()}"
+    asked = _asked(recording, slow, fast)
     if asked:
-        return f"{words}, while {slow.path} waited for {asked[0].name}"
+        return f"{words}, while {slow.path} waited for {asked}"
     if fast.accepted is None or name is None or not fast.accept_seen:
         return words
     soon = span(fast.accepted - fast.start)
     return f"{words}; it accepted {name} {soon} after {name} had connected"
+
+
+def _asked(recording, slow, fast):
+    """The other server that slow waited for while fast was served, or ""."""
+    index = recording.clients.index(slow)
+    return next((each.name for each in recording.upstreams if each.client == index
+                 and each.start <= fast.start and (each.end is None or each.end >= fast.done)), "")
 
 
 # ---- threads

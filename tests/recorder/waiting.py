@@ -37,6 +37,7 @@ class Cause:
 
 
 NOTHING = Cause()
+A_TASK = Cause(OTHER, "a task to run")  # of a thread that runs goroutines, or processes of Erlang
 
 
 class Causes:
@@ -102,13 +103,16 @@ class Causes:
             if kind in kinds:
                 named = dict.fromkeys(file.name for file in watched if file.kind == kind)
                 return Cause(kind, ", ".join(list(named)[:3]) + ", ..." * (len(named) > 3))
-        if not kinds or kinds == {"timer"}:
+        if process.pid in self.seen.tasks:
+            return A_TASK
+        if not kinds or kinds == {"timer"} or call.value == 0:
             return Cause(CLOCK)
         if "pipe" in kinds:
             ends = [self._pipe(file, call) for file in watched if file.kind == "pipe"]
             return next((end for end in ends if end.kind == CHILD), ends[0])
         if "wake-up" in kinds:
-            return Cause(THREAD)
+            return self._child_that_ended(call) or (
+                Cause(OTHER, "a signal") if "EINTR" in call.result or "ERESTART" in call.result else Cause(THREAD))
         return Cause(UNKNOWN if kinds & {"unknown"} else OTHER)
 
     def _transfer(self, call):
@@ -133,11 +137,15 @@ class Causes:
         writer, own = self.seen.writers.get(file.name), self.seen.pid_of[call.tid]
         if writer and writer != own and self.started.get(writer):
             return Cause(CHILD, self._command(writer), writer)
-        for child, start, end in self._children.get(own, ()):
+        return self._child_that_ended(call) or (Cause(THREAD) if writer == own else Cause(OTHER, "a pipe"))
+
+    def _child_that_ended(self, call):
+        """The child process that ended just when this call did, as its cause; or None."""
+        for child, start, end in self._children.get(self.seen.pid_of[call.tid], ()):
             if start < call.start and (end is None or call.start < end) and (
                     call.end is None or (end is not None and end < call.end + SOON)):
                 return Cause(CHILD, self._command(child), child)
-        return Cause(OTHER, "a pipe")
+        return None
 
     def _lives_of_children(self, log):
         """{pid: its child processes, as (pid, start, end or None)}, the last first."""
@@ -175,6 +183,8 @@ class Causes:
         joined = re.search(r"FUTEX_WAIT[\w|]*, (\d+),", call.arguments)
         if joined and int(joined[1]) in self.seen.pid_of:
             return Cause(THREAD, "its end", int(joined[1]))
+        if self.seen.pid_of[call.tid] in self.seen.tasks:
+            return A_TASK
         if "ETIMEDOUT" in call.result:
             return Cause(CLOCK)
         if call.end is None and "tv_sec" in call.arguments:
