@@ -133,7 +133,8 @@ const WORDS = {
 // kinds: clients, delay, lock, thread, other.
 export function meaning(run, call, cursor) {
   const done = ended(call, cursor), waited = !done || call.end > call.start;
-  const who = call.client === null ? null : clientName(run, call.client);
+  const idle = call.file === "idle client" ? "an idle client" : null;
+  const who = call.client === null ? idle : clientName(run, call.client);
   if (LOOP.has(call.name)) {
     const most = call.timeout === null || call.timeout >= 59000 ? "" : `, ${+call.timeout.toFixed(1)} ms at most`;
     if (call.timeout === 0) return { plain: "looks for events, without waiting", waits: "", detail: true };

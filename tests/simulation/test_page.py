@@ -759,6 +759,12 @@ class InBrowser(Visitor):
                 browser.wait("/Now the same in 04|Solved/.test(document.getElementById('turn').innerText)")
         self.quiet(browser)
 
+    def test_what_a_thread_does_for_an_idle_client_has_its_words(self):
+        browser = self.open("#02-threaded+--delay+1;+0:idle=100+100:/fast;+at+50")
+        browser.wait("document.querySelector('.clock').textContent === '50 ms'")
+        self.assertIn("waits for the request of an idle client", self.text(browser, "#rows .unseen"))
+        self.quiet(browser)
+
     def test_a_wait_that_began_with_the_idle_clients_is_shown(self):
         browser = self.open("#04-poll+--delay+1;+0:idle=100+100:/fast;+at+50")
         browser.wait("document.querySelector('.clock').textContent === '50 ms'")
