@@ -1,7 +1,7 @@
 // You are the wait: find the client that has something to say, as poll, select and epoll do. Then the same with
 // 10,000 descriptors. Calls cost nothing in the simulated clock, so this page charges what was measured.
 import {element, button} from "./page-elements.mjs";
-import {grouped} from "./page-run.mjs";
+import {count} from "./page-run.mjs";
 
 const DOORS = 12, SIDE = 100;
 const WALL = "The wall: FD_SETSIZE. select has no bit for a door after it.";
@@ -97,9 +97,8 @@ export class Doors {
   // ---- a hundred by a hundred
 
   showDots() {
-    this.total = { "04-poll": 0, "05-epoll": 0 };
     this.turns = 0;
-    this.fields = Object.keys(this.total).map(stage => {
+    this.fields = ["04-poll", "05-epoll"].map(stage => {
       const canvas = element("canvas", { width: 3 * SIDE, height: 3 * SIDE, role: "img" });
       canvas.setAttribute("aria-label", `10,000 descriptors, as ${stage} looks at them`);
       const words = element("p", {});
@@ -149,12 +148,10 @@ export class Doors {
     const [poll, epoll] = this.fields;
     const turn = this.turns;
     const finish = () => {
-      this.total["04-poll"] += looks;
-      this.total["05-epoll"] += 1;
       for (const { stage, words } of this.fields) {
+        const total = this.turns * (stage === "04-poll" ? looks : 1);
         const us = this.measured[stage][10000], none = this.measured[stage][0];
-        words.textContent = `${grouped(this.total[stage])} look${this.total[stage] === 1 ? "" : "s"} in ` +
-          `${this.turns} turn${this.turns === 1 ? "" : "s"}: ${duration(us * this.turns)}. ` +
+        words.textContent = `${count(total, "look")} in ${count(this.turns, "turn")}: ${duration(us * this.turns)}. ` +
           `Measured: ${duration(us)} for each request, and ${duration(none)} without idle clients.`;
       }
       this.words.textContent = "04 looked at each dot twice: the kernel at each of them, and then the program. " +

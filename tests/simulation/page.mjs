@@ -836,7 +836,8 @@ async function openAddress() {
     ({ view, ...experiment } = parseExperiment(location.hash));
     for (const name of [experiment.stage, ...(view.others || []).map(each => each.split(" ")[0])])
       if (!STAGES.includes(name))
-        throw new Error(`This page has no server ${shortened(name)}. It has ${STAGES.join(", ")}`);
+        throw new Error(data.missing[name] ? hasNo(name, data.missing[name])
+          : `This page has no server ${shortened(name)}. It has ${STAGES.join(", ")}`);
     if (view.goal && !goals[view.goal - 1]) throw noGoal(view.goal);
   } catch (error) {
     return badAddress(error);
@@ -854,6 +855,7 @@ async function openAddress() {
   await goOn(scene, last.at, question);
 }
 
+const hasNo = (name, reason) => `This page has no ${name}: ${reason}`;
 const noGoal = number => new Error(`There is no goal ${number}. They have the numbers 1 to ${goals.length}`);
 
 function badAddress(error) {
@@ -921,9 +923,8 @@ bench.onPlay = () => {
 
 if (data.tutorial) $("links").replaceChildren(element("a", { href: data.tutorial }, "The tutorial"), " · ",
   ...data.repository ? [element("a", { href: data.repository }, "The sources")] : []);
-if (Object.keys(data.missing || {}).length)
-  $("about").append(element("p", {}, Object.entries(data.missing)
-    .map(([name, reason]) => `This page has no ${name}: ${reason}.`).join(" ")));
+for (const [name, reason] of Object.entries(data.missing))
+  $("about").append(element("p", {}, `${hasNo(name, reason)}.`));
 if (embedded) {
   document.body.classList.add("embedded");
   // The page around it is told how high this one is, and links lead to a tab of their own.

@@ -76,6 +76,21 @@ TOO_SMALL = """[...document.querySelectorAll('button, a, select, input, summary'
   return each.checkVisibility() && !boxes.some(box => box.width >= 24 && box.height >= 24);
 }).map(each => each.outerHTML.slice(0, 120))"""
 
+# Play from the start; return how long that took (ms), and what was said of gaps.
+PLAY = """new Promise(done => {
+  document.activeElement.blur();
+  document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'Home', bubbles: true }));
+  const play = document.querySelector('button.play'), gaps = new Set(), began = performance.now();
+  new MutationObserver((_, observer) => {
+    const gap = document.querySelector('.gap')?.textContent;
+    if (gap) gaps.add(gap);
+    if (play.textContent !== '▶') return;
+    observer.disconnect();
+    done([performance.now() - began, [...gaps]]);
+  }).observe(document.getElementById('bench'), { childList: true, subtree: true, characterData: true });
+  play.click();
+})"""
+
 WATCH_FRAMES = """(() => {
   let last = performance.now();
   const step = now => {
@@ -577,6 +592,85 @@ class InBrowser(Visitor):
         browser.wait("document.getElementById('turn').innerText.includes('stopped after two seconds')")
         browser.click("Undo")
         browser.wait("document.getElementById('turn').innerText.includes('The server trapped')")
+        self.quiet(browser)
+
+    # ---- what is missing is said
+
+    def page_with(self, name, change):
+        """Return the path of a page, whose text is changed."""
+        path = tool.scratch() / f"{name}.html"
+        path.write_text(change(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        return path
+
+    def test_without_the_source_of_libev_the_page_has_five_and_says_why(self):
+        folder, path = tool.scratch() / "five", tool.scratch() / "five.html"
+        folder.mkdir()
+        bundle = json.loads((BUILD / "play/stages.json").read_text())
+        del bundle["stages"]["06-libev"]
+        bundle["missing"] = {"06-libev": "libev's source is missing"}
+        (folder / "stages.json").write_text(json.dumps(bundle))
+        path.write_text(page.build(folder, "", {}))
+        browser = self.open("#06-libev;+0:/fast", page=path)
+        browser.wait("document.querySelector('[role=alert]')")
+        self.assertIn("This page has no 06-libev: libev's source is missing.", self.text(browser, "[role=alert]"))
+        browser.click("What runs here")
+        self.assertIn("This page has no 06-libev: libev's source is missing.", self.text(browser, "#about"))
+        browser.run("location.hash = '#everything'")
+        browser.wait(f"!!{browser.find('Server', 'select')}")
+        self.assertNotIn("06", browser.run(f"{browser.find('Server', 'select')}.textContent"))
+        self.quiet(browser)
+
+    def test_a_browser_that_tells_no_offsets_is_named(self):
+        path = self.page_with("no-offsets", lambda text: text.replace("wasm-function", "as-in-other-browsers"))
+        browser = self.open("#01-blocking+--delay+1;+0:/slow+100:/fast;+at+500", page=path)
+        browser.wait("document.querySelector('.clock').textContent === '500 ms'")
+        self.assertIn("clock_nanosleep: this browser does not tell which line called it", self.text(browser, ".file"))
+        self.assertFalse(browser.run("document.querySelector('.code').checkVisibility()"))
+        self.quiet(browser)
+
+    # ---- time that passes
+
+    def test_gaps_collapse_or_last_as_long_as_they_do(self):
+        browser = self.open("#05-epoll+--delay+1;+0:/slow+100:/fast;+at+0")
+        browser.wait("document.querySelector('.clock').textContent === '0 ms'")
+        for _ in range(TRIES):             # a machine that is busy may show no frame in the time of a gap
+            _, gaps = browser.run(PLAY)
+            if len(gaps) == 2:
+                break
+        self.assertEqual(gaps, ["100 ms in which nothing happens", "900 ms in which nothing happens"])
+        browser.run("(each => { each.value = 'real'; each.onchange(); })(document.querySelector('[aria-label=Pace]'))")
+        took, gaps = browser.run(PLAY)
+        self.assertGreaterEqual(took, 990)
+        self.assertEqual((gaps, browser.run("document.querySelector('.clock').textContent")), ([], "1 s"))
+        self.quiet(browser)
+
+    # ---- you are the wait
+
+    def test_doors_are_played_as_poll_select_and_epoll_look(self):
+        browser = self.open("#doors")
+        said = []
+        for knock, cards in ((8, False), (5, False), (10, False), (12, True), (8, False), (3, False)):
+            browser.wait("document.querySelectorAll('.door').length === 12")
+            note = browser.run("document.querySelector('.note')?.textContent || ''")
+            if note:
+                self.assertEqual(note, f"The note says: door {knock}.")
+            for door in range(1 if not note else knock, knock + 1):
+                browser.click(str(door), ".door") if not cards else browser.click_at(
+                    *browser.middle(f"document.querySelectorAll('.door')[{door - 1}]"))
+            said.append(self.text(browser, "#doors .words"))
+            browser.click("Now with ten thousand" if len(said) == 6 else "Wait again")
+            if len(said) == 2:
+                self.assertIn("FD_SETSIZE", browser.run("document.querySelector('.wall').title"))
+        self.assertEqual([re.search(r"You looked at (.*?)\.|(Twelve cards)", each)[0] for each in said],
+                         ["You looked at 8 doors.", "You looked at 5 doors.", "You looked at 10 doors.", "Twelve cards",
+                          "You looked at one door.", "You looked at one door."])
+        browser.click("One client sends /fast")
+        browser.click("One client sends /fast")
+        browser.wait("/in 2 turns/.test(document.querySelector('#doors .fields').innerText)")
+        words = self.text(browser, "#doors .fields")
+        self.assertRegex(words, r"40,000 looks in 2 turns: [\d.]+ ms\. Measured: ")
+        self.assertRegex(words, r"2 looks in 2 turns: [\d.]+ µs\. Measured: ")
+        self.assertIn("measured and not simulated", self.text(browser, "#doors"))
         self.quiet(browser)
 
     # ---- for everybody
