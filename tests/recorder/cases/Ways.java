@@ -1,32 +1,47 @@
-// A server of the Java library, whose /slow sleeps for a second.
+// A server of the Java library, whose /slow takes about a second.
 //
-// usage: java Ways.java PORT plain|cached|fixed2|sync
+// usage: java Ways.java PORT plain|cached|fixed2|sync|compute|ask [UPSTREAM_PORT]
 //
-// plain   one thread          cached  a thread for each client
-// fixed2  a pool of two       sync    the same, but each takes one lock
+// plain    one thread          cached  a thread for each client
+// fixed2   a pool of two       sync    a thread for each client, but each takes one lock
+// compute  one thread, which computes instead; ask: it asks another server
 import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
 import java.net.InetSocketAddress;
+import java.net.URL;
 import java.util.concurrent.Executors;
 
 public class Ways {
     private static final Object LOCK = new Object();
+    private static String way, upstream;
 
-    private static void answer(HttpExchange exchange) throws IOException {
-        if (exchange.getRequestURI().getPath().equals("/slow"))
+    private static void slow() throws IOException {
+        if (way.equals("compute")) {
+            for (long end = System.nanoTime() + 1_000_000_000L; System.nanoTime() < end;)
+                ;
+        } else if (way.equals("ask")) {
+            new URL("http://127.0.0.1:" + upstream + "/slow").openStream().readAllBytes();
+        } else {
             try {
                 Thread.sleep(1000);
             } catch (InterruptedException e) {
                 return;
             }
+        }
+    }
+
+    private static void answer(HttpExchange exchange) throws IOException {
+        if (exchange.getRequestURI().getPath().equals("/slow"))
+            slow();
         exchange.sendResponseHeaders(200, 4);
         exchange.getResponseBody().write("done".getBytes());
         exchange.close();
     }
 
     public static void main(String[] words) throws IOException {
-        String way = words[1];
+        way = words[1];
+        upstream = words[words.length - 1];
         HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", Integer.parseInt(words[0])), 0);
         if (way.equals("cached") || way.equals("sync"))
             server.setExecutor(Executors.newCachedThreadPool());

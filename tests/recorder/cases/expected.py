@@ -1,0 +1,251 @@
+"""What is to be said of each server: words that must be in the sentence, and words that must not."""
+import os
+import sys
+from dataclasses import dataclass
+
+PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
+FALSE = r"computing|for a lock|its turn|process \d"  # what most of them do not do
+WAITED, DID_NOT = "/fast waited", "/fast did not wait"
+
+
+@dataclass
+class Case:
+    command: str            # {port}, {up}: a stage with a delay of a second; {quick}: the same with 5 ms
+    must: list              # regular expressions
+    never: str = FALSE
+    options: str = ""       # of trace.py
+    folder: str = ""        # of the command, below tests/
+
+    @property
+    def program(self):
+        return self.command.split()[0]
+
+
+def asyncio(way):
+    return f"{PYTHON} asyncio_ways.py {{port}} {way}"
+
+
+def http(way):
+    return f"{PYTHON} http_ways.py {{port}} {way}"
+
+
+UP = r"127\.0\.0\.1:{up}"
+QUICK = r"127\.0\.0\.1:{quick}"
+LOOP = r"the only thread was waiting for any client, in epoll_p?wait"
+BEHIND = r"/fast waited [\d.]+ m?s for something inside the program \(a lock, a pool\), or behind it"
+FREE = r"the (only|main) thread had read it, and was free, in epoll_p?wait"
+SLEEP = r"the only thread was in (clock_nanosleep|select)"
+
+C_LOCK = [WAITED, r"read but not answered: thread 3 was in futex.*, until thread 2 woke it; meanwhile thread 2 was in "
+                  r"(clock_)?nanosleep"]
+NO_C = "computing|only|main"
+NO_TASK = r"computing|for a lock|only|woke|timed wait"
+APACHE = "MPM=model apache2 -DFOREGROUND -f {apache}/apache.conf"
+
+CASES = {
+    # ---- Python: a loop
+    "asyncio-sleep": Case(asyncio("sleep"), [DID_NOT, LOOP]),
+    "asyncio-lock": Case(asyncio("lock"), [BEHIND, FREE], r"computing|in clock_nanosleep|was in epoll"),
+    "asyncio-pool": Case(asyncio("pool"), [BEHIND, FREE, r"meanwhile thread 2.* was in (clock_nanosleep|select)"],
+                         r"computing|the only thread"),
+    "asyncio-await": Case(asyncio("await {up}"), [DID_NOT, LOOP, rf"while /slow waited for {UP}"]),
+    "asyncio-both": Case(asyncio("both {up}"),
+                         [rf"/fast waited .* for {UP}: the only thread had read it, and was free"],
+                         r"computing|a lock"),
+    "asyncio-leak": Case(asyncio("leak"), [DID_NOT, LOOP], FALSE, "--timeout 3"),
+    "asyncio-urllib": Case(asyncio("urllib {up}"), [WAITED, rf"the only thread was in recvfrom, for {UP}"]),
+    "asyncio-queries": Case(asyncio("queries {quick}"),
+                            [WAITED, rf"the only thread was in (recvfrom|poll), \d+ times, [\d.]+ ms each, for "
+                                     rf"{QUICK}"]),
+    "asyncio-fifo": Case(asyncio("fifo"), [WAITED, r"the (main|only) thread was in openat, for \S*/orders\.fifo"]),
+    "asyncio-child": Case(asyncio("child"), [WAITED, r"was in wait4, for its child process \(sleep 1\); "
+                                             r"meanwhile it was in (clock_)?nanosleep"], r"computing|for a lock"),
+    "asyncio-names": Case(asyncio("names"), [WAITED, r"was in recvfrom, for the name server 127\.0\.0\.1:53"]),
+    "asyncio-compute": Case(asyncio("compute"), [WAITED, r"the only thread was computing"], r"in [a-z_]+\b|lock"),
+    # ---- Python: threads and processes
+    "http-sleep": Case(http("sleep"), [WAITED, SLEEP]),
+    "http-cold": Case(http("cold"), [WAITED, SLEEP]),
+    "http-cached": Case(http("cached"), [WAITED, SLEEP]),
+    "http-stream": Case(http("stream"), [WAITED, SLEEP]),
+    "http-stopped": Case(http("stopped"), [WAITED, r"in stopped, for a signal that lets it go on"],
+                         r"computing|for a lock|restart"),
+    "http-flock": Case(http("flock"), [WAITED, r"in flock, for the lock of \S*/stock-\d+\.lock"],
+                       r"computing|its turn"),
+    "http-pipe": Case(http("pipe"), [WAITED, r"for its child process \(sh -c .*\); meanwhile it was in wait4|"
+                                     r"for its child process \(s"], r"computing|for a lock"),
+    "http-thread": Case(http("thread"),
+                        [DID_NOT, r"thread \d.* answered it, while thread \d.* was in (clock_nano|sele)"]),
+    "http-mutex": Case(http("mutex"),
+                       [WAITED, r"read but not answered: thread 3.* was in futex.*, until thread 2.* woke it; "
+                                       r"meanwhile thread 2.* was in (clock_nanosleep|select)"],
+                       r"computing|main thread|only"),
+    "http-event": Case(http("event"),
+                       [WAITED, r"thread 3.* was in futex.*, until thread 2.* woke it; meanwhile thread 2.* was "
+                                       r"in (clock_nanosleep|select)"], r"computing|main thread|only"),
+    "http-deadlock": Case(http("deadlock"), [r"/fast was not answered: thread 3.* was in futex.*, for a lock "
+                                             r"or another thread, which did not come; so was thread 2.* \(for /slow\)"],
+                          r"computing|main thread|only", "--timeout 3"),
+    "http-database": Case(http("database {up}"), [WAITED, r"thread 3.* was in futex.*, until thread 2.* woke it",
+                                                  rf"meanwhile thread 2.* was in recvfrom, for {UP}"],
+                          r"computing|main thread|only"),
+    "http-gil": Case(http("gil"), [WAITED, r"(the main thread|thread \d).* was in futex.* waiting for its turn",
+                                   r"meanwhile thread 2.* was computing"],
+                     r"(main thread|thread 3.*) was computing|only"),
+    "http-prefork": Case(http("prefork"),
+                         [DID_NOT, r"worker \d answered it, while worker \d was in (clock_nano|select)"]),
+    "http-passing": Case(http("passing"), [WAITED, r"accepted but unread: worker 1 was in (clock_nanosleep|select)"],
+                         r"computing|for a lock|parent was"),
+    # ---- Node
+    "node-timer": Case("node node_ways.js {port} timer",
+                       [DID_NOT, r"the main thread was waiting for any client, in epoll"],
+                       r"computing|for a lock|only"),
+    "node-compute": Case("node node_ways.js {port} compute", [WAITED, r"the main thread was computing"],
+                         r"for a lock|in epoll|in futex|only"),
+    "node-fetch": Case("node node_ways.js {port} fetch {up}",
+                       [DID_NOT, rf"waiting for any client.*/slow waited for {UP}"],
+                       r"computing|for a lock|only"),
+    "node-child": Case("node node_ways.js {port} child",
+                       [WAITED, r"the main thread was in (epoll_p?wait|wait4|poll), for its "
+                                                          r"child process"], r"computing|any client|only"),
+    "node-pool": Case("UV_THREADPOOL_SIZE=1 node node_ways.js {port} pool",
+                      [BEHIND, r"the main thread had read it, and was free, in epoll", r"thread \d+.* was computing"],
+                      r"main thread was computing|only"),
+    # The parent passes /fast to one of the two: to the one that computes, or to the other.
+    "node-cluster": Case("node node_ways.js {port} cluster",
+                         [r"(worker \d answered it, while|accepted but unread:) worker \d was computing"],
+                         r"parent|for a lock|only"),
+    # ---- Java, Ruby, Perl, PHP
+    "java-plain": Case("java -cp {classes} Ways {port} plain",
+                       [WAITED, r"thread \d+ \(HTTP-Dispatcher\) was in futex, a timed wait"],
+                       r"computing|only|for a lock"),
+    "java-cached": Case("java -cp {classes} Ways {port} cached",
+                        [DID_NOT, r"\(pool-1-thread-\d\) answered it, while thread \d+ \(pool-1-thread-\d\) was in "
+                                  r"futex, a timed wait"], r"computing|only|for a lock"),
+    "java-fixed2": Case("java -cp {classes} Ways {port} fixed2",
+                        [DID_NOT, r"while thread \d+ \(pool-1-thread-\d\) was in futex, a timed wait"],
+                        r"computing|only|for a lock"),
+    "java-fixed2-busy": Case("java -cp {classes} Ways {port} fixed2",
+                             [WAITED, r"\(pool-1-thread-\d\) was in futex, a timed wait"], r"computing|only|for a lock",
+                             "--shots 2x0:/slow\\ 100:/fast"),
+    "java-sync": Case("java -cp {classes} Ways {port} sync",
+                      [WAITED, r"read but not answered: thread \d+ \(pool-1-thread-\d\) was in futex"],
+                      r"computing|only|HTTP-Dispatcher\) was"),
+    "ruby-one": Case("ruby ways.rb {port} one", [WAITED, r"thread was in (futex, a timed wait|\w*select\w*|ppoll)"],
+                     r"computing|for a lock"),
+    "ruby-threads": Case("ruby ways.rb {port} threads", [DID_NOT, r"thread \d.* answered it, while thread \d"],
+                         r"computing|only|for a lock"),
+    "ruby-mutex": Case("ruby ways.rb {port} mutex", [WAITED, r"thread \d.* was in futex"], r"computing|only"),
+    "ruby-compute": Case("ruby ways.rb {port} compute", [WAITED, r"thread was computing"], r"for a lock|its turn"),
+    "perl-one": Case("perl ways.pl {port} one", [WAITED, r"the only thread was in p?select"]),
+    "perl-fork": Case("perl ways.pl {port} fork", [DID_NOT, r"worker \d answered it, while worker \d was in p?select"],
+                      r"computing|only"),
+    "php-one": Case("php -S 127.0.0.1:{port} ways.php", [WAITED, r"the only thread was in (clock_)?nanosleep"]),
+    # ---- C
+    "c-mutex": Case("{ways} {port} mutex",
+                    [WAITED, r"read but not answered: thread 3 was in futex.*, until thread 2 woke it; "
+                                       r"meanwhile thread 2 was in (clock_)?nanosleep"], r"computing|only|main"),
+    "c-32-bit": Case("{ways32} {port} mutex", [WAITED, r"thread 3 was in futex\S*, until thread 2 woke it; "
+                                          r"meanwhile thread 2 was in (clock_)?nanosleep"], r"computing|only|main"),
+    "stage-05": Case("{build}/05-epoll --port {port} --delay 1", [DID_NOT, LOOP]),
+    "stage-05-block": Case("{build}/05-epoll --port {port} --delay 1 --block",
+                           [WAITED, r"the only thread was in clock_nanosleep"]),
+    "stage-01-busy": Case("{build}/01-blocking --port {port} --delay 1 --workers 2",
+                          [WAITED, r"worker \d was in clock_nanosleep"], FALSE, "--shots 2x0:/slow\\ 100:/fast"),
+    "c-rwlock": Case("{ways} {port} rwlock", C_LOCK, NO_C),
+    "c-condition": Case("{ways} {port} condition", C_LOCK, NO_C),
+    "c-semaphore": Case("{ways} {port} semaphore", C_LOCK, NO_C),
+    "c-pipe": Case("{ways} {port} pipe", [WAITED, r"read but not answered: thread 3 was in read, .*for another thread"],
+                   NO_C + "|child"),
+    "c-spin": Case("{ways} {port} spin", [WAITED, "read but not answered: thread 3 was computing"],
+                   r"for a lock|only|main|thread 2 was computing"),
+    "c-join": Case("{ways} {port} join",
+                   [WAITED, r"thread \d was in futex.*, until thread 2 woke it; meanwhile thread 2 was in futex.*, "
+                            r"until another thread ends"], NO_C),
+    # ---- Go and Erlang: what a thread waits for is not what a goroutine waits for
+    "go-sleep": Case("{go} {port} sleep", [DID_NOT], NO_TASK),
+    "go-mutex": Case("{go} {port} mutex", [BEHIND, "had read it, and was not busy with it|and was free"], NO_TASK),
+    "go-channel": Case("{go} {port} channel", [BEHIND, "had read it, and was not busy with it|and was free"], NO_TASK),
+    "go-compute": Case("{go} {port} compute", [DID_NOT], r"for a lock|only|woke"),
+    "go-child": Case("{go} {port} child", [DID_NOT], NO_TASK),
+    "go-upstream": Case("{go} {port} upstream {up}", [DID_NOT, rf"while /slow waited for {UP}"], NO_TASK),
+    "go-one": Case("{go} {port} one",
+                   [WAITED, r"in the backlog: (the main )?thread.* did not accept it, although it was waiting for "
+                            r"clients|for a task to run"], NO_TASK),
+    "go-syscall": Case("{go} {port} syscall", [WAITED, r"thread.* was in nanosleep"], NO_TASK),
+    "erlang-each": Case("escript ways.erl {port} each", [DID_NOT], NO_TASK),
+    "erlang-one": Case("escript ways.erl {port} one", [WAITED, r"_scheduler\) was in \w+.*, for a task to run"],
+                       NO_TASK),
+    "erlang-compute": Case("escript ways.erl {port} compute", [DID_NOT], r"for a lock|only|woke"),
+    "erlang-ask": Case("escript ways.erl {port} ask {up}", [WAITED, rf"; meanwhile /slow waited for {UP}"], NO_TASK),
+    # ---- more of Java, Ruby, Perl, PHP, and Tcl
+    "java-compute": Case("java -cp {classes} Ways {port} compute",
+                         [WAITED, r"thread \d+ \(HTTP-Dispatcher\) was computing"], r"only|for a lock|main"),
+    "java-ask": Case("java -cp {classes} Ways {port} ask {up}",
+                     [WAITED, rf"thread \d+ \(HTTP-Dispatcher\) was in (read|poll|recvfrom), for {UP}"],
+                     r"computing|only|for a lock"),
+    "ruby-fork": Case("ruby ways.rb {port} fork",
+                      [DID_NOT, r"worker \d answered it, while worker \d was in p(poll|select6)"],
+                      r"computing|only|for another|for a lock"),
+    "ruby-child": Case("ruby ways.rb {port} child", [WAITED, r"was in (ppoll|wait4|waitid), for its child process"],
+                       r"computing|for another|for a lock"),
+    "ruby-queue": Case("ruby ways.rb {port} queue", [WAITED, r"thread 3.* was in futex, until thread 2.* woke it"],
+                       r"computing|only"),
+    "ruby-ask": Case("ruby ways.rb {port} ask {up}", [WAITED, rf"thread was in (p?poll|read|recvfrom), for {UP}"]),
+    "perl-compute": Case("perl ways.pl {port} compute", [WAITED, "the only thread was computing"], "in [a-z_]+|lock"),
+    "perl-flock": Case("perl ways.pl {port} flock", [WAITED, r"was in flock, for the lock of \S*/stock-\d+\.lock"],
+                       "computing"),
+    "perl-ask": Case("perl ways.pl {port} ask {up}", [WAITED, rf"the only thread was in read, for {UP}"]),
+    "perl-select": Case("perl ways.pl {port} select", [WAITED, "the only thread was in p?select"], FALSE + "|client"),
+    "php-workers": Case("PHP_CLI_SERVER_WORKERS=2 php -S 127.0.0.1:{port} ways.php",
+                        [DID_NOT, r"worker \d answered it, while worker \d was in (clock_)?nanosleep"]),
+    "php-compute": Case("WAY=compute php -S 127.0.0.1:{port} ways.php", [WAITED, "the only thread was computing"],
+                        "in [a-z_]+|lock"),
+    "php-child": Case("WAY=child php -S 127.0.0.1:{port} ways.php",
+                      [WAITED, r"was in read, for its child process \(s"], "computing|for a lock"),
+    "php-ask": Case("WAY=ask UPSTREAM={up} php -S 127.0.0.1:{port} ways.php",
+                    [WAITED, rf"the only thread was in (poll|recvfrom|read), for {UP}"]),
+    "tcl-timer": Case("tclsh ways.tcl {port} timer", [DID_NOT, "the main thread was in futex|waiting for any client"],
+                      FALSE + "|only"),
+    "tcl-block": Case("tclsh ways.tcl {port} block", [WAITED, "the main thread was in p?select"], FALSE + "|only"),
+    # ---- servers that people run
+    "gunicorn": Case("gunicorn -b 127.0.0.1:{port} flask_app:app", [WAITED, r"the only worker was in clock_nanosleep"],
+                     FALSE, folder="bench/apps"),
+    "gunicorn-2": Case("gunicorn -w 2 -b 127.0.0.1:{port} flask_app:app",
+                       [DID_NOT, r"worker \d answered it, while worker \d was in clock_nanosleep"], FALSE,
+                       folder="bench/apps"),
+    "gunicorn-threads": Case("gunicorn --threads 2 -b 127.0.0.1:{port} flask_app:app",
+                             [DID_NOT, r"thread \d.* answered it, while .*thread \d.* was in clock_nanosleep"], FALSE,
+                             folder="bench/apps"),
+    "uvicorn": Case("uvicorn --port {port} fastapi_app:app", [DID_NOT, r"waiting for any client, in epoll_p?wait"],
+                    FALSE, folder="bench/apps"),
+    "nginx": Case("nginx -p {nginx} -c {nginx}/nginx.conf",
+                  [DID_NOT, rf"waiting for any client, in epoll_wait.*/slow waited "
+                                                             rf"for {UP}"]),
+    "nginx-workers": Case("MASTER=on nginx -p {nginx} -c {nginx}/nginx.conf",
+                          [DID_NOT, rf"(waiting for any client, in epoll_wait.*|worker \d answered it, while )/slow "
+                                    rf"waited for {UP}"], FALSE + "|only"),
+    "apache-prefork": Case(APACHE.replace("model", "prefork"),
+                           [DID_NOT, rf"worker \d answered it, while worker \d was in poll, for {UP}"],
+                           FALSE + "|only"),
+    "apache-worker": Case(APACHE.replace("model", "worker"),
+                          [DID_NOT, rf"thread.* answered it, while worker.* was in poll, for {UP}"], FALSE + "|only"),
+    "apache-event": Case(APACHE.replace("model", "event"),
+                         [DID_NOT, rf"thread.* answered it, while worker.* was in poll, for {UP}"], FALSE + "|only"),
+    "gunicorn-one-thread": Case("gunicorn --threads 1 -k gthread -b 127.0.0.1:{port} flask_app:app",
+                                [WAITED, r"accepted but unread: worker 1, thread 2.* was in clock_nanosleep"], FALSE,
+                                folder="bench/apps"),
+    "uvicorn-mistake": Case("MISTAKE=1 uvicorn --port {port} fastapi_app:app",
+                            [WAITED, "the only thread was in clock_nanosleep"], folder="bench/apps"),
+    "uvicorn-workers": Case("MISTAKE=1 uvicorn --workers 2 --port {port} fastapi_app:app",
+                            [r"worker \d answered it, while worker \d was in clock_nanosleep|"
+                             r"/fast waited.*: worker \d was in clock_nanosleep"], FALSE + "|only",
+                            folder="bench/apps"),
+    "fastapi-def": Case("uvicorn --port {port} fastapi_pool:app",
+                        [DID_NOT, r"waiting for any client, in epoll_p?wait, and thread 2.* was in clock_nanosleep"],
+                        FALSE + "|only", folder="bench/apps"),
+    "fastapi-full-pool": Case("LIMIT=1 WAY=all-def uvicorn --port {port} fastapi_pool:app",
+                              [BEHIND, FREE, r"meanwhile thread 2.* was in clock_nanosleep"], r"computing|only",
+                              folder="bench/apps"),
+}
+DELICATE = ["asyncio-lock", "asyncio-pool", "asyncio-await", "asyncio-queries", "http-gil", "http-mutex",
+            "http-database", "http-passing", "node-cluster", "c-mutex"]
