@@ -140,6 +140,7 @@ class Sheet(NamedTuple):
     recording: Recording
     axis: Axis
     prefix: str                # begins each id
+    magnified: Tuple[float, float, str]  # from, to, and what that is
 
 
 class Span(NamedTuple):
@@ -471,6 +472,22 @@ def moment(recording):
     return start - 0.06 * margin, end + 0.14 * margin, words
 
 
+def moments(recordings):
+    """The part to magnify of each. Recordings that are compared show the same moment: if not all of them have the
+    last client answered promptly, that is when it arrives."""
+    found = [moment(recording) for recording in recordings]
+    prompt = [t1 - t0 for recording, (t0, t1, _) in zip(recordings, found) if t0 < focus(recording).start <= t1]
+    if len(prompt) in (0, len(found)):
+        return found
+    arrivals = []
+    for recording, (t0, t1, words) in zip(recordings, found):
+        client = focus(recording)
+        if not t0 < client.start <= t1:
+            t0, t1, words = client.start - 0.05 * max(prompt), client.start + max(prompt), f"When {client.path} arrives"
+        arrivals.append((t0, t1, words))
+    return arrivals
+
+
 def columns(recording, t0, t1):
     """Return what is done about the last client in this time, in its order."""
     client = focus(recording)
@@ -508,7 +525,7 @@ def column_axis(found, t0, t1):
 def strip(sheet, y):
     """Draw the moment that matters, call by call. Return the drawing, and where it ends."""
     recording, far = sheet.recording, sheet.axis
-    t0, t1, words = moment(recording)
+    t0, t1, words = sheet.magnified
     found = columns(recording, t0, t1)
     near, edges = column_axis(found, t0, t1)
     sheet = sheet._replace(axis=near)
@@ -566,7 +583,7 @@ def draw(recordings, prefix="waits-", headings=True, style=STYLE):
     before = max(zero(recording) for recording in recordings)
     after = max(recording.duration - zero(recording) for recording in recordings)
     parts, y = [], 0
-    for recording in recordings:
+    for recording, magnified in zip(recordings, moments(recordings)):
         if y:
             parts.append(line(MARGIN, y, STRIP_END, y, "grid"))
         y += 14
@@ -575,7 +592,7 @@ def draw(recordings, prefix="waits-", headings=True, style=STYLE):
             parts += drawn
         axis = Axis([(zero(recording) - before, LABELS), (zero(recording) + after, END)])
         for piece in (lanes, strip):
-            drawn, y = piece(Sheet(recording, axis, prefix), y)
+            drawn, y = piece(Sheet(recording, axis, prefix, magnified), y)
             parts += drawn
         y += 8
     works = WORKS + AT_MOST * any("ms at most" in part for part in parts)

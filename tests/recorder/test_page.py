@@ -238,6 +238,17 @@ class Drawing(unittest.TestCase):
                     for name, (t0, x0, pixels) in zip(("05-epoll", "01-blocking"), scales)]
         self.assertAlmostEqual(arrivals[0], arrivals[1], delta=0.2)
 
+    def test_the_strips_of_recordings_that_are_compared_show_the_same_moment(self):
+        arrival, end = "When /fast arrives", "When clock_nanosleep ends"
+        for names, expected in [(["01-blocking"], [end]), (["05-epoll"], [arrival]),
+                                (["01-blocking", "06-libev --block"], [end, end]),
+                                (["01-blocking", "05-epoll"], [arrival, arrival])]:
+            found = [named(name) for name in names]
+            text = svg.draw(found)
+            self.assertEqual(re.findall("When [^:]*", text), expected, names)
+            for recording, (t0, t1, words) in zip(found, svg.moments(found)):
+                self.assertEqual(t0 <= recording.clients[1].start <= t1, words == arrival)
+
     def test_the_strip_shows_the_calls_in_their_order(self):
         root = ElementTree.fromstring(svg.draw([named("05-epoll")]))
         strip = root.findall(f"{SVG}g[@class='timed']")[1]
