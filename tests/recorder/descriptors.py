@@ -13,8 +13,7 @@ LOOP = {"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "ppoll_tim
 DUPLICATE = {"dup", "dup2", "dup3"}
 NAME_SERVER = 53  # a port
 
-_FD = re.compile(r"(-?\d+)(?:<(.*?)>(?=[,)\s\]}]|$))?")
-_NOTE = re.compile(r"<[^<>]*(?:->[^<>]*)?>")
+_FD = re.compile(r"(-?\d+)(?:<(.{0,4999}?)>(?=[,)\s\]}]|$))?")
 _PEER = re.compile(r"->.*:(\d+)\]")
 _PAIR = re.compile(r"(?:TCP|UDP)(?:v6)?:\[(.*)->(.*)\]")
 _ENDPOINT = re.compile(r"sin6?_port=htons\((\d+)\).*?"
@@ -22,7 +21,7 @@ _ENDPOINT = re.compile(r"sin6?_port=htons\((\d+)\).*?"
 _PORT_IN_ADDRESS = re.compile(r"sin6?_port=htons\((\d+)\)")
 _SUN_PATH = re.compile(r'sun_path=(@?)"((?:[^"\\]|\\.)*)"')
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_EVENT_DATA = re.compile(r"u64=(\w+)|data=(0x\w+)")  # as strace 6.1 and 6.13 print it
+_EVENT_DATA = re.compile(r"(?:u64|data)=(?:0x([0-9a-f]{1,16})|([0-9]{1,20}))(?!\w)")  # as strace 6.1 and 6.13 print it
 _REQUEST = re.compile(r"(?:GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (\S+) HTTP/1")
 _PASSED = re.compile(r"SCM_RIGHTS, cmsg_data=\[(.*?)\](?=\}|$)")
 _MAPPED = re.compile(r"\[?::ffff:(\d+\.\d+\.\d+\.\d+)\]?")
@@ -473,18 +472,19 @@ def endpoint(arguments):
 
 def _set(words):
     """The descriptors in what strace prints of a set: "[3<socket:[77]> 5]", "in [3], out [7]"."""
-    return [(int(fd), note) for fd, note in re.findall(r"\b(\d+)(?:<(.*?)>(?=[ \]]|$))?", words)
+    return [(int(fd), note) for fd, note in re.findall(r"\b(\d+)(?:<(.{0,999}?)>(?=[ \]]|$))?", words)
             if fd] if "<" in words else [(int(fd), "") for fd in re.findall(r"\d+", words)]
 
 
 def _polled(words):
     """The same of the descriptors in an array for poll."""
-    return [(int(fd), note) for fd, note in re.findall(r"\{fd=(\d+)(?:<(.*?)>(?=,))?", words)]
+    return [(int(fd), note) for fd, note in re.findall(r"\{fd=(\d+)(?:<(.{0,999}?)>(?=,))?", words)]
 
 
 def _event_data(call):
     """Yield the data of each event in the arguments of a call to epoll."""
-    return (int(before or after, 0) for before, after in _EVENT_DATA.findall(call.arguments))
+    return (int(hexadecimal, 16) if hexadecimal else int(decimal)
+            for hexadecimal, decimal in _EVENT_DATA.findall(call.arguments))
 
 
 def _takes_effect(call):

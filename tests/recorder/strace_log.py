@@ -30,10 +30,11 @@ FIRST_KEY = "recording"
 STOPPED = "stopped"  # not a call, but told as one
 MOST_BYTES = 60_000_000   # of a log that is read
 MOST_CALLS = 400_000
+MOST_IN_LINE = 100_000  # characters: a longer line is not understood
 
 _ATTACHED = re.compile(r"strace: Process (\d+) (?:attached|detached)(?: with \d+ threads)?\n")
 _OTHER_CLOCK = re.compile(r"(?:\[pid +\d+\] |\d+ +)?(\d\d:\d\d:\d\d(?:\.\d+)?|\d+\.\d{6}) \w+\(.*")
-_RESUMING = re.compile(r"<\.\.\. resuming interrupted (.*?) \.\.\.>")
+_RESUMING = re.compile(r"<\.\.\. resuming interrupted ([\w ]{1,99}) \.\.\.>")
 _LINE = re.compile(r"(?:\[pid +(\d+)\] |(\d+) +)?(\d{9,}\.\d+) (.*)")
 _FINISHED = re.compile(r"(\w+)\((.*)\) += (.*?)(?: <(\d+\.\d+)>)?")
 _UNFINISHED = re.compile(r"(\w+)\((.*?),? *<(?:unfinished|detached) \.\.\.>")
@@ -116,12 +117,16 @@ def unquoted(name):
 def _frame(text):
     """The program and the function of a line " > PROGRAM(FUNCTION+OFFSET) [ADDRESS]". Either may contain
     brackets: those of the function are balanced."""
-    for found in re.finditer(r"\(", text):
-        program, function = text[:found.start()], text[found.end():]
-        depths = [function[:end].count("(") - function[:end].count(")") for end in range(len(function) + 1)]
-        if program and min(depths) >= 0 and depths[-1] == 0:
-            return program, function.rpartition("+")[0]
-    return text.partition("(")[0], ""
+    start, depth = None, 0  # from the end: the first bracket after which all are balanced
+    for place in range(len(text) - 1, 0, -1):
+        if text[place] == "(" and depth == 0:
+            start = place
+        depth += (text[place] == ")") - (text[place] == "(")
+        if depth < 0:
+            break
+    if start is None:
+        return text.partition("(")[0], ""
+    return text[:start], text[start + 1:].rpartition("+")[0]
 
 
 def child(call):
@@ -143,6 +148,9 @@ class _Reader:
         self.before: Dict[int, SystemCall] = {}  # the last call of each thread
 
     def line(self, text, is_last):
+        if len(text) > MOST_IN_LINE:
+            self.log.unread += 1
+            return
         header, frame, event = _HEADER.fullmatch(text), _FRAME.fullmatch(text), _LINE.fullmatch(text)
         if header:
             self.log.header.setdefault(header[1], []).append(header[2])

@@ -1,4 +1,5 @@
 """From the addresses of a stack to lines of the source, with addr2line."""
+import contextlib
 import os
 import pathlib
 import re
@@ -73,7 +74,7 @@ def split(place):
     rest, _, number = place.rpartition(":")
     for found in re.finditer(" ", rest):
         function, path = rest[:found.start()], rest[found.end():]
-        if path.startswith("/") or " " not in path or pathlib.Path(ROOT, path).is_file():
+        if path.startswith("/") or " " not in path or find(path):
             return function, path, number
     return rest.partition(" ")[0], rest.partition(" ")[2], number
 
@@ -86,10 +87,11 @@ def find(name, folders=()):
     """The file that a name in a log means: one below the toolkit, or below one of these folders. None for any other,
     for the log may come from a stranger, who must not learn, or have us show, what else is on this machine."""
     for folder in (ROOT, *folders):
-        folder = pathlib.Path(folder).resolve()
-        path = pathlib.Path(folder, name).resolve()  # follows links: they must not lead out of it
-        if folder in path.parents and path.is_file() and path.stat().st_size <= MOST_BYTES:
-            return path
+        with contextlib.suppress(OSError, ValueError):  # no name of a file
+            folder = pathlib.Path(folder).resolve()
+            path = pathlib.Path(folder, name).resolve()  # follows links: they must not lead out of it
+            if folder in path.parents and path.is_file() and path.stat().st_size <= MOST_BYTES:
+                return path
     return None
 
 

@@ -104,7 +104,7 @@ def _table(lines, zero):
     for line in lines:
         time = f"{round((line.time - zero) * 1000, 1) + 0:.1f}" if line.time >= 0 else "before"
         took = span(line.took) if line.took is not None and line.took >= WAITED else ""
-        cells.append((time, line.call, line.words, took))
+        cells.append((_cut(time, 16), _cut(line.call, 24), line.words, took))
     moment, call, _, took = (max(map(len, column)) for column in zip(*cells))
     room = WIDTH - moment - call - took - 6
     rows = []

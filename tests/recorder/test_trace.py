@@ -9,6 +9,7 @@ import json
 import pathlib
 import re
 import sys
+import time
 import unittest
 import unittest.mock
 
@@ -172,6 +173,32 @@ class Strangers(unittest.TestCase):
     def frames(self, place, *more):
         lines = [f"# frame: build/x 0x1234 = main {place}", *more]
         return "\n".join(lines) + "\n" + LOG
+
+    def test_fields_that_no_kernel_writes_are_no_traceback(self):
+        """A number that is none, a name that is too long for a file, a call with a long name, an end before the
+        begin."""
+        text = kept("05-epoll")
+        for pattern, strange in [(r"u64=\d+", "u64=inf"), (r"u64=\d+", "u64=0x"), (r"u64=\d+", "u64=013x"),
+                                 (r"05-epoll/server\.c", "05-epoll/" + "s" * 300), (r"05-epoll/server\.c", "a\0b"),
+                                 ("epoll_pwait", "e" * 200), (r" = 17\d{8}", " = 9" * 200)]:
+            changed = re.sub(pattern, lambda _: strange, text)
+            recorded = recording(changed)
+            table.tell(recorded), svg.draw([recorded]), events.dump([recorded])
+        with self.assertRaisesRegex(understand.NotUnderstood, "ends when its first request begins"):
+            recording('7 1700000000.1 accept(3, NULL, NULL) = 4 <0.1>\n'
+                      '7 1700000000.2 read(4, "GET /a HTTP/1.1", 9) = 15 <0.5>\n')
+
+    def test_no_line_takes_long_to_read(self):
+        """What these cost grew with the square, or the cube, of their length."""
+        began = "7 1700000000.1 "
+        for line in [" > " + "([" * 20000 + ") [0x1]", " > a(" + ")" * 50000 + ") [0x1]", "x" * 3_000_000,
+                     began + "restart_syscall(" + "<... resuming interrupted " * 4000 + ") = 0 <0.1>",
+                     began + "select(9, [" + "5<" * 10000 + "], NULL, NULL, NULL) = 0 <0.1>",
+                     began + "read(" + ") = " * 20000, began + "+++ " * 20000]:
+            start = time.process_time()
+            log = one(f'7 1700000000.0 accept(3, NULL, NULL) = 4 <0.1>\n{line}\n')
+            descriptors.Descriptors(log)
+            self.assertLess(time.process_time() - start, 20, line[:60])
 
     def test_only_files_of_the_toolkit_or_of_the_given_folder_are_read(self):
         folder = tool.scratch() / "mine"

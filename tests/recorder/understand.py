@@ -28,6 +28,8 @@ def understand(log, folders=()):
         raise NotUnderstood("the requests were answered, but not by this process")
     if not log.durations:
         raise NotUnderstood("it does not tell how long the calls took; record with strace -f -ttt -T")
+    if experiment.end - experiment.begin < 1e-6:
+        raise NotUnderstood("it ends when its first request begins")
     threads = Threads(experiment)
     for client in experiment.clients:
         clients.count_from(client, experiment.begin)
