@@ -211,7 +211,8 @@ def summary(recording):
     for client in recording.clients:
         end = answered(client)
         facts.append(f"{client.path} arrives {at(client.start, recording)}, " +
-                     ("is not accepted, " if client.accepted is None else
+                     ("" if _unseen(client) else
+                      "is not accepted, " if client.accepted is None else
                       f"is accepted {at(client.accepted, recording)}, ") +
                      ("and is not answered." if end is None else f"and is answered {at(end, recording)}."))
     return " ".join(facts)
@@ -279,18 +280,27 @@ def client_lane(sheet, client, y):
     threads = {thread.tid: thread.label.replace("main", "the main") for thread in recording.threads}
     server = threads.get(client.answered_by) if len(threads) > 1 else None
     served = [("accepted", "strong"), (f"served by {server}" if server else "not yet answered", "")]
+    state = "accepted, not yet answered"
+    if _unseen(client):
+        served = [("connected", "strong"), ("whether it is accepted cannot be seen", "")]
+        state = "connected; whether it is accepted cannot be seen"
     queued = [("in the backlog", "strong"), ("connected, but not yet accepted", "")]
     parts = [text(MARGIN, y + 16, f"client {client.path}", "strong")]
     for kind, start, end, title, labels in [
             ("way", client.start, connected, "on its way", [[("on its way", "")]]),
             ("backlog", connected, accepted, "in the backlog: connected, not yet accepted",
              [queued, queued[:1]]),
-            ("accepted", accepted, until(answered(client), recording), "accepted, not yet answered",
+            ("accepted", accepted, until(answered(client), recording), state,
              [served, served[:1]])]:
         if start < end and axis.shows(start, end):
             title = f"{client.path}: {title}\n{at(start, recording)}, for {span(end - start)}"
             parts.append(bar(sheet, kind, start, end, y, title, *labels))
     return parts + answer_label(client, axis, y)
+
+
+def _unseen(client):
+    """Do no calls tell when it was accepted, and read?"""
+    return not client.accept_seen and client.received is None
 
 
 def answer_label(client, axis, y):

@@ -215,7 +215,7 @@ class Threads:
         served = {pid: [call.client for thread in told if thread.pid == pid for call in thread.calls
                         if call.client is not None] for pid in workers}
         workers.sort(key=lambda pid: min(served[pid], default=len(self.experiment.clients)))
-        below = self._descendants(workers)
+        below = self._descendants(workers or [self.threads[0].pid] if self.threads else [])
         several = len(workers) > 1 or any(thread.pid not in below for thread in everybody)
         for pid in {thread.pid for thread in everybody}:
             process = f"worker {workers.index(pid) + 1}" if pid in workers else \
@@ -246,6 +246,7 @@ def _matters(thread, length):
     if any(call.waits_for == "delay" and call.start >= 0 and call.end and call.end - call.start > length / 3
            for call in thread.calls):
         return True  # others wake up at times to look after the program
-    return (any(part.kind in ASLEEP and part.seconds > lasting for part in thread.parts) or
+    return (any((part.kind in ASLEEP or part.of == waiting.URING) and part.seconds > lasting
+                for part in thread.parts) or
             any(part.kind in (account.COMPUTING, account.OUTSIDE)
                 and part.seconds > max(length / 5, Recording.computing_from) for part in thread.parts))

@@ -24,7 +24,8 @@ def understand(log, folders=()):
     experiment = clients.Experiment(log)
     if not experiment.clients:
         raise NotUnderstood("it contains no request of a client")
-    if any(client.done for client in experiment.clients) and not experiment.seen.connections:
+    unseen = any(call.name.startswith("io_uring") for call in log.calls)  # it may accept, read and send so
+    if any(client.done for client in experiment.clients) and not experiment.seen.connections and not unseen:
         raise NotUnderstood("the requests were answered, but not by this process")
     if not log.durations:
         raise NotUnderstood("it does not tell how long the calls took; record with strace -f -ttt -T")
@@ -32,6 +33,8 @@ def understand(log, folders=()):
         raise NotUnderstood("it ends when its first request begins")
     threads = Threads(experiment)
     for client in experiment.clients:
+        if client.accepted is None and unseen:
+            client.accepted, client.accept_seen = client.connected, False
         clients.count_from(client, experiment.begin)
     duration = threads.since(experiment.end)
     name = printable(log.first("recording")) or "a log of strace"

@@ -37,6 +37,7 @@ class Cause:
 
 
 NOTHING = Cause()
+URING = "io_uring"  # what was asked of it is in memory, and in no call
 A_TASK = Cause(OTHER, "a task to run")  # of a thread that runs goroutines, or processes of Erlang
 
 
@@ -81,7 +82,7 @@ class Causes:
             return NOTHING if "LOCK_NB" in call.arguments else Cause(FILE, self._path(call))
         if call.name.startswith("io_uring_enter"):
             least = re.match(r"\d+(?:<.*?>)?, \d+, (\d+)", call.arguments)
-            return Cause(UNKNOWN, "io_uring") if least is None or least[1] != "0" else NOTHING
+            return Cause(UNKNOWN, URING) if least is None or least[1] != "0" else NOTHING
         if call.name == "restart_syscall":
             return Cause(UNKNOWN)
         if strace_log.child(call) and "CLONE_VFORK" in call.arguments:
