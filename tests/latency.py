@@ -167,7 +167,8 @@ class Experiment:
         """Send requests; return a row of the probe for each. Fail if not all answers are right."""
         self.threads, self.samples = 0, blocked.Samples(self.pids, self.url)
         report.begin(f"    {announcement} ...")
-        timeout = self.delay * 6 + 10 if self.delay else 60
+        # A computation takes longer where others use the processor, too.
+        timeout = self.delay * 6 + (60 if "--compute" in self.subject.options else 10) if self.delay else 60
         shots = [self.shot(shot) for shot in shots]
         rows = measuring.probe(self.url, *shots, timeout=timeout, watch=self.look, ports=True,
                                headers=self.options.header, data=self.options.data)
