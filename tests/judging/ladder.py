@@ -213,7 +213,7 @@ def gives_back_what_it_takes(stage):
         for _ in range(8):
             client = server.client(FAST_CLOSE)
             server.expect(client, "/fast", sleeps=1)
-            client.end()
+            server.expect_end(client)
         server.did = server.did[:1] + ["for i in $(seq 8); do curl -s http://127.0.0.1:8000/fast; done"]
         server.signal(signal.SIGTERM)
         server.may_end = True  # whether it does end is the question of another rung

@@ -245,7 +245,9 @@ class Server:
 
     def runtime(self):
         """Return the name of the program that runs: node, if it is written for Node."""
-        return pathlib.Path(os.readlink(f"/proc/{self.program.pid}/exe")).name if self.program else ""
+        with contextlib.suppress(OSError):  # it has ended
+            return pathlib.Path(os.readlink(f"/proc/{self.program.pid}/exe")).name
+        return ""
 
     def ports(self):
         """Return the ports on which it listens, whichever it was told."""
@@ -394,7 +396,7 @@ class Server:
                         f"{str(trouble).partition(': ')[2] or trouble}")
             return f'an incomplete response, "{came}", and then {trouble}'
         if isinstance(trouble, Broken) and self.program:
-            processes.wait_until(lambda: not self.program.alive, patience=0.2)
+            processes.wait_until(lambda: not self.program.alive, patience=1)
             if not self.program.alive and not self.may_end:
                 return f"{trouble}\n{self.ending()}"
         return str(trouble)
@@ -449,7 +451,7 @@ class Server:
     def expect_no_message(self):
         if self.program and self.stage.in_tree and self.messages():
             raise Failure("a server that writes nothing to stderr",
-                          f'"{printable(self.messages().strip()[:200])}"')
+                          f'on stderr: "{printable(self.messages().strip()[:200])}"')
 
     def workers(self):
         """Return the pids of its children."""
