@@ -330,6 +330,16 @@ class Liars(unittest.TestCase):
 class Mistakes(unittest.TestCase):
     """See also test_mistakes.py."""
 
+    def test_the_work_of_another_stage_falls_at_the_model(self):
+        """04's file as a 05, and a file that lets 05's do it, under its own name."""
+        renamed = '#define options_parse(count, words, name, with) options_parse(count, words, "NAME", with)\n'
+        for text, said in [(skeleton.whole("NAME", "04-poll"), "which calls ppoll"),
+                           (f'#include "common/options.h"\n{renamed}#include "05-epoll/server.c"\n',
+                            "it includes 05-epoll/server.c")]:
+            check = judge("check", write_stage(clean_tree(), "05-epoll", text)).finish()
+            self.assertEqual(check.fell(), title("model"), check.out)
+            self.assertIn(said, check.out)
+
     def test_a_function_may_be_unused_while_something_is_still_to_be_written(self):
         text = skeleton.skeleton("NAME", "02-threaded")
         self.assertIn("(void)any_client, ", text)
