@@ -151,7 +151,7 @@ programs: all $(TEST_PROGRAMS) ## build the servers and all test programs
 scale: all hold ## what idle connections and waiting clients cost, and how that grows; QUICK=1: in short
 	@python3 -m bench.scale $(if $(QUICK),--quick)
 
-per-request: all ## count the instructions and system calls of one request
+per-request: all $(COROUTINES) ## count the instructions and system calls of one request
 	@python3 -m bench.per_request
 
 peers: all floor ## compare the stages with gunicorn, uvicorn, Node and nginx

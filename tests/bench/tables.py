@@ -65,12 +65,25 @@ def wayout():
                  lines, measured_on, "wayout")
 
 
+def switches():
+    measured_on, rows = load("switches")
+    found = {(row["server"], row["metric"]): row for row in rows}
+    names = {"05-epoll": "05-epoll", "07-coroutines": "07-coroutines",
+             "07-coroutines-ucontext": "07-coroutines, by `swapcontext`", "02-threaded": "02-threaded"}
+    lines = []
+    for name, told in names.items():
+        us, ratio = found[name, "cost_us"], found[name, "cost_ratio"]
+        spread = f" ({float(ratio['least']):.1f} to {float(ratio['most']):.1f})" if name != "05-epoll" else ""
+        lines.append([told, f"{float(us['value']):.1f} µs", f"{float(ratio['value']):.2f}{spread}"])
+    return table(["server", "CPU time per `/fast`", "relative to 05 (least to most)"], lines, measured_on, "switches")
+
+
 def main(arguments):
     parser = Parser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only tell whether they are up to date")
     options = parser.parse_args(arguments)
     old = new = TEXT.read_text(encoding="utf-8")
-    for make in idle, waits, peers, wayout:
+    for make in idle, waits, peers, wayout, switches:
         marks = rf"(<!-- table: {make.__name__} -->\n).*?(?=<!-- end -->\n)"
         new, found = re.subn(marks, lambda match: match[1] + make(), new, flags=re.S)
         if found != 1:
