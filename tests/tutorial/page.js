@@ -43,7 +43,7 @@ function unfold(fold, said) {
   if (!said) return;
   const words = element("p", { className: "said", tabIndex: -1 }, `You said: ${said}. This is what happens:`);
   first.prepend(words);
-  words.focus({ preventScroll: true });
+  words.focus();
 }
 // Put elements into a part that stays folded until then, or until the browser finds something in it.
 function hide(fold, elements) {

@@ -204,6 +204,15 @@ SPOILT = """[...document.querySelectorAll(".choices")].flatMap(box => {
 # The contents name the chapter that is in sight
 MARKED = """document.querySelector("nav [aria-current]")?.textContent === "Glossary" &&
   document.getElementById("here").textContent === ": Glossary" """
+# Choose where a simulation unfolds: is what was said on the screen, when the parts below have grown?
+SAID = """(async () => {
+  const box = document.querySelector(".choices:has(+ .fold > .simulated)");
+  box.scrollIntoView();
+  for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
+  box.querySelector("button").click();
+  for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
+  const { top, bottom } = document.querySelector(".said").getBoundingClientRect();
+  return top >= 0 && bottom <= innerHeight; })()"""
 # Without scripts: parts that take room with nothing in them, and parts that are hidden
 BARE = """[[...document.querySelectorAll("main div")].filter(each => !each.firstChild &&
     each.getBoundingClientRect().height > 0).length, document.querySelectorAll("main [hidden]").length]"""
@@ -305,6 +314,8 @@ def use(built, axe):
                 browser.open((tool.scratch() / "used.html").as_uri())
                 spoilt = browser.run(SPOILT)
                 say(spoilt == [], f"{where}: shown before the reader has chosen: {spoilt}")
+                seen = browser.run(SAID)
+                say(seen, f"{where}: what the reader has said is not on the screen")
                 browser.run("document.getElementById('unfold').click()")
                 sideways = browser.run("document.documentElement.scrollWidth - innerWidth")
                 say(sideways <= 0, f"{where}: the page scrolls sideways by {sideways} px")
