@@ -3,6 +3,7 @@ common/blocking.c that 01 and 02 link, that each stack has its guard, and that t
 import platform
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -166,6 +167,59 @@ class Serving(unittest.TestCase):
                 self.assertEqual(server.process.wait(10), 0)
 
 
+class Tools(unittest.TestCase):
+    WARNING = r"==\d+==WARNING: ASan doesn't fully support makecontext/swapcontext .*\n"
+
+    def check(self, way, program, under=()):
+        with serve(way, "--delay", 1, "--timeout", 20, program=program, under=under) as server:
+            rows = probe(server.url, "100x0:/fast", "20x0:/slow", "100x500:/fast", timeout=60)
+            self.assertEqual({row["status"] for row in rows}, {"200"})
+            connect(server).close()
+            server.process.terminate()
+            self.assertEqual(server.process.wait(60), 0)
+            self.assertEqual(re.sub(self.WARNING, "", server.messages()), "")
+
+    def test_sanitizers_follow_each_switch(self):
+        for way in WAYS:
+            with self.subTest(way):
+                made = subprocess.run(["make", "-s", "BUILD=build/asan", "SANITIZE=address,undefined",
+                                       f"build/asan/{way}/07-coroutines"], cwd=ROOT, check=False)
+                self.assertEqual(made.returncode, 0)
+                self.check(way, ROOT / "build/asan" / way / "07-coroutines")
+
+    def test_sanitizer_sees_an_overflow_on_the_stack_of_a_coroutine(self):
+        subprocess.run(["make", "-s", "BUILD=build/asan", "SANITIZE=address,undefined",
+                        "build/asan/assembly/07-coroutines"], cwd=ROOT, check=True)
+        right = "    close(running->fd); /*"
+        wrong = "    char small[8];\n    volatile int at = 8;\n    ((volatile char *)small)[at] = 1;\n"
+        program = compiled("overflow", [(right, wrong + right)], ROOT / "build/asan/obj/common",
+                           "-fsanitize=address,undefined")
+        with serve("assembly", program=program) as server:
+            connect(server, "/fast").close()
+            self.assertTrue(wait_until(lambda: not server.alive))
+            self.assertIn("stack-buffer-overflow", server.messages())
+
+    @unittest.skipIf(shutil.which("valgrind") is None, "valgrind is missing. To install it: make deps-tools")
+    def test_valgrind_follows_each_switch(self):
+        for way in WAYS:
+            with self.subTest(way):
+                self.check(way, None, ["valgrind", "-q", "--leak-check=full", "--error-exitcode=66"])
+
+
+def compiled(name, changes, objects, *flags):
+    """Compile the solution with these changes, and link it with the objects of this folder."""
+    text = SOURCE.read_text()
+    for right, wrong in changes:
+        assert text.count(right) == 1, right
+        text = text.replace(right, wrong)
+    source, program = tool.scratch() / f"{name}.c", tool.scratch() / name
+    source.write_text(text)
+    wraps = (f"-Wl,--wrap={call}" for call in sorted(set(re.findall(r"__wrap_(\w+)\(", text))))
+    subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-w", *flags, f"-I{ROOT}", source,
+                    *objects.glob("*.o"), "-pthread", *wraps, "-o", program], check=True)
+    return program
+
+
 class Mistake(NamedTuple):
     changes: Tuple[Tuple[str, str], ...]  # right, wrong
     shows: str                            # the name of a function below
@@ -221,20 +275,9 @@ class Classics(unittest.TestCase):
             return time.monotonic() - begun < 0.9
 
     def test_classics(self):
-        right = SOURCE.read_text()
-        include = "-I" + str(ROOT)
-        link = [*map(str, (BUILD / "obj/common").glob("*.o")), "-pthread",
-                *(f"-Wl,--wrap={name}" for name in sorted(set(re.findall(r"__wrap_(\w+)\(", right))))]
         for name, mistake in MISTAKES.items():
             with self.subTest(name):
-                wrong = right
-                for here, there in mistake.changes:
-                    self.assertEqual(wrong.count(here), 1, here)
-                    wrong = wrong.replace(here, there)
-                source, program = tool.scratch() / f"{name}.c", tool.scratch() / name
-                source.write_text(wrong)
-                subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-w", include, source, *link,
-                                "-o", program], check=True)
+                program = compiled(name, mistake.changes, BUILD / "obj/common")
                 self.assertTrue(getattr(self, mistake.shows)(program))
                 self.assertFalse(getattr(self, mistake.shows)(None))
 
