@@ -2,7 +2,7 @@
 import {element, button} from "./page-elements.mjs";
 import {Picture, axisEnd} from "./page-draw.mjs";
 import {
-  actor, clientName, describe, grouped, list, meaning, reached, span, threadState, took, LOOP,
+  actor, clientName, describe, grouped, list, meaning, reached, span, threadState, LOOP,
 } from "./page-run.mjs";
 
 const CODE_LINES = 9;

@@ -1,6 +1,6 @@
 // The picture of a run, up to the cursor: lanes, colours and words as in the recorder's pictures (svg.py).
-import {begun, ended, grouped, reached, clientState, threadState, meaning, took, span, list, clientName,
-  COMPUTES} from "./page-run.mjs";
+import {begun, ended, grouped, reached, clientState, threadState, meaning, took, span, list,
+  clientName} from "./page-run.mjs";
 
 // The hatches of svg.py: without colours, the kinds of waits still differ. page.py puts them here.
 const HATCHES = /* hatches */ {};

@@ -7,7 +7,7 @@ import {$, element, button, sentence} from "./page-elements.mjs";
 import {Bench} from "./page-bench.mjs";
 import {Doors, duration} from "./page-doors.mjs";
 import {Simulator} from "./page-simulator.mjs";
-import {SOON, clientName, grouped, span, took, upper, why, whyInOrder, LOOP} from "./page-run.mjs";
+import {SOON, grouped, span, took, upper, why, whyInOrder, LOOP} from "./page-run.mjs";
 
 const data = JSON.parse($("data").textContent);
 const TURN_MS = 100;               // after a click, so much time passes, and it is the player's turn again
@@ -310,7 +310,6 @@ function twins() {
 }
 
 function endOfFirstMinute() {
-  remember("seen", true);
   const calls = bench.shown.map(each => waitOf(each.run)), [first, trap] = calls.map(placeOf);
   say(`Two servers, one picture. In 01, the thread was in ${first}. In the trap, it was in ${trap}.`,
     element("p", { className: "rule" },
