@@ -105,10 +105,9 @@ class Run {
 
   // The calls: none for a descriptor that is closed, and few turns in which nothing happens.
   calls() {
-    const {result, kind} = this, found = [];
-    const bad = result.calls.find((call) => /EBADF/.test(call.result) && call.name !== "fcntl");
-    if (bad) found.push({rule: "descriptor", at: bad.start,
-                         text: `${bad.name} of descriptor ${bad.fd}, which is not open`});
+    const {result, kind} = this, {notOpen} = result, found = [];
+    if (notOpen) found.push({rule: "descriptor", at: notOpen.at,
+                             text: `${notOpen.name} of descriptor ${notOpen.fd}, which is not open`});
     const turns = ["epoll_pwait", "epoll_wait", "ppoll", "poll", "pselect6"]
       .reduce((sum, name) => sum + (result.counts[name] || 0), 0);
     const happened = this.events.length + result.faults.length + result.clients.reduce((sum, client) =>

@@ -83,7 +83,7 @@ function inSteps(stage, settings, steps) {
 // seed, tell what is being done, for the case that the server never comes back.
 function trySeeds(bundle, {seeds: [first, last], stage: name, model}, progress, tell) {
   const stage = stageOf(bundle, name);
-  const settings = {lines: false, progress, mostCalls: MOST_CALLS};
+  const settings = {lines: false, recordFrom: Infinity, progress, mostCalls: MOST_CALLS};
   const mistakes = (experiment) => broken(experiment, simulate(stage, {...experiment, ...settings}), model);
   for (let seed = first; seed <= last; seed++) {
     const experiment = experimentOf(seed, name, model);

@@ -335,8 +335,9 @@ export class Process {
   }
 
   perform(thread, name, call, args) {
-    const error = this.fault(name, args);
-    return error ? -error : call.call(this, thread, ...args);
+    const error = this.fault(name, args), result = error ? -error : call.call(this, thread, ...args);
+    if (result === -EBADF) this.log.failedAsNotOpen(name, args[0]);
+    return result;
   }
 
   // For how long is the thread interrupted here? 0: until others that are ready have run; undefined: not at all.

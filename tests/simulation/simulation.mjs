@@ -56,8 +56,8 @@ function stackOf(places, text) {
 class Log {
   constructor(session, {recordFrom, lines}) {
     Object.assign(this, {session, recordFromNs: recordFrom, wantsLines: lines, calls: [], threads: [], signals: [],
-                         outputs: [], counts: {}, looked: 0, tooMany: false, linesMissing: false, stacks: new Map(),
-                         order: 0});
+                         outputs: [], counts: {}, looked: 0, tooMany: false, linesMissing: false, notOpen: null,
+                         stacks: new Map(), order: 0});
   }
 
   get now() {
@@ -177,6 +177,11 @@ class Log {
 
   output(fd, text) {
     this.outputs.push({at: this.now / MS, fd, text});
+  }
+
+  // The first call for a descriptor that is not open is kept. fcntl may ask whether one is.
+  failedAsNotOpen(name, fd) {
+    if (this.notOpen === null && name !== "fcntl") this.notOpen = {at: this.now / MS, name: callName(name), fd};
   }
 
   progress() {
@@ -343,7 +348,7 @@ export class Session {
       threads: log.threads.map((thread) => toldThread(thread, end)),
       calls: log.calls, signals: log.signals, clients: this.clients.map((client) => client.told(end !== null)),
       idle: {...this.idle}, backlog: kernel.backlogLengths.map(([ns, length]) => [ns / MS, length]),
-      counts: log.counts, looked: log.looked, linesMissing: log.linesMissing,
+      notOpen: log.notOpen, counts: log.counts, looked: log.looked, linesMissing: log.linesMissing,
       faults: this.process ? this.process.faults.map(([name, error, ns]) => ({name, error, at: ns / MS})) : [],
     };
   }
