@@ -25,7 +25,7 @@ function requestsOf(event) {
   if (action === "post") return [[path, POST]];
   if (action !== "pipeline") return [];
   if (count === undefined) return [["/slow", requestText("/slow", false)], ["/fast", requestText("/fast")]];
-  return Array.from({length: count}, (_, i) => ["/fast", requestText("/fast", i === count - 1)]);
+  return Array.from({length: count}, (_, i) => [path, requestText(path, i === count - 1)]);
 }
 
 export class Client {
@@ -38,7 +38,7 @@ export class Client {
       keeps: event.action === "keep" || event.action === "post", resetNs: null, halfClosedNs: null,
       port: FIRST_PORT + number % 15000, startNs: kernel.now, connectedNs: null, sentNs: null, acceptedNs: null,
       receivedNs: null, answeredNs: null, firstNs: null, doneNs: null, leftNs: null, leftBy: null, endedNs: null,
-      fd: null, acceptedBy: null, answeredBy: null, error: "", retriesNs: [], answers: [],
+      fd: null, acceptedBy: null, acceptedOrder: null, answeredBy: null, error: "", retriesNs: [], answers: [],
       connection: null, reading: true, gone: false, finishedNs: null,
       outgoing: text === "" ? [] : [encoder.encode(text.slice(0, half))], rest: encoder.encode(text.slice(half)),
       unread: 0, toSend: 0, head: "", left: 0, body: "", status: "",
@@ -50,7 +50,7 @@ export class Client {
   noteAsked(requests) {
     for (const [path, text] of requests) {
       const from = this.pushed + this.toSend;
-      this.asked.push({path, from, to: from + text.length, begunNs: null, arrivedNs: null});
+      this.asked.push({path, from, to: from + text.length, begunNs: null, arrivedNs: null, order: null});
       this.toSend += text.length;
     }
   }
@@ -87,6 +87,7 @@ export class Client {
 
   narrow({count}) {
     this.window = count;
+    if (this.connection && !this.gone) this.connection.changed(0); // it may be writable no more
   }
 
   halfClose() {
@@ -152,6 +153,7 @@ export class Client {
       if (request.begunNs === null) request.begunNs = this.kernel.now;
       if (this.pushed < request.to) return;
       request.arrivedNs = this.kernel.now;
+      request.order = this.kernel.order++;
     }
   }
 
@@ -183,6 +185,7 @@ export class Client {
     this.fd = fd;
     this.acceptedNs = this.kernel.now;
     this.acceptedBy = thread.id;
+    this.acceptedOrder = this.kernel.order++;
   }
 
   // The server has read size bytes.
@@ -261,7 +264,7 @@ export class Client {
       this.left -= taken;
       rest = rest.slice(taken);
       if (this.left === 0) {
-        this.answers.push({at: this.kernel.now / MS, status: this.status, body: this.body});
+        this.answers.push({at: this.kernel.now / MS, status: this.status, body: this.body, order: this.kernel.order++});
         this.body = "";
       }
     }
@@ -280,10 +283,11 @@ export class Client {
       status: this.error || (answer ? answer.status
         : this.requests > 0 && ended && this.leftBy === null ? "no answer" : ""),
       body: answer ? answer.body : "", answers: this.answers,
-      asked: this.asked.map(({path, begunNs, arrivedNs}) => ({path, begun: ms(begunNs), arrived: ms(arrivedNs)})),
+      asked: this.asked.map(({path, begunNs, arrivedNs, order}) => ({
+        path, begun: ms(begunNs), arrived: ms(arrivedNs), order})),
       window: this.window === Infinity ? null : this.window, reading: this.reading, reset: ms(this.resetNs),
       halfClosed: ms(this.halfClosedNs), port: this.port, fd: this.fd, thread: this.answeredBy,
-      acceptedBy: this.acceptedBy, retries: this.retriesNs.slice(0, 8).map(ms),
+      acceptedBy: this.acceptedBy, acceptedOrder: this.acceptedOrder, retries: this.retriesNs.slice(0, 8).map(ms),
     };
   }
 }

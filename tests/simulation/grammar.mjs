@@ -10,7 +10,7 @@
 //     silent              a new client connects, and sends nothing
 //     half[=PATH]         a new client sends the first half of a request (for /fast)
 //     more=N, rest        a client with half a request sends N bytes more, or the rest
-//     pipeline[=N]        a new client sends /slow and /fast together on one connection (or N times /fast)
+//     pipeline[=N[xPATH]] a new client sends /slow and /fast together on one connection (or N times PATH, or /fast)
 //     keep[=PATH]         a new client asks for it (/fast), and keeps its connection
 //     ask[=PATH]          a client that keeps its connection asks again
 //     post                a new client sends POST /fast, with a body that looks like another request
@@ -206,7 +206,11 @@ export function parseEvent(word, clients = Infinity, text = word, position = 0) 
   } else if (OLD.includes(action) && clients === 0) {
     fail(colon + 1, "no client has come yet");
   }
-  if (action in NUMBERS && !(NUMBER_OR_NONE.includes(action) && value === undefined))
+  const [, times, each] = action === "pipeline" && /^(=\d+)x(.*)$/.exec(value) || [];
+  if (times !== undefined) {
+    event.count = number(times, MOST_PIPELINED, atValue, fail);
+    event.path = path(each, atValue + times.length + 1, fail);
+  } else if (action in NUMBERS && !(NUMBER_OR_NONE.includes(action) && value === undefined))
     event.count = number(value, NUMBERS[action], atValue, fail);
   else if (action in FAULTS) event.error = oneOf(FAULTS[action], value, atValue, fail);
   else if (WITH_PATH.includes(action) && value !== undefined) event.path = path(value.slice(1), atValue + 1, fail);
@@ -240,7 +244,8 @@ function wordsOf(text, from, to) {
 
 export function formatEvent(event) {
   const path = event.path && event.path.replace(/[%+]/g, encodeURIComponent);
-  const value = path && event.action !== "get" ? path : event.count || event.error;
+  const value = event.action === "get" || !path ? event.count || event.error
+    : event.action === "pipeline" ? `${event.count}x${path}` : path;
   return `${Number(event.at.toFixed(3))}${event.steps ? `~${event.steps}` : ""}:${
     event.action === "get" ? path : event.action}${value ? `=${value}` : ""}${
     event.client ? `@${event.client}` : ""}`;

@@ -6,10 +6,9 @@
 // call has been made to fail, or a thread to stand still, a response may be late by as much as that explains, and no
 // later.
 //
-// What it does not claim: that the cost is right (how many calls, how much memory), that the bytes of a head are, or
-// that a server is fair to clients that it answers at one moment. A client that is not answered because a call failed
-// for it (epoll_ctl, malloc) is let pass, one for each such call; so is what a client does in the very millisecond of a
-// deadline, as both outcomes are right.
+// What it does not claim: that the cost is right (how many calls, how much memory), or that the bytes of a head are. A
+// client that is not answered because a call failed for it (epoll_ctl, malloc) is let pass, one for each such call; so
+// is what a client does in the very millisecond of a deadline, as both outcomes are right.
 import {FAULTS, isNewClient} from "./grammar.mjs";
 import {kindOf} from "./seeds.mjs";
 
@@ -21,6 +20,7 @@ const COMPUTED = 100;     // a computation ends in steps of that (process.mjs)
 const LINGER = 2000;      // net_linger_ns
 const BODIES = {"/fast": ["200", "That was fast!"], "/slow": ["200", "That was slow!"]};
 const TURNS = 30, TURNS_EACH = 6; // turns of a loop, and more for each thing that happens
+const FAIR = 400;         // responses to one client before that to another: twice what a loop reads of it in a turn
 const LOST = ["epoll_ctl", "malloc"]; // a failure of these may cost a client
 
 // Return [{rule, client, at, text}] in the order of time. model: the stage of the toolkit whose model the server has.
@@ -28,7 +28,7 @@ const LOST = ["epoll_ctl", "malloc"]; // a failure of these may cost a client
 export function broken(experiment, result, model) {
   if (valuesOf(experiment.options) === null || experiment.events.some(({action}) => action === "idle")) return [];
   const run = new Run(experiment, result, kindOf(model));
-  const found = [...run.ending(), ...run.calls(), ...run.drain()], lost = [];
+  const found = [...run.ending(), ...run.calls(), ...run.drain(), ...run.fairness()], lost = [];
   for (const client of result.clients) {
     const mistakes = [...run.backlog(client), ...run.conversation(client)];
     if (mistakes.some(({forgivable}) => forgivable) && lost.length < run.mayBeLost) lost.push(client);
@@ -55,7 +55,8 @@ function valuesOf(options) {
 class Run {
   constructor({options, events}, result, kind) {
     const values = valuesOf(options);
-    const slow = events.filter(({action, path, count}) => path === "/slow" || (action === "pipeline" && !count)).length;
+    const slow = events.reduce((sum, {action, path, count}) => sum + (action === "pipeline"
+      ? count === undefined ? 1 : path === "/slow" ? count : 0 : Number(path === "/slow")), 0);
     const signals = events.filter(({action}) => action === "TERM" || action === "INT");
     const works = kind === "loop" && (options.includes("--block") || options.includes("--compute"));
     Object.assign(this, {events, result, kind, end: result.end, delay: values["--delay"] * 1000,
@@ -68,6 +69,7 @@ class Run {
     // and all else, if the loop itself works; in 02, if there was no thread
     this.late = this.still + (kind === "threads" ? RETRY * (result.faults.length + (this.limit !== undefined))
       : options.includes("--threads") ? 0 : work);
+    this.pool = options.includes("--threads");
     const givesUp = kind === "threads" && this.stop < Infinity && this.late >= this.timeout; // no thread for so long
     this.mayBeLost = givesUp ? Infinity : result.faults.filter(({name}) => LOST.includes(name)).length;
     this.pauses = result.faults.length * PAUSE;
@@ -150,6 +152,28 @@ class Run {
     const failed = result.faults.find(({name, error, at}) => name === "accept4" && error !== "ECONNABORTED" &&
       (at > stop || (at === stop && alone)) && !result.clients.some((client) => isOpen(client, at)));
     return failed === undefined ? Infinity : failed.at;
+  }
+
+  // A client that sends very much does not have the loop to itself: few of its responses come before that of another.
+  fairness() {
+    const {result, kind} = this, floods = result.clients.filter(({answers}) => answers.length > FAIR);
+    if (kind !== "loop" || this.late > 0) return [];
+    return floods.flatMap((flood) => result.clients.filter((client) => client !== flood)
+      .flatMap((client) => this.unfair(flood, client)));
+  }
+
+  // The responses to a client before which too many went to a flood.
+  unfair(flood, {number, asked, answers, acceptedOrder, window}) {
+    const found = [], slowToo = this.delay === 0 && !this.pool;
+    asked.forEach(({path, order}, i) => {
+      if (order === null || answers[i] === undefined || window !== null || (path === "/slow" && !slowToo)) return;
+      const from = Math.max(order, acceptedOrder, i > 0 ? answers[i - 1].order : 0), to = answers[i].order;
+      const before = flood.answers.filter((answer) => answer.order > from && answer.order < to).length;
+      if (before > FAIR)
+        found.push({rule: "fairness", client: number, at: answers[i].at,
+                    text: `its request for ${path} was there, and client ${flood.number} got ${before} answers first`});
+    });
+    return found;
   }
 
   // ---- a client in the backlog
@@ -244,7 +268,7 @@ class Conversation {
     const ends = [[all ? Infinity : this.finished, "its client had left"],
                   [free + run.timeout, "nothing came for --timeout"], [stop, "the server was told to stop"]];
     const [end, why] = ends.reduce((a, b) => b[0] < a[0] ? b : a);
-    if (first < end - TOLERANCE) return {free: first};
+    if (first < end - TOLERANCE - (all ? 0 : run.still)) return {free: first};
     if (first <= end + TOLERANCE + run.late) return {mistakes: []}; // at that very moment
     return this.ends(Math.max(end, free), why, count);
   }
@@ -316,7 +340,8 @@ class Conversation {
       return this.wrong("answer", more.at,
                         `${count} responses were due, and one more came: ${more.status} ${more.body.slice(0, 40)}`);
     }
-    if (client.reset !== null && client.reset < run.over && !this.run.inTheMiddle(client.reset))
+    const asksAgain = run.still > 0 && client.asked.length > count; // before a server that stood still could close it
+    if (client.reset !== null && client.reset < run.over && !run.inTheMiddle(client.reset) && !asksAgain)
       return this.wrong("reset", client.reset,
                         "the server closed it with unread input, so its last response may be lost", true);
     if (client.ended === null ? run.over > latest : client.ended > latest)

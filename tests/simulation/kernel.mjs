@@ -516,6 +516,7 @@ export class Kernel {
     this.lowest = 0;                              // no descriptor below is free
     this.limit = descriptors;                     // RLIMIT_NOFILE
     this.listener = null;
+    this.order = 0;                               // what happens to clients is counted, as much of it has one time
     this.pollers = new Map();                     // thread in select or poll -> descriptors that have changed since
     this.backlogLengths = []; // [ns, length], each change
     for (let fd = 0; fd < 3; fd++) this.open(new Stream(this, "stream"));

@@ -112,7 +112,7 @@ function clientOf(client, index, orderOf) {
 }
 
 function labelOf({ action, path, requests }) {
-  if (action === "pipeline") return requests === 2 ? "/slow, /fast" : `${requests} × /fast`;
+  if (action === "pipeline") return requests === 2 ? "/slow, /fast" : `${requests} × ${path}`;
   return { silent: "silent", half: path && path !== "/fast" ? `half ${path}` : "half" }[action] || path || action;
 }
 

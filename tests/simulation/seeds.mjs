@@ -11,8 +11,9 @@ import {FAULTS, inOrder} from "./grammar.mjs";
 
 const MOST_CLIENTS = 20;
 const MOST_STEPS = 30;
+const FLOOD = 0.1, FLOODED = 1200;    // requests on one connection
 const RUSHED = 0.4;                   // of the moment at which most happens
-const STILL = [1, 10, 60, 250, 600]; // ms
+const STILL = [1, 10, 60, 60, 250, 600]; // ms
 
 // A generator of numbers from 0 to 1 (mulberry32).
 function generator(seed) {
@@ -29,7 +30,7 @@ function generator(seed) {
 // works.
 const WHEN = {any: 4, now: 2, rush: 2, other: 2, fine: 2, during: 1, delayed: 2, late: 1};
 const NEXT = {any: 1, now: 1, soon: 4, delayed: 1, late: 1};
-const AT_WORK = {any: 1, rush: 3, other: 4, fine: 1, during: 3, delayed: 3, late: 1};
+const AT_WORK = {any: 1, rush: 3, other: 3, again: 3, fine: 1, during: 3, delayed: 3, late: 1};
 
 class Choices {
   constructor(seed) {
@@ -69,13 +70,13 @@ export function experimentOf(seed, stage, model) {
   const options = ["--delay", `${times.delay / 1000}`, "--timeout", `${times.timeout / 1000}`,
                    ...optionsOf(choices, kindOf(model))];
   const script = new Script(choices, times, choices.of([0, 5, 300, 300, 1000]));
-  const clients = 1 + Math.floor(choices.random() ** 2 * MOST_CLIENTS);
+  const clients = script.clients = 1 + Math.floor(choices.random() ** 2 * MOST_CLIENTS);
   for (let i = 0; i < clients; i++) client(script, choices);
   const works = options.includes("--block") || options.includes("--compute");
   if (choices.chance(works ? 0.6 : 0.4)) signals(script, choices);
   if (choices.chance(0.25)) faults(script, choices, model);
   if (choices.chance(0.8) && (kindOf(model) === "threads" || options.includes("--threads")))
-    for (let i = choices.from(1, 16); i > 0; i--) script.add({action: "yield"}, script.moment(0, AT_WORK), 1);
+    for (let i = choices.from(1, 5); i > 0; i--) interleave(script, choices);
   if (choices.chance(0.15))
     for (let i = choices.from(1, 6); i > 0; i--)
       script.add({action: "yield", count: choices.of(STILL)}, script.moment(0, AT_WORK), 1);
@@ -100,16 +101,18 @@ class Script {
 
   // A moment from a time on: most often one at which something is likely to happen.
   moment(from = 0, weights = WHEN) {
-    const {choices, times, events} = this, at = () => events.length > 0 ? choices.of(events).at : 0;
+    const {choices, times, events} = this, one = (list) => list.length > 0 ? choices.of(list).at : 0;
+    const at = () => one(events);
     const found = {
       any: () => from + choices.random() * this.width,
       now: () => from,
       soon: () => from + choices.random() * times.delay,
       rush: () => this.rush,
       other: at,
+      again: () => one(events.filter((event) => event.of)), // one that is there does something more
       fine: () => at() + choices.of([0.001, 0.5, 0.999, 1, 10, 10.5]),
       during: () => at() + Math.round(choices.random() * times.delay),
-      delayed: () => at() + times.delay,
+      delayed: () => one(events.filter(({path, action}) => path === "/slow" || action === "pipeline")) + times.delay,
       late: () => at() + times.timeout,
     }[choices.weighted(weights)]();
     return Math.round(Math.max(from, found) * 1000) / 1000;
@@ -149,10 +152,13 @@ function client(script, choices) {
   const kind = choices.weighted({get: 55, half: 14, keep: 12, pipeline: 8, silent: 6, post: 5});
   const event = {action: kind, makes: true};
   if (kind === "get" || kind === "half" || kind === "keep") event.path = choices.of(PATHS);
-  if (kind === "pipeline" && choices.chance(0.5)) event.count = choices.from(2, 5);
+  if (kind === "pipeline" && choices.chance(0.5)) {
+    event.count = choices.chance(FLOOD) ? FLOODED : choices.from(2, 5);
+    if (script.times.delay === 0 && choices.chance(0.5)) event.path = "/slow";
+  }
   const made = script.add(event, script.moment());
   let {at} = made;
-  const then = (action, more = {}, moment = script.moment(at)) =>
+  const then = (action, more = {}, moment = script.moment(at, choices.chance(0.5) ? NEXT : WHEN)) =>
     ({at} = script.add({action, ...more}, moment, 0.12, made));
   if (choices.chance(0.1)) {
     script.add({action: "window", count: choices.from(20, 200)}, at, 0, made);
@@ -163,14 +169,29 @@ function client(script, choices) {
     if (choices.chance(0.8)) then("rest");
   }
   if (kind === "keep") for (let more = choices.from(0, 3); more > 0; more--) then("ask", {path: choices.of(PATHS)});
+  if (event.count === FLOODED) beside(script, choices, made);
   if (choices.chance(0.25))
     then(choices.of(["reset", "close", "half-close"]), {}, script.moment(choices.chance(0.5) ? at : made.at));
+}
+
+// While a flood of requests is served, a client that is there already asks.
+function beside(script, choices, flood) {
+  if (script.clients++ >= MOST_CLIENTS) return;
+  const made = script.add({action: "keep", makes: true}, 0, 0);
+  script.add({action: "ask", steps: choices.from(1, 200)}, flood.at, 0, made);
 }
 
 function signals(script, choices) {
   const first = script.add({action: choices.chance(0.6) ? "TERM" : "INT"}, script.moment(0, AT_WORK), 0.4);
   if (choices.chance(0.5))
     script.add({action: choices.chance(0.4) ? "TERM" : "INT"}, script.moment(first.at, NEXT), 0.3);
+}
+
+// Which thread runs changes at some of the steps of a moment.
+function interleave(script, choices) {
+  const at = script.moment(0, AT_WORK), first = 1 + Math.floor(choices.random() ** 2 * MOST_STEPS);
+  for (let steps = first; steps < first + 6; steps++)
+    if (choices.chance(0.5)) script.add({action: "yield", steps}, at, 0);
 }
 
 function faults(script, choices, model) {

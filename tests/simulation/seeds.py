@@ -19,6 +19,7 @@ BEYOND = {
         "a-diagnostic-ends-the-server", "blocking-listener", "leaver-takes-clients-along", "stopped-child"],
     "a stderr that nobody reads, or none": ["frozen-by-its-log", "stderr-is-a-client"],
     "more than 1,000 clients": ["fd-set-overflow"],
+    "a loop that is busy while time passes: here, calls take none": ["deaf-under-load"],
     "two threads that run simultaneously: here, one runs until its next call": ["result-without-the-lock"],
     "a library that makes calls of its own: that of the simulation makes none": ["zone-file-in-http-date"],
 }

@@ -87,6 +87,7 @@ const CHANGES = [
   (event) => event.steps > 1 ? {...event, steps: event.steps >> 1} : null,
   (event) => event.steps > 1 ? {...event, steps: event.steps - 1} : null,
   (event) => event.action === "pipeline" && event.count > 2 ? {...event, count: 2} : null,
+  (event) => event.action === "pipeline" && event.count > 2 ? {...event, count: event.count >> 1} : null,
   (event) => event.path && event.path !== "/fast" ? {...event, path: "/fast"} : null,
   (event) => ["half", "keep", "pipeline", "post"].includes(event.action)
     ? {at: event.at, action: "get", path: event.path || "/fast"} : null,

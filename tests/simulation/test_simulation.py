@@ -30,6 +30,7 @@ MISTAKES = [  # an experiment, the position of the mistake, and words of the mes
     ("05-epoll; 0:window=9", 12, "no client has come yet"),
     ("05-epoll; 0:keep 1:ask=fast", 23, "path that begins with /"),
     ("05-epoll; 0:half=fast", 17, "path that begins with /"), ("05-epoll; 0:pipeline=0", 20, "from 1"),
+    ("05-epoll; 0:pipeline=2xfast", 23, "path that begins with /"), ("05-epoll; 0:pipeline=/slow", 20, "from 1"),
     ("05-epoll;0:/fast;9:/slow", 17, "want, after this semicolon, goal N"),
     ("05-epoll; 0:/fast; goal x", 24, "number of a goal"),
     ("05-epoll; 0:/fast; at x", 22, "time in milliseconds"), ("05-epoll; 0:/fast; with ../x", 24, "names of servers"),
@@ -41,7 +42,7 @@ RIGHT = [
     "05-epoll; 0:/fast", "05-epoll --block --delay 1; 0:/slow 100:/fast 300:reset@1",
     "01-blocking; 0:idle=10000 5:silent",
     "02-threaded; 100x0:/slow 1.5:half 2:half=/slow 3:rest@102 4:half-close "
-    "5:close@1 6:stop-reading@2 7:pipeline 8:pipeline=9",
+    "5:close@1 6:stop-reading@2 7:pipeline 8:pipeline=9 9:pipeline=9x/slow",
     "05-epoll; 0:keep 0~3:reset@1 1:keep=/slow 2:ask=/nowhere@2 2:window=30@2 3:post 4:half 5.001:more=3@4",
     "02-threaded; 5x0:accept4=EMFILE 0:pthread_create=EAGAIN 0~9:yield 1:malloc=ENOMEM 2:epoll_ctl=ENOSPC 3:yield=20",
     "07-mine --timeout 0.5; 0:TERM 1:INT", "05-epoll;",
@@ -157,6 +158,11 @@ class Runs(Simulated):
             client, sent = result["clients"][0], [call["value"] for call in result["calls"] if call["name"] == "sendto"]
             self.assertEqual((client["body"], client["done"]), ("That was fast!", math.ceil(sum(sent) / 100)), stage)
             self.assertEqual(len(sent), 1 if stage[:2] < "03" else client["done"], stage)
+
+    def test_client_whose_window_closes_is_not_writable(self):
+        for stage in STAGES[2:]:
+            result = self.run_of(f"{stage} --timeout 1; 0:pipeline=4 0:stop-reading 0~9:window=20")
+            self.assertLess(len(result["calls"]), 100, stage)
 
     def test_send_that_is_cut_short_returns_what_was_sent(self):
         """By a signal, and by SO_SNDTIMEO: only a send that has sent nothing fails."""
