@@ -67,7 +67,8 @@ def count(stage, pattern, under, is_child=False):
 
 def main(arguments):
     parser = report.parser(__doc__)
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help="those to count (02 to 06, 07-coroutines, 07-ucontext)")
+    parser.add_argument("stages", nargs="*", metavar="STAGE",
+                        help="those to count (02 to 06, 07-coroutines, 07-ucontext)")
     options = parser.parse_args(arguments)
     for stage in options.stages:
         if stage not in KEPT:

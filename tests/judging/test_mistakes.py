@@ -90,7 +90,8 @@ def main(arguments):
     parser = Parser(description=__doc__, usage="%(prog)s [OPTION]... [NAME]...")
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--all", action="store_true", help="plant all of them: half an hour")
-    parser.add_argument("--lanes", type=whole_number(1, 64), default=2, metavar="N", help="so many judges at a time (2)")
+    parser.add_argument("--lanes", type=whole_number(1, 64), default=2, metavar="N",
+                        help="so many judges at a time (2)")
     parser.add_argument("--verbose", action="store_true", help="print what the judge says of each")
     options = parser.parse_args(arguments, argparse.Namespace())
     known = read()

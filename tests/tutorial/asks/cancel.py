@@ -1,5 +1,5 @@
-"""Cancelling, line by line: a client asks step 5 for /slow, and leaves. Print what runs in these functions from then on,
-and where an exception passes through them."""
+"""Cancelling, line by line: a client asks step 5 for /slow, and leaves. Print what runs in these functions from then
+on, and where an exception passes through them."""
 import dis
 import linecache
 import os
