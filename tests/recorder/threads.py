@@ -240,11 +240,11 @@ def _serves(thread):
 def _matters(thread, length):
     """Has a thread served or waited for clients, or slept, or waited for something outside, or computed for some
     time?"""
-    if _serves(thread) or any(call.waits_for == "delay" and call.name not in waiting.FUTEX for call in thread.calls):
+    sleeps = [call for call in thread.calls if call.waits_for == "delay" and call.of != waiting.OR_WOKEN]
+    if _serves(thread) or any(call.name not in waiting.FUTEX for call in sleeps):
         return True
     lasting = max(LONG, length / 20)
-    if any(call.waits_for == "delay" and call.start >= 0 and call.end and call.end - call.start > length / 3
-           for call in thread.calls):
+    if any(call.start >= 0 and call.end and call.end - call.start > length / 3 for call in sleeps):
         return True  # others wake up at times to look after the program
     return (any((part.kind in ASLEEP or part.of == waiting.URING) and part.seconds > lasting
                 for part in thread.parts) or

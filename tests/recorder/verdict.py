@@ -121,6 +121,8 @@ class Doing:
             return f", waiting for its turn (the interpreter's lock){self._holder()}"
         if kind == "lock":
             return self._lock(most)
+        if kind == "delay":
+            return ""
         if kind == "thread":
             return ", for another thread" if of != "its end" else ", until another thread ends"
         return f", for {of}" if of else ""
@@ -304,6 +306,8 @@ def _why_not(recording, slow, fast, name):
     if other not in (None, server):
         slow_end = recording.duration if slow.done is None else slow.done
         doing = Doing(recording, other, fast.start, max(fast.done, min(fast.start + A_WHILE, slow_end)))
+        if not doing.clear and slow_end > fast.start:
+            doing = Doing(recording, other, fast.start, slow_end)
         asked = _asked(recording, slow, fast)
         if asked and doing.idle():
             return f"{who} answered it, while {slow.path} waited for {asked}"

@@ -37,6 +37,7 @@ class Cause:
 
 
 NOTHING = Cause()
+OR_WOKEN = "or a wake-up"  # a sleep that another thread, or a signal, could have ended
 URING = "io_uring"  # what was asked of it is in memory, and in no call
 A_TASK = Cause(OTHER, "a task to run")  # of a thread that runs goroutines, or processes of Erlang
 
@@ -106,8 +107,10 @@ class Causes:
                 return Cause(kind, ", ".join(list(named)[:3]) + ", ..." * (len(named) > 3))
         if process.pid in self.seen.tasks:
             return A_TASK
-        if not kinds or kinds == {"timer"} or call.value == 0:
+        if not kinds or kinds == {"timer"}:
             return Cause(CLOCK)
+        if call.value == 0:
+            return Cause(CLOCK, OR_WOKEN)
         if "pipe" in kinds:
             ends = [self._pipe(file, call) for file in watched if file.kind == "pipe"]
             return next((end for end in ends if end.kind == CHILD), ends[0])
