@@ -3,21 +3,16 @@ submission into it, and judge it there. All of it is in memory, and ends with th
 
     python3 -m judging.confine PLAN     (a file in JSON)
 """
-import contextlib
-import fcntl
 import json
 import pathlib
 import shutil
-import socket
-import struct
 import subprocess
 
-from judging import copies
+from judging import copies, limits
 from kit import processes, tool
 from kit.printable import printable
 
 SIZE = "1g"  # of the copy, and of all that is written beside it
-SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1  # netdevice(7)
 
 
 def main(arguments):
@@ -25,8 +20,8 @@ def main(arguments):
     folder = pathlib.Path(plan["folder"])
     if plan["namespace"]:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=755", "tmpfs", folder], check=True)
-        with contextlib.suppress(OSError):
-            start_loopback()
+    if plan["network"]:
+        limits.start_loopback()
     temporary = folder / "tmp"
     temporary.mkdir()
     temporary.chmod(0o1777)
@@ -50,14 +45,6 @@ def main(arguments):
     report["changed"] = sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
     pathlib.Path(plan["result"]).write_text(json.dumps(report))
     return 0
-
-
-def start_loopback():
-    """A new network namespace has a loopback device, which is down."""
-    with socket.socket() as any_socket:
-        request = struct.pack("16sH14x", b"lo", 0)
-        flags = struct.unpack("16sH14x", fcntl.ioctl(any_socket, SIOCGIFFLAGS, request))[1]
-        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | IFF_UP))
 
 
 if __name__ == "__main__":

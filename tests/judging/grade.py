@@ -126,7 +126,7 @@ def begin(submission, lane, given, tree, options):
     tool.scratch().chmod(0o711)  # the server is another user, and is below it
     plan = {"folder": str(folder / "copy"), "tree": str(tree), "kept": KEPT, "stage": submission.stage,
             "model": submission.model, "files": [str(path) for path in submission.files], "all": options.all,
-            "under": limits.for_server(given, lane), "namespace": bool(given.namespace),
+            "under": limits.for_server(given, lane), "namespace": bool(given.namespace), "network": given.network,
             "libev": os.environ.get("LIBEV_SOURCE", "none"), "result": str(folder / "result.json")}
     (folder / "copy").mkdir()
     (folder / "plan").write_text(json.dumps(plan))

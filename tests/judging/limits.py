@@ -1,12 +1,15 @@
 """Limits for a program of somebody else, as far as this machine lets us set them. They are no sandbox: they stop what
 goes wrong, not who means harm."""
+import fcntl
 import os
 import pwd
 import shutil
+import socket
+import struct
 import subprocess
 from typing import Dict, List, NamedTuple
 
-from kit import proc
+from kit import proc, tool
 from suite.activity import family
 
 FIRST_USER = 59000  # of the users that have no name, one for each judge that runs
@@ -18,37 +21,50 @@ class Limits(NamedTuple):
     memory: int       # MiB, of all its processes
     processes: int    # and threads
     namespace: List[str]     # the command under which its judge runs; [] if that is refused
+    network: bool            # has that a network of its own, without a way out?
     user: bool               # may its server run as another user?
     refused: Dict[str, str]  # a limit, and why this machine refuses it
 
 
-OWN = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--net"]
+OWN = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1  # netdevice(7)
 
 
 def find_limits(seconds, memory, processes):
     """Try out what this machine allows."""
-    refused = {}
-    namespace, why = [], "unshare is missing (util-linux)"
-    for more in [], ["--user", "--map-root-user"]:
-        command = ["unshare", *more, *OWN]
-        why = "" if shutil.which("unshare") is None else complaint(command)
+    refused, namespace, network = {}, [], False
+    for more in [["--net"], [], ["--user", "--map-root-user", "--net"], ["--user", "--map-root-user"]]:
+        command, network = ["unshare", *OWN, *more], "--net" in more
+        why = "unshare is missing (util-linux)" if shutil.which("unshare") is None else \
+            complaint(command, *(tool.module("judging.limits") if network else ["true"]))
         if why is None:
             namespace = command
             break
-    if not namespace:
-        refused["processes of its own"] = why
-        refused["network"] = why
+        refused["network of its own" if network else "processes of its own"] = why
+    if namespace:
+        refused.pop("processes of its own", None)
+    if network:
+        refused.pop("network of its own", None)
     why = complaint([*namespace, *as_user(FIRST_USER)])
     if why:
         refused["user of its own"] = why
     if why and os.geteuid() == 0:
         refused["number of processes"] = "the kernel does not count those of root"
-    return Limits(seconds, memory, processes, namespace, not why, refused)
+    return Limits(seconds, memory, processes, namespace, bool(namespace) and network, not why, refused)
 
 
-def complaint(command):
+def start_loopback():
+    """A new network namespace has a loopback device, which is down."""
+    with socket.socket() as any_socket:
+        request = struct.pack("16sH14x", b"lo", 0)
+        flags = struct.unpack("16sH14x", fcntl.ioctl(any_socket, SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | IFF_UP))
+
+
+def complaint(command, *other):
     """Return why a command does not start another, or None if it does."""
-    tried = subprocess.run([*command, "true"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    tried = subprocess.run([*command, *(other or ["true"])], capture_output=True, text=True,
+                           stdin=subprocess.DEVNULL, check=False)
     return None if tried.returncode == 0 else (tried.stderr.strip().splitlines() or ["unknown"])[-1]
 
 
@@ -80,3 +96,7 @@ def memory_of(pid):
     """Return how much memory a process and its descendants have, in MiB."""
     pages = [proc.read(f"/proc/{member}/statm").split()[1:2] for member in family(pid)]
     return sum(int(each[0]) for each in pages if each) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+if __name__ == "__main__":
+    start_loopback()

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import unittest
 
 import judge
@@ -184,6 +185,15 @@ class Alone(unittest.TestCase):
         self.assertEqual(row["refused"]["user of its own"], "setpriv: refused")
         self.assertIn("not limited here: processes of its own (unshare: ", out)
         self.assertEqual(row["error"], "it has changed files of the judge: tests/judging/hints.txt")
+
+    def test_without_net_admin_the_network_is_shared(self):
+        """In a container that has CAP_SYS_ADMIN alone, a new network has no loopback device that works."""
+        code = ("from judging.limits import find_limits as find\n"
+                "found = find(9, 9, 9)\nprint(found.network, *found.refused)")
+        command = ["setpriv", "--inh-caps=-all", "--bounding-set=-net_admin", "env", f"PYTHONPATH={ROOT / 'tests'}",
+                   sys.executable, "-c", code]
+        out = subprocess.run(command, capture_output=True, text=True, check=False)
+        self.assertEqual(out.stdout, "False network of its own\n", out.stderr)
 
     def test_folder_without_submissions(self):
         folder = tool.scratch() / "nothing"
