@@ -4,19 +4,19 @@
 // says what the simulation did, so that a goal that is not reached can be tried again. A goal that needs several
 // servers says so. solution: addresses that reach the goal; the tests play them.
 
-import {numberOf} from "./grammar.mjs";
+import {numberOf, routeOf} from "./grammar.mjs";
 
 const FAR = 100;                   // ms: a client that waited for so long has waited
 
 const has = (experiment, name) => experiment.options.includes(name);
 const delayOf = ({ options }) => numberOf(options, "--delay", 10) * 1000;
 const poolOf = ({ options }) => numberOf(options, "--threads", 0);
-const gets = (result, path) => result.clients.filter(each => each.action === "get" && each.path === path);
+const gets = (result, path) => result.clients.filter(each => each.action === "get" && routeOf(each) === path);
 const tookOf = client => client.answered === null ? Infinity : client.answered - client.start;
 const inWords = ms => ms === Infinity ? "without end"
   : ms >= 1000 ? `${+(ms / 1000).toFixed(3)} s` : `${Math.round(ms)} ms`;
 const asks = (experiment, path) => experiment.events.some(each =>
-  each.path === path || (path === "/slow" && each.action === "pipeline" && !each.count));
+  routeOf(each) === path || (path === "/slow" && each.action === "pipeline" && !each.count));
 const isLoop = experiment => /^0[3-6]/.test(experiment.stage);
 const threadsOf = result => result.threads.length;
 

@@ -165,6 +165,11 @@ function parseEvents(text, from, to) {
   return events;
 }
 
+// What a request asks for: its path without the query, as the servers see it.
+export function routeOf({path = ""}) {
+  return path === null ? "" : path.replace(/\?.*/, "");
+}
+
 // Negative if a comes before b.
 export function inOrder(a, b) {
   return a.at - b.at || (a.steps || 0) - (b.steps || 0);

@@ -6,7 +6,7 @@
 // Times are milliseconds since the experiment began; null is never. The cursor is {t, order}: calls take no time
 // in the simulated clock, so order (the number of a call) tells those of one moment apart.
 
-import {numberOf} from "./grammar.mjs";
+import {numberOf, routeOf} from "./grammar.mjs";
 
 export const LOOP = new Set(["epoll_pwait", "epoll_wait", "ppoll", "poll", "pselect6", "select"]);
 export const COMPUTES = "(computes)";
@@ -103,7 +103,7 @@ function clientOf(client, index, orderOf) {
   const lost = answered === null && !left && client.ended !== null && client.ended !== undefined
     ? { t: client.ended, order: Infinity, by: client.status } : null;
   return { index, number: client.number, label: labelOf(client), called: calledOf(client), action: client.action,
-    path: client.path, requests: client.requests || 0, slow: client.action === "get" && client.path === "/slow",
+    path: client.path, requests: client.requests || 0, slow: client.action === "get" && routeOf(client) === "/slow",
     start: client.start, orderStart: CLIENT_MOMENT, connected: client.connected,
     sent: client.sent, accepted: client.accepted, orderAccepted: order("accept"), answered,
     orderAnswered: order("send", answered),

@@ -1,6 +1,6 @@
 // The page: the first minute, the goals, and everything. One rule: time stands whenever it is the player's turn.
 import {
-  decodeAddress, encodeAddress, formatExperiment, isNewClient, numberOf, parseExperiment, shortened,
+  decodeAddress, encodeAddress, formatExperiment, isNewClient, numberOf, parseExperiment, routeOf, shortened,
 } from "./grammar.mjs";
 import {goals} from "./goals.mjs";
 import {$, element, button, sentence} from "./page-elements.mjs";
@@ -162,8 +162,7 @@ addEventListener("pointerdown", () => { pressed.keyboard = false; }, true);
 // {question, answers, judge(run) -> index, happened(run) -> words}; null if there is nothing to ask.
 function questionAbout(number, experiment) {
   const last = experiment.events[experiment.events.length - 1];
-  const path = last.path;
-  const slow = experiment.events.some(each => each !== last && each.path === "/slow" && each.action === "get");
+  const slow = experiment.events.some(each => each !== last && routeOf(each) === "/slow" && each.action === "get");
   const when = run => {
     const client = run.clients[number - 1];
     if (client.answered === null) return 2;
@@ -177,7 +176,7 @@ function questionAbout(number, experiment) {
     return client.answered === null ? (run.ending?.cut ? `not within ${span(run.end - client.start)}` : "never")
       : took(client) < SOON ? "immediately" : `after ${span(took(client))}`;
   };
-  if (path === "/slow") return { question: "When is this /slow answered?", judge: when, happened,
+  if (routeOf(last) === "/slow") return { question: "When is this /slow answered?", judge: when, happened,
     answers: [`after ${secondsOf(experiment.options)} s, as if it were alone`, "later than that", "never"] };
   return { question: "When is /fast answered?", judge: when, happened,
     answers: ["immediately", slow ? "when /slow has its answer" : "when the client before it is done",
@@ -418,7 +417,7 @@ async function openEverything(experiment) {
 function usedBy({ options, events }) {
   const actions = { "/slow": "slow", "/fast": "fast" };
   return new Set([...options.filter(each => each.startsWith("--")).map(each => each.slice(2)),
-    ...events.map(each => each.action === "get" ? actions[each.path] : each.action)]);
+    ...events.map(each => each.action === "get" ? actions[routeOf(each)] : each.action)]);
 }
 
 async function begin(mine) {
