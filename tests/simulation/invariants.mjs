@@ -9,7 +9,7 @@
 // What it does not claim: that the cost is right (how many calls, how much memory), or that the bytes of a head are. A
 // client that is not answered because a call failed for it (epoll_ctl, malloc) is let pass, one for each such call; so
 // is what a client does in the very millisecond of a deadline, as both outcomes are right.
-import {FAULTS, isNewClient} from "./grammar.mjs";
+import {FAULTS, isNewClient, routeOf} from "./grammar.mjs";
 import {kindOf} from "./seeds.mjs";
 
 const TOLERANCE = 1.01;   // ms
@@ -55,8 +55,8 @@ function valuesOf(options) {
 class Run {
   constructor({options, events}, result, kind) {
     const values = valuesOf(options);
-    const slow = events.reduce((sum, {action, path, count}) => sum + (action === "pipeline"
-      ? count === undefined ? 1 : path === "/slow" ? count : 0 : Number(path === "/slow")), 0);
+    const slow = events.reduce((sum, event) => sum + (event.action === "pipeline" && event.count === undefined ? 1
+      : routeOf(event) === "/slow" ? event.count || 1 : 0), 0);
     const signals = events.filter(({action}) => action === "TERM" || action === "INT");
     const works = kind === "loop" && (options.includes("--block") || options.includes("--compute"));
     Object.assign(this, {events, result, kind, end: result.end, delay: values["--delay"] * 1000,
@@ -166,7 +166,8 @@ class Run {
   unfair(flood, {number, asked, answers, acceptedOrder, window}) {
     const found = [], slowToo = this.delay === 0 && !this.pool;
     asked.forEach(({path, order}, i) => {
-      if (order === null || answers[i] === undefined || window !== null || (path === "/slow" && !slowToo)) return;
+      if (order === null || answers[i] === undefined || window !== null) return;
+      if (routeOf({path}) === "/slow" && !slowToo) return;
       const from = Math.max(order, acceptedOrder, i > 0 ? answers[i - 1].order : 0), to = answers[i].order;
       const before = flood.answers.filter((answer) => answer.order > from && answer.order < to).length;
       if (before > FAIR)
@@ -288,8 +289,9 @@ class Conversation {
       return this.answered(answer, i, "408", null, deadline, run.late, "408 is due", true);
     }
     if (complete > given - TOLERANCE && arrived > start) return {mistakes: []}; // at the very moment of the deadline
-    const ready = Math.max(complete, start), slow = path === "/slow" && client.action !== "post";
-    const [status, body] = client.action === "post" ? ["405", null] : BODIES[path] || ["404", null];
+    const ready = Math.max(complete, start), route = routeOf({path});
+    const slow = route === "/slow" && client.action !== "post";
+    const [status, body] = client.action === "post" ? ["405", null] : BODIES[route] || ["404", null];
     return this.answered(answer, i, status, body, ready + (slow ? run.delay : 0), slow ? run.slowLate : run.late,
                          `the request for ${path} was there at ${ms(ready)}`, client.action === "post");
   }

@@ -380,6 +380,11 @@ class Command(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"(?m)^/fast +0\.200 s .* 200 ")
 
+    def test_address_bar_of_the_page_will_do_and_a_query_breaks_no_rule(self):
+        done = self.play("file:///play.html#05-epoll+--delay=1;+0:/slow?a%2Bb+9:/fast?c;+goal+1;+with+04-poll;+at+50")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("/slow?a+b", done.stdout)
+
     def test_prints_calls_with_lines(self):
         done = self.play("#05-epoll+--delay+1;+0:/slow", "--calls")
         self.assertRegex(done.stdout, r"(?m)^ +0\.0 +main thread  accept4\(3, .*\) = 5  common/\w+\.c:\d+$")
