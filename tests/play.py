@@ -4,7 +4,7 @@ that jumps from event to event, and clients that do what you tell them. It print
 build/probe prints of a real server. The page build/play.html shows the same.
 
 A SHOT is TIME:ACTION, the time in milliseconds. PATH asks for it, as with build/probe;
-silent, half, and pipeline are other clients; rest, half-close, close, reset and
+silent, half, keep, post and pipeline are other clients; rest, half-close, close, reset and
 stop-reading are what the last client does, or client N with @N at the end; idle=N are
 clients that connect before all others and say nothing; TERM and INT are signals. OPTIONs
 are those of the stage, and --descriptors N, its limit. Instead of all that, an address
@@ -40,7 +40,8 @@ examples:
   tests/play.py --seeds 1000 --bug sigpipe
 
 Exit status: 0 if every request was answered with status 200, the goal is reached, or no
-rule is broken (--bug all: half of the bugs are found); 1 if not; 2 for a bad command line."""
+rule is broken (--bug all: half of the bugs are found); 1 if not; 2 for a bad command
+line."""
 SHOT = re.compile(r"(\d+x)?[\d.]+(~\d+)?:.")
 COLUMNS = ["path", "started", "connected", "first byte", "done", "took", "status", "body"]
 TO_THE_RIGHT = {"started", "connected", "first byte", "done", "took"}
