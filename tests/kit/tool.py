@@ -102,9 +102,12 @@ def clean_up(patience=1):
     deadline = time.monotonic() + patience
     told = set()
     while True:
-        running = [pid for pid in proc.children(os.getpid()) if pid not in _strangers and not _reap(pid)]
+        children = [pid for pid in proc.children(os.getpid()) if pid not in _strangers]
+        running = [pid for pid in children if not _reap(pid)]
         late = time.monotonic() - deadline
-        if not running or late > 5:  # even a killed process stays while the kernel is busy for it
+        # Where one has ended, look again: its own children are ours since then. And even a killed process stays while
+        # the kernel is busy for it.
+        if not children or late > 5:
             break
         for pid in running:
             if late >= 0:
