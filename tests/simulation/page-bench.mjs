@@ -370,7 +370,9 @@ function shape(run) {
     const waits = [];
     for (const call of thread.calls) {
       if (call.end !== null && call.end <= Math.max(call.start, 0)) continue;
-      const kind = meaning(run, call, { t: Infinity, order: Infinity }).waits, last = waits[waits.length - 1];
+      // To wait for one client is not to wait for any.
+      const one = /^(recv|send)/.test(call.name) ? call.file : "";
+      const kind = meaning(run, call, { t: Infinity, order: Infinity }).waits + one, last = waits[waits.length - 1];
       if (last && last[0] === kind && last[2] === call.start) last[2] = call.end;
       else waits.push([kind, Math.max(call.start, 0), call.end]);
     }
