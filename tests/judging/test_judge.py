@@ -417,8 +417,8 @@ class Hints(unittest.TestCase):
                     check = judge("check", name, tree=tree).finish() if again else check
                     out = all_hints(name, tree=tree)
                     print(f"    {bug.name:32} {check.fell()}")
-                    words, name = " ".join(out.split()), f"{bug.name}: {bug.mistake}"
-                    named = name in words or self.ASKED.get(bug.name, name) in words
+                    words, mistake = " ".join(out.split()), f"{bug.name}: {bug.mistake}"
+                    named = mistake in words or self.ASKED.get(bug.name, mistake) in words
                     if named:
                         break
                 self.assertTrue(named, check.out + out)
