@@ -114,7 +114,7 @@ def builds(stage):
 
 rung("listen", "it says where it listens", "server_says_where_it_listens")
 rung("fast", "it answers /fast", "fast_is_answered",
-     also="one_event_causes_one_recv slow_requests_wait_simultaneously")
+     also="one_event_causes_one_recv slow_requests_wait_simultaneously slow_is_answered_after_its_delay")
 rung("slow", "it answers /slow after its delay", "slow_is_answered_after_its_delay",
      also="one_event_causes_one_recv")
 

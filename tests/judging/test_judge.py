@@ -401,6 +401,7 @@ class Hints(unittest.TestCase):
 
     # What came says it all, and the hint asks for it, without the name of the bug.
     ASKED = {"eintr-is-an-error": "A signal has ended the wait",
+             "errno-of-pthread-create": "pthread_create(3): it returns EAGAIN, and does not set errno",
              "revents-compared": "For which of them does your loop call connections_ready"}
 
     def test_planted_bug_is_named(self):
