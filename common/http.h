@@ -2,10 +2,10 @@
  * functions of their arguments: no I/O, no clock, no allocation. So they are the same for every I/O
  * model, and can be tested without one.
  *
- * Two routes would need less than this checks. But a connection carries many requests, and whoever
- * disagrees with a proxy in front about where one of them ends takes bytes of one client for the
- * request of another (RFC 9112 §11.2, request smuggling). So what is ambiguous is refused, and
- * connections that a body or an error has made doubtful are closed. */
+ * Two routes would need less than this checks. But a connection carries many requests, and a server
+ * that disagrees with the proxy in front of it about where one of them ends takes bytes of one
+ * client for the request of another (RFC 9112 §11.2, request smuggling). So what is ambiguous is
+ * refused, and connections that a body or an error has made doubtful are closed. */
 #ifndef COMMON_HTTP_H
 #define COMMON_HTTP_H
 

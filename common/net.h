@@ -40,7 +40,7 @@ int64_t net_linger_ns(int64_t timeout_ns);
 
 struct http_request;
 
-/* The last response has been sent, to this request, and so many bytes behind its head have been
+/* The last response has been sent, to this request, and left bytes after its head have been
  * received. Return false if the caller may close fd now. Otherwise the client may still be sending,
  * and close with unread input would reset the connection, so that the response might be lost on its
  * way. In that case end our half of the connection, and return true: the caller gives the client

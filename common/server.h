@@ -17,8 +17,8 @@
  * loop would notice it too late.)
  *
  * To prepare the process means: descriptors 0 to 2 are open, or the first socket would get the
- * number of one of them, and then what was meant for stderr; and SIGPIPE and SIGXFSZ are ignored,
- * because a line that cannot be written must not end a server. */
+ * number of one of them, and then receive what was meant for stderr; and SIGPIPE and SIGXFSZ are
+ * ignored, because a line that cannot be written must not end a server. */
 int server_open(const struct options *options, int flags, sigset_t *unblocked);
 
 #endif
