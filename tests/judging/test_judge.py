@@ -188,7 +188,8 @@ class Skeleton(unittest.TestCase):
                              "--program http://127.0.0.1:99999: want http://HOST:PORT"),
                             (["check", "07-x", "--like", "x"], "--like x: want one of " +
                              ", ".join(STAGES)),
-                            (["climb", "07-x"], "climb: want one of start, check, hint, solution, exercise, grade")]:
+                            (["climb", "07-x"],
+                             "climb: want one of start, check, hint, solution, exercise, contract, grade")]:
             command = judge(*words)
             self.assertEqual((command.status, command.out), (2, f"judge.py: {said}\n"))
 
