@@ -7,7 +7,7 @@ import {$, element, button, sentence} from "./page-elements.mjs";
 import {Bench} from "./page-bench.mjs";
 import {Doors, duration} from "./page-doors.mjs";
 import {Simulator} from "./page-simulator.mjs";
-import {SOON, grouped, span, took, upper, why, whyInOrder, LOOP} from "./page-run.mjs";
+import {SOON, clientName, grouped, span, took, upper, why, whyInOrder, LOOP} from "./page-run.mjs";
 
 const data = JSON.parse($("data").textContent);
 const TURN_MS = 100;               // after a click, so much time passes, and it is the player's turn again
@@ -168,8 +168,11 @@ function questionAbout(number, experiment) {
     if (client.answered === null) return 2;
     const time = took(client) - (client.slow ? run.delay : 0);
     if (time < SOON) return 0;
-    const before = run.clients.filter(each => each !== client && each.start <= client.start && each.answered !== null);
-    return client.slow || before.some(each => Math.abs(each.answered - client.answered) < SOON) ? 1 : 2;
+    // A silent client is never answered, but it is done when the server closes its connection.
+    const done = each => each.answered ?? (slow ? null : each.left?.t ?? each.lost?.t ?? null);
+    const before = run.clients.filter(each => each !== client && each.start <= client.start).map(done)
+      .filter(each => each !== null);
+    return client.slow || before.some(each => Math.abs(each - client.answered) < SOON) ? 1 : 2;
   };
   const happened = run => {
     const client = run.clients[number - 1];
@@ -178,7 +181,7 @@ function questionAbout(number, experiment) {
   };
   if (routeOf(last) === "/slow") return { question: "When is this /slow answered?", judge: when, happened,
     answers: [`after ${secondsOf(experiment.options)} s, as if it were alone`, "later than that", "never"] };
-  return { question: "When is /fast answered?", judge: when, happened,
+  return { question: `When is ${clientName(bench.run, number - 1)} answered?`, judge: when, happened,
     answers: ["immediately", slow ? "when /slow has its answer" : "when the client before it is done",
       "later than that, or never"] };
 }

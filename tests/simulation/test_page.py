@@ -496,6 +496,19 @@ class InBrowser(Visitor):
         browser.wait("document.querySelector('#turn .solved')")
         self.quiet(browser)
 
+    def test_a_client_is_done_when_the_server_closes_its_connection(self):
+        browser = self.open("#01-blocking+--delay+1;+0:/fast+100:silent+200:/fast")
+        browser.click("when the client before it is done")
+        browser.wait("document.querySelector('#turn .solved, #turn .wrong')")
+        self.assertIn("As you said: when the client before it is done (after 9.9 s)", self.text(browser, "#turn"))
+        self.quiet(browser)
+
+    def test_a_question_tells_clients_of_one_path_apart(self):
+        browser = self.open("#01-blocking+--delay+1;+0:/fast+100:silent+200:/fast")
+        browser.wait(f"!!{browser.find('immediately')}")
+        self.assertEqual(self.text(browser, "legend"), "When is /fast (2 of 2) answered?")
+        self.quiet(browser)
+
     def test_an_address_that_is_none_gets_a_message(self):
         browser = self.open("#05-epoll;+0:/slow+100:jump", width=400)
         browser.wait("document.querySelector('[role=alert]')")
