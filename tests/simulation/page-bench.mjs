@@ -2,7 +2,7 @@
 import {element, button} from "./page-elements.mjs";
 import {Picture, axisEnd} from "./page-draw.mjs";
 import {
-  actor, clientName, describe, grouped, list, meaning, reached, span, threadState, LOOP,
+  actor, clientName, describe, grouped, list, meaning, reached, span, threadState, COMPUTES, LOOP,
 } from "./page-run.mjs";
 
 const CODE_LINES = 9;
@@ -287,8 +287,9 @@ export class Bench {
     if (key === this.lineShown) return;
     this.lineShown = key;
     this.code.hidden = !lines;
-    this.codeFile.replaceChildren(...lines ? [element("code", {}, call.name), ` ${this.called} `,
-      this.linkTo(file, number)]
+    this.codeFile.replaceChildren(...lines
+      ? [...call.name === COMPUTES ? ["in "] : [element("code", {}, call.name), ` ${this.called} `],
+        this.linkTo(file, number)]
       : [element("code", {}, call.name), run.linesMissing ? ": this browser does not tell which line called it" : ""]);
     if (!lines) return;
     if (file !== this.fileShown || number < this.first + 1 || number > this.first + CODE_LINES - 2)

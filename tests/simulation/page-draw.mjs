@@ -1,6 +1,6 @@
 // The picture of a run, up to the cursor: lanes, colours and words as in the recorder's pictures (svg.py).
 import {begun, ended, grouped, reached, clientState, threadState, meaning, took, span, list,
-  clientName} from "./page-run.mjs";
+  clientName, COMPUTES} from "./page-run.mjs";
 
 // The hatches of svg.py: without colours, the kinds of waits still differ. page.py puts them here.
 const HATCHES = /* hatches */ {};
@@ -134,10 +134,10 @@ export class Picture {
   }
 
   // A label in the bar if it fits, or else to the right of the cursor, where nothing is drawn yet.
-  label(x0, x1, y, labels) {
+  label(x0, x1, y, labels, within = labels) {
     const inside = x1 - x0 - 10, after = x1 >= this.x(this.cursor.t) - 1 ? this.width - x1 - 10 : 0;
-    for (const label of labels) {
-      const drawn = fitted(x0 + 5, inside, y + 16, [label]) || fitted(x1 + 7, after, y + 16, [label]);
+    for (const [i, label] of labels.entries()) {
+      const drawn = fitted(x0 + 5, inside, y + 16, [within[i]]) || fitted(x1 + 7, after, y + 16, [label]);
       if (drawn) return drawn;
     }
     return "";
@@ -260,8 +260,9 @@ export class Picture {
       }
       const kind = meaning(run, call, cursor).waits || "other", x0 = this.x(call.start), x1 = this.x(end);
       waits += box(kind, x0, x1, y, BAR, prefix);
-      waits += current ? this.label(x0, x1, y, this.callLabels(call))
-        : fitted(x0 + 5, x1 - x0 - 6, y + 16, this.callLabels(call));
+      const within = this.callLabels(call, kind);
+      waits += current ? this.label(x0, x1, y, this.callLabels(call), within)
+        : fitted(x0 + 5, x1 - x0 - 6, y + 16, within);
     }
     if (state.state === "computes") computes(last, stop);
     const served = stop <= thread.start && run.clients.find(each => each.thread === thread.id);
@@ -270,9 +271,14 @@ export class Picture {
     return waits + work;
   }
 
-  callLabels(call) {
+  // bar: the kind of the bar in which they stand, if they do. That of work is as dark as words are.
+  callLabels(call, bar = "") {
     const { plain } = meaning(this.run, call, this.cursor), name = [call.name, "mono"],
       source = [call.source || "", "mono quiet"];
+    if (call.name === COMPUTES) {
+      const [strong, mono] = bar === "work" ? ["strong inverse", "mono inverse"] : ["strong", "mono quiet"];
+      return [[[plain, strong], [call.source || "", mono]], [[plain, strong]], [[plain.replace(/,.*/, ""), strong]]];
+    }
     return [[[plain, "strong"], name, source], [[plain, "strong"], name], [[plain.replace(/,.*/, ""), "strong"], name],
             [[plain, "strong"]], [[plain.replace(/,.*/, ""), "strong"]], [name, source], [name]];
   }

@@ -235,7 +235,9 @@ export function threadWords(run, thread, cursor) {
   if (state === "before") return "has not begun its first call";
   if (state === "computes") return "computes";
   if (state !== "call") return "";
-  return `${meaning(run, call, cursor).plain} (${call.name}${called(call)})`;
+  const { plain } = meaning(run, call, cursor);
+  if (call.name === COMPUTES) return `${plain}${call.source ? ` (in ${call.source})` : ""}`;
+  return `${plain} (${call.name}${called(call)})`;
 }
 
 export function clientWords(run, client, cursor) {

@@ -355,6 +355,21 @@ class InBrowser(Visitor):
             })()""")
             self.assertEqual(beyond, 0, f"at {t} ms")
 
+    def test_words_in_the_bar_of_a_thread_that_computes_can_be_read(self):
+        for width in (400, 1200):
+            for dark in (False, True):
+                for moment in (900, 1100):         # while it computes, and later
+                    browser = self.open(f"#05-epoll+--compute+--delay+1;+0:/slow+100:/fast;+at+{moment}", width,
+                                        dark=dark)
+                    browser.wait("[...document.querySelectorAll('.lanes tspan')].some(each => "
+                                 "each.textContent.startsWith('computes'))")
+                    words, bar = browser.run("['.inverse', 'rect.work'].map(each => "
+                                             "getComputedStyle(document.querySelector(`.lanes ${each}`)).fill)")
+                    with self.subTest(width=width, dark=dark, moment=moment):
+                        self.assertGreater(contrast(words, bar), 4.5)
+                        self.assertNotIn("(computes)", self.text(browser))
+        self.quiet(browser)
+
     # ---- time, undo, servers
 
     def test_time_can_be_dragged_backwards(self):
@@ -878,6 +893,17 @@ class InBrowser(Visitor):
         browser.wait("document.querySelector('.clock').textContent === '50 ms'")
         self.assertIn("waits for any client", self.text(browser, ".where"))
         self.assertRegex(self.text(browser, ".file"), r"ppoll called from 04-poll/server\.c:\d+")
+
+
+def contrast(one, other):
+    """Return the contrast of two colours, rgb(r, g, b), as WCAG 2 defines it."""
+    def luminance(colour):
+        parts = [int(each) / 255 for each in re.findall(r"\d+", colour)[:3]]
+        linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
 
 
 def axe_core():
