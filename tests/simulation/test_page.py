@@ -370,6 +370,24 @@ class InBrowser(Visitor):
                         self.assertNotIn("(computes)", self.text(browser))
         self.quiet(browser)
 
+    def test_on_a_phone_the_line_of_c_is_near_while_a_question_is_open(self):
+        browser = self.open("#everything", width=400)
+        line = "document.querySelector('.code li.now').getBoundingClientRect()"
+        controls = "document.getElementById('controls').getBoundingClientRect()"
+        browser.click("Send /slow")
+        browser.wait("document.querySelector('.clock').textContent === '100 ms' && "
+                     "!document.querySelector('#controls button').disabled")
+        self.assertGreater(browser.run(f"{line}.top - {controls}.bottom"), 0)
+        browser.click("Send /fast")
+        browser.wait(f"!!{browser.find('immediately')}")
+        self.assertGreater(browser.run(f"{controls}.top - {line}.bottom"), 0)
+        lanes = browser.run("document.querySelector('.lanes').getBoundingClientRect().top")
+        self.assertLess(browser.run(f"{line}.bottom") - lanes, 800, "both fit on the screen")
+        browser.click("immediately")
+        browser.wait("document.querySelector('#turn .solved, #turn .wrong')")
+        self.assertGreater(browser.run(f"{line}.top - {controls}.bottom"), 0)
+        self.quiet(browser)
+
     # ---- time, undo, servers
 
     def test_time_can_be_dragged_backwards(self):
