@@ -240,7 +240,7 @@ async function firstMinute() {
   table.events = [SLOW, FAST];
   say("");
   const first = await askAgain(mine, one);
-  await current(pressed("The same clicks, in 05. It has one thread, too."));
+  await current(pressed("The same clicks, in 05-epoll. It has one thread, too."));
 
   document.body.classList.remove("first");
   say("");
@@ -258,7 +258,7 @@ async function firstMinute() {
     await askAgain(mine, other, wrong === second ? "One thread and a loop, with poll in the place of epoll."
       : "A loop with select, and the same changed line.");
   }
-  await current(pressed("The twins: 01 and the trap"));
+  await current(pressed("The twins: 01 and 05 --block"));
 
   Object.assign(table, { ...one, events: [SLOW, FAST], others: ["05-epoll --block"] });
   await simulateTable(false);
@@ -271,7 +271,7 @@ async function firstMinute() {
 
 function whereIsThread() {
   const { call, name } = waitingAt(100);
-  return call ? `The thread of the server is in ${name}, in the line that is lit.` : "";
+  return call ? `The thread of the server is in ${name}, in the highlighted line.` : "";
 }
 
 function waitingAt(t) {
@@ -307,17 +307,17 @@ function twins() {
   return element("div", {}, element("p", { className: "say" },
     "The same loop. The option --block changes one line of its /slow. In Python, that line would be:"),
     element("div", { className: "twin" },
-      element("span", {}, "05"), element("code", {}, "await asyncio.sleep(1)"),
+      element("span", {}, "before"), element("code", {}, "await asyncio.sleep(1)"),
       element("span", {}, "now"), element("code", {}, "time.sleep(1)      # in an async def")));
 }
 
 function endOfFirstMinute() {
-  const calls = bench.shown.map(each => waitOf(each.run)), [first, trap] = calls.map(placeOf);
-  say(`Two servers, one picture. In 01, the thread was in ${first}. In the trap, it was in ${trap}.`,
+  const calls = bench.shown.map(each => waitOf(each.run)), [first, second] = calls.map(placeOf);
+  say(`Two servers, one picture. In 01, the thread was in ${first}. In 05 --block, it was in ${second}.`,
     element("p", { className: "rule" },
-      "01, 05 and the trap have one thread each. What counts is the call in which that thread waits. " +
-      "05 waits in a call that ends for any client. 01 and the trap wait in a call that ends for one thing only, and " +
-      "so everybody else waits, too. ",
+      "All three servers have one thread. What counts is the call in which that thread waits. " +
+      "05 waits in a call that ends for any client. 01 and 05 --block wait in a call that ends for one thing " +
+      "only, and so everybody else waits, too. ",
       "Ask this of any server: in which call is the thread that should serve me, and what ends that call?"));
   unlockTime();
   const go = element("div", { className: "choices" }, button("Now the goals", () => { location.hash = "#goals"; }));

@@ -292,6 +292,8 @@ class InBrowser(Visitor):
         browser.wait(f"!!{browser.find('Now the goals')}")
         words = self.text(browser)
         self.assertRegex(words, r"In 01, the thread was in clock_nanosleep, called from common/blocking\.c:\d+")
+        self.assertRegex(words, r"In 05 --block, it was in clock_nanosleep, called from common/connections\.c:\d+")
+        self.assertNotIn("the trap", words)
         self.assertEqual(browser.run("document.querySelectorAll('.row').length"), 2)
         self.assertIn("clock_sleep_until", browser.run("document.querySelector('.code li.now').textContent"))
         self.quiet(browser)
