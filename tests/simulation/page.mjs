@@ -750,7 +750,7 @@ function optionControls(may) {
     check("block", "--block", "/slow sleeps in the loop");
     check("compute", "--compute", "/slow computes");
   }
-  number("threads", "--threads", "", 0, 64);
+  number("threads", "--threads", "in a pool", 0, 64);
   number("delay", "--delay", "s", 0.1, 60, "any");
   number("timeout", "--timeout", "s", 0.1, 60, "any");
   number("descriptors", "--descriptors", "", 8, 20000);
@@ -779,7 +779,7 @@ function otherControls() {
     ...choices.map(each => element("option", {}, each)));
   const add = button("The same clicks, beside it", () => guarded(change({ others: [...table.others, select.value] })));
   const none = button("Only one server", () => guarded(change({ others: [] })));
-  return [select, add, ...table.others.length ? [none] : []];
+  return [element("span", {}, "another server"), select, add, ...table.others.length ? [none] : []];
 }
 
 async function restart() {

@@ -428,6 +428,7 @@ class InBrowser(Visitor):
     def test_other_servers_join_on_one_axis_and_fold_if_alike(self):
         browser = self.open("#05-epoll+--delay+1;+0:/slow+100:/fast;+at+0")
         browser.wait(f"!!{browser.find('The same clicks, beside it')}")
+        self.assertIn("another server", self.text(browser, "#controls"))
         for server, rows in (("01-blocking", 2), ("04-poll", 2), ("02-threaded", 3)):
             browser.run(f"(each => {{ each.value = '{server}'; }})"
                         "(document.querySelector('[aria-label=\"Another server\"]'))")
@@ -469,7 +470,7 @@ class InBrowser(Visitor):
     def test_each_goal_marks_what_it_brings(self):
         brings = node('import { goals } from "./goals.mjs"; '
                       'console.log(JSON.stringify(goals.map(each => each.brings || "")))')
-        words = {"block": "--block", "compute": "--compute", "threads": "--threads", "idle": "idle clients",
+        words = {"block": "--block", "compute": "--compute", "threads": "--threadsin a pool", "idle": "idle clients",
                  "silent": "stay silent", "reset": "leaves (reset)", "hundred": "100", "pipeline": "on one connection",
                  "half-close": "closes its half", "TERM": "SIGTERM"}
         for number, each in enumerate(brings, 1):
