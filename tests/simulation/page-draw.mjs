@@ -162,7 +162,8 @@ export class Picture {
     const y = this.lane(alike.length === 1 ? `client ${client.label}`
       : `${client.label} (${alike.indexOf(client.index) + 1} of ${alike.length})`);
     const state = clientState(client, cursor);
-    const server = run.threads.length > 1 && run.threads.find(each => each.id === client.thread);
+    // With a pool, the thread that accepts and sends is not the one that works for the client.
+    const server = run.threads.length > 1 && !run.pool && run.threads.find(each => each.id === client.thread);
     let drawn = "";
     const phases = this.phases(client);
     phases.forEach(([kind, from, to], i) => {

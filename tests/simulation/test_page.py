@@ -372,6 +372,17 @@ class InBrowser(Visitor):
                         self.assertNotIn("(computes)", self.text(browser))
         self.quiet(browser)
 
+    def test_a_client_of_a_pool_is_not_called_served_by_the_main_thread(self):
+        clients = "--delay+1;+0:/slow+0:/slow+0:/slow;+at+"
+        for server, moment, words in (("05-epoll+--block+--threads+2", 2000, "not yet answered"),
+                                      ("02-threaded", 1000, "served by thread 2")):
+            browser = self.open(f"#{server}+{clients}{moment}")
+            browser.wait("document.querySelector('.lanes')?.textContent.includes('answered after')")
+            lanes = browser.run("document.querySelector('.lanes').textContent")
+            self.assertIn(words, lanes)
+            self.assertNotIn("served by the main thread", lanes)
+            self.quiet(browser)
+
     def test_on_a_phone_the_line_of_c_is_near_while_a_question_is_open(self):
         browser = self.open("#everything", width=400)
         line = "document.querySelector('.code li.now').getBoundingClientRect()"
