@@ -20,7 +20,7 @@ from servers.bugs.bug import Bug
 HERE = pathlib.Path(__file__).resolve().parent
 INCLUDES = "errno.h signal.h stdio.h stdlib.h string.h unistd.h".split()
 SAMPLE = """no-del always-add edge-for-clients eintr-dies polls-every-10-ms hang-up-skipped closes-twice
-            exits-on-sigterm ignores-sigterm urgent-data-too no-lock memory-unchecked no-all-gone""".split()
+            exits-on-sigterm ignores-sigterm urgent-data-too nonblocking-client memory-unchecked not-detached""".split()
 
 
 class Mistake(Bug):
