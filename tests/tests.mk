@@ -57,10 +57,14 @@ trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 	@python3 -m recorder.test_where
 	@python3 -m recorder.test_page
 
-play-test: all play ## test the simulation, and hold its kernel against Linux (ALL=1: each script on each stage)
+play-test: simulation-test page-test ## both of the next two
+
+simulation-test: all play ## test the simulation, and hold its kernel against Linux (ALL=1: each script on each stage)
 	@python3 -m simulation.test_simulation
 	@python3 -m simulation.test_seeds
 	@python3 -m simulation.test_linux $(if $(ALL),--all)
+
+page-test: all play ## test the page to play with, in a browser
 	@python3 -m simulation.test_page
 
 seeds: ## let numbers choose clients, signals and errors, and hold the runs against rules: SEEDS=1000 (STAGE=07-mine; BUG=all: which bugs of the gallery do they find?)

@@ -1,6 +1,6 @@
 """The simulated kernel is held against Linux: the same scripts, on a real server under strace and in the simulation.
 
-    python3 -m simulation.test_linux [STAGE]... [--all] [--only WORDS]      (make play-test, ALL=1 for all)
+    python3 -m simulation.test_linux [STAGE]... [--all] [--only WORDS]      (make simulation-test, ALL=1 for all)
 
 Without --all, each script runs on one of the six stages, so that each script is seen, and each stage. Then errors are
 planted in the simulated kernel, and each must be noticed.
