@@ -99,12 +99,16 @@ static bool stop_all(const sigset_t *mask)
     return start(&shared->workers[parent.count], mask);
 }
 
-static void pass_on(int signal_number)
+/* A stopped worker hears nothing but SIGCONT. That comes before the first signal, and never again:
+ * it would cancel the SIGSTOP of whoever attaches to a worker that exits, such as LeakSanitizer,
+ * which would then wait for ever (ptrace(2), PTRACE_ATTACH). */
+static void pass_on(int signal_number, bool first)
 {
     for (size_t i = 0; i <= parent.count; i++)
         if (shared->workers[i].pid > 0) {
+            if (first)
+                kill(shared->workers[i].pid, SIGCONT);
             kill(shared->workers[i].pid, signal_number);
-            kill(shared->workers[i].pid, SIGCONT); /* if it is stopped, it hears nothing else */
         }
 }
 
@@ -171,12 +175,13 @@ void workers_fork(const struct options *options, int listener)
         bury();
         if (number != SIGTERM && number != SIGINT)
             continue;
-        if (!shared->stopping) {
+        bool first = !shared->stopping;
+        if (first) {
             if (stop_all(&before))
                 return;
             close(listener); /* the workers have it, too, and close it once it is drained */
         }
-        pass_on(number);
+        pass_on(number, first);
     }
     exit(parent.failures == 0 ? 0 : 1);
 }
