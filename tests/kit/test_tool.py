@@ -6,7 +6,6 @@ own for temporary files.
 import errno
 import os
 import pathlib
-import pty
 import random
 import re
 import secrets
@@ -20,6 +19,7 @@ from kit.errors import Failed
 from kit.processes import Program
 from kit.report import Report
 from kit.servers import Server
+from kit.terminals import open_terminal
 from kit.tool import run, scratch
 from kit.tree import ROOT, TESTS
 
@@ -265,10 +265,7 @@ class Tools(unittest.TestCase):
         self.assertEqual((tool.output(), tool.messages()), ("up\n", f"status {BROKEN_PIPE}\n"))
 
     def close_terminal(self, script):
-        try:
-            terminal, stdin = pty.openpty()
-        except OSError as error:  # such as in a chroot without /dev/pts
-            self.skipTest(f"there are no terminals here: {error}")
+        terminal, stdin = open_terminal()
         tool = start("serving", on_terminal(script), stdin=stdin)
         os.close(stdin)
         shown = os.read(terminal, 1000)

@@ -1,7 +1,6 @@
 """Does tests/latency.py tell the truth about servers with a pool, about servers that compute, and about where
 their threads are?"""
 import os
-import pty
 import socket
 import subprocess
 import sys
@@ -125,7 +124,7 @@ class Predictions(unittest.TestCase):
             self.assertNotIn("said", shown)
 
     def test_what_was_typed_before_the_question_is_no_answer(self):
-        ours, theirs = pty.openpty()
+        ours, theirs = terminals.open_terminal()
         os.write(ours, b"2\n")
         asks = "import sys; from kit import asking; sys.exit(10 + asking.choice('?', ['a', 'b']))"
         asked = subprocess.Popen([sys.executable, "-c", asks], stdin=theirs, stdout=theirs,
