@@ -99,16 +99,24 @@ static bool stop_all(const sigset_t *mask)
     return start(&shared->workers[parent.count], mask);
 }
 
-/* A stopped worker hears nothing but SIGCONT. That comes before the first signal, and never again:
- * it would cancel the SIGSTOP of whoever attaches to a worker that exits, such as LeakSanitizer,
- * which would then wait for ever (ptrace(2), PTRACE_ATTACH). */
-static void pass_on(int signal_number, bool first)
+static bool is_stopped(pid_t pid)
+{
+    siginfo_t found = {0};
+
+    return waitid(P_PID, (id_t)pid, &found, WSTOPPED | WNOHANG | WNOWAIT) == 0 &&
+           found.si_pid == pid;
+}
+
+/* A stopped worker hears nothing but SIGCONT. No other gets that: it would cancel the SIGSTOP of
+ * whoever attaches to a worker that exits, such as LeakSanitizer, which would then wait for ever
+ * (ptrace(2), PTRACE_ATTACH). */
+static void pass_on(int signal_number)
 {
     for (size_t i = 0; i <= parent.count; i++)
         if (shared->workers[i].pid > 0) {
-            if (first)
-                kill(shared->workers[i].pid, SIGCONT);
             kill(shared->workers[i].pid, signal_number);
+            if (is_stopped(shared->workers[i].pid))
+                kill(shared->workers[i].pid, SIGCONT);
         }
 }
 
@@ -175,13 +183,12 @@ void workers_fork(const struct options *options, int listener)
         bury();
         if (number != SIGTERM && number != SIGINT)
             continue;
-        bool first = !shared->stopping;
-        if (first) {
+        if (!shared->stopping) {
             if (stop_all(&before))
                 return;
             close(listener); /* the workers have it, too, and close it once it is drained */
         }
-        pass_on(number, first);
+        pass_on(number);
     }
     exit(parent.failures == 0 ? 0 : 1);
 }
