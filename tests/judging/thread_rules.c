@@ -5,6 +5,7 @@
 #include <err.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,7 @@ enum { REFUSED_BLOCK = 3, REFUSED_THREAD = 5, MOST_BLOCKS = 1 << 12, GARBAGE = 0
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void *blocks[MOST_BLOCKS]; /* since the first client came */
-static bool serving;
+static atomic_bool serving;
 
 /* Keep memory in mind, or refuse it. Return it, or NULL. */
 static void *note(void *memory)
