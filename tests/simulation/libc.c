@@ -1541,6 +1541,12 @@ pid_t waitpid(pid_t pid, int *status, int options)
     return returned(-ECHILD);
 }
 
+int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
+{
+    (void)type, (void)id, (void)info, (void)options;
+    return returned(-ECHILD);
+}
+
 int kill(pid_t pid, int number)
 {
     (void)pid, (void)number;
