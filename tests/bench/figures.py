@@ -18,6 +18,10 @@ from kit.tree import BUILD_NOTE, ROOT, STAGES
 POOL = "05-epoll--threads=4"
 
 
+def rows_of(path):
+    return path.read_text().splitlines() if path.exists() else []
+
+
 def measure(names, quick):
     """Run the measuring tools, and keep their figures. Return how many of them found something wrong."""
     wrong = 0
@@ -29,6 +33,9 @@ def measure(names, quick):
                            env=dict(os.environ, TMPDIR=f"{tool.scratch()}")).wait()
         if status not in (0, 1) or not figures.exists():
             raise Failed(f"{name}.py did not measure to its end: {processes.ending(status)}")
+        measured, before = len(rows_of(figures)), len(rows_of(RESULTS / f"{name}.tsv")) - 1  # that has machine(), too
+        if measured < before and not quick:
+            raise Failed(f"{name}.py measured {measured} figures, and {before} before: those are kept. See above for why")
         replace(RESULTS / f"{name}.tsv", f"# {machine()}\n{figures.read_text()}")
         wrong += status
     return wrong
