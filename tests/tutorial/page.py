@@ -103,7 +103,9 @@ def recording(name, words):
     drawing = svg.draw(found, prefix, style="")
     drawing = drawing.replace(f'aria-labelledby="{prefix}title {prefix}desc"', described)
     slugs = " ".join(replay.slug(each.name) for each in found)
-    return (f'<div class="replay" data-recordings="{slugs}">\n'
+    told = "".join(f'<div class="told"><strong>{html.escape(each.name)}</strong> {html.escape(each.sentence)}</div>\n'
+                   for each in found)  # on a narrow screen, where the drawing is cut
+    return (f'<div class="replay" data-recordings="{slugs}">\n{told}'
             f'<figure class="scroll picture" tabindex="0">\n{drawing}</figure>\n</div>')
 
 

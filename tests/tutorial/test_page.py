@@ -216,6 +216,12 @@ SAID = """(async () => {
 # Without scripts: parts that take room with nothing in them, and parts that are hidden
 BARE = """[[...document.querySelectorAll("main div")].filter(each => !each.firstChild &&
     each.getBoundingClientRect().height > 0).length, document.querySelectorAll("main [hidden]").length]"""
+# What each recording shows, in a sentence: those of which a part is outside its box, and the boxes without any
+CUT = """[...document.querySelectorAll(".replay")].flatMap(box => {
+  const { left, right } = box.getBoundingClientRect();
+  const told = [...box.querySelectorAll(".told, .sentence")].filter(each => each.checkVisibility());
+  return told.length ? told.filter(each => each.getBoundingClientRect().left < left - 1 ||
+    each.getBoundingClientRect().right > right + 1).map(each => each.textContent) : [box.dataset.recordings]; })"""
 # How much of the screen stays covered while one reads
 COVERED = "document.querySelector('nav').getBoundingClientRect().bottom / innerHeight"
 
@@ -319,6 +325,8 @@ def use(built, axe):
                 browser.run("document.getElementById('unfold').click()")
                 sideways = browser.run("document.documentElement.scrollWidth - innerWidth")
                 say(sideways <= 0, f"{where}: the page scrolls sideways by {sideways} px")
+                cut = browser.run(CUT)
+                say(cut == [], f"{where}: what a recording shows is cut off: {cut}")
                 browser.run("location.hash = 'glossary'")
                 browser.wait(MARKED)
                 small = browser.run(SMALL)
