@@ -48,7 +48,7 @@ def _fetch(folder):
                f"-oDir::State::Lists={apt / 'lists'}", f"-oDir::Cache={apt / 'cache'}", "-oAPT::Sandbox::User=root",
                "-oAcquire::Languages=none", "-oDebug::NoLocking=1", "-qq"]
     _run("apt-get", *options, "update")
-    _run("apt-get", *options, "source", "--download-only", "libev", cwd=apt)
+    _run("apt-get", *options, "source", "--tar-only", "libev", cwd=apt)
     archive = next(iter(sorted(apt.glob("libev_*.orig.tar.*"))), None)
     if archive is None:
         raise _Missing("the package has no archive")
