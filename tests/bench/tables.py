@@ -1,6 +1,7 @@
-"""Write the figures of tests/bench/results into the tables of tutorial.md, between their marks.
+"""Write the figures of tests/bench/results into the tables of tutorial.md, between their marks, and look whether its
+sentences say the same figures.
 
-Exit status: 0; with --check, 1 if the tables differ from the results; 2 for a bad command line."""
+Exit status: 0; 1 if a sentence differs from the results, or with --check a table; 2 for a bad command line."""
 import difflib
 import re
 import sys
@@ -78,6 +79,28 @@ def switches():
     return table(["server", "CPU time per `/fast`", "relative to 05 (least to most)"], lines, measured_on, "switches")
 
 
+def sentences():
+    """Return what sentences of the text say of the same results."""
+    _, rows = load("switches")
+    switch = {(row["server"], row["metric"]): float(row["value"]) for row in rows if row["server"] != "python"}
+    _, rows = load("scale")
+    kib = {(row["stage"], row["metric"]): float(row["value"]) for row in rows
+           if (row["experiment"], row["clients"]) == ("waits", "10000") and row["metric"].endswith("kib")}
+    server, kernel = kib["02-threaded", "server_kib"], kib["02-threaded", "kernel_kib"]
+    loop = kib["05-epoll", "server_kib"] + kib["05-epoll", "kernel_kib"]
+
+    def parked(metric, form):
+        return [f"{switch[name, metric]:{form}}" for name in ("07-coroutines", "05-epoll", "02-threaded")]
+
+    memory, time = parked("waits_server_kib", ".1f"), parked("waits_cpu_us", ".0f")
+    return [f"{switch['task', 'switch_ns'] / 1000:.1f} and {switch['threads', 'switch_ns'] / 1000:.1f} µs",
+            f"some {kernel:.0f} KiB more for each client",
+            f"some {server:.0f} KiB in the process and {kernel:.0f} KiB in the kernel",
+            f"{server + kernel - loop:.0f} of {server + kernel:.0f} KiB",
+            f"07 took {memory[0]} KiB for each, two pages of its stack (05: {memory[1]}; 02: {memory[2]})",
+            f"took {time[0]} µs of CPU time (05: {time[1]}; 02: {time[2]})"]
+
+
 def main(arguments):
     parser = Parser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only tell whether they are up to date")
@@ -94,6 +117,9 @@ def main(arguments):
         sys.stderr.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True),
                                                    "tutorial.md", "tests/bench/results", n=0))
         raise Failed("the tables of tutorial.md are not up to date. To write them: make tables")
+    missing = [each for each in sentences() if each not in " ".join(new.split())]
+    if missing:
+        raise Failed("\n".join(f"tutorial.md does not say: {each}" for each in missing))
     return 0
 
 

@@ -1,6 +1,6 @@
 """Does what tutorial.md says hold? Its code stands in the files that it names, its diffs are what diff prints, its
 tables are the measured ones, its links lead somewhere, its pictures name lines that exist, and its commands print
-what it shows. The commands of a chapter are typed into one shell.
+what it shows, as does what README shows of make latency. The commands of a chapter are typed into one shell.
 
 TUTORIAL in the environment names another text. Exit status: 0 if all holds; 1 if not; 2 for a bad command line."""
 import difflib
@@ -19,6 +19,8 @@ from tutorial import length, markdown, older_systems, output, session
 
 
 TEXT = ROOT / os.environ.get("TUTORIAL", "tutorial.md")
+OTHER_PAGES = ["README.md", ".github/CONTRIBUTING.md", "tests/README.md", "tests/judging/teaching.md",
+               "tests/judging/contract.md"]
 TRIES = 3
 PROGRAMS = ["all", "build/hold", "trigger", "early", "states"]
 WAITS = r"clock_sleep_until|->run\(|p(select|poll)\(|epoll_pwait\(|ev_run|accept4\(|clock_compute|block\("
@@ -73,9 +75,14 @@ def quotations(chapters, lines):
             say(False, f"line {block.line}: a wrong quotation would not be noticed")
 
 
+def headings(text):
+    prose = re.sub(r"(?ms)^ *```.*?^ *```$", "", text)
+    return {markdown.slug(heading) for heading in re.findall(r"(?m)^#+ (.*)", prose)}
+
+
 def links(text):
     prose = re.sub(r"(?ms)^ *```.*?^ *```$", "", text)
-    anchors = {markdown.slug(heading) for heading in re.findall(r"(?m)^#+ (.*)", prose)}
+    anchors = headings(text)
     for link in sorted(set(re.findall(r"\]\(([^)]+)\)", prose))):
         if link.startswith("#"):
             say(link[1:] in anchors, f"{TEXT.name} has a link to {link}, and no such heading")
@@ -88,6 +95,18 @@ def links(text):
     for path in sorted(set(re.findall(r"`([a-z0-9.-]+/[a-zA-Z0-9_./-]*)`", prose))):
         if not path.startswith(("build/", "Lib/")):
             say((ROOT / path).exists(), f"{path} is named, but not there")
+
+
+def links_elsewhere():
+    """Links between the other pages of text lead to files that are there, and to headings."""
+    pages = [ROOT / name for name in OTHER_PAGES]
+    for page in pages:
+        text = re.sub(r"(?ms)^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"))
+        for link in sorted(set(re.findall(r"\]\(((?!http)[^)]+)\)", text))):
+            name, _, heading = link.partition("#")
+            target = page.parent / name if name else page
+            found = target.exists() and (not heading or heading in headings(target.read_text(encoding="utf-8")))
+            say(found, f"{page.relative_to(ROOT)} has a link to {link}, which is not there")
 
 
 def experiments(text):
@@ -162,6 +181,7 @@ def static(text):
     readable(text)
     quotations(chapters, text.splitlines())
     links(text)
+    links_elsewhere()
     experiments(text)
     pictures(text)
     gallery(text)
@@ -238,6 +258,18 @@ def run_chapter(chapter):
     say(not problem, f"{chapter.title}: {problem}")
 
 
+def readme():
+    """The table of verdicts in README is what `make latency` prints."""
+    shown = re.search(r"(?ms)^```text\n(server .*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"))
+    expected = [output.ELISION, *shown[1].splitlines(), output.ELISION]
+    for _ in range(TRIES):
+        run = subprocess.run([ROOT / "tests/latency.py"], stdout=subprocess.PIPE, universal_newlines=True)
+        problem = output.difference(expected, run.stdout.splitlines())
+        if not problem:
+            break
+    say(not problem, f"README.md: {problem}\n{run.stdout}")
+
+
 def main(arguments):
     parser = Parser(description=__doc__, usage="%(prog)s [--static] [CHAPTER]...")
     parser.add_argument("--static", action="store_true", help="run no commands")
@@ -251,6 +283,8 @@ def main(arguments):
         for chapter in chapters:
             if not options.chapters or chapter.title.startswith(tuple(options.chapters)):
                 run_chapter(chapter)
+        if not options.chapters:
+            readme()
     print(f"{Count.passed} passed, {Count.failed} failed")
     return 1 if Count.failed else 0
 
