@@ -35,7 +35,7 @@ def measure(names, quick):
             raise Failed(f"{name}.py did not measure to its end: {processes.ending(status)}")
         measured, before = len(rows_of(figures)), len(rows_of(RESULTS / f"{name}.tsv")) - 1  # that has machine(), too
         if measured < before and not quick:
-            raise Failed(f"{name}.py measured {measured} figures, and {before} before: those are kept. See above for why")
+            raise Failed(f"{name}.py measured {measured} figures, and {before} before: they are kept (see above)")
         replace(RESULTS / f"{name}.tsv", f"# {machine()}\n{figures.read_text()}")
         wrong += status
     return wrong
