@@ -44,17 +44,7 @@
 #define FROM(module, name) __attribute__((import_module(#module), import_name(#name))) name
 
 /* A thread may be suspended inside these. */
-int FROM(kernel, sys_socket)(int domain, int type, int protocol);
-int FROM(kernel, sys_bind)(int fd, const void *address, int size);
-int FROM(kernel, sys_listen)(int fd, int backlog);
-int FROM(kernel, sys_accept4)(int fd, void *address, void *size, int flags);
-int FROM(kernel, sys_recvfrom)(int fd, void *bytes, size_t size, int flags);
-int FROM(kernel, sys_sendto)(int fd, const void *bytes, size_t size, int flags);
-int FROM(kernel, sys_read)(int fd, void *bytes, size_t size);
-int FROM(kernel, sys_write)(int fd, const void *bytes, size_t size);
 int FROM(kernel, sys_openat)(const char *path, int flags);
-int FROM(kernel, sys_close)(int fd);
-int FROM(kernel, sys_shutdown)(int fd, int how);
 int FROM(kernel, sys_fcntl)(int fd, int command, int argument);
 int FROM(kernel, sys_setsockopt)(int fd, int level, int name, int value);
 int FROM(kernel, sys_socket_timeout)(int fd, int name, double ns);
@@ -62,18 +52,7 @@ int FROM(kernel, sys_getsockname)(int fd, void *address);
 int FROM(kernel, sys_getpeername)(int fd, void *address);
 int FROM(kernel, sys_pselect6)(int nfds, void *r, void *w, void *x, double ns, const void *mask);
 int FROM(kernel, sys_ppoll)(struct pollfd *fds, int count, double ns, const void *mask);
-int FROM(kernel, sys_poll)(struct pollfd *fds, int count, int ms);
-int FROM(kernel, sys_epoll_create1)(int flags);
-int FROM(kernel, sys_epoll_ctl)(int epoll, int op, int fd, struct epoll_event *event);
-int FROM(kernel, sys_epoll_wait)(int epoll, struct epoll_event *events, int most, int ms);
-int FROM(kernel, sys_epoll_pwait)(int epoll, struct epoll_event *events, int most, int ms,
-                                  const void *mask);
-int FROM(kernel, sys_eventfd2)(unsigned count, int flags);
 int FROM(kernel, sys_rt_sigaction)(int number, int handler, int flags, const void *mask);
-int FROM(kernel, sys_rt_sigprocmask)(int how, const void *set, void *old);
-int FROM(kernel, sys_rt_sigsuspend)(const void *mask);
-int FROM(kernel, sys_pause)(void);
-int FROM(kernel, sys_tgkill)(int number);
 int FROM(kernel, sys_clock_nanosleep)(int clock, int flags, double ns);
 int FROM(kernel, sys_compute)(void);
 int FROM(kernel, sys_futex_wait)(int *at, int value, int kind);
@@ -82,6 +61,14 @@ int FROM(kernel, sys_clone)(void *(*run)(void *), void *argument, void *stack, i
 int FROM(kernel, sys_setrlimit)(int resource, unsigned soft);
 int FROM(kernel, sys_unsupported)(const char *name);
 _Noreturn void FROM(kernel, sys_exit_group)(int status);
+
+/* A function of the C library that passes its arguments on as they are (all are 32 bits wide) */
+#define CALL(type, function, name, parameters, arguments)                                          \
+    type FROM(kernel, sys_##name) parameters;                                                      \
+    type function parameters                                                                       \
+    {                                                                                              \
+        return returned(sys_##name arguments);                                                     \
+    }
 
 /* These return immediately. */
 double FROM(clock, clock_ns)(int clock);
@@ -413,16 +400,6 @@ char *strrchr(const char *text, int byte)
     return (char *)found;
 }
 
-char *strstr(const char *text, const char *part)
-{
-    size_t length = strlen(part);
-
-    for (; *text != '\0'; text++)
-        if (strncmp(text, part, length) == 0)
-            return (char *)text;
-    return length == 0 ? (char *)text : NULL;
-}
-
 size_t strspn(const char *text, const char *accepted)
 {
     size_t n = 0;
@@ -675,14 +652,13 @@ int fflush(FILE *stream)
     int fd = stream->_fileno, result = 0;
 
     if (lines[fd].length > 0)
-        result = returned(sys_write(fd, lines[fd].text, lines[fd].length));
+        result = write(fd, lines[fd].text, lines[fd].length);
     lines[fd].length = 0;
     return result < 0 ? EOF : 0;
 }
 
 int setvbuf(FILE *restrict stream, char *restrict buffer, int mode, size_t size)
 {
-    (void)stream, (void)buffer, (void)mode, (void)size;
     return 0;
 }
 
@@ -744,17 +720,6 @@ size_t fwrite(const void *bytes, size_t size, size_t count, FILE *stream)
     return count;
 }
 
-/* One thread runs at a time, and is not suspended while it prints. */
-void flockfile(FILE *stream)
-{
-    (void)stream;
-}
-
-void funlockfile(FILE *stream)
-{
-    (void)stream;
-}
-
 static const struct {
     int number;
     const char *text;
@@ -812,62 +777,37 @@ static void say(int error, const char *text, va_list args)
     fprintf(stderr, "\n");
 }
 
-void vwarn(const char *text, va_list args)
-{
-    say(error_number, text, args);
-}
-
 void vwarnx(const char *text, va_list args)
 {
     say(0, text, args);
 }
 
-void verr(int status, const char *text, va_list args)
-{
-    vwarn(text, args);
-    exit(status);
-}
-
-void verrx(int status, const char *text, va_list args)
-{
-    vwarnx(text, args);
-    exit(status);
-}
+#define SAY(error)                                                                                 \
+    va_list args;                                                                                  \
+    va_start(args, text);                                                                          \
+    say(error, text, args);                                                                        \
+    va_end(args)
 
 void warn(const char *text, ...)
 {
-    va_list args;
-
-    va_start(args, text);
-    vwarn(text, args);
-    va_end(args);
+    SAY(error_number);
 }
 
 void warnx(const char *text, ...)
 {
-    va_list args;
-
-    va_start(args, text);
-    vwarnx(text, args);
-    va_end(args);
+    SAY(0);
 }
 
 void err(int status, const char *text, ...)
 {
-    va_list args;
-
-    va_start(args, text);
-    verr(status, text, args);
-    va_end(args);
+    SAY(error_number);
+    exit(status);
 }
 
 void errx(int status, const char *text, ...)
 {
-    va_list args;
-
-    va_start(args, text);
-    verrx(status, text, args);
-    va_end(args);
+    SAY(0);
+    exit(status);
 }
 
 /* ---- the command line */
@@ -897,7 +837,6 @@ static const struct option *find_option(const struct option *options, const char
 int getopt_long(int argc, char *const *argv, const char *short_options,
                 const struct option *options, int *index)
 {
-    (void)short_options, (void)index;
     if (optind >= argc || argv[optind][0] != '-' || argv[optind][1] == '\0')
         return -1;
     const char *word = argv[optind++];
@@ -919,7 +858,6 @@ int getopt_long(int argc, char *const *argv, const char *short_options,
 
 char *getenv(const char *name)
 {
-    (void)name;
     return NULL;
 }
 
@@ -981,7 +919,6 @@ int getnameinfo(const struct sockaddr *address, socklen_t size, char *host, sock
     const struct sockaddr_in *in = (const struct sockaddr_in *)address;
     const unsigned char *byte = (const unsigned char *)&in->sin_addr;
 
-    (void)size, (void)flags;
     snprintf(host, host_size, "%d.%d.%d.%d", byte[0], byte[1], byte[2], byte[3]);
     snprintf(port, port_size, "%d", __builtin_bswap16(in->sin_port));
     return 0;
@@ -1013,7 +950,6 @@ int gettimeofday(struct timeval *restrict time, void *restrict zone)
 {
     struct timespec now = timespec_of(clock_ns(CLOCK_REALTIME));
 
-    (void)zone;
     time->tv_sec = now.tv_sec;
     time->tv_usec = now.tv_nsec / 1000;
     return 0;
@@ -1030,13 +966,11 @@ time_t time(time_t *also)
 
 int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time, struct timespec *left)
 {
-    (void)left;
     return -sys_clock_nanosleep(clock, flags, ns_of(time));
 }
 
 int nanosleep(const struct timespec *time, struct timespec *left)
 {
-    (void)left;
     return returned(sys_clock_nanosleep(CLOCK_MONOTONIC, 0, ns_of(time)));
 }
 
@@ -1071,72 +1005,38 @@ struct tm *gmtime_r(const time_t *restrict time, struct tm *restrict out)
 size_t strftime(char *restrict to, size_t size, const char *restrict text,
                 const struct tm *restrict t)
 {
-    (void)text;
     return (size_t)snprintf(to, size, "%04d-%02d-%02dT%02d:%02d:%02dZ", t->tm_year + 1900,
                             t->tm_mon + 1, t->tm_mday, t->tm_hour, t->tm_min, t->tm_sec);
 }
 
 /* ---- files and sockets */
 
-int socket(int domain, int type, int protocol)
-{
-    return returned(sys_socket(domain, type, protocol));
-}
-
-int bind(int fd, const struct sockaddr *address, socklen_t size)
-{
-    return returned(sys_bind(fd, address, (int)size));
-}
-
-int listen(int fd, int backlog)
-{
-    return returned(sys_listen(fd, backlog));
-}
-
-int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict size, int flags)
-{
-    return returned(sys_accept4(fd, address, size, flags));
-}
+CALL(int, socket, socket, (int domain, int type, int protocol), (domain, type, protocol))
+CALL(int, bind, bind, (int fd, const struct sockaddr *address, socklen_t size), (fd, address, size))
+CALL(int, listen, listen, (int fd, int backlog), (fd, backlog))
+CALL(int, accept4, accept4,
+     (int fd, struct sockaddr *restrict address, socklen_t *restrict size, int flags),
+     (fd, address, size, flags))
 
 int accept(int fd, struct sockaddr *restrict address, socklen_t *restrict size)
 {
     return returned(sys_accept4(fd, address, size, 0));
 }
 
-ssize_t recv(int fd, void *bytes, size_t size, int flags)
-{
-    return returned(sys_recvfrom(fd, bytes, size, flags));
-}
-
-ssize_t send(int fd, const void *bytes, size_t size, int flags)
-{
-    return returned(sys_sendto(fd, bytes, size, flags));
-}
+CALL(ssize_t, recv, recvfrom, (int fd, void *bytes, size_t size, int flags),
+     (fd, bytes, size, flags))
+CALL(ssize_t, send, sendto, (int fd, const void *bytes, size_t size, int flags),
+     (fd, bytes, size, flags))
 
 int open(const char *path, int flags, ...)
 {
     return returned(sys_openat(path, flags));
 }
 
-ssize_t read(int fd, void *bytes, size_t size)
-{
-    return returned(sys_read(fd, bytes, size));
-}
-
-ssize_t write(int fd, const void *bytes, size_t size)
-{
-    return returned(sys_write(fd, bytes, size));
-}
-
-int close(int fd)
-{
-    return returned(sys_close(fd));
-}
-
-int shutdown(int fd, int how)
-{
-    return returned(sys_shutdown(fd, how));
-}
+CALL(ssize_t, read, read, (int fd, void *bytes, size_t size), (fd, bytes, size))
+CALL(ssize_t, write, write, (int fd, const void *bytes, size_t size), (fd, bytes, size))
+CALL(int, close, close, (int fd), (fd))
+CALL(int, shutdown, shutdown, (int fd, int how), (fd, how))
 
 int fcntl(int fd, int command, ...)
 {
@@ -1194,41 +1094,22 @@ int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *time, const s
     return returned(sys_ppoll(fds, (int)count, time == NULL ? -1 : ns_of(time), mask));
 }
 
-int poll(struct pollfd *fds, nfds_t count, int ms)
-{
-    return returned(sys_poll(fds, (int)count, ms));
-}
-
-int epoll_create1(int flags)
-{
-    return returned(sys_epoll_create1(flags));
-}
+CALL(int, poll, poll, (struct pollfd * fds, nfds_t count, int ms), (fds, count, ms))
+CALL(int, epoll_create1, epoll_create1, (int flags), (flags))
 
 int epoll_create(int size)
 {
-    (void)size;
     return returned(sys_epoll_create1(0));
 }
 
-int epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
-{
-    return returned(sys_epoll_ctl(epoll, op, fd, event));
-}
-
-int epoll_wait(int epoll, struct epoll_event *events, int most, int ms)
-{
-    return returned(sys_epoll_wait(epoll, events, most, ms));
-}
-
-int epoll_pwait(int epoll, struct epoll_event *events, int most, int ms, const sigset_t *mask)
-{
-    return returned(sys_epoll_pwait(epoll, events, most, ms, mask));
-}
-
-int eventfd(unsigned count, int flags)
-{
-    return returned(sys_eventfd2(count, flags));
-}
+CALL(int, epoll_ctl, epoll_ctl, (int epoll, int op, int fd, struct epoll_event *event),
+     (epoll, op, fd, event))
+CALL(int, epoll_wait, epoll_wait, (int epoll, struct epoll_event *events, int most, int ms),
+     (epoll, events, most, ms))
+CALL(int, epoll_pwait, epoll_pwait,
+     (int epoll, struct epoll_event *events, int most, int ms, const sigset_t *mask),
+     (epoll, events, most, ms, mask))
+CALL(int, eventfd, eventfd2, (unsigned count, int flags), (count, flags))
 
 /* ---- signals: number n is bit n - 1 of the first two words of a set */
 
@@ -1278,30 +1159,17 @@ __sighandler_t signal(int number, __sighandler_t handler)
                                                                                    : SIG_DFL;
 }
 
-int sigprocmask(int how, const sigset_t *restrict set, sigset_t *restrict old)
-{
-    return returned(sys_rt_sigprocmask(how, set, old));
-}
+CALL(int, sigprocmask, rt_sigprocmask,
+     (int how, const sigset_t *restrict set, sigset_t *restrict old), (how, set, old))
 
 int pthread_sigmask(int how, const sigset_t *restrict set, sigset_t *restrict old)
 {
     return -sys_rt_sigprocmask(how, set, old);
 }
 
-int sigsuspend(const sigset_t *mask)
-{
-    return returned(sys_rt_sigsuspend(mask));
-}
-
-int pause(void)
-{
-    return returned(sys_pause());
-}
-
-int raise(int number)
-{
-    return returned(sys_tgkill(number));
-}
+CALL(int, sigsuspend, rt_sigsuspend, (const sigset_t *mask), (mask))
+CALL(int, pause, pause, (void), ())
+CALL(int, raise, tgkill, (int number), (number))
 
 /* ---- threads, over futexes as in glibc: a call that need not wait makes no system call */
 
@@ -1316,13 +1184,11 @@ int pthread_attr_init(pthread_attr_t *attributes)
 
 int pthread_attr_setdetachstate(pthread_attr_t *attributes, int state)
 {
-    (void)attributes, (void)state;
     return 0;
 }
 
 int pthread_attr_destroy(pthread_attr_t *attributes)
 {
-    (void)attributes;
     return 0;
 }
 
@@ -1338,7 +1204,6 @@ int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict at
     void *stack = malloc(STACK);
     int error = error_number;
 
-    (void)attributes;
     if (stack == NULL) {
         error_number = error; /* pthread_create returns its error, and leaves errno alone */
         return EAGAIN;
@@ -1365,7 +1230,6 @@ static int *word(void *object, size_t n)
 
 int pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes)
 {
-    (void)attributes;
     memset(mutex, 0, sizeof *mutex);
     return 0;
 }
@@ -1407,7 +1271,6 @@ int pthread_mutex_unlock(pthread_mutex_t *mutex)
 int pthread_cond_init(pthread_cond_t *restrict condition,
                       const pthread_condattr_t *restrict attributes)
 {
-    (void)attributes;
     memset(condition, 0, sizeof *condition);
     return 0;
 }
@@ -1442,7 +1305,6 @@ int pthread_cond_broadcast(pthread_cond_t *condition)
 
 int sem_init(sem_t *semaphore, int shared, unsigned value)
 {
-    (void)shared;
     *word(semaphore, 0) = (int)value;
     *word(semaphore, 1) = 0;
     return 0;
@@ -1528,85 +1390,24 @@ int uname(struct utsname *name)
     return 0;
 }
 
-/* Processes are not simulated: --workers and what belongs to it. */
+/* Not simulated: processes (--workers), and what only libev names. */
+#define UNSUPPORTED(type, function, parameters)                                                    \
+    type function parameters                                                                       \
+    {                                                                                              \
+        return (type)unsupported(#function);                                                       \
+    }
 
-pid_t fork(void)
-{
-    return unsupported("fork");
-}
-
-pid_t waitpid(pid_t pid, int *status, int options)
-{
-    (void)pid, (void)status, (void)options;
-    return returned(-ECHILD);
-}
-
-int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
-{
-    (void)type, (void)id, (void)info, (void)options;
-    return returned(-ECHILD);
-}
-
-int kill(pid_t pid, int number)
-{
-    (void)pid, (void)number;
-    return unsupported("kill");
-}
-
-int setpgid(pid_t pid, pid_t group)
-{
-    (void)pid, (void)group;
-    return unsupported("setpgid");
-}
-
-int prctl(int option, ...)
-{
-    (void)option;
-    return unsupported("prctl");
-}
-
-int sigtimedwait(const sigset_t *restrict set, siginfo_t *restrict info,
-                 const struct timespec *restrict time)
-{
-    (void)set, (void)info, (void)time;
-    return unsupported("sigtimedwait");
-}
-
-void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
-{
-    (void)at, (void)size, (void)protection, (void)flags, (void)fd, (void)offset;
-    unsupported("mmap (--workers)");
-    return MAP_FAILED;
-}
-
-int pipe2(int fds[2], int flags)
-{
-    (void)fds, (void)flags;
-    return unsupported("pipe2");
-}
-
-int pipe(int fds[2])
-{
-    return pipe2(fds, 0);
-}
-
-int dup2(int fd, int other)
-{
-    (void)fd, (void)other;
-    return unsupported("dup2");
-}
-
-int lstat(const char *restrict path, struct stat *restrict status)
-{
-    (void)path, (void)status;
-    return unsupported("lstat");
-}
-
-int pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
-{
-    (void)prepare, (void)parent, (void)child;
-    return 0;
-}
+UNSUPPORTED(pid_t, fork, (void))
+UNSUPPORTED(pid_t, waitpid, (pid_t pid, int *status, int options))
+UNSUPPORTED(int, waitid, (idtype_t type, id_t id, siginfo_t *info, int options))
+UNSUPPORTED(int, kill, (pid_t pid, int number))
+UNSUPPORTED(int, setpgid, (pid_t pid, pid_t group))
+UNSUPPORTED(int, prctl, (int option, ...))
+UNSUPPORTED(int, sigtimedwait, (const sigset_t *set, siginfo_t *info, const struct timespec *time))
+UNSUPPORTED(void *, mmap, (void *at, size_t size, int protection, int flags, int fd, off_t offset))
+UNSUPPORTED(int, pipe, (int fds[2]))
+UNSUPPORTED(int, dup2, (int fd, int other))
+UNSUPPORTED(int, lstat, (const char *path, struct stat *status))
 
 /* a * b, both of 128 bits: what the compiler calls to find out whether a product overflows */
 __int128 __multi3(__int128 x, __int128 y)
