@@ -168,8 +168,8 @@ class Commands(unittest.TestCase):
                    "--", sys.executable, SERVER, port, *way)
 
     def test_each_way_to_be_slow(self):
-        for way, expected in [("sleep", "asyncio"), ("block", "async-time.sleep"),
-                              ("compute", "compute"), ("pool", "pool")]:
+        for way, expected in [("sleep", "asyncio"), ("block", "mistake"),
+                              ("compute", "compute"), ("pool", "executor")]:
             with self.subTest(way):
                 output = expect(self, f"\n{live_python(expected)}\n",
                                 lambda: self.record(way, name=f"this is {way}"))
@@ -188,7 +188,7 @@ class Commands(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("uvicorn"), "uvicorn is missing: make deps-peers")
     def test_fastapi_under_uvicorn(self):
-        for environment, expected in [({}, "asyncio"), ({"MISTAKE": "1"}, "async-time.sleep")]:
+        for environment, expected in [({}, "asyncio"), ({"MISTAKE": "1"}, "mistake")]:
             port = free_port()
             expect(self, live_python(expected), lambda: run(
                 TRACE, f"http://127.0.0.1:{port}", "--", "uvicorn", "--loop", "asyncio", "--port", port,
@@ -367,7 +367,7 @@ class Forbidden(unittest.TestCase):
         strace.chmod(0o755)
         result = run(TRACE, "01-blocking", env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"})
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        self.assertRegex(result.stdout, live("async-time.sleep"))
+        self.assertRegex(result.stdout, live("mistake"))
 
     def test_traced_program_may_not_trace(self):
         """Real, with no need of another kernel: a process has one tracer at most."""

@@ -1,8 +1,9 @@
 """Does the recorder understand what strace writes, and tell the truth about it?
 
-The logs in recordings/ were made with tests/trace.py --raw, and shortened: without the start of the program,
-and without the lines of libraries in the stacks. Those of FastAPI and of gunicorn with threads were made of
-tests/bench/apps, and are also without calls about files, memory and signals.
+Those of the stages and of asyncio are the recordings of the tutorial. The logs in recordings/ were made with
+tests/trace.py --raw, and shortened: without the start of the program, and without the lines of libraries in the
+stacks. Those of FastAPI and of gunicorn with threads were made of tests/bench/apps, and are also without calls about
+files, memory and signals.
 """
 import collections
 import contextlib
@@ -15,17 +16,19 @@ import unittest
 import unittest.mock
 
 from kit import terminals, tool, unittests
-from kit.tree import TESTS
+from kit.tree import STAGES, TESTS
 from recorder import clients, descriptors, events, strace_log, svg, symbols, table, understand, waiting
 from recorder.recording import Client
 
 HERE = pathlib.Path(__file__).resolve().parent
 
-KEPT = sorted((HERE / "recordings").glob("*.strace"))
+SHOWN = [*STAGES, "trap", "pool", "asyncio", "mistake", "executor"]  # by the tutorial
+KEPT = {path.stem: path for path in [*sorted((HERE / "recordings").glob("*.strace")),
+                                     *(TESTS / f"tutorial/recordings/{name}.strace" for name in SHOWN)]}
 
 
 def kept(name):
-    return (HERE / "recordings" / f"{name}.strace").read_text()
+    return KEPT[name].read_text()
 
 
 def one(text):
@@ -117,7 +120,7 @@ class Reading(unittest.TestCase):
             self.assertEqual(found[:-1], complete[:len(found) - 1])
 
     def test_kept_logs_are_read_completely(self):
-        for path in KEPT:
+        for path in KEPT.values():
             with self.subTest(path.name):
                 log = one(path.read_text())
                 self.assertEqual(log.unread, 0)
@@ -355,12 +358,14 @@ EXPECTED = {  # the sentence of each kept recording
     "trap": waited(r"in clock_nanosleep, called from common/connections\.c:\d+"),
     "workers": loop("epoll_pwait", "05-epoll/server", r"worker \d"),
     "asyncio": loop("epoll_wait"),
-    "async-time.sleep": waited("in clock_nanosleep"),
+    "mistake": waited("in clock_nanosleep"),
+    "uvicorn": loop("epoll_wait"),
+    "uvicorn-time.sleep": waited("in clock_nanosleep"),
     "gunicorn": waited("in clock_nanosleep", "the only worker"),
     "compute": waited("computing"),
-    "pool": beside("epoll_wait", "clock_nanosleep"),
-    "05-pool": beside(r"epoll_pwait, called from 05-epoll/server\.c:\d+",
-                      r"clock_nanosleep, called from common/pool\.c:\d+"),
+    "executor": beside("epoll_wait", "clock_nanosleep"),
+    "pool": beside(r"epoll_pwait, called from 05-epoll/server\.c:\d+",
+                   r"clock_nanosleep, called from common/pool\.c:\d+"),
     "fastapi-def": beside("epoll_wait", "clock_nanosleep"),
     "fastapi-to_thread": beside("epoll_wait", "clock_nanosleep"),
     "fastapi-time.sleep": waited("in clock_nanosleep"),
@@ -379,7 +384,7 @@ EXPECTED = {  # the sentence of each kept recording
 
 class Kept(unittest.TestCase):
     def test_sentence_of_each(self):
-        self.assertEqual(sorted(EXPECTED), sorted(path.stem for path in KEPT))
+        self.assertEqual(sorted(EXPECTED), sorted(KEPT))
         for name, pattern in EXPECTED.items():
             with self.subTest(name):
                 recorded = recording(kept(name))
@@ -406,6 +411,7 @@ class Kept(unittest.TestCase):
                     "wait", "sendto 0", "wait"]
         self.assertEqual(told("05-epoll"), expected)
         self.assertEqual(told("asyncio"), expected)
+        self.assertEqual(told("uvicorn"), expected)
 
     def test_time_sleep_in_async_def_tells_the_story_of_01_and_of_the_trap(self):
         def told(name):
@@ -418,7 +424,7 @@ class Kept(unittest.TestCase):
 
         expected = ["accept4 0", "recvfrom 0", "clock_nanosleep 0", "sendto 0",
                     "accept4 1", "recvfrom 1", "sendto 1"]
-        for name in ("01-blocking", "trap", "async-time.sleep", "fastapi-time.sleep", "gunicorn"):
+        for name in ("01-blocking", "trap", "mistake", "uvicorn-time.sleep", "fastapi-time.sleep", "gunicorn"):
             with self.subTest(name):
                 self.assertEqual(told(name), expected)
 
@@ -436,7 +442,7 @@ class Kept(unittest.TestCase):
 
         expected = ["accept4 0", "recvfrom 0", "clock_nanosleep elsewhere",
                     "accept4 1", "recvfrom 1", "sendto 1", "sendto 0"]
-        for name in ("05-pool", "pool", "fastapi-def", "fastapi-to_thread"):
+        for name in ("pool", "executor", "fastapi-def", "fastapi-to_thread"):
             with self.subTest(name):
                 self.assertEqual(told(name), expected)
 
@@ -484,7 +490,7 @@ class Kept(unittest.TestCase):
         self.assertIn("does not tell when it connected", recorded.sentence)
 
     def test_moments_of_a_client_are_in_order(self):
-        for path in KEPT:
+        for path in KEPT.values():
             for client in recording(path.read_text()).clients:
                 moments = [getattr(client, key) for key in clients.KEYS]
                 if path.stem.startswith("uring"):  # no call tells when the server read the request
@@ -534,11 +540,11 @@ class Kept(unittest.TestCase):
         log = one(kept("05-epoll").replace("05-epoll/server.c", str(source)))
         named = sorted({int(number) for line in log.header["frame"]
                         for number in re.findall(rf"{source}:(\d+)", line)})
-        self.assertIn(45, named)
+        last = named[-1] - 1
         log.header["source"] = [f"{source} {symbols.checksum(source, named)}"]
         for changed, shown in [(lines, True), (["other\n", *lines[1:], "more\n"], True),
-                               (["more\n", *lines], False), ([*lines[:44], "other\n", *lines[45:]], False),
-                               (lines[:44], False)]:
+                               (["more\n", *lines], False), ([*lines[:last], "other\n", *lines[last + 1:]], False),
+                               (lines[:last], False)]:
             source.write_text("".join(changed))
             expected = {str(source): "".join(changed).splitlines()} if shown else {}
             self.assertEqual(understand.understand(log, [tool.scratch()]).sources, expected)
@@ -553,7 +559,7 @@ class Kept(unittest.TestCase):
 
 class Telling(unittest.TestCase):
     def test_story_fits_on_a_screen(self):
-        for path in KEPT:
+        for path in KEPT.values():
             with self.subTest(path.name):
                 lines = table.tell(recording(path.read_text()))
                 self.assertLessEqual(len(lines), table.MOST_LINES)
@@ -561,7 +567,7 @@ class Telling(unittest.TestCase):
 
     def test_nothing_is_wider_than_a_terminal(self):
         all_of_them = tool.scratch() / "all.strace"
-        texts = [path.read_text() for path in KEPT]
+        texts = [path.read_text() for path in KEPT.values()]
         all_of_them.write_text("".join(text for text in texts if text.startswith("# recording: ")))
         status, shown, _ = terminals.run([sys.executable, TESTS / "trace.py", "--from", all_of_them])
         self.assertEqual(status, 0, shown)
@@ -593,7 +599,7 @@ class Telling(unittest.TestCase):
             self.assertEqual(("ms at most" in drawn, "next response is due" in drawn), (waits, waits))
 
     def test_events_are_valid(self):
-        recordings = [recording(path.read_text()) for path in KEPT]
+        recordings = [recording(path.read_text()) for path in KEPT.values()]
         data = json.loads(events.dump(recordings))
         self.assertEqual(data["displayTimeUnit"], "ms")
         named, lanes = set(), collections.defaultdict(list)
