@@ -9,7 +9,6 @@ import os
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import unittest
@@ -18,18 +17,13 @@ from collections import Counter
 from kit import processes, tool, unittests
 from kit.servers import Server
 from kit.tree import TESTS, built
+from kit.urls import free_port
 from recorder import strace_log, understand
 from recorder.cases.expected import CASES, DELICATE
 
 HERE = pathlib.Path(__file__).resolve().parent / "cases"
 PATIENCE = 90  # seconds
 TRIES = 3      # a machine that is busy can make anything wait; but what must never be said must never be said
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Cases(unittest.TestCase):

@@ -1,7 +1,6 @@
 """Does tests/latency.py tell the truth about servers with a pool, about servers that compute, and about where
 their threads are?"""
 import os
-import socket
 import subprocess
 import sys
 import unittest
@@ -12,7 +11,7 @@ from kit import proc, processes, terminals, tool, unittests
 from kit.processes import Program
 from kit.servers import Server
 from kit.tree import ROOT, TESTS, built
-from kit.urls import free_port
+from kit.urls import connects, free_port
 from recorder import blocked
 
 CASES = TESTS / "recorder/cases"
@@ -26,11 +25,6 @@ POOLS = {"06-libev --block --threads 2": "2 at a time", "01-blocking --workers 2
 def latency(*words):
     run = subprocess.run([ROOT / "tests/latency.py", *words], capture_output=True, text=True, timeout=120)
     return run.returncode, run.stdout, run.stderr
-
-
-def connects(port):
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Probe(unittest.TestCase):
@@ -159,9 +153,10 @@ class Strangers(unittest.TestCase):
 
     def ask(self, way, must, never, status=0, program="http_ways.py"):
         port = free_port()
+        url = f"http://127.0.0.1:{port}"
         with Program([PYTHON, CASES / program, port, way]):
-            processes.wait_until(lambda: connects(port))
-            found, output, errors = latency(f"http://127.0.0.1:{port}")
+            processes.wait_until(lambda: connects(url))
+            found, output, errors = latency(url)
         self.assertEqual((found, errors), (status, ""), output)
         for pattern in must:
             self.assertRegex(output, pattern)

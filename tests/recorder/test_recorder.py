@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import unittest
+import unittest.mock
 
 from kit import measuring, proc, processes, unittests
 from kit.servers import Server
@@ -398,15 +399,14 @@ class Forbidden(unittest.TestCase):
 
     def test_advice(self):
         read = proc.read
-        self.addCleanup(setattr, processes, "read", read)
         for scope, attach, expected in [
                 ("0\n", False, "docker run --cap-add SYS_PTRACE"), ("0\n", True, "use sudo"),
                 ("1\n", False, "docker run"), ("1\n", True, "ptrace_scope is 1. Use sudo, or allow it: "
                                                             "sudo sysctl kernel.yama.ptrace_scope=0"),
                 ("2\n", False, "sudo sysctl kernel.yama.ptrace_scope=1"),
                 ("3\n", True, "until the next boot")]:
-            proc.read = lambda path: scope if path.endswith("ptrace_scope") else read(path)
-            self.assertIn(expected, recorder.advice(attach))
+            with unittest.mock.patch("kit.proc.read", lambda path: scope if path.endswith("scope") else read(path)):
+                self.assertIn(expected, recorder.advice(attach))
 
 
 # ---- nothing is left

@@ -224,9 +224,7 @@ class Server:
 
     def _start_stranger(self):
         """Another program listens where it is told to."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = urls.free_port()
         places = urls.every_address(f"http://localhost:{port}")
         self.expected = f"a server that listens on port {MANUAL_PORT} of localhost"
         self.program = processes.Program([*servers.UNDER, *self.stage.command, "--port", port, *self.options])
