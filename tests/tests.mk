@@ -213,7 +213,7 @@ deps-peers: ## the servers that peers and wayout compare the stages with
 
 deps-cases: ## the runtimes whose servers "make cases" records; without one of them, its cases are skipped
 	@tests/deps.sh default-jdk-headless golang-go erlang-base ruby php-cli tcl apache2-bin perl nginx-light gunicorn \
-	  python3-flask uvicorn python3-fastapi nodejs
+	  python3-flask uvicorn python3-fastapi python3-httpx python3-requests nodejs
 
 deps-tutorial: ## those that tutorial, proxy and (with deps-tools) tutorial-test need
 	@tests/deps.sh curl strace procps iproute2 util-linux patch nginx-light uvicorn python3-fastapi pandoc

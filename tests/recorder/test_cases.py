@@ -17,7 +17,7 @@ from collections import Counter
 from kit import processes, tool, unittests
 from kit.servers import Server
 from kit.tree import TESTS, built
-from kit.urls import free_port
+from kit.urls import connects, free_port
 from recorder import strace_log, understand
 from recorder.cases.expected import CASES, DELICATE
 
@@ -79,8 +79,9 @@ class Cases(unittest.TestCase):
             "apache": lambda: self.configured("apache.conf", port, MPM=setting.get("MPM", "")),
         }
 
-    def record(self, case):
-        """Record a case, and return what is said of it."""
+    def server(self, case):
+        """Return the URL of the server of a case, its command in words, and the arguments that start it. Skip the
+        test if the server cannot run here."""
         port, command, setting = free_port(), case.command, {}
         known = {**self.ports, "port": port, "build": built("05-epoll").parent}
         while re.match(r"[A-Z_]+=", command):
@@ -90,16 +91,39 @@ class Cases(unittest.TestCase):
         words = command.format(**known).split()
         if shutil.which(words[0], path=f"{os.environ['PATH']}:/usr/sbin") is None:
             self.skipTest(f"{words[0]} is not installed")
+        if case.module and subprocess.run([words[0], "-c", f"import {case.module}"], capture_output=True).returncode:
+            self.skipTest(f"the module {case.module} of Python is not installed")
+        arguments = {"env": {**os.environ, "DELAY": "1", **setting},
+                     "cwd": TESTS / case.folder if case.folder else HERE}
+        return f"http://127.0.0.1:{port}", words, arguments
+
+    def record(self, case):
+        """Record a case, and return what is said of it."""
+        url, words, arguments = self.server(case)
         log = self.folder / "log"
-        run = subprocess.run([sys.executable, str(TESTS / "trace.py"), f"http://127.0.0.1:{port}", "--raw", str(log),
-                              *self.options(case), "--", *words],
-                             capture_output=True, text=True, timeout=PATIENCE,
-                             env={**os.environ, "DELAY": "1", **setting},
-                             cwd=TESTS / case.folder if case.folder else HERE)
+        run = subprocess.run([sys.executable, str(TESTS / "trace.py"), url, "--raw", str(log), *self.options(case),
+                              "--", *words], capture_output=True, text=True, timeout=PATIENCE, **arguments)
         self.assertEqual((run.returncode, run.stderr), (0, ""), run.stdout)
         recorded, = map(understand.understand, strace_log.read(log.read_text()))
         self.assertIn(recorded.sentence, run.stdout)
         return recorded.sentence
+
+    def agree(self, case):
+        """Judge a case until latency.py says what it must, TRIES times at most."""
+        for _ in range(TRIES):
+            verdict = self.judge(case)
+            if re.match(case.verdict, verdict):
+                return
+        self.assertRegex(verdict, case.verdict)
+
+    def judge(self, case):
+        """Return the verdict of latency.py."""
+        url, words, arguments = self.server(case)
+        with processes.Program(words, **arguments) as server:
+            self.assertTrue(processes.wait_until(lambda: connects(url)), server.messages())
+            run = subprocess.run([sys.executable, str(TESTS / "latency.py"), url], capture_output=True, text=True,
+                                 timeout=PATIENCE)
+        return (re.search(r"delays +\S+ +(.*)", run.stdout) or ["", run.stdout + run.stderr])[1]
 
     @staticmethod
     def options(case):
@@ -128,6 +152,8 @@ class Cases(unittest.TestCase):
 def _add(name, case):
     def test(self):
         self.tell(case)
+        if case.verdict:
+            self.agree(case)
 
     setattr(Cases, f"test_{name.replace('-', '_')}", test)
 

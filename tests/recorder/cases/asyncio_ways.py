@@ -7,10 +7,12 @@ The event loop is free:
   lock      holds an asyncio.Lock that /fast wants, too
   pool      uses a pool of one thread, which /fast needs, too
   await     awaits another server
+  httpx     does so with HTTPX
   both      awaits another server, and so does /fast
   leak      awaits a future that nobody ever fulfils: no answer
 The event loop is blocked:
   urllib    asks another server
+  requests  does so with requests
   queries   asks another server 200 times
   fifo      opens a FIFO into which nobody writes for a second
   child     waits for a child process that sleeps
@@ -30,11 +32,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 PORT, WAY = int(sys.argv[1]), sys.argv[2]
 UPSTREAM = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+URL = f"http://127.0.0.1:{UPSTREAM}/slow"
 POOL = ThreadPoolExecutor(1)
+if WAY == "requests":  # no other way needs these packages
+    import requests
+if WAY == "httpx":
+    import httpx
+    CLIENT = httpx.AsyncClient()  # here and not in the handler: it reads certificates, which takes a while
 
 
 def ask_upstream():
-    urllib.request.urlopen(f"http://127.0.0.1:{UPSTREAM}/slow").read()
+    urllib.request.urlopen(URL).read()
 
 
 async def await_upstream():
@@ -78,10 +86,14 @@ async def slow(lock):
         await loop.run_in_executor(POOL, time.sleep, 1)
     elif WAY in ("await", "both"):
         await await_upstream()
+    elif WAY == "httpx":
+        await CLIENT.get(URL)
     elif WAY == "leak":
         await loop.create_future()
     elif WAY == "urllib":
         ask_upstream()
+    elif WAY == "requests":
+        requests.get(URL)
     elif WAY == "queries":
         for _ in range(200):
             ask_upstream()
@@ -123,6 +135,8 @@ async def main():
             pass
         writer.close()
 
+    if WAY == "httpx":
+        await CLIENT.get(f"http://127.0.0.1:{UPSTREAM}/fast")  # the first request loads modules, for a while, too
     async with await asyncio.start_server(serve, "127.0.0.1", PORT) as server:
         await server.serve_forever()
 

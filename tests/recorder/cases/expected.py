@@ -15,6 +15,8 @@ class Case:
     never: str = FALSE
     options: str = ""       # of trace.py
     folder: str = ""        # of the command, below tests/
+    module: str = ""        # of Python, which the command needs
+    verdict: str = ""       # of latency.py
 
     @property
     def program(self):
@@ -54,6 +56,10 @@ CASES = {
                          r"computing|a lock"),
     "asyncio-leak": Case(asyncio("leak"), [DID_NOT, LOOP], FALSE, "--timeout 3"),
     "asyncio-urllib": Case(asyncio("urllib {up}"), [WAITED, rf"the only thread was in recvfrom, for {UP}"]),
+    "asyncio-httpx": Case(asyncio("httpx {up}"), [DID_NOT, LOOP, rf"while /slow waited for {UP}"], module="httpx",
+                          verdict=r"concurrent: epoll_p?wait"),
+    "asyncio-requests": Case(asyncio("requests {up}"), [WAITED, rf"the only thread was in recvfrom, for {UP}"],
+                             module="requests", verdict="serializes: recvfrom"),
     "asyncio-queries": Case(asyncio("queries {quick}"),
                             [WAITED, rf"the only thread was in (recvfrom|poll), \d+ times, [\d.]+ ms each, for "
                                      rf"{QUICK}"]),
