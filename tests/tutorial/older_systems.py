@@ -10,7 +10,8 @@ from kit.errors import Failed
 
 @functools.lru_cache(maxsize=None)
 def version(program):
-    """Return the version of a program of this system as a tuple; None if it is not installed."""
+    """Return the version of a program of this system as a tuple; None if it is not installed. Node, which most of the
+    text does without, is then older than any."""
     if program == "Python":
         return sys.version_info[:2]
     if program == "glibc":
@@ -18,6 +19,9 @@ def version(program):
     elif program == "Starlette":
         text = subprocess.run(["/usr/bin/python3", "-c", "import starlette; print(starlette.__version__)"],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    elif program == "Node":
+        text = subprocess.run(["sh", "-c", "node --version || echo 0"], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True).stdout
     else:
         raise Failed(f"before {program}: its version is not known here; see tests/tutorial/older_systems.py")
     return tuple(map(int, re.findall(r"\d+", text))) or None
@@ -35,7 +39,7 @@ def differences(befores):
         if parts[3]:
             words[parts[3]] = parts[4]
         else:
-            reason = f"{parts[1]} is older than {parts[2]}: {parts[5]}"
+            reason = f"{parts[1]} is older than {parts[2]}, or missing: {parts[5]}"
     return words, reason
 
 
