@@ -1,15 +1,17 @@
 """Record the servers again, keep the recordings in tests/tutorial/recordings, and draw those that the tutorial
-shows: waits.svg of each stage, 06-libev/trap.svg, and in tests/tutorial the comparisons await.svg, trap.svg and
-pool.svg, and first.svg for README. Draw loops.svg, which needs no recording, and turns.svg, for which the loop of
-step 4 runs here.
+shows: waits.svg of each stage, 06-libev/trap.svg, and in tests/tutorial the comparisons await.svg, trap.svg,
+pool.svg and upstream.svg, and first.svg for README. Draw loops.svg, which needs no recording, and turns.svg, for
+which the loop of step 4 runs here.
 
 A picture can be drawn at a quiet moment only. Look at each before you commit it.
 Exit status: 0 if all are drawn; 1 if not; 2 for a bad command line."""
+import contextlib
 import pathlib
 import re
 import sys
 
-from kit import processes, tool
+from judging import upstream
+from kit import processes, servers, tool
 from kit.commandline import Parser
 from kit.errors import Failed
 from kit.processes import PIPES
@@ -29,6 +31,10 @@ TRIES = 5
 PYTHON = {"asyncio": ("asyncio.sleep in async def", "sleep"),
           "mistake": ("time.sleep in async def", "block"),
           "executor": ("run_in_executor(time.sleep)", "pool")}
+# The same for those that ask another server: its title, and its command without a port.
+ASKING = {"upstream-await": ("await: the loop of step 5", ["python3", upstream.STEP]),
+          "upstream-states": ("states: 05", [upstream.TREE / "build/05-epoll"]),
+          "upstream-stack": ("a stack of its own: 07", [upstream.TREE / "build/assembly/07-coroutines"])}
 SERIALIZES = {"01-blocking", "trap", "mistake"}
 
 # The recordings that a picture shows, one below the other.
@@ -36,7 +42,8 @@ PICTURES = {**{f"{stage}/waits.svg": [stage] for stage in STAGES},
             "06-libev/trap.svg": ["trap"],
             "tests/tutorial/await.svg": ["05-epoll", "asyncio"],
             "tests/tutorial/trap.svg": ["01-blocking", "trap", "mistake"],
-            "tests/tutorial/pool.svg": ["pool", "executor"]}
+            "tests/tutorial/pool.svg": ["pool", "executor"],
+            "tests/tutorial/upstream.svg": list(ASKING)}
 TURNS = "tests/tutorial/turns.svg"
 FIRST = ["01-blocking/waits.svg", "05-epoll/waits.svg"]
 
@@ -54,8 +61,9 @@ def trace(*arguments):
     return out
 
 
-def what(name):
-    """Return the arguments that tell the recorder which server to record."""
+def what(name, asked):
+    """Return the arguments that tell the recorder which server to record. asked is the port of the server that some
+    ask."""
     if name in STAGES or name == "trap":
         return [name]
     port = str(free_port())
@@ -63,6 +71,10 @@ def what(name):
     if name == "pool":
         command = [built("05-epoll"), "--port", port, "--delay", "1", "--block", "--threads", "2"]
         return ["--name", "05-epoll --block --threads 2", url, "--", *command]
+    if name in ASKING:
+        title, command = ASKING[name]
+        return ["--name", title, url, "--slow", "/upstream", "--", *command, "--port", port, "--upstream",
+                f"127.0.0.1:{asked}"]
     title, way = PYTHON[name]
     return ["--name", title, url, "--", "python3", ASYNCIO, port, way]
 
@@ -83,6 +95,32 @@ def shorten(text):
     lines += [f"{tid} {time:.6f} +++ {how} +++" for tid, (time, how) in log.ends.items()
               if time <= experiment.end]
     return "\n".join(lines).replace(f"{ROOT}/", "") + "\n"
+
+
+def in_tree(text):
+    """Return the log of a server that was built in the tree of judging.upstream, without places in files that it has
+    patched: they are not in this tree."""
+    patched = f"{upstream.TREE.relative_to(ROOT)}/"
+
+    def same(place):
+        name = re.sub(r":\d+$", "", place.rpartition(" ")[2].replace(patched, ""))
+        return (upstream.TREE / name).read_bytes() == (ROOT / name).read_bytes()
+
+    lines, kept = [], set()
+    for line in text.splitlines():
+        kind, _, rest = line.partition(": ")
+        program, _, places = rest.partition(" = ")
+        if kind == "# frame":
+            places = "; ".join(place.replace(patched, "") for place in places.split("; ") if same(place))
+            line = places and f"{kind}: {program} = {places}"
+            kept.add(places and program)
+        elif kind == "# source":
+            line = same(rest.partition(" ")[0]) and line.replace(patched, "")
+        elif line.startswith(" > ") and patched in line:  # of a stack
+            line = re.sub(r" > (\S+)\(.*\[(\w+)\]", r"\1 \2", line) in kept and line
+        if line:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def understood(text):
@@ -113,8 +151,9 @@ def record(name):
     """Record one server until its verdict is the one that is expected, and keep the log."""
     log = tool.scratch() / f"{name}.strace"
     for _ in range(TRIES):
-        trace("--raw", log, *what(name))
-        text = log.read_text()
+        with servers.Server("05-epoll", "--delay", "1") if name in ASKING else contextlib.nullcontext() as asked:
+            trace("--raw", log, *what(name, asked and asked.port))
+        text = in_tree(log.read_text()) if name in ASKING else log.read_text()
         found = understood(text)
         if found.serializes == (name in SERIALIZES) and "between two calls" not in found.sentence:
             short = shorten(text)
@@ -137,7 +176,10 @@ def main(arguments):
         parser.error(f"{wrong[0]}: {'nothing is recorded' if options.kept else 'no such recording'}")
     if not options.kept:
         tool.need("strace", "deps-tutorial")
-        for name in options.names or names:
+        wanted = options.names or names
+        if any(name in ASKING for name in wanted):
+            upstream.patched("05-epoll", "assembly/07-coroutines")
+        for name in wanted:
             record(name)
     for picture in PICTURES:
         (ROOT / picture).write_text(svg.draw(recordings(picture)), encoding="utf-8")
