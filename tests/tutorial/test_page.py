@@ -24,7 +24,8 @@ HERE = __file__.rpartition("/")[0]
 
 WIDTHS = [400, 1200]
 MOST = 650_000    # bytes of the page
-FORWARD = 24      # steps from the beginning of a recording
+FORWARD = 14      # steps from the beginning of a recording
+MORE_EACH = 5     # for each recording that is compared with it
 MORE = """{
   focus: document.activeElement.className, players: seen(".buttons, .details").length,
   drawn: all(".open g.timed").map(each => each.querySelectorAll(".cursor").length),
@@ -105,7 +106,8 @@ def steps(picture):
     """Play a recording for half a second, drag it to the middle, go to its beginning, then from call to call,
     then to its end, and close it."""
     box = selector(picture)
-    keys = ["Home", *["ArrowRight"] * FORWARD, "ArrowLeft", "End"]
+    forward = FORWARD + MORE_EACH * (len(pictures.PICTURES[picture]) - 1)
+    keys = ["Home", *["ArrowRight"] * forward, "ArrowLeft", "End"]
     return [{"click": f"{box} .start", "wait": 500}, {"click": f"{box} .play"}, {"slide": 0.5},
             *[{"key": key} for key in keys], {"focus": f"{box} .code:not([hidden])"}, {"key": "ArrowLeft"},
             {"key": "Escape"}]
