@@ -158,7 +158,8 @@ function parseEvents(text, from, to) {
       throw new GrammarError(text, word.position, "want the events in the order of their times");
     all += Number(times || (["idle", "pipeline"].includes(event.action) && event.count) || 1);
     if (all > MOST_IN_ALL)
-      throw new GrammarError(text, word.position, `that is more than ${MOST_IN_ALL} clients and requests in all`);
+      throw new GrammarError(text, word.position,
+        `that is more than ${MOST_IN_ALL.toLocaleString("en")} clients and requests in all`);
     for (let i = 0; i < Number(times || 1); i++) events.push({...event});
     clients += isNewClient(event) ? Number(times || 1) : 0;
   }

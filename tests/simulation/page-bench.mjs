@@ -2,7 +2,7 @@
 import {element, button} from "./page-elements.mjs";
 import {Picture, axisEnd} from "./page-draw.mjs";
 import {
-  actor, clientName, describe, grouped, list, meaning, reached, span, threadState, COMPUTES, LOOP,
+  actor, clientName, describe, ended, grouped, list, meaning, reached, span, threadState, upper, COMPUTES, LOOP,
 } from "./page-run.mjs";
 
 const CODE_LINES = 9;
@@ -259,23 +259,27 @@ export class Bench {
 
   drawDetails() {
     if (this.details.hidden) return;
-    const run = this.run, cursor = this.cursor(0);
+    const { run } = this, { ending } = run;
+    let cursor = this.cursor(0);
+    const over = ending && ending.kind !== "waiting" && ending.at <= cursor.t;
+    if (over) cursor = { t: ending.at, order: Infinity };
     const thread = this.pinned ? run.threads.find(each => each.id === this.pinned.thread) : actor(run, cursor);
     const call = this.pinned || (thread && threadState(thread, cursor).call);
-    const { ending } = run, over = ending && ending.kind !== "waiting" && ending.at <= cursor.t;
-    if (!call || (over && !this.pinned)) {
-      const ended = ending.kind === "stopped" ? "was stopped here by the simulation" : "has ended";
-      setText(this.codeWords, over ? `The server ${ended}.` : "");
+    const stopped = over && ending.kind === "stopped";
+    if (!call || (over && !stopped && !this.pinned)) {
+      setText(this.codeWords, stopped ? "The simulation stopped the server here."
+        : over ? "The server has ended." : "");
       this.codeFile.replaceChildren();
       this.code.hidden = true;
       this.lineShown = "";
       return this.drawLoop(run, cursor);
     }
-    const when = this.pinned ? { t: call.start, order: call.order } : cursor;
+    const when = this.pinned ? duringCall(call, cursor) : cursor;
     const { plain } = meaning(run, call, when);
     const several = run.threads.length > 1;
-    const name = !several ? "The thread" : thread.label === "main thread" ? "The main thread" : upper1(thread.label);
-    setText(this.codeWords, `${name} ${plain}.`);
+    const name = !several ? "the thread" : thread.label === "main thread" ? "the main thread" : thread.label;
+    setText(this.codeWords, stopped && !this.pinned ? `The simulation stopped the server here: ${stillIn(run, call)}.`
+      : this.pinned && ended(call, cursor) ? `${timeOf(call)}, ${name} ${plain}.` : `${upper(name)} ${plain}.`);
     this.drawCode(call, run);
     this.drawLoop(run, when);
   }
@@ -331,7 +335,7 @@ export class Bench {
       queued.length ? count12(queued.map(each => clientName(run, each.index))) : "nobody"]];
     if (call && LOOP.has(call.name) && main.state === "call") {
       rows.push(["it watches", call.watched
-        ? list(call.watched.filter(each => each.for !== "nothing").map(each => fileWords(run, each.file))) || "nothing"
+        ? list(call.watched.map(each => watchWords(run, each))) || "nothing"
         : `${grouped(call.watching)} descriptors`]);
       rows.push(["nearest deadline", call.deadline === null || call.timeout === null || call.timeout > 59000 ? "none"
         : `in ${span(Math.max(0, call.deadline - cursor.t))}`]);
@@ -344,16 +348,47 @@ export class Bench {
   }
 }
 
-const upper1 = words => words[0].toUpperCase() + words.slice(1);
+// Even a descriptor that is watched for nothing has its hang-ups reported.
+const watchWords = (run, each) => fileWords(run, each.file) + (each.for === "nothing" ? " (for a hang-up)" : "");
+
+// The end of a call, before which everything that it has waited for has happened.
+function duringCall(call, cursor) {
+  if (!ended(call, cursor)) return cursor;
+  const { start, end, order, orderEnd } = call;
+  return { t: end, order: end === start ? order : orderEnd - 0.25 };
+}
+
+// A line is pinned whose call was earlier than the moment of the picture.
+function timeOf({ start, end }) {
+  return start === end ? `At ${span(start)}` : `${start < 0 ? "Until" : `From ${span(start)} to`} ${span(end)}`;
+}
+
+// What a server was doing when the simulation stopped it.
+const EVENTS = { IN: "something to read", OUT: "room to write", RDHUP: "the end of its input", HUP: "a hang-up",
+  ERR: "an error" };
+
+function stillIn(run, call) {
+  if (!call.reported?.length) return `${call.name} was its last call`;
+  const reports = call.reported.map(({ file, events }) =>
+    `${list(events.split("|").map(each => EVENTS[each] || each))} on ${connectionWords(run, file)}`);
+  return `${call.name} returns again and again while no time passes, because it reports ${list(reports)}`;
+}
+
 const count12 = names => names.length > 6 ? `${grouped(names.length)} clients` : list(names);
 
 function setText(node, words) {
   if (node.textContent !== words) node.textContent = words;
 }
 
+const clientOf = file => /^client (\d+)$/.exec(file)?.[1];
+
+function connectionWords(run, file) {
+  return clientOf(file) ? `the connection of ${fileWords(run, file)}` : fileWords(run, file);
+}
+
 function fileWords(run, file) {
-  const client = /^client (\d+)$/.exec(file);
-  return client ? clientName(run, client[1] - 1)
+  const client = clientOf(file);
+  return client ? clientName(run, client - 1)
     : { listener: "the listener", "wake-up": "the results of the pool" }[file] || file;
 }
 

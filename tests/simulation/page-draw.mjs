@@ -199,8 +199,8 @@ export class Picture {
   denseLane(group) {
     const { cursor } = this;
     const height = Math.max(BAR, Math.min(80, group.length));
-    const name = `${group.length} × ${group[0].label}`;
-    const y = this.lane(this.wide ? name : `${group.length} clients ${group[0].label}`, height);
+    const name = `${grouped(group.length)} × ${group[0].label}`;
+    const y = this.lane(this.wide ? name : `${grouped(group.length)} clients ${group[0].label}`, height);
     const row = height / group.length, paths = { way: "", backlog: "", accepted: "" }, last = {};
     group.forEach((client, i) => {
       for (const [kind, from, to] of this.phases(client)) {
@@ -219,7 +219,8 @@ export class Picture {
     const answered = group.filter(each => clientState(each, cursor) === "answered").length;
     const x = this.x(Math.max(...group.map(each => Math.min(each.answered ?? cursor.t, cursor.t)))) + 8;
     return drawn + fitted(x, this.width - x, y + height / 2 + 4,
-      [[[`✓ ${answered} of ${group.length} answered`, "strong"]], [[`✓ ${answered}`, "strong"]]]);
+      [[[`✓ ${grouped(answered)} of ${grouped(group.length)} answered`, "strong"]],
+       [[`✓ ${grouped(answered)}`, "strong"]]]);
   }
 
   *threadLanes() {
@@ -286,7 +287,7 @@ export class Picture {
 
   // Many threads in one lane: how many are in which call.
   denseThreads(threads) {
-    const y = this.lane(`${threads.length} threads`);
+    const y = this.lane(`${grouped(threads.length)} threads`);
     const where = new Map();
     for (const thread of threads) {
       const { state, call } = threadState(thread, this.cursor);

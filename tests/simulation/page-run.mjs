@@ -336,7 +336,7 @@ export function why(run, client) {
     const [what, , call] = doings(run, pool[0], accepted, queued)[0] || ["", 0, null];
     const waited = `${client.answered === null ? ". It waited" : ","} for a thread of the pool`;
     const busy = pool.length === 1 ? `its only thread, ${pool[0].label}, was`
-      : `each of its ${pool.length} threads was`;
+      : `each of its ${grouped(pool.length)} threads was`;
     return { waited: true, call, sentence: `${ending}${waited}: ${busy} ${what}.` };
   }
   const server = run.threads.find(each => each.id === client.thread) || main;

@@ -404,10 +404,11 @@ export class Process {
       this.idleCalls = 0;
     }
     if (++this.idleCalls > this.mostCalls)
-      throw new Stopped(`the server made ${this.mostCalls} calls while no time passed and no byte was moved, ` +
-                        `the last one ${name}`);
+      throw new Stopped(`the server made ${this.mostCalls.toLocaleString("en")} calls while no time passed and no ` +
+                        `byte was moved, the last one ${name}`);
     this.log.tooMany = this.idleCalls > RECORDED_CALLS;
-    if (++this.calls > MOST_IN_ALL) throw new Stopped(`the server made ${MOST_IN_ALL} calls, the last one ${name}`);
+    if (++this.calls > MOST_IN_ALL)
+      throw new Stopped(`the server made ${MOST_IN_ALL.toLocaleString("en")} calls, the last one ${name}`);
     if (this.calls % 1000 === 0) this.log.progress();
   }
 

@@ -571,7 +571,7 @@ class InBrowser(Visitor):
                 ("#\U0001f600;", "\U0001f600;: want the name"),
                 ("#05-epoll;+0:/fast;+100:/slow", "100:/slow: want, after this semicolon, goal N"),
                 ("#" + "x" * 100_000, "want a semicolon"),
-                ("#05-epoll;" + "+1000x0:/slow" * 200, "more than 120000 clients"),
+                ("#05-epoll;" + "+1000x0:/slow" * 200, "more than 120,000 clients"),
                 # What is wrong with an option of the server, the server says.
                 ("#05-epoll+--nonsense;+0:/fast", "05-epoll: --nonsense: no such option"),
                 ("#05-epoll+--delay+x;+0:/fast", "05-epoll: --delay x: want seconds"),
@@ -646,7 +646,13 @@ class InBrowser(Visitor):
                 self.quiet(browser)
         browser.open(f"{PAGE.as_uri()}#hang-up-spin-epoll+--delay+1;+0:half=/slow+50:rest@1+100:reset@1;+at+200")
         browser.wait("document.getElementById('turn').innerText.includes("
-                     "'The server made 100000 calls while no time passed')")
+                     "'The server made 100,000 calls while no time passed')")
+        self.assertEqual(self.text(browser, ".where"), "The simulation stopped the server here: epoll_pwait returns "
+                         "again and again while no time passes, because it reports an error and a hang-up on the "
+                         "connection of the client with half a request.")
+        self.assertIn("epoll_pwait(", self.text(browser, ".code li.now"))
+        self.assertIn("it watches\nthe listener and the client with half a request (for a hang-up)",
+                      self.text(browser, ".loop"))
         # A click that leads to such a server can be undone.
         browser.open(f"{servers.as_uri()}#trap;+0:/fast;+at+500")
         browser.wait(f"!!{browser.find('Server', 'select')}")

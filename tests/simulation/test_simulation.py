@@ -36,7 +36,7 @@ MISTAKES = [  # an experiment, the position of the mistake, and words of the mes
     ("05-epoll; 0:/fast; at x", 22, "time in milliseconds"), ("05-epoll; 0:/fast; with ../x", 24, "names of servers"),
     ("05-epoll; 0:/fast?a+b", 20, "TIME:ACTION"), ("05-epoll; 0:/%C3%BC", 12, "path that begins with /"),
     ("05-epoll --descriptors x; 0:/fast", 9, "number of descriptors"),
-    ("05-epoll; " + 121 * "1000x0:/fast ", 1570, "more than 120000"),
+    ("05-epoll; " + 121 * "1000x0:/fast ", 1570, "more than 120,000"),
 ]
 RIGHT = [
     "05-epoll; 0:/fast", "05-epoll --block --delay 1; 0:/slow 100:/fast 300:reset@1",
@@ -284,7 +284,7 @@ class Runs(Simulated):
             end = simulation.ask(text="trap; 0:/fast", want=["result"])["result"]["end"]
             self.assertEqual((end["kind"], "trapped" in end["text"]), ("stopped", True), end)
             end = simulation.ask(text="nap; 0:/fast", want=["result"])["result"]["end"]
-            self.assertEqual((end["kind"], "1000000 calls" in end["text"]), ("stopped", True), end)
+            self.assertEqual((end["kind"], "1,000,000 calls" in end["text"]), ("stopped", True), end)
             end = simulation.ask(text="unknown; 0:/fast", want=["result"])["result"]["end"]
             self.assertEqual((end["kind"], end["text"]), ("stopped", "the simulation has no timerfd_create"))
             end = simulation.ask(text="fork; 0:/fast", want=["result"])["result"]["end"]
