@@ -1,10 +1,12 @@
 // The goals: each breaks one misconception, and each is judged by what the simulation did.
 //
 // judge() takes [{experiment, result}, …], one for each address that was handed in, and returns {solved, text}: text
-// says what the simulation did, so that a goal that is not reached can be tried again. A goal that needs several
-// servers says so. solution: addresses that reach the goal; the tests play them.
+// says what the simulation did, so that a goal that is not reached can be tried again. A goal that needs two servers
+// (both) returns the experiment that is missing, too: next. solution: addresses that reach the goal; the tests play
+// them.
 
 import {numberOf, routeOf} from "./grammar.mjs";
+import {clientName, grouped, upper, viewOf} from "./page-run.mjs";
 
 const FAR = 100;                   // ms: a client that waited for so long has waited
 
@@ -26,7 +28,9 @@ function between(result, begin, end, thread) {
     Math.min(call.end ?? end, end) > Math.max(call.start, begin));
 }
 
-const no = text => ({ solved: false, text });
+const nameOf = (result, client) => upper(clientName(viewOf(result), client.number - 1));
+const no = (text, next = null) => ({ solved: false, text, next });
+const lower = words => words[0].toLowerCase() + words.slice(1);
 const yes = text => ({ solved: true, text });
 
 // The first of the addresses that reaches the goal; or else, what the last one did.
@@ -74,7 +78,8 @@ export const goals = [
     judge: any(({ result }) => {
       const found = result.clients.find(wholeRequestNeverAccepted);
       if (found)
-        return yes(`Client ${found.number} was connected and had sent its request. The server had not accepted it.`);
+        return yes(`${nameOf(result, found)} was connected and had sent its request. ` +
+          "The server had not accepted it.");
       return no(result.clients.length ? "The server accepted each client that had sent its request, while that " +
                                         "client was there."
                                       : "No client has come.");
@@ -218,10 +223,12 @@ export const goals = [
         experiment.stage.startsWith(stage) &&
         result.idle && result.idle.count >= 10000 && gets(result, "/fast").some(each => each.answered !== null)));
       if (done.every(Boolean)) {
-        const [poll, epoll] = done.map(({ result }) => result.looked.toLocaleString("en"));
+        const [poll, epoll] = done.map(({ result }) => grouped(result.looked));
         return yes(`In all, the waits of 04 looked at ${poll} descriptors, and those of 05 at ${epoll}.`);
       }
-      if (done.some(Boolean)) return no(`Now the same in ${done[0] ? "05" : "04"}.`);
+      if (done.some(Boolean))
+        return no(`Now the same in ${done[0] ? "05" : "04"}.`,
+          { ...done.find(Boolean).experiment, stage: done[0] ? "05-epoll" : "04-poll" });
       return no("This takes 10,000 idle clients and an answered /fast, in 04 and in 05.");
     },
   },
@@ -231,20 +238,32 @@ export const goals = [
     task: "Send SIGTERM to 01 so that a client that has sent its request gets no answer. Then try the same " +
           "clicks in 05.",
     server: "01-blocking --delay 1", chapter: "signals-and-shutdown", recording: "01-blocking/waits.svg",
-    controls: ["slow", "fast", "TERM", "server"], brings: "TERM",
-    solution: ["01-blocking --delay 1; 0:/slow 100:/fast 300:TERM"],
+    controls: ["slow", "fast", "TERM", "server"], brings: "TERM", both: ["01-blocking", "05-epoll"],
+    solution: ["01-blocking --delay 1; 0:/slow 100:/fast 300:TERM", "05-epoll --delay 1; 0:/slow 100:/fast 300:TERM"],
     lesson: "01 finishes the conversation that it is in, and does not look into the backlog again. 05 empties the " +
             "backlog before it ends.",
-    judge: any(({ experiment, result }) => {
-      const term = experiment.events.find(each => each.action === "TERM");
-      if (!term) return no("Nobody sent SIGTERM.");
-      const lost = result.clients.find(each => each.sent !== null && each.answered === null && !each.left &&
-                                       each.start <= term.at);
-      if (lost) return yes(`Client ${lost.number} had sent its request before SIGTERM, and got no answer.`);
-      return no("Each client that had sent its request got its answer.");
-    }),
+    judge: experiments => {
+      const own = experiments.filter(({ experiment }) => experiment.stage.startsWith("01"));
+      const cost = any(lostByTerm)(own);
+      if (!cost.solved) return own.length ? cost : no("This goal begins in 01.");
+      const { experiment } = own.find(each => lostByTerm(each).solved), clicks = JSON.stringify(experiment.events);
+      const there = experiments.find(each => each.experiment.stage.startsWith("05") &&
+                                             JSON.stringify(each.experiment.events) === clicks);
+      if (!there) return no(`${cost.text} Now the same clicks in 05.`, { ...experiment, stage: "05-epoll" });
+      return yes(`In 01, ${lower(cost.text)} In 05, ${lower(lostByTerm(there).text)}`);
+    },
   },
 ];
+
+// Did SIGTERM cost a client its answer?
+function lostByTerm({ experiment, result }) {
+  const term = experiment.events.find(each => each.action === "TERM");
+  if (!term) return no("Nobody sent SIGTERM.");
+  const lost = result.clients.find(each => each.sent !== null && each.answered === null && !each.left &&
+                                   each.start <= term.at);
+  if (lost) return yes(`${nameOf(result, lost)} had sent its request before SIGTERM, and got no answer.`);
+  return no("Each client that had sent its request got its answer.");
+}
 
 // /fast waited, and meanwhile the only thread did only this.
 function stoodStill(result, does, words) {

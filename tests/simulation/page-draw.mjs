@@ -1,6 +1,6 @@
 // The picture of a run, up to the cursor: lanes, colours and words as in the recorder's pictures (svg.py).
 import {begun, ended, grouped, reached, clientState, threadState, meaning, took, span, list,
-  clientName, COMPUTES} from "./page-run.mjs";
+  clientName, laneName, COMPUTES} from "./page-run.mjs";
 
 // The hatches of svg.py: without colours, the kinds of waits still differ. page.py puts them here.
 const HATCHES = /* hatches */ {};
@@ -158,9 +158,7 @@ export class Picture {
 
   clientLane(client) {
     const { run, cursor } = this;
-    const alike = run.alike.get(client.label);
-    const y = this.lane(alike.length === 1 ? `client ${client.label}`
-      : `${client.label} (${alike.indexOf(client.index) + 1} of ${alike.length})`);
+    const y = this.lane(laneName(run, client));
     const state = clientState(client, cursor);
     // With a pool, the thread that accepts and sends is not the one that works for the client.
     const server = run.threads.length > 1 && !run.pool && run.threads.find(each => each.id === client.thread);

@@ -184,8 +184,19 @@ export function meaning(run, call, cursor) {
 
 // What a sentence calls a client: its path, numbered if several clients have asked for that path.
 export function clientName(run, index) {
-  const client = run.clients[index], alike = run.alike.get(client.label);
-  return alike.length === 1 ? client.called : `${client.called} (${alike.indexOf(index) + 1} of ${alike.length})`;
+  const client = run.clients[index];
+  return client.called + amongAlike(run, client);
+}
+
+// What the picture calls it.
+export function laneName(run, client) {
+  const among = amongAlike(run, client);
+  return among ? client.label + among : `client ${client.label}`;
+}
+
+function amongAlike(run, { label, index }) {
+  const alike = run.alike.get(label);
+  return alike.length === 1 ? "" : ` (${grouped(alike.indexOf(index) + 1)} of ${grouped(alike.length)})`;
 }
 
 // ---- what is known at the cursor

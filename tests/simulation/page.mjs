@@ -7,7 +7,7 @@ import {$, element, button, sentence} from "./page-elements.mjs";
 import {Bench} from "./page-bench.mjs";
 import {Doors, duration} from "./page-doors.mjs";
 import {Simulator} from "./page-simulator.mjs";
-import {SOON, clientName, grouped, span, took, upper, why, whyInOrder, LOOP} from "./page-run.mjs";
+import {SOON, clientName, grouped, laneName, span, took, upper, why, whyInOrder, LOOP} from "./page-run.mjs";
 
 const data = JSON.parse($("data").textContent);
 const TURN_MS = 100;               // after a click, so much time passes, and it is the player's turn again
@@ -392,6 +392,7 @@ function showGoals() {
 
 async function openGoal(number, experiment) {
   const mine = ++scene;
+  if (goal?.number !== number) tried = [];
   clear();
   goal = goals[number - 1];
   unlocked = new Set(goal.controls);
@@ -462,27 +463,25 @@ function endWords() {
 const BACK = "You can also go back in time, and act then.";
 
 function judged() {
-  const results = (goal.both ? tried : [{ experiment: copyOf(table), result: bench.run.result }]).slice();
-  if (goal.both) {
-    tried = [...tried.filter(each => each.experiment.stage !== table.stage),
-      { experiment: copyOf(table), result: bench.run.result }];
-    results.splice(0, results.length, ...tried);
-  }
-  const { solved: done, text } = goal.judge(results);
+  const others = goal.both ? tried.filter(each => each.experiment.stage !== table.stage) : [];
+  tried = [...others, { experiment: copyOf(table), result: bench.run.result }];
+  const { solved: done, text, next: missing } = goal.judge(tried);
   if (!done)
-    return [element("p", { className: "say" }, text), element("p", { className: "quiet" }, `${endWords()} ${BACK}`)];
+    return [element("p", { className: "say" }, text),
+      ...missing ? [element("div", { className: "choices" }, againIn(missing))] : [],
+      element("p", { className: "quiet" }, `${endWords()} ${BACK}`)];
   solved.add(goal.number);
   remember("solved", [...solved]);
   const next = goals[goal.number] ? element("a", { href: `#goal-${goal.number + 1}` }, "Next goal")
     : element("a", { href: "#goals" }, "All goals");
   const links = [element("a", { href: data.tutorial + "#" + goal.chapter }, "the chapter"), ", ",
     element("a", { href: data.recordings[goal.recording] }, "the real server, recorded")];
-  const address = results.map(({ experiment }) => formatExperiment(experiment)).join("\n");
+  const address = tried.map(({ experiment }) => formatExperiment(experiment)).join("\n");
   return [element("div", { className: "solved" }, element("p", {}, element("strong", {}, "Solved. "), text),
     element("p", {}, goal.lesson), element("p", {}, "Read on: ", ...links, ". ", next),
     element("p", {}, "To hand in: ", element("code", { className: "handin" }, address)))];
 }
-let tried = [];                    // goal 10: a run of each of two servers
+let tried = [];                    // the last run; of a goal in two servers, that of each
 
 const copyOf = ({ stage, options, events }) => ({ stage, options: [...options], events: [...events] });
 
@@ -518,7 +517,7 @@ async function goOn(mine, now, question) {
   turned();
   const reason = question.explain(bench.run);
   if (reason.call) bench.pin(reason.call);
-  const elsewhere = goal?.both ? theOther() : prediction.right ? null : inAnother();
+  const elsewhere = prediction.right || $("turn").querySelector(".act") ? null : inAnother();
   const again = elsewhere ? [element("div", { className: "choices" }, againIn(elsewhere))] : [];
   $("turn").prepend(verdictOf(prediction), sentence(reason.sentence), ...again);
   announce($("turn").textContent);
@@ -596,12 +595,6 @@ function inAnother() {
   return { stage, options: [...extra.filter(each => !table.options.includes(each)), ...table.options] };
 }
 
-// A goal that needs two servers: the other one, unless both were tried.
-function theOther() {
-  const stage = goal.both.find(each => each !== table.stage);
-  return goal.judge(tried).solved ? null : { stage, options: table.options };
-}
-
 function againIn(other) {
   const again = button(`The same clicks, in ${shortName(other)}`, () => guarded(repeat(other)));
   again.className = "act";
@@ -614,8 +607,11 @@ async function repeat(server) {
   Object.assign(table, server);
   const last = table.events[table.events.length - 1];
   await simulateTable();
-  bench.standAt(last.at);
-  await goOn(mine, last.at, questionFor(last));
+  const question = questionFor(last);
+  bench.standAt(question ? last.at : 0);
+  if (question) return goOn(mine, last.at, question);
+  say("");
+  if (await bench.play() && mine === scene) turned();
 }
 
 async function undo() {
@@ -666,7 +662,7 @@ function buildControls(disabled = false) {
   const about = ["rest", "half-close", "reset", "stop-reading"].filter(may);
   if (about.length) {
     const which = element("select", { "aria-label": "Which client" }, ...clients.slice(-20).reverse().map(each =>
-      element("option", { value: each.number }, `client ${each.number}: ${each.label}`)));
+      element("option", { value: each.number }, laneName(bench.run, each))));
     if (!clients.length) which.append(element("option", {}, "no client is waiting"));
     const words = { rest: "sends the rest", "half-close": "closes its half", reset: "leaves (reset)",
       "stop-reading": "stops reading" };

@@ -18,7 +18,7 @@ from tutorial import pictures
 
 HERE = pathlib.Path(__file__).resolve().parent
 KERNEL = ("grammar", "kernel", "clients", "calls", "process", "simulation")
-PAGE = ("grammar", "goals", "page-elements", "page-run", "page-draw", "page-bench", "page-doors", "page-simulator",
+PAGE = ("grammar", "page-run", "goals", "page-elements", "page-draw", "page-bench", "page-doors", "page-simulator",
         "page")
 MOST = 1_000_000                   # bytes
 # Without JavaScript, the page shows these recordings of the real servers.

@@ -161,6 +161,8 @@ class Goals(unittest.TestCase):
             (8, ["05-epoll --block --delay 1; 0:/slow 100:/fast"]),
             (9, ["05-epoll --delay 1; 0:/slow 300:half-close@1"]), (10, ["05-epoll --delay 1; 0:idle=10000 0:/fast"]),
             (11, ["05-epoll --delay 1; 0:/slow 100:/fast 300:TERM"]),
+            (11, ["01-blocking --delay 1; 0:/slow 100:/fast 300:TERM"]),
+            (11, ["01-blocking --delay 1; 0:/slow 100:/fast 300:TERM", "05-epoll --delay 1; 0:/slow 300:TERM"]),
             (11, ["01-blocking --delay 1; 0:/slow 100:/fast"])]
         for (number, texts), result in zip(attempts, judge(attempts)):
             with self.subTest(goal=number, texts=texts[0][:80]):
@@ -462,8 +464,14 @@ class InBrowser(Visitor):
                 browser.wait("document.querySelector('.clock').textContent === '0 ms' && "
                              f"document.getElementById('title').textContent.startsWith('Goal {number}:')")
                 browser.click("Let time pass")
+                if texts[1:]:
+                    browser.wait("/Now the same clicks in 05/.test(document.getElementById('turn').innerText)")
+                    self.assertIn("/fast had sent its request before SIGTERM, and got no answer",
+                                  self.text(browser, "#turn"))
+                    browser.click("The same clicks, in 05-epoll")
                 browser.wait("!!document.querySelector('#turn .solved')", 30)
                 self.assertIn("Solved.", self.text(browser, "#turn"))
+                self.assertEqual(self.text(browser, ".handin").count("\n") + 1, len(texts))
         self.quiet(browser)
 
     def test_a_goal_is_reached_by_clicking(self):
