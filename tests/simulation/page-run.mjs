@@ -165,7 +165,7 @@ export function meaning(run, call, cursor) {
       if (who === null) return { plain: WORDS.nothing, waits: "", detail: true };
       if (done && call.failed)
         return { plain: `cannot send to ${who}${call.failed === "EAGAIN" ? " now" : `: ${call.failed}`}`, waits: "" };
-      return { plain: done ? `sends ${call.value} bytes to ${who}` : `sends to ${who}`, waits: "clients" };
+      return { plain: done ? `sends ${count(call.value, "byte")} to ${who}` : `sends to ${who}`, waits: "clients" };
     case "close": case "shutdown":
       return who === null ? { plain: WORDS.nothing, waits: "", detail: true }
         : { plain: `closes the connection of ${who}`, waits: "", detail: true };
@@ -178,6 +178,7 @@ export function meaning(run, call, cursor) {
   }
   if (/^(pthread_(mutex_lock|cond_wait|cond_timedwait|join)|sem_wait|futex)/.test(call.name))
     return { plain: WORDS.lock, waits: waited ? "lock" : "", detail: !waited };
+  if (who !== null) return { plain: `prepares the connection of ${who}`, waits: "", detail: true };
   return waited ? { plain: "waits for something that is not about clients", waits: "other" }
     : { plain: WORDS.nothing, waits: "", detail: true };
 }

@@ -748,9 +748,9 @@ function optionControls(may) {
     check("compute", "--compute", "/slow computes");
   }
   number("threads", "--threads", "in a pool", 0, 64);
-  number("delay", "--delay", "s", 0.1, 60, "any");
-  number("timeout", "--timeout", "s", 0.1, 60, "any");
-  number("descriptors", "--descriptors", "", 8, 20000);
+  number("delay", "--delay", "seconds of a /slow", 0.1, 60, "any");
+  number("timeout", "--timeout", "seconds for a silent client", 0.1, 60, "any");
+  number("descriptors", "--descriptors", "at most", 8, 20000);
   if (may("idle")) {
     const now = table.events.reduce((sum, each) => sum + (each.action === "idle" ? each.count : 0), 0);
     const select = element("select", { "aria-label": "Idle clients",

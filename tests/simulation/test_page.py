@@ -309,6 +309,8 @@ class InBrowser(Visitor):
         self.assertRegex(self.text(browser, "#predictions").replace("\t", " "), r"01-blocking immediately after 900 ms")
         self.assertRegex(self.text(browser, "#turn"), r"/fast waited 900 ms: the only thread was in clock_nanosleep, "
                          r"called from common/blocking\.c:\d+\. Meanwhile, /fast was in the backlog")
+        # The picture stands at a later moment than the line.
+        self.assertEqual(self.text(browser, ".where"), "From 0 ms to 1 s, the thread sleeps, serving /slow.")
         self.assertIn("clock_sleep_until", browser.run("document.querySelector('.code li.now').textContent"))
 
     def test_first_minute_with_the_keyboard(self):
@@ -401,6 +403,17 @@ class InBrowser(Visitor):
         browser.click("immediately")
         browser.wait("document.querySelector('#turn .solved, #turn .wrong')")
         self.assertGreater(browser.run(f"{line}.top - {controls}.bottom"), 0)
+        self.quiet(browser)
+
+    def test_a_call_about_a_connection_names_its_client(self):
+        browser = self.open("#01-blocking+--delay+1;+0:/slow+100:/fast;+at+0")
+        browser.wait("document.querySelector('.clock').textContent === '0 ms'")
+        browser.run("document.activeElement.blur()")
+        for _ in range(20):
+            browser.key("ArrowRight")
+            if "setsockopt" in self.text(browser, ".file"):
+                break
+        self.assertEqual(self.text(browser, ".where"), "The thread prepares the connection of /slow.")
         self.quiet(browser)
 
     # ---- time, undo, servers
@@ -631,7 +644,8 @@ class InBrowser(Visitor):
             browser.wait(f"{inside}.documentElement.scrollHeight <= document.querySelector('iframe').clientHeight")
             shown = browser.run(f"[...{inside}.querySelectorAll('#controls label, #controls button')].map(each => "
                                 f"each.textContent.trim())")
-            self.assertEqual(shown, ["Send /slow", "Send /fast", "--block/slow sleeps in the loop", "--delays",
+            self.assertEqual(shown, ["Send /slow", "Send /fast", "--block/slow sleeps in the loop",
+                                     "--delayseconds of a /slow",
                                      "The same clicks, beside it", "Undo", "Start again"])
             # Links do not lead the frame away.
             self.assertEqual(browser.run(f"{inside}.querySelector('base').target"), "_blank")
