@@ -5,7 +5,7 @@ import {
   actor, clientName, describe, ended, grouped, list, meaning, reached, span, threadState, upper, COMPUTES, LOOP,
 } from "./page-run.mjs";
 
-const CODE_LINES = 9;
+const CODE_LINES = 9, FEW_LINES = 5;   // on a phone
 const BEAT_MS = 520, SLIDE_MS = 700, FILM_MS = 6000;   // of "what matters": an event, a gap, and all of it at most
 const NOTHING_MS = 50;             // a gap that is worth a word
 
@@ -287,7 +287,7 @@ export class Bench {
   drawCode(call, run) {
     const place = call.source || "", colon = place.lastIndexOf(":");
     const file = place.slice(0, colon), number = Number(place.slice(colon + 1)), lines = this.sources(run.stage, file);
-    const key = `${call.name} ${place}`;
+    const shown = this.rows.clientWidth < 620 ? FEW_LINES : CODE_LINES, key = `${call.name} ${place} ${shown}`;
     if (key === this.lineShown) return;
     this.lineShown = key;
     this.code.hidden = !lines;
@@ -296,10 +296,10 @@ export class Bench {
         this.linkTo(file, number)]
       : [element("code", {}, call.name), run.linesMissing ? ": this browser does not tell which line called it" : ""]);
     if (!lines) return;
-    if (file !== this.fileShown || number < this.first + 1 || number > this.first + CODE_LINES - 2)
-      this.first = Math.max(1, Math.min(number - (CODE_LINES >> 1), lines.length - CODE_LINES + 1));
+    if (file !== this.fileShown || number < this.first + 1 || number > this.first + shown - 2)
+      this.first = Math.max(1, Math.min(number - (shown >> 1), lines.length - shown + 1));
     this.fileShown = file;
-    const part = lines.slice(this.first - 1, this.first - 1 + CODE_LINES);
+    const part = lines.slice(this.first - 1, this.first - 1 + shown);
     const indent = Math.min(...part.filter(each => each.trim()).map(each => each.length - each.trimStart().length));
     this.codeLines.replaceChildren(...part.map((words, i) => {
       const item = element("li", { value: this.first + i }, words.slice(indent));

@@ -642,21 +642,28 @@ async function change(server) {
 
 // ---- the controls
 
+const roomy = matchMedia("(min-width: 900px)"), unfolded = new Set();
+roomy.onchange = () => { if (bench.shown.length && !$("controls").hidden) buildControls(bench.limit < Infinity); };
+
 function buildControls(disabled = false) {
   const may = name => everything || unlocked.has(name);
-  const rows = [];
-  const row = (...nodes) => { if (nodes.length) rows.push(element("div", { className: "choices" }, ...nodes)); };
+  const folds = everything && !roomy.matches;          // there is no room for everything
+  const first = [], clientRows = [], serverRows = [], last = [];
+  const row = (rows, ...nodes) => { if (nodes.length) rows.push(element("div", { className: "choices" }, ...nodes)); };
   const does = (name, words, ...events) => {
     if (!may(name)) return [];
     const made = button(words, () => guarded(act(...events.map(each => ({ ...each })))));
     return [fresh(name, made)];
   };
   const get = (path, count = 1) => Array.from({ length: count }, () => ({ action: "get", path }));
-  row(...does("slow", "Send /slow", ...get("/slow")), ...does("fast", "Send /fast", ...get("/fast")),
-      ...does("five", "5 × /slow", ...get("/slow", 5)), ...does("hundred", "100 × /slow", ...get("/slow", 100)),
-      ...does("silent", "Connect, and stay silent", { action: "silent" }),
-      ...does("half", "Send half a request", { action: "half" }),
-      ...does("pipeline", "/slow and /fast on one connection", { action: "pipeline" }));
+  const usual = [...does("slow", "Send /slow", ...get("/slow")), ...does("fast", "Send /fast", ...get("/fast"))];
+  const more = [...does("five", "5 × /slow", ...get("/slow", 5)),
+    ...does("hundred", "100 × /slow", ...get("/slow", 100)),
+    ...does("silent", "Connect, and stay silent", { action: "silent" }),
+    ...does("half", "Send half a request", { action: "half" }),
+    ...does("pipeline", "/slow and /fast on one connection", { action: "pipeline" })];
+  row(first, ...usual, ...folds ? [] : more);
+  row(clientRows, ...folds ? more : []);
   const clients = bench.run.clients.filter(each => each.start <= bench.at.t && !each.left &&
     (each.answered === null || each.answered > bench.at.t));
   const about = ["rest", "half-close", "reset", "stop-reading"].filter(may);
@@ -679,25 +686,34 @@ function buildControls(disabled = false) {
     };
     which.onchange = offer;
     offer();
-    row(which, ...made);
+    row(clientRows, which, ...made);
   }
-  row(...does("TERM", "SIGTERM to the server", { action: "TERM" }), ...does("INT", "Ctrl-C", { action: "INT" }));
-  row(...optionControls(may));
-  if (everything || table.others.length || (table.events.length && bench.at.t >= bench.end)) row(...otherControls());
+  row(clientRows, ...does("TERM", "SIGTERM to the server", { action: "TERM" }),
+    ...does("INT", "Ctrl-C", { action: "INT" }));
+  row(serverRows, ...optionControls(may));
+  if (everything || table.others.length || (table.events.length && bench.at.t >= bench.end))
+    row(serverRows, ...otherControls());
   const undoing = button("Undo", () => guarded(undo()));
   undoing.disabled = !past.length;
   undoing.title = "Undo (Ctrl+Z)";
   const again = button("Start again", () => guarded(restart()));
   again.disabled = !table.events.length;
   const link = (words, onclick) => element("button", { type: "button", className: "link", onclick }, words);
-  row(undoing, again, ...goal ? [link("Show me a way", showSolution)] : [],
+  row(last, undoing, again, ...goal ? [link("Show me a way", showSolution)] : [],
       ...table.events.length && !embedded ? [link("Link to this moment", copyLink)] : [],
       ...embedded ? [element("a", { href: encodeAddress(addressOf()) }, "On a page of its own")] : []);
   const had = document.activeElement && $("controls").contains(document.activeElement)
     ? document.activeElement.textContent : null;
-  $("controls").replaceChildren(...rows);
+  $("controls").replaceChildren(...first, ...folds ? [fold("More that clients can do, and signals", clientRows),
+    fold("The server, its options, other servers", serverRows)] : [...clientRows, ...serverRows], ...last);
   for (const each of $("controls").querySelectorAll("button, select, input")) if (disabled) each.disabled = true;
   if (had) [...$("controls").querySelectorAll("button")].find(each => each.textContent === had)?.focus();
+}
+
+function fold(words, rows) {
+  const box = element("details", { open: unfolded.has(words),
+    ontoggle: () => box.open ? unfolded.add(words) : unfolded.delete(words) }, element("summary", {}, words), ...rows);
+  return box;
 }
 
 function withOption(options, name, value) {

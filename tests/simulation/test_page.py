@@ -387,22 +387,44 @@ class InBrowser(Visitor):
             self.assertNotIn("served by the main thread", lanes)
             self.quiet(browser)
 
-    def test_on_a_phone_the_line_of_c_is_near_while_a_question_is_open(self):
+    def test_on_a_phone_picture_line_and_next_click_fit_on_a_screen(self):
+        place = "document.querySelector('{}').getBoundingClientRect()"
+        for address in "#everything", "#goal-11":
+            browser = self.open(address, width=400)
+            lanes, words, line, controls, next_click = (place.format(each) for each in (
+                ".lanes", "#turn", ".code li.now", "#controls", "#controls button"))
+
+            def near(what, other=lanes):
+                self.assertGreater(browser.run(f"{controls}.top - {line}.bottom"), 0)
+                self.assertLess(browser.run(f"{what}.bottom - {other}.top"), 800)
+
+            browser.wait("document.querySelector('.code li.now') && document.querySelector('#controls button')")
+            near(next_click)
+            browser.click("Send /slow")
+            browser.wait("document.querySelector('.clock').textContent === '100 ms' && "
+                         "!document.querySelector('#controls button').disabled")
+            near(next_click)
+            browser.click("Send /fast")
+            browser.wait(f"!!{browser.find('immediately')}")
+            near(line)
+            browser.click("immediately")
+            browser.wait("document.querySelector('#turn .solved, #turn .wrong')")
+            near(next_click, words)
+            self.quiet(browser)
+
+    def test_on_a_phone_everything_is_folded_and_stays_as_it_was_left(self):
         browser = self.open("#everything", width=400)
-        line = "document.querySelector('.code li.now').getBoundingClientRect()"
-        controls = "document.getElementById('controls').getBoundingClientRect()"
-        browser.click("Send /slow")
-        browser.wait("document.querySelector('.clock').textContent === '100 ms' && "
-                     "!document.querySelector('#controls button').disabled")
-        self.assertGreater(browser.run(f"{line}.top - {controls}.bottom"), 0)
-        browser.click("Send /fast")
-        browser.wait(f"!!{browser.find('immediately')}")
-        self.assertGreater(browser.run(f"{controls}.top - {line}.bottom"), 0)
-        lanes = browser.run("document.querySelector('.lanes').getBoundingClientRect().top")
-        self.assertLess(browser.run(f"{line}.bottom") - lanes, 800, "both fit on the screen")
-        browser.click("immediately")
-        browser.wait("document.querySelector('#turn .solved, #turn .wrong')")
-        self.assertGreater(browser.run(f"{line}.top - {controls}.bottom"), 0)
+        browser.wait(f"!!{browser.find('Send /slow')}")
+        self.assertFalse(browser.run(f"!!{browser.find('Ctrl-C')}"))
+        browser.click("More that clients can do")
+        browser.click("Send half a request")
+        browser.wait("document.querySelector('.clock').textContent === '100 ms'")
+        browser.wait(f"!!{browser.find('sends the rest')}")
+        browser.click("The server, its options")
+        browser.wait(f"!!{browser.find('--block')}")
+        browser.resize(1200, 800)
+        browser.wait("document.querySelectorAll('#controls summary').length === 0")
+        self.assertTrue(browser.run(f"!!{browser.find('Ctrl-C')} && !!{browser.find('--block')}"))
         self.quiet(browser)
 
     def test_a_call_about_a_connection_names_its_client(self):
