@@ -361,5 +361,5 @@ class Conversation {
 }
 
 function ms(time) {
-  return `${Number(time.toFixed(3))} ms`;
+  return `${Number(time.toFixed(3)).toLocaleString("en")} ms`;
 }

@@ -42,7 +42,7 @@ export function viewOf(result, events = []) {
     end: result.now, ending: result.end, idle: result.idle ? result.idle.count : 0,
     signals: events.filter(each => each.action === "TERM" || each.action === "INT")
       .map(each => ({ t: each.at, order: CLIENT_MOMENT, name: each.action })),
-    linesMissing: Boolean(result.linesMissing) };
+    broken: result.broken || [], linesMissing: Boolean(result.linesMissing) };
   const threads = new Map(result.threads.map(each => [each.id, { id: each.id, label: each.name, start: each.start,
     end: each.end, calls: [] }]));
   result.calls.forEach((call, order) => {

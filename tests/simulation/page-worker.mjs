@@ -3,11 +3,13 @@
 //
 // While time stands, the page lets us prepare: the same experiment, run as far as the player has seen it. What the
 // player then does is added, and only the rest has to run. The result is the same as that of a run from the start.
+import {broken} from "./invariants.mjs";
 import {loadStage, Session} from "./simulation.mjs";
 
 const ENOUGH_CALLS = 5000;         // after those, the simulation looks no further
 const LONG = 200;                  // characters: the page needs no more of the arguments of a call
 const BRIEF_MS = 12000;            // with many idle clients, what happens so long after the last event is not simulated
+const FEW = 30;                    // clients: with more, the rules would take long, and they are tried with 20
 const TELL_MS = 400;               // how often it is told that the server still makes calls
 
 const loaded = new Map();          // stages by name
@@ -16,7 +18,7 @@ let prepared = null;               // {key, events, until, session}
 onmessage = ({ data }) => {
   const { id, stage, options, events, given, until } = data;
   try {
-    if (given) loaded.set(stage, loadStage(stage, given.wasm, given.about));
+    if (given) loaded.set(stage, { ...loadStage(stage, given.wasm, given.about), model: given.about.model });
     postMessage({ id, alive: true });          // the server begins: what the browser needed until here is not its fault
     const began = performance.now();
     let told = began;
@@ -38,6 +40,8 @@ onmessage = ({ data }) => {
     const session = fromPrepared(JSON.stringify([stage, options]), events)
       || new Session(loaded.get(stage), settings);
     const result = session.run();
+    const { model } = loaded.get(stage);
+    result.broken = model && result.clients.length <= FEW ? broken({ options, events }, result, model) : [];
     for (const call of result.calls) if (call.args.length > LONG) call.args = call.args.slice(0, LONG);
     postMessage({ id, result: { ...result, backlog: [] }, took: performance.now() - began });
   } catch (error) {

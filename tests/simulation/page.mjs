@@ -438,13 +438,16 @@ function turned() {
   if (document.body.classList.contains("first") || !$("controls") || $("controls").hidden || bench.limit < Infinity)
     return;
   buildControls();
-  const { ending } = bench.run, over = ending && ending.kind !== "waiting" && ending.at <= bench.at.t;
+  const { ending, broken: [mistake] } = bench.run;
+  const over = ending && ending.kind !== "waiting" && ending.at <= bench.at.t;
   const atEnd = over || bench.at.t >= bench.end;
   const nodes = [];
   if (goal && table.events.length && atEnd) nodes.push(...judged());
   if (!nodes.length) nodes.push(table.events.length && !atEnd
     ? `Time stands at ${span(bench.at.t)}. Act, or let time pass.`
     : over || table.events.length ? endWords() : "Time stands at 0. What do your clients do?");
+  if (atEnd && mistake && ending.kind !== "stopped")
+    nodes.push(element("p", { className: "wrong" }, ruleWords(mistake)));
   say(...nodes);
   if (table.events.length) writeAddress();
   simulator.prepare(copyOf(table), Math.round(bench.at.t));
@@ -459,6 +462,10 @@ function endWords() {
   if (ending && ending.cut) return `The simulation looks no further than ${span(ending.at)}.`;
   return "Nothing more happens until a client does something.";
 }
+
+// One of those that hold in each run of the six servers, as tests/play.py says it.
+const ruleWords = ({ rule, client, text }) =>
+  `This breaks a rule (${rule}): ${client ? `${clientName(bench.run, client - 1)}: ` : ""}${text}.`;
 
 const BACK = "You can also go back in time, and act then.";
 

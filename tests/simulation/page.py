@@ -14,10 +14,11 @@ from kit.commandline import Parser
 from kit.errors import Failed
 from kit.tree import BUILD, ROOT
 from recorder import replay, svg
+from simulation import seeds
 from tutorial import pictures
 
 HERE = pathlib.Path(__file__).resolve().parent
-KERNEL = ("grammar", "kernel", "clients", "calls", "process", "simulation")
+KERNEL = ("grammar", "kernel", "clients", "calls", "process", "simulation", "seeds", "invariants")
 PAGE = ("grammar", "page-run", "goals", "page-elements", "page-draw", "page-bench", "page-doors", "page-simulator",
         "page")
 MOST = 1_000_000                   # bytes
@@ -87,6 +88,8 @@ def build(play, tutorial, recordings, preview=""):
     """Return the page. play: the folder with stages.json. tutorial: its address. recordings: {picture: its address}."""
     built = json.loads((play / "stages.json").read_text(encoding="utf-8"))
     own = {name: stage.pop("sources") for name, stage in built["stages"].items()}
+    for name, stage in built["stages"].items():
+        stage["model"] = seeds.model_of(name, built)
     data = {"stages": built["stages"], "sources": built["sources"], "own": own, "measured": idle_costs(),
             "missing": built["missing"], "tutorial": tutorial, "recordings": recordings, "repository": REPOSITORY}
     script = inline(PAGE).replace("/* hatches */ {}", json.dumps(svg.HATCHES))

@@ -706,6 +706,23 @@ class InBrowser(Visitor):
         browser.wait("document.getElementById('turn').innerText.includes('The server trapped')")
         self.quiet(browser)
 
+    def test_a_broken_rule_is_named_once_it_can_be_seen(self):
+        for address, words in [
+                ("lost-wake-up+--block+--threads+1+--delay+1;+0:/slow+100:/fast",
+                 "This breaks a rule (answer): /slow: the request for /slow was there at 0 ms, and no response came."),
+                ("select-keeps-its-sets+--delay+1;+0:half+100:/fast+200:rest@1",
+                 "This breaks a rule (deadline): the client with half a request: the request for /fast was there at "
+                 "200 ms, and the response came at 10,000 ms"),
+                ("05-epoll+--block+--threads+1+--delay+1;+0:/slow+100:/fast", "")]:
+            browser = self.open(f"#{address};+at+500")
+            browser.wait("document.getElementById('turn').innerText.includes('Time stands at 500 ms')")
+            self.assertNotIn("rule", self.text(browser, "#turn"))
+            browser.click("Let time pass")
+            browser.wait("document.getElementById('turn').innerText.includes('Nothing more happens')")
+            self.assertIn(words, self.text(browser, "#turn"))
+            self.assertEqual("rule" in self.text(browser, "#turn"), bool(words))
+            self.quiet(browser)
+
     # ---- what is missing is said
 
     def page_with(self, name, change):
