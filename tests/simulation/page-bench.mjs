@@ -29,7 +29,7 @@ export class Bench {
 
   // ---- what is shown
 
-  // Show these runs: {names, run, caption}. If it may fold them, runs that are alike share a row.
+  // Show these runs from the next draw() on: {names, run, caption}. If it may fold them, runs that are alike share a row.
   show(rows, mayFold = true) {
     const folded = [];
     for (const row of rows) {
@@ -50,7 +50,6 @@ export class Bench {
     this.timeline = merged(this.shown.map(each => each.run));
     this.end = Math.max(0, ...this.shown.map(each => lastMoment(each.run)));
     this.pinned = null;
-    this.draw();
   }
 
   get run() { return this.shown[0].run; }
@@ -66,6 +65,7 @@ export class Bench {
   draw() {
     const wide = this.rows.clientWidth - 2;      // without the border
     if (!this.shown.length || wide < 100) return;
+    this.codeSize = wide < 620 ? FEW_LINES : CODE_LINES;
     const least = Math.max(1.25 * Math.min(...this.shown.map(each => each.run.delay)), 500);
     this.axis = axisEnd(Math.max(this.at.t, 0), least);
     this.shown.forEach((row, i) => {
@@ -287,7 +287,7 @@ export class Bench {
   drawCode(call, run) {
     const place = call.source || "", colon = place.lastIndexOf(":");
     const file = place.slice(0, colon), number = Number(place.slice(colon + 1)), lines = this.sources(run.stage, file);
-    const shown = this.rows.clientWidth < 620 ? FEW_LINES : CODE_LINES, key = `${call.name} ${place} ${shown}`;
+    const shown = this.codeSize, key = `${call.name} ${place} ${shown}`;
     if (key === this.lineShown) return;
     this.lineShown = key;
     this.code.hidden = !lines;

@@ -36,6 +36,17 @@ export const ended = (call, cursor) => reached(call.end, call.orderEnd, cursor);
 const CLIENT_MOMENT = -1;          // what clients do at some time comes before what the server does then
 
 export function viewOf(result, events = []) {
+  const steps = viewSteps(result, events);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+const STEP = 200;                  // calls
+
+// The same in steps. The last returns the view.
+export function* viewSteps(result, events = []) {
   const number = (name, otherwise) => numberOf(result.options, name, otherwise);
   const run = { name: [result.stage, ...result.options].join(" "), stage: result.stage, options: result.options, result,
     delay: number("--delay", 10) * 1e3, pool: number("--threads", 0) > 0 && !result.stage.startsWith("02"),
@@ -45,15 +56,17 @@ export function viewOf(result, events = []) {
     broken: result.broken || [], linesMissing: Boolean(result.linesMissing) };
   const threads = new Map(result.threads.map(each => [each.id, { id: each.id, label: each.name, start: each.start,
     end: each.end, calls: [] }]));
-  result.calls.forEach((call, order) => {
+  for (const [order, call] of result.calls.entries()) {
+    if (order % STEP === 0) yield;
     const failed = call.value < 0 ? (/-1 (E\w+)/.exec(call.result) || ["", "an error"])[1] : "";
     const client = call.client === null || call.client === undefined ? null : call.client - 1;
     const watchesClients = call.watched === null ||
       (call.watched || []).some(each => /^(listener|client)/.test(each.file));
     threads.get(call.thread).calls.push({ ...call, order, orderEnd: order, failed, client, watchesClients,
       source: ownLine(call), timeout: call.timeout === undefined ? null : call.timeout });
-  });
+  }
   run.threads = [...threads.values()];
+  yield;
   for (const thread of run.threads) {
     thread.order = thread.calls.length ? thread.calls[0].order - 0.5 : CLIENT_MOMENT;
     thread.orderEnd = thread.calls.length ? thread.calls[thread.calls.length - 1].order : CLIENT_MOMENT;
@@ -70,9 +83,11 @@ export function viewOf(result, events = []) {
     if (/^(send|write)/.test(call.name) && call.value > 0) orderOf.set(`send ${call.client} ${call.end}`, order);
   }
   run.clients = result.clients.map((client, index) => clientOf(client, index, orderOf));
+  yield;
   run.alike = new Map();
   for (const { label, index } of run.clients) run.alike.set(label, [...run.alike.get(label) || [], index]);
-  run.moments = momentsOf(run);
+  yield;
+  run.moments = yield* momentsOf(run);
   return run;
 }
 
@@ -269,12 +284,14 @@ export function describe(run, cursor) {
 // ---- the moments: a client does something, a thread begins a call. Stepping goes through all of them; playing
 // only through those that matter.
 
-export function momentsOf(run) {
+function* momentsOf(run) {
   const all = [], after = { t: Infinity, order: Infinity };
   for (const thread of run.threads)
-    for (const call of thread.calls)
+    for (const call of thread.calls) {
+      if (call.order % STEP === 0) yield;
       if (call.start >= 0)
         all.push({ t: call.start, order: call.order, matters: !meaning(run, call, after).detail, call });
+    }
   for (const client of run.clients) {
     all.push({ t: client.start, order: client.orderStart, matters: true, client });
     if (client.left) all.push({ t: client.left.t, order: client.left.order, matters: true, client });

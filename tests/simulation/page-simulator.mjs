@@ -1,8 +1,9 @@
 // Simulations for the page, in a worker: the page stays responsive, and a server that never comes back is stopped.
-import {viewOf} from "./page-run.mjs";
+import {viewSteps} from "./page-run.mjs";
 
 const SILENCE_MS = 2000;           // a server that makes no call for so long is stopped
 const WORTH_MS = 12;               // a simulation that takes longer is prepared while time stands
+const PIECE_MS = 8;                // of work without a break
 const KEPT = 24;                   // results
 
 export class Simulator {
@@ -10,7 +11,6 @@ export class Simulator {
   constructor(source, stages) {
     this.source = source;
     this.stages = stages;
-    this.modules = new Map();      // names of stages -> bytes
     this.results = new Map();      // text of an experiment -> promise of a run
     this.waiting = [];             // of {message, resolve, reject}; the first is being simulated
     this.count = this.took = 0;
@@ -31,12 +31,23 @@ export class Simulator {
   run(experiment) {
     const key = JSON.stringify([experiment.stage, experiment.options, experiment.events]);
     if (!this.results.has(key)) {
-      const promise = this.simulate(experiment).then(result => viewOf(result, experiment.events));
+      const promise = this.simulate(experiment).then(result => this.view(result, experiment.events));
       promise.catch(() => this.results.delete(key));
       this.results.set(key, promise);
       if (this.results.size > KEPT) this.results.delete(this.results.keys().next().value);
     }
     return this.results.get(key);
+  }
+
+  // A long result is looked at piece by piece, so that the page stays responsive.
+  async view(result, events) {
+    const steps = viewSteps(result, events);
+    for (let began = performance.now(), step = steps.next();; step = steps.next()) {
+      if (step.done) return step.value;
+      if (performance.now() - began < PIECE_MS) continue;
+      await new Promise(resolve => setTimeout(resolve));
+      began = performance.now();
+    }
   }
 
   // Time stands at `until`: prepare for what the player may do next, if it is worth it.
@@ -46,7 +57,6 @@ export class Simulator {
 
   async simulate({ stage, options, events }, until) {
     if (!(stage in this.stages)) throw new Error(`This page has no server ${stage}.`);
-    if (!this.modules.has(stage)) this.modules.set(stage, await unpacked(this.stages[stage].wasm));
     return new Promise((resolve, reject) => {
       this.waiting.push({ message: { id: ++this.count, stage, options, events, until }, resolve, reject });
       if (this.waiting.length === 1) this.next();
@@ -56,8 +66,7 @@ export class Simulator {
   next() {
     if (!this.waiting.length) return;
     const { message } = this.waiting[0], { stage } = message;
-    const { wasm: _, ...about } = this.stages[stage];
-    const given = this.given.has(stage) ? null : { wasm: this.modules.get(stage), about };
+    const given = this.given.has(stage) ? null : this.stages[stage];
     this.given.add(stage);
     this.worker.postMessage({ ...message, given });   // it answers that it is alive when the server begins
   }
@@ -85,10 +94,4 @@ export class Simulator {
     else resolve(result);
     this.next();
   }
-}
-
-async function unpacked(base64) {
-  const packed = Uint8Array.from(atob(base64), each => each.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
 }

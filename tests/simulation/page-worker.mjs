@@ -15,10 +15,10 @@ const TELL_MS = 400;               // how often it is told that the server still
 const loaded = new Map();          // stages by name
 let prepared = null;               // {key, events, until, session}
 
-onmessage = ({ data }) => {
+onmessage = async ({ data }) => {
   const { id, stage, options, events, given, until } = data;
   try {
-    if (given) loaded.set(stage, { ...loadStage(stage, given.wasm, given.about), model: given.about.model });
+    if (given) loaded.set(stage, { ...loadStage(stage, await unpacked(given.wasm), given), model: given.model });
     postMessage({ id, alive: true });          // the server begins: what the browser needed until here is not its fault
     const began = performance.now();
     let told = began;
@@ -42,12 +42,27 @@ onmessage = ({ data }) => {
     const result = session.run();
     const { model } = loaded.get(stage);
     result.broken = model && result.clients.length <= FEW ? broken({ options, events }, result, model) : [];
-    for (const call of result.calls) if (call.args.length > LONG) call.args = call.args.slice(0, LONG);
-    postMessage({ id, result: { ...result, backlog: [] }, took: performance.now() - began });
+    const calls = result.calls.map((call, i) => brief(call, i === result.calls.length - 1));
+    postMessage({ id, result: { ...result, calls, backlog: [] }, took: performance.now() - began });
   } catch (error) {
     postMessage({ id, error: String(error && error.message || error) });
   }
 };
+
+// What the page needs of a call: each of its properties costs the page time when the message comes.
+function brief(call, last) {
+  const { stack, fd, waits, looked, peer, reported, ...needed } = call;
+  if (call.args.length > LONG) needed.args = call.args.slice(0, LONG);
+  if (call.line?.includes("libev-")) needed.stack = stack;
+  if (last && reported) needed.reported = reported;
+  return needed;
+}
+
+async function unpacked(base64) {
+  const packed = Uint8Array.from(atob(base64), each => each.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
 
 // The session that was prepared, with the events that are new; null if it is another experiment.
 function fromPrepared(key, events) {

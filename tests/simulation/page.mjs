@@ -390,7 +390,7 @@ function showGoals() {
       element("a", { href: "#everything" }, "Everything: all servers, all options, all that a client may do")));
 }
 
-async function openGoal(number, experiment) {
+async function openGoal(number, experiment, at) {
   const mine = ++scene;
   if (goal?.number !== number) tried = [];
   clear();
@@ -402,10 +402,10 @@ async function openGoal(number, experiment) {
       element("a", { href: "#goals" }, "All goals"))));
   if (experiment) Object.assign(table, experiment);
   else Object.assign(table, serverOf(goal.server), { events: [], others: [] });
-  await begin(mine);
+  await begin(mine, at);
 }
 
-async function openEverything(experiment) {
+async function openEverything(experiment, at) {
   const mine = ++scene;
   clear();
   everything = !embedded || !experiment;
@@ -414,7 +414,7 @@ async function openEverything(experiment) {
   $("task").replaceChildren(element("p", { className: "task quiet" }, "All servers and all that a client may do. ",
     element("a", { href: "#goals" }, "Goals"), " · ", element("a", { href: "#first" }, "The first minute")));
   Object.assign(table, experiment || { stage: "05-epoll", options: ["--delay", "1"], events: [], others: [] });
-  await begin(mine);
+  await begin(mine, at);
 }
 
 // In a frame of another page, an experiment comes with what it uses itself, and no more.
@@ -424,11 +424,12 @@ function usedBy({ options, events }) {
     ...events.map(each => each.action === "get" ? actions[routeOf(each)] : each.action)]);
 }
 
-async function begin(mine) {
+async function begin(mine, at) {
   unlockTime();
   $("controls").hidden = false;
   await simulateTable();
   if (mine !== scene) throw new Outdated();
+  if (at !== undefined) return bench.seek(at);
   bench.standAt(0);
   turned();
 }
@@ -864,11 +865,10 @@ async function openAddress() {
     return badAddress(error);
   }
   const shown = { ...experiment, others: view.others || [] };
-  if (view.goal) await openGoal(view.goal, shown);
-  else await openEverything(shown);
+  if (view.goal) await openGoal(view.goal, shown, view.at);
+  else await openEverything(shown, view.at);
   const last = experiment.events.filter(each => each.action !== "idle").pop();
-  if (view.at !== undefined) return bench.seek(view.at);
-  if (!last) return;
+  if (view.at !== undefined || !last) return;
   // Frozen at its question: the last click is done, and time stands.
   bench.standAt(last.at);
   const question = questionFor(last);

@@ -38,7 +38,7 @@ def inline(names, folder=HERE):
 
 def _as_function(text):
     text = re.sub(r"^import .*?;\n", "", text, flags=re.M | re.S)
-    names = re.findall(r"^export (?:async )?(?:function|class) ([\w$]+)", text, flags=re.M)
+    names = re.findall(r"^export (?:async )?(?:function\*?|class) ([\w$]+)", text, flags=re.M)
     for statement in re.findall(r"^export const (.*?);", text, flags=re.M | re.S):
         several = "{" not in statement and "=>" not in statement
         names += re.findall(r"(?:^|,\s+)([\w$]+) = ", statement)[:None if several else 1]
