@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import textwrap
 
 from kit import processes, tool
 from kit.commandline import Parser
@@ -163,6 +164,27 @@ def commands(match):
     return f'<div class="commands"><pre class="sh"><code>{lines}</code></pre></div>'
 
 
+def code(match):
+    """Return a piece of a file. How far it is indented there says nothing, and on a narrow screen it costs words."""
+    return f"{match[1]}{textwrap.dedent(match[2])}</code></pre>"
+
+
+def output(match):
+    """Return a block of output. A line that is no row of a table goes on in the next line where it does not fit."""
+    kinds = [("row" if re.search(r"\S  ", line) else "prose", line) for line in match[2].splitlines(keepends=True)]
+    lines = [f'<span class="{kind}">{line}</span>' for kind, line in kinds]
+    return f"{match[1]}{''.join(lines)}</code></pre>"
+
+
+def words(text):
+    """Keep options and names in one piece: a line is not to end after a hyphen in them."""
+    parts = re.split(r"(?s)(<pre.*?</pre>)", text)
+    for i in range(0, len(parts), 2):
+        parts[i] = re.sub(r"<code>.*?</code>", lambda match: re.sub(
+            r"(?<=[> ])[^\s<>]{0,28}-[^\s<>]{0,28}(?=[< ])", r'<span class="word">\g<0></span>', match[0]), parts[i])
+    return "".join(parts)
+
+
 def boxes(text):
     """Put tables into boxes that scroll, and mark commands, output and predictions."""
     text = re.sub(r"<!-- choices:(.*?)-->", choices, text)
@@ -170,6 +192,8 @@ def boxes(text):
     text = re.sub(r"<table.*?</table>", lambda match: f'<div class="scroll" tabindex="0">{match[0]}</div>', text,
                   flags=re.S)
     text = re.sub(r'<pre class="sh"><code>(.*?)</code></pre>', commands, text, flags=re.S)
+    text = re.sub(r'(<pre class="(?:c|python)[^>]*><code>)(.*?)</code></pre>', code, text, flags=re.S)
+    text = re.sub(r'(<pre class="(?:output|text)[^>]*><code>)(.*?)</code></pre>', output, text, flags=re.S)
     text = re.sub(r"<pre\b", '<pre tabindex="0"', text)  # so that the arrows scroll it
     return re.sub(r"<p><strong>(<a [^>]*>[^<]*</a>)</strong></p>", r'<p class="file">\1</p>', text)
 
@@ -184,7 +208,7 @@ def links(text, folder):
 def build(page, simulation=None):
     """Return the page. simulation: the page to play with, to be part of it; None if it lies beside, as play.html; ""
     if there is none."""
-    text, contents = headings(boxes(drawn(links(pandoc(), page.parent))))
+    text, contents = headings(boxes(words(drawn(links(pandoc(), page.parent)))))
     shown = {each.name: each for name in pictures.PICTURES for each in pictures.recordings(name)}
     others = ('<a href="trace.html">Your own recordings</a>' if (page.parent / "trace.html").exists() else
               "<code>make trace</code> makes recordings of your own.")

@@ -217,12 +217,18 @@ SAID = """(async () => {
 # Without scripts: parts that take room with nothing in them, and parts that are hidden
 BARE = """[[...document.querySelectorAll("main div")].filter(each => !each.firstChild &&
     each.getBoundingClientRect().height > 0).length, document.querySelectorAll("main [hidden]").length]"""
-# What each recording shows, in a sentence: those of which a part is outside its box, and the boxes without any
-CUT = """[...document.querySelectorAll(".replay")].flatMap(box => {
+# What each recording shows, and what each output says, in sentences: those of which a part is outside its box, and
+# the boxes without any
+CUT = """[...document.querySelectorAll(".replay, pre:has(.prose)")].flatMap(box => {
+  if (!box.checkVisibility()) return [];
   const { left, right } = box.getBoundingClientRect();
-  const told = [...box.querySelectorAll(".told, .sentence")].filter(each => each.checkVisibility());
-  return told.length ? told.filter(each => each.getBoundingClientRect().left < left - 1 ||
-    each.getBoundingClientRect().right > right + 1).map(each => each.textContent) : [box.dataset.recordings]; })"""
+  const told = [...box.querySelectorAll(".told, .sentence, .prose")].filter(each => each.checkVisibility());
+  const cut = (each, at = each.getBoundingClientRect()) =>
+    at.left < left - 1 || at.right > right + 1 || each.scrollWidth > each.clientWidth + 1;
+  return told.length ? told.filter(each => cut(each)).map(each => each.textContent) : [box.dataset.recordings]; })"""
+# Names and options of which the end is in the next line
+BROKEN = """[...document.querySelectorAll("main :not(pre) > code .word")]
+  .filter(each => each.getClientRects().length > 1).map(each => each.textContent)"""
 # How much of the screen stays covered while one reads
 COVERED = "document.querySelector('nav').getBoundingClientRect().bottom / innerHeight"
 
@@ -328,6 +334,8 @@ def use(built, axe):
                 say(sideways <= 0, f"{where}: the page scrolls sideways by {sideways} px")
                 cut = browser.run(CUT)
                 say(cut == [], f"{where}: what a recording shows is cut off: {cut}")
+                broken = browser.run(BROKEN)
+                say(broken == [], f"{where}: a line ends in the middle of {broken}")
                 browser.run("location.hash = 'glossary'")
                 browser.wait(MARKED)
                 small = browser.run(SMALL)
