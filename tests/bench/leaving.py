@@ -26,6 +26,7 @@ from kit.errors import Failed
 from kit.processes import Program
 from kit.report import Report, bad
 from kit.tree import ROOT, STAGES, built
+from recorder import strace_log
 
 DELAY, LEAVES_AFTER = 1.5, 0.3
 APP = HERE / "apps/leaving.py"
@@ -66,35 +67,10 @@ SUBJECTS = [
 ]
 
 
-class Call(NamedTuple):
-    begun: float
-    end: float
-    name: str
-    arguments: str
-    result: str
-
-
 def calls(log):
-    """Return the calls in the output of strace -f -ttt -T, in the order of their ends."""
-    begun, found = {}, []
-    for line in log.read_text(errors="replace").splitlines():
-        whole = re.match(r"(\d+) +([\d.]+) (.*)$", line)
-        if not whole:
-            continue
-        pid, at, text = whole.groups()
-        if text.endswith("<unfinished ...>"):
-            begun[pid] = float(at), text[:-len("<unfinished ...>")]
-            continue
-        resumed = re.match(r"<\.\.\. \w+ resumed>(.*)", text)
-        start = float(at)
-        if resumed:
-            start, head = begun.pop(pid, (start, ""))
-            text = head + resumed[1]
-        call = re.match(r"(\w+)\((.*)\) += (.*?)(?: <([\d.]+)>)?$", text)
-        if call:
-            end = start + float(call[4] or 0)
-            found.append(Call(start, end, call[1], call[2], call[3]))
-    return sorted(found, key=lambda call: call.end)
+    """Return the calls that have ended, in the order of their ends."""
+    return sorted((call for each in strace_log.read(log.read_text(errors="replace")) for call in each.calls
+                   if call.end is not None), key=lambda call: call.end)
 
 
 def evidence(call, fd):
