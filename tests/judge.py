@@ -26,6 +26,7 @@ import textwrap
 import time
 
 from judging import building, exercises, grade, hints, ladder, results, skeleton
+from kit import urls
 from kit.commandline import Parser, whole_number
 from kit.errors import Failed
 from kit.report import bad, good
@@ -48,7 +49,6 @@ WAITING = ("fast", "slow", "clients", "keep-alive", "pipelining", "slow-reader",
            "threads")
 WIDTH = max(len(rung.title) for rung in ladder.LADDER)
 CRASH = "killed by SIG(SEGV|ABRT|BUS|FPE|ILL)"
-URL = r"http://(\[[0-9a-f:]+\]|[\w.-]+):(\d{1,5})/?"
 
 
 # ---- the command line
@@ -88,9 +88,8 @@ def check(options):
         return
     if not re.fullmatch(r"\d\d-[a-z0-9][a-z0-9-]*", name):
         raise argparse.ArgumentTypeError(f"{name}: want two digits and a word, such as 07-mine")
-    port = re.fullmatch(URL, options.program or "")
-    if "://" in (options.program or "") and not (port and 0 < int(port[2]) < 65536):
-        raise argparse.ArgumentTypeError(f"--program {options.program}: want http://HOST:PORT")
+    if "://" in (options.program or ""):
+        urls.url(options.program)
     try:
         options.words = shlex.split(options.program or "")
     except ValueError as error:

@@ -4,6 +4,7 @@ from kit import tool  # first: see kit/__init__.py
 import re
 import time
 
+from kit import urls
 from kit.commandline import Parser
 from suite import client as clients
 from suite.client import Broken, Client
@@ -43,18 +44,15 @@ def take(client, step):
 
 def main(arguments):
     parser = Parser(description=clients.__doc__, usage="%(prog)s URL STEP...")
-    parser.add_argument("url", metavar="URL")
+    parser.add_argument("url", metavar="URL", type=urls.url)
     parser.add_argument("steps", metavar="STEP", nargs="+")
     options = parser.parse_args(arguments)
-    url = re.fullmatch(r"http://(\[[0-9a-f:]+\]|[\w.-]+):(\d{1,5})/?", options.url)
-    if not url or int(url[2]) > 65535:
-        parser.error(f"{options.url}: want http://HOST:PORT")
     for step in options.steps:
         if not re.fullmatch(r"/\S*|say:.*|wait:\d+(\.\d+)?|read|end|fill|flood|half-close|reset", step, re.S):
             parser.error(f"{step}: no such step; see --help")
     start = time.monotonic()
     try:
-        client = Client(url[1].strip("[]"), int(url[2]), wait, asleep, asleep)
+        client = Client(*urls.address(options.url), wait, asleep, asleep)
         for step in options.steps:
             came = take(client, step)
             print(f"{time.monotonic() - start:7.3f} s  {step}" + (f": {came}" if came is not None else ""))

@@ -22,13 +22,11 @@ from kit.errors import Failed
 from kit.printable import printable
 from kit.report import fold
 from recorder import next_steps, snapshot
+from recorder.descriptors import RECEIVE, SEND
 
 EPILOG = "Exit status: 0 if something listens on the port; 1 if not; 2 for a bad command line."
 MOST = 8      # lines about connections, or threads, that are alike
 KINDS = ("connecting", "backlog", "unread", "reading", "read", "answered", "closed")
-# In which a thread is told with the descriptor that is its first argument.
-READING = ("read", "readv", "recv", "recvfrom", "recvmsg", "recvmmsg", "pread64")
-WRITING = ("write", "writev", "send", "sendto", "sendmsg", "sendfile", "sendfile64")
 
 
 def ago(ms):
@@ -169,7 +167,7 @@ def _purpose(process, name, fd):
     if name in ("wait4", "waitid", "waitpid"):
         children = [f"{printable(proc.name(pid))}, pid {pid}" for pid in proc.children(process.pid)]
         return ", until a child process ends" + (f" ({children[0]})" if len(children) == 1 else "")
-    if name in (*READING, *WRITING, "connect", "flock", "fsync", "fdatasync"):
+    if name in (*RECEIVE, *SEND, "connect", "flock", "fsync", "fdatasync"):
         return _about(process, name, fd)
     return ", for a signal" if name.startswith("rt_sig") else ""
 
@@ -179,7 +177,7 @@ def _about(process, name, fd):
     server = process.outgoing.get(fd)
     peer = process.accepted.get(fd) or (server and f"{server.peer}, another server,")
     if peer:
-        return f", until {peer} " + ("sends something" if name in READING else "accepts" if name == "connect" else
+        return f", until {peer} " + ("sends something" if name in RECEIVE else "accepts" if name == "connect" else
                                      "has read what was sent")
     try:
         path = printable(os.readlink(f"/proc/{process.pid}/fd/{fd}"))

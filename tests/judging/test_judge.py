@@ -175,17 +175,18 @@ class Skeleton(unittest.TestCase):
 
     def test_wrong_command_line_is_a_line_that_says_why(self):
         name = "want two digits and a word, such as 07-mine"
+        url = "want http://HOST[:PORT] with a PORT up to 65535, and no path"
         for words, said in [(["start", "07-x"], "start: --like (LIKE) which stage? such as 05-epoll"),
                             (["start", "05-x", "--like", "05-epoll"], "05-x: 00 to 06 belong to the toolkit; "
                              "want 07 or more"),
                             (["start", "7-x", "--like", "05-epoll"], f"7-x: {name}"),
                             (["start", "../07-x", "--like", "05-epoll"], f"../07-x: {name}"),
                             (["check", "07-x", "--program", "http://127.0.0.1:x"],
-                             "--program http://127.0.0.1:x: want http://HOST:PORT"),
+                             f"http://127.0.0.1:x: {url}"),
                             (["check"], "check: which STAGE? such as 07-mine"),
                             (["check", "07-x", "--program", "foo 'bar"], "--program foo 'bar: no closing quotation"),
                             (["check", "07-x", "--program", "http://127.0.0.1:99999"],
-                             "--program http://127.0.0.1:99999: want http://HOST:PORT"),
+                             f"http://127.0.0.1:99999: {url}"),
                             (["check", "07-x", "--like", "x"], "--like x: want one of " +
                              ", ".join(STAGES)),
                             (["climb", "07-x"],
