@@ -73,6 +73,7 @@ _Noreturn void FROM(kernel, sys_exit_group)(int status);
 /* These return immediately. */
 double FROM(clock, clock_ns)(int clock);
 unsigned FROM(clock, get_rlimit)(int resource);
+int FROM(clock, error_text)(int number, char *to, int most);
 
 static int
     error_number; /* errno of the thread that runs: the kernel swaps it when it switches threads */
@@ -720,44 +721,11 @@ size_t fwrite(const void *bytes, size_t size, size_t count, FILE *stream)
     return count;
 }
 
-static const struct {
-    int number;
-    const char *text;
-} errors[] = {
-    {EPERM, "Operation not permitted"},
-    {ENOENT, "No such file or directory"},
-    {EINTR, "Interrupted system call"},
-    {EIO, "Input/output error"},
-    {EBADF, "Bad file descriptor"},
-    {EAGAIN, "Resource temporarily unavailable"},
-    {ENOMEM, "Cannot allocate memory"},
-    {EFAULT, "Bad address"},
-    {EEXIST, "File exists"},
-    {EINVAL, "Invalid argument"},
-    {ENFILE, "Too many open files in system"},
-    {EMFILE, "Too many open files"},
-    {ENOSPC, "No space left on device"},
-    {EPIPE, "Broken pipe"},
-    {ENOSYS, "Function not implemented"},
-    {EPROTO, "Protocol error"},
-    {ENOTSOCK, "Socket operation on non-socket"},
-    {EOPNOTSUPP, "Operation not supported"},
-    {EADDRINUSE, "Address already in use"},
-    {ECONNABORTED, "Software caused connection abort"},
-    {ECONNRESET, "Connection reset by peer"},
-    {ENOBUFS, "No buffer space available"},
-    {ENOTCONN, "Transport endpoint is not connected"},
-    {ETIMEDOUT, "Connection timed out"},
-};
-
 char *strerror(int number)
 {
-    static char text[32];
+    static char text[64];
 
-    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
-        if (errors[i].number == number)
-            return (char *)errors[i].text;
-    snprintf(text, sizeof text, "Unknown error %d", number);
+    text[error_text(number, text, sizeof text - 1)] = '\0';
     return text;
 }
 

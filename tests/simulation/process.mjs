@@ -108,7 +108,15 @@ export class Process {
       else kernel[name] = this.enter.bind(this, name.slice(4), call);
     }
     if (missing.length > 0) throw new Stopped(`the simulated kernel has no ${missing.join(", ")}`);
-    return {env, kernel, clock: {clock_ns: (clock) => this.clock(clock), get_rlimit: () => this.kernel.limit}};
+    const clock = {
+      clock_ns: (clock) => this.clock(clock), get_rlimit: () => this.kernel.limit,
+      error_text: (number, at, most) => {
+        const text = new TextEncoder().encode(ERRORS[number] ? ERRORS[number][1] : `Unknown error ${number}`);
+        new Uint8Array(this.memory.buffer).set(text.subarray(0, most), at);
+        return Math.min(text.length, most);
+      },
+    };
+    return {env, kernel, clock};
   }
 
   clock(clock) {
