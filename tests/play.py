@@ -53,8 +53,8 @@ def parse(arguments):
     """Return (our options, the text of the experiment). What we do not know is for the server, which says itself what
     is wrong with it."""
     parser = Parser(description=__doc__, epilog=EXAMPLES,
-                        usage="%(prog)s STAGE [OPTION]... SHOT...\n       %(prog)s --goal N <ADDRESSES"
-                              "\n       %(prog)s --seeds N [STAGE]...")
+                    usage="%(prog)s STAGE [OPTION]... SHOT...\n       %(prog)s --goal N <ADDRESSES"
+                          "\n       %(prog)s --seeds N [STAGE]...")
     parser.add_argument("--calls", action="store_true",
                         help="print each system call: when, by which thread, from which line")
     parser.add_argument("--strace", metavar="FILE", help="write the calls as strace does, for tests/trace.py --from")

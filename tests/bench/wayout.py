@@ -149,7 +149,7 @@ def waiting_kib(count, *options):
         before, idle = rss(), server.descriptors
         # A thousand at a time: if the backlog is full, the kernel may reset a connection.
         client = processes.start([built("probe"), "--summary", "--timeout", "90", server.url,
-                            *(f"1000x{200 * n}:/slow" for n in range(count // 1000))], **PIPES)
+                                  *(f"1000x{200 * n}:/slow" for n in range(count // 1000))], **PIPES)
         here = processes.wait_until(lambda: server.descriptors >= idle + count, patience=60)
         time.sleep(0.5)  # the last ones have connected, and their requests are to be read
         after = rss()
@@ -176,9 +176,9 @@ def all_answered(stop_after=None):
     it was told to stop, in seconds since 1970."""
     stopped = math.inf
     with Server("05-epoll", "--block", "--threads", "8", "--delay", "0.001", "--timeout", "60",
-                    "--verbose") as server:
+                "--verbose") as server:
         client = processes.start([built("probe"), "--tsv", "--ports", "--timeout", "60", server.url,
-                            "10000x0:/slow"], **PIPES)
+                                  "10000x0:/slow"], **PIPES)
         if stop_after:
             time.sleep(stop_after)
             stopped = time.time()

@@ -25,7 +25,7 @@ def run_program(program):
     print(f"== {name}", flush=True)
     # In a group of its own: when Check is told to stop, it may signal its whole group.
     process = processes.start([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                        errors="replace")
+                              errors="replace")
     checks = failed = 0
     lines = []
 

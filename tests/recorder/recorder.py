@@ -163,7 +163,7 @@ def _attach(pids, log):
     program = f"/proc/{pids[0]}/exe"
     words = [word for pid in pids for word in ("-p", pid)]
     strace = processes.start([*STRACE, "-q", *_stack_option(program), "-o", log, *words],
-                       stderr=subprocess.PIPE, text=True)
+                             stderr=subprocess.PIPE, text=True)
     threads = [(tid, pid) for pid in pids for tid in proc.threads(pid)]
     processes.wait_until(lambda: strace.poll() is not None or all(proc.tracer(*thread) for thread in threads))
     if strace.poll() is not None:
@@ -216,7 +216,7 @@ def _ask(url, requests, delay, log, pids, patience=5):
     look()
     tasks = [f"tasks: {pid}" for pid in family if next_steps.runs_tasks(pid)]
     return rows, tasks + [f"cpu: {tid} at {moment:.6f} had {had:.6f} ready {ready:.6f}"
-                  for tid, samples in used.items() for moment, had, ready in _changes(samples)]
+                          for tid, samples in used.items() for moment, had, ready in _changes(samples)]
 
 
 def _changes(samples):

@@ -32,7 +32,7 @@ def tell(recording):
 def _rows(recording, lines, most):
     """The title and the table, with as few lines left out as necessary."""
     title = _cut(f"== {recording.name}" + (f"  ({recording.command})"
-                                            if recording.command not in ("", recording.name) else ""), WIDTH)
+                                           if recording.command not in ("", recording.name) else ""), WIDTH)
     while True:
         table = _table(lines, recording.clients[0].start)
         rows = [title, "", *table, *_sources(lines), *_hidden(recording)]

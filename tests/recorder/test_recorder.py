@@ -417,7 +417,7 @@ class Endings(unittest.TestCase):
         mark = secrets.token_hex(8)
         tool = subprocess.Popen([sys.executable, str(TRACE), *map(str, arguments)], stdout=subprocess.DEVNULL,
                                 stderr=subprocess.DEVNULL, env={**os.environ, "TRACE_MARK": mark,
-                                                             "TMPDIR": str(scratch())})
+                                                                "TMPDIR": str(scratch())})
         try:
             self.assertTrue(processes.wait_until(lambda: ready(marked(mark)), 20))
             tool.send_signal(number)

@@ -129,7 +129,6 @@ class Reading(unittest.TestCase):
                 for call in log.calls:  # a thread may end, or the log, while it is in its last call
                     self.assertTrue(call.end is not None or call is last[call.tid], call)
 
-
     def test_messages_of_strace_in_the_middle_of_a_line_are_taken_out(self):
         log = one("1700000000.1 clone(child_stack=NULL, flags=CLONE_FILES|SIGCHLDstrace: Process 8 attached\n"
                   ", child_tidptr=0x7f) = 8 <0.001>\n"
@@ -289,7 +288,6 @@ class Words(unittest.TestCase):
                   '7 1700000001.3 write(4, "HTTP/1.1 200 OK", 15) = 15 <0.000001>\n')
         select, = calls(understand.understand(log), "select")
         self.assertEqual((select.waits_for, select.plain), ("delay", "sleeps, 1000 ms at most"))
-
 
     def waits(self, *lines, header=""):
         """What one call after the other waits for, from the log of a process that has read a request and answers it

@@ -229,6 +229,7 @@ def _shown(client):
 
 def _compose(log, clients, name, options, epoch):
     text, title = log.read_text(errors="replace").replace(f"{ROOT}/", ""), " ".join([name, *options])
+
     def ms(value):
         return "-" if value is None else f"{value * 1000:.3f}"
     header = [f"recording: {title}", f"command: {title}", "url: http://127.0.0.1", "slow: /slow", "fast: /fast"]

@@ -68,7 +68,7 @@ class Bench:
 
     def real(self, stage, options, events):
         log, clients, status = reality.run(self.programs[stage], stage, options, events)
-        told = [{"status": client.status, 
+        told = [{"status": client.status,
                  "answers": [{"status": status, "body": body} for status, body in client.answers],
                  **{key: value and value * 1000 for key, value in vars(client).items()
                     if key in ("start", "connected", "done")}}

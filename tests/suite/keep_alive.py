@@ -6,6 +6,7 @@ from suite.client import request
 from suite.http import DELAY
 from suite.server import FAST, FAST_CLOSE, SLOW, Failure, shown
 
+
 @case(CONCURRENT, URL)
 def connection_is_kept_alive(stage):
     with stage.serve("--delay", DELAY) as server:

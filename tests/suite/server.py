@@ -208,7 +208,7 @@ class Server:
         self.expected = f'the line "{name}: listening on http://HOST:PORT"'
         self.program = servers.Server(name, *self.options, program=self.stage.command[0], wait=False,
                                       under=self.under,
-                                  **self.popen_arguments)
+                                      **self.popen_arguments)
         try:
             # What starts it may compute before it does: valgrind translates the program.
             self.wait_for(self.program.listening, busy=PATIENCE if self.under else None)

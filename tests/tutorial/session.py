@@ -25,7 +25,7 @@ class Session:
                        if name not in ("BUILD", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
         environment.update(LC_ALL="C.UTF-8", TERM="dumb", PYTHONUNBUFFERED="1")
         self.shell = processes.start(["bash", "--noprofile", "--norc"], cwd=ROOT, env=environment,
-                               stdin=subprocess.PIPE, stdout=self.file, stderr=subprocess.STDOUT)
+                                     stdin=subprocess.PIPE, stdout=self.file, stderr=subprocess.STDOUT)
         self.type("set -m")  # as an option, -m has no effect in bash 5.1 without a terminal
 
     def type(self, command):

@@ -126,7 +126,7 @@ class Bug:
                              part.rstrip("\n") + "\n")
         if not found or (found[1] == "Replace") != (found[4] is not None):
             raise Failed(f"tests/servers/bugs/{self.name}.bug: neither Replace: and With:, nor Delete:, each "
-                             f"above code that is indented by four blanks\n{part}")
+                         f"above code that is indented by four blanks\n{part}")
         right, wrong = (re.sub("^    ", "", text or "", flags=re.M).strip("\n") for text in found.group(3, 4))
         return Replacement(found[2], right, wrong)
 

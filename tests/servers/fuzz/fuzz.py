@@ -27,8 +27,8 @@ def fuzz(fuzzer, seconds):
     new.mkdir(exist_ok=True)
     with open(log, "w") as output:
         process = processes.start([fuzzer, f"-max_total_time={seconds}", f"-dict={HERE / 'http.dict'}",
-                             "-print_final_stats=1", f"-artifact_prefix={fuzzer}-", new,
-                             HERE / "corpus" / fuzzer.name], stdout=output, stderr=subprocess.STDOUT)
+                                   "-print_final_stats=1", f"-artifact_prefix={fuzzer}-", new,
+                                   HERE / "corpus" / fuzzer.name], stdout=output, stderr=subprocess.STDOUT)
     begun, terminal = time.monotonic(), sys.stdout.isatty()
 
     def say(state, end="\n"):

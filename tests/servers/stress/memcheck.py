@@ -51,10 +51,10 @@ async def check_server(stage, tool, log, options=()):
 
     serial = stage == "01-blocking"  # its clients wait for each other, so it gets fewer
     with await awaitable.start(stage, "--delay", "0.3", "--timeout", "1.5", "--verbose", *options, patience=30,
-                           under=valgrind(log, tool)) as server:
+                               under=valgrind(log, tool)) as server:
         await ask("5x0:/fast 2x0:/slow" if serial else "20x0:/fast 10x0:/slow 10x100:/fast")
         with Program([BUILD / "hostile", "--seconds", 3 if serial else 5,
-                          "--connections", 2 if serial else 30, server.url]) as hostile:
+                      "--connections", 2 if serial else 30, server.url]) as hostile:
             await awaitable.ended(hostile)
             if hostile.process.returncode != 0:
                 raise Failed(f"a wrong answer: {hostile.messages()}")
@@ -85,7 +85,7 @@ def check_all(checks):
         failed.extend([name] if problem else [])
 
     awaitable.together([lane(name, check) for name, check in checks.items()],
-                   lambda: f"waiting for {' '.join(waiting)}")
+                       lambda: f"waiting for {' '.join(waiting)}")
     awaitable.say(f"{len(checks) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 

@@ -65,7 +65,7 @@ class Load:
         """Run hostile clients for some seconds, and honest clients meanwhile."""
         self.seed += 1
         client = Program([BUILD / "hostile", "--seed", self.seed, "--seconds", seconds,
-                              "--connections", 3 if self.serial else 60, self.server.url])
+                          "--connections", 3 if self.serial else 60, self.server.url])
         while shots and client.alive:
             await self.ask(shots)
         await awaitable.ended(client)
