@@ -33,19 +33,19 @@ class Places(unittest.TestCase):
         with mock.patch("kit.call_names.platform.machine", lambda: "x86_64"):
             self.assertEqual([here.call, place().call], ["ftime", "nanosleep"])
 
-    def test_running(self):
+    def test_running_thread_is_in_no_call(self):
         self.assertEqual(place(syscall="running\n"), Place("R"))
         self.assertEqual(place(status="State:\tR (running)\n"), Place("R"))
 
     def test_thread_that_has_ended_is_nowhere(self):
         self.assertIsNone(place(status=""))
 
-    def test_process_of_ours(self):
+    def test_sleeping_and_stopped_process_are_told_apart(self):
         with Program(["sleep", "100"]) as program:
             seen = processes.wait_until(lambda: (now := proc.place(program.pid, program.pid)).state == "S" and now)
             self.assertFalse(proc.is_32_bit(program.pid))
             if seen.number is None or not proc.call_names():
-                self.skipTest("/proc does not tell in which call a process is blocked, or cc is missing")
+                self.skipTest("/proc does not tell in which call a process is blocked")
             self.assertEqual(seen.call, "clock_nanosleep")
             program.process.send_signal(signal.SIGSTOP)
             self.assertTrue(processes.wait_until(lambda: proc.place(program.pid, program.pid).state == "T"))

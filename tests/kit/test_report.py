@@ -45,7 +45,7 @@ class Reports(unittest.TestCase):
         said.figure("x\ty", "z\nz")
         self.assertEqual(path.read_text(), "a\tb\tc\nx y\tz\\x0az\t-\n")
 
-    def test_printable(self):
+    def test_controls_become_escapes(self):
         for text, shown in [("plain, é, 中", "plain, é, 中"), ("\0\x7f\x85", "\\x00\\x7f\\x85"), ("\u202e", "\\u202e"),
                             (b"\xff".decode(errors="surrogateescape"), "\\xff"), ("\ud800", "\\ud800"), (5, "5")]:
             self.assertEqual(printable(text), shown)

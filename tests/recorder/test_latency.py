@@ -45,7 +45,7 @@ class Latency(unittest.TestCase):
         """Skip a test where even the calls of a process of our own may not be seen."""
         with Program(["sleep", "100"]) as program:
             if not processes.wait_until(lambda: blocked.where(program.pid, program.pid) == "clock_nanosleep"):
-                self.skipTest("/proc does not tell in which call a process is blocked, or cc is missing")
+                self.skipTest("/proc does not tell in which call a process is blocked")
 
     def table(self, *words):
         status, output, errors = latency("--delay", "0.4", *words)
@@ -231,7 +231,7 @@ class Blocked(unittest.TestCase):
         samples.taken.append((5.0, {(1, 1): "poll", (1, 2): None}))
         self.assertEqual(samples.between(4.5, 6), [])
 
-    def test_sentences(self):
+    def test_places_become_a_sentence(self):
         for places, sentence in [(["poll"], "its one thread was in poll"),
                                  (["poll", "futex", "futex"], "its 3 threads were in poll and futex"),
                                  (["a", "b", "c", "running"], "its 4 threads were in a, b and c, or running"),

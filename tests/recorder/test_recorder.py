@@ -276,7 +276,7 @@ class Refusals(unittest.TestCase):
         self.assertNotIn("Traceback", result.stderr)
         return result
 
-    def test_command_lines(self):
+    def test_wrong_command_line_is_refused(self):
         for message, arguments in [
                 ("07-kqueue: no such stage", ["07-kqueue"]),
                 ("--delay x: want seconds", ["--delay", "x"]),
@@ -343,7 +343,7 @@ class Refusals(unittest.TestCase):
 
 
 class Forbidden(unittest.TestCase):
-    def test_no_strace(self):
+    def test_missing_strace_is_named(self):
         folder = scratch() / "few"
         folder.mkdir()
         result = run(TRACE, "05-epoll", env={**os.environ, "PATH": str(folder)})
@@ -397,7 +397,7 @@ class Forbidden(unittest.TestCase):
                 self.assertEqual(result.returncode, 0 if tool == WHERE else 1)
                 self.assertNotIn("Traceback", result.stderr)
 
-    def test_advice(self):
+    def test_advice_fits_what_forbids_tracing(self):
         read = proc.read
         for scope, attach, expected in [
                 ("0\n", False, "docker run --cap-add SYS_PTRACE"), ("0\n", True, "use sudo"),

@@ -88,7 +88,7 @@ class Reading(unittest.TestCase):
         read, = one('7 1700000005.0 <... read resumed>"x", 1) = 1 <2.000000>\n').calls
         self.assertEqual((read.start, read.end, read.value), (1700000003.0, 1700000005.0, 1))
 
-    def test_signals_and_stops(self):
+    def test_signals_and_stops_are_no_calls(self):
         log = one("7 1700000000.1 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER} ---\n"
                   "7 1700000000.2 --- stopped by SIGSTOP ---\n")
         self.assertEqual([name for _, _, name in log.signals], ["SIGTERM", "stopped by SIGSTOP"])

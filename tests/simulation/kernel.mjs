@@ -222,7 +222,7 @@ export class Listener extends File {
     return connection;
   }
 
-  // Who is in the backlog when it closes is reset.
+  // The clients that are in the backlog when it closes are reset.
   closed() {
     this.kernel.listener = null;
     for (const connection of this.backlog.splice(0).slice(this.head)) connection.abort();

@@ -139,7 +139,7 @@ class Runs(Simulated):
             ends.add(result["end"]["at"])
         self.assertEqual(ends, {0, 10})
 
-    def test_calls_fail(self):
+    def test_call_that_is_to_fail_fails_with_its_error(self):
         result = self.run_of("05-epoll; 2x0:accept4=EMFILE 0:/fast")
         self.assertEqual([call["result"].split()[:2] for call in result["calls"] if call["name"] == "accept4"],
                          [["-1", "EMFILE"], ["-1", "EMFILE"], ["5"]])
@@ -186,7 +186,7 @@ class Runs(Simulated):
             self.assertEqual(([answer["status"] for answer in client["answers"]], client["ended"], client["reset"]),
                              (["405"], 0, None))
 
-    def test_thread_is_interrupted(self):
+    def test_interrupted_thread_lets_others_run_first(self):
         """Which thread takes the job depends on it."""
         orders = {tuple(call["thread"] for call in self.run_of(
             f"02-threaded; 3x0:/fast 0~{steps}:yield")["calls"] if call["start"] == 0) for steps in range(1, 20)}
@@ -302,7 +302,7 @@ class Runs(Simulated):
 
     # ---- the bugs that are built as stages
 
-    def test_bugs_show(self):
+    def test_bugs_that_are_built_as_stages_show(self):
         self.assertEqual(self.statuses("lost-wake-up --delay 1 --block --threads 2; 0:/slow 100:/fast"),
                          ["no answer", "200"])
         lost = self.simulation.ask(text="lost-wake-up --block --threads 1 --delay 1; 0:/slow 100:/fast",
@@ -322,7 +322,7 @@ class Runs(Simulated):
         self.assertGreaterEqual(result["clients"][0]["connected"], 1000)
         self.assertEqual(result["clients"][0]["retries"][:3], [0, 1000, 2000])
 
-    def test_limits(self):
+    def test_threads_and_descriptors_are_limited(self):
         many = self.run_of("02-threaded --timeout 60; 0:idle=1200", settings={"until": 1000})
         self.assertEqual((len(many["threads"]), many["idle"]["accepted"]), (1001, 1001))
         many = self.run_of("03-select --timeout 60; 0:idle=1200", settings={"until": 1000})
@@ -338,7 +338,7 @@ class Runs(Simulated):
         self.assertEqual(result["clients"][1]["status"], "200")
         self.assertEqual(result["clients"][0]["ended"], 1000)
 
-    def test_second_signal(self):
+    def test_second_interrupt_ends_it_and_second_term_does_not(self):
         end = self.run_of("01-blocking --delay 1; 0:/slow 100:INT 200:INT")["end"]
         self.assertEqual((end["kind"], end["signal"], end["at"]), ("killed", "SIGINT", 200))
         end = self.run_of("01-blocking --delay 1; 0:/slow 100:TERM 200:TERM")["end"]
@@ -396,7 +396,7 @@ class Command(unittest.TestCase):
                               cwd=ROOT).stdout
         self.assertIn("/fast did not wait: thread 3 answered it, while thread 2 was in clock_nanosleep", told)
 
-    def test_mistakes(self):
+    def test_wrong_command_line_is_named(self):
         done = self.play("05-epoll", "0:/slow", "100:foo")
         self.assertEqual(done.returncode, 2)
         self.assertIn("^\nplay.py: foo: want an action", done.stderr)

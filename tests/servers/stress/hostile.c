@@ -264,18 +264,18 @@ static void garble(struct peer *p)
     for (unsigned n = 1 + random_below(p, 3); n > 0; n--)
         add_text(p, good[n - 1].text, good[n - 1].length);
     char *at = p->text + random_below(p, (unsigned)p->length);
-    size_t behind = (size_t)(p->text + p->length - at);
+    size_t rest = (size_t)(p->text + p->length - at);
 
     switch (random_below(p, 3)) {
     case 0:
         *at = (char)random_below(p, 256);
         break;
     case 1:
-        memmove(at, at + 1, behind - 1);
+        memmove(at, at + 1, rest - 1);
         p->length--;
         break;
     default:
-        memmove(at + 1, at, behind);
+        memmove(at + 1, at, rest);
         p->length++;
         break;
     }
