@@ -16,6 +16,7 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
@@ -29,26 +30,22 @@ struct coroutine {
     struct timer timer; /* the first member: a timer that is due leads to its coroutine */
     struct stack stack;
     LIST_ENTRY(coroutine) link;
-    void (*function)(void);
-    bool over;
-    bool fresh;          /* nothing has been received since its last event */
-    bool woken_by_event; /* and not by its timer */
-    uint32_t wants;      /* what it waits for: EPOLLIN, EPOLLOUT, or 0 */
-    uint32_t watched;    /* what epoll reports of the one descriptor that is watched */
-    int64_t limit_ns[2]
-                    [2]; /* SO_RCVTIMEO and SO_SNDTIMEO, which the kernel does not learn; 0: none.
-                          * Those of fd, and those of a descriptor that it has opened itself */
-    int fd;              /* of its client, or the listener */
-    atomic_int idle;     /* fd or -1: see blocking_converse */
+    void (*function)(void); /* NULL: it is over */
+    int fd;                 /* of its client, or the listener */
+    atomic_int idle;        /* fd or -1: see blocking_converse */
+    bool fresh;             /* nothing has been received since its last event */
+    bool woken_by_event;    /* and not by its timer */
+    uint32_t wants;         /* what it waits for: EPOLLIN, EPOLLOUT, or 0 */
+    uint32_t watched;       /* what epoll reports of the one descriptor that is watched */
+    int64_t limit_ns[2][2]; /* see limit */
 };
 
 static LIST_HEAD(list, coroutine) coroutines, spare;
 static struct stack loop;         /* of main */
 static struct coroutine *running; /* NULL: the loop runs */
-static struct coroutine *acceptor;
 static size_t count, spare_count;
 static int epoll_fd, listener;
-static bool draining;
+static int64_t give_up_ns = NEVER; /* of a drain: when to stop accepting */
 static struct options options;
 
 /* ---- to wait is to switch to the loop */
@@ -100,7 +97,7 @@ static void resume(struct coroutine *c, bool by_event)
     running = c;
     stack_switch(&loop, &c->stack);
     running = NULL;
-    if (!c->over)
+    if (c->function != NULL)
         return;
     LIST_REMOVE(c, link);
     count--;
@@ -110,9 +107,16 @@ static void resume(struct coroutine *c, bool by_event)
 
 /* ---- the calls that would block */
 
+/* SO_RCVTIMEO or SO_SNDTIMEO, which the kernel does not learn; 0: none. A coroutine has those of
+ * its client, and those of a descriptor that it has opened itself. */
+static int64_t *limit(int fd, int option)
+{
+    return &running->limit_ns[fd != running->fd][option == SO_SNDTIMEO];
+}
+
 static int64_t deadline(int fd, int option)
 {
-    int64_t limit_ns = running->limit_ns[fd != running->fd][option == SO_SNDTIMEO];
+    int64_t limit_ns = *limit(fd, option);
 
     return limit_ns == 0 ? NEVER : clock_now_ns() + limit_ns;
 }
@@ -123,16 +127,16 @@ ssize_t __wrap_recv(int fd, void *bytes, size_t room, int flags)
 {
     if (running == NULL || flags & MSG_DONTWAIT)
         return __real_recv(fd, bytes, room, flags);
-    for (int64_t until_ns = deadline(fd, SO_RCVTIMEO);;) {
+    int64_t until_ns = deadline(fd, SO_RCVTIMEO);
+    do {
         if (running->fresh) {
             running->fresh = false;
             ssize_t n = __real_recv(fd, bytes, room, flags);
             if (n >= 0 || errno != EAGAIN)
                 return n;
         }
-        if (!wait_for(fd, EPOLLIN, until_ns)) /* late: but look once more, for we may be, too */
-            return __real_recv(fd, bytes, room, flags);
-    }
+    } while (wait_for(fd, EPOLLIN, until_ns));
+    return __real_recv(fd, bytes, room, flags); /* late: but look once more, for we may be, too */
 }
 
 ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags)
@@ -141,11 +145,10 @@ ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags)
 
     if (running == NULL || flags & MSG_DONTWAIT)
         return n;
-    for (int64_t until_ns = deadline(fd, SO_SNDTIMEO); n < 0 && errno == EAGAIN;) {
-        bool ready = wait_for(fd, EPOLLOUT, until_ns);
+    int64_t until_ns = deadline(fd, SO_SNDTIMEO);
+    for (bool in_time = true; n < 0 && errno == EAGAIN && in_time;) {
+        in_time = wait_for(fd, EPOLLOUT, until_ns);
         n = __real_send(fd, bytes, length, flags);
-        if (!ready)
-            break;
     }
     return n;
 }
@@ -156,31 +159,25 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
     int error = 0;
 
-    if (running == NULL)
-        return __real_connect(fd, address, length);
-    if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+    if (running != NULL && fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
         return -1;
-    if (__real_connect(fd, address, length) == 0)
-        return 0;
-    if (errno != EINPROGRESS)
-        return -1;
+    int result = __real_connect(fd, address, length);
+    if (running == NULL || result == 0 || errno != EINPROGRESS)
+        return result;
     bool ready = wait_for(fd, EPOLLOUT, deadline(fd, SO_SNDTIMEO));
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof error}) < 0)
         return -1;
-    if (ready && error == 0)
-        return 0;
-    errno = error != 0 ? error : EINPROGRESS;
-    return -1;
+    errno = ready || error != 0 ? error : EINPROGRESS;
+    return errno == 0 ? 0 : -1;
 }
 
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 {
-    const struct timeval *limit = value;
+    const struct timeval *time = value;
 
     if (running == NULL || level != SOL_SOCKET || (name != SO_RCVTIMEO && name != SO_SNDTIMEO))
         return __real_setsockopt(fd, level, name, value, length);
-    running->limit_ns[fd != running->fd][name == SO_SNDTIMEO] =
-        limit->tv_sec * NS_PER_S + limit->tv_usec * 1000;
+    *limit(fd, name) = time->tv_sec * NS_PER_S + time->tv_usec * 1000;
     return 0;
 }
 
@@ -217,30 +214,31 @@ static void bottom(void)
     stack_begin(&loop);
     for (struct coroutine *me = running;;) {
         me->function();
-        me->over = true;
+        me->function = NULL;
         stack_switch(&me->stack, &loop);
     }
 }
 
-/* Return a coroutine that does not run yet, or NULL with errno: there is no memory. */
-static struct coroutine *new_coroutine(void (*function)(void))
+/* Prepare a coroutine for fd, which the loop begins in this turn. Return false if there is no
+ * memory. */
+static bool new_coroutine(void (*function)(void), int fd)
 {
     struct coroutine *c = LIST_FIRST(&spare);
 
     if (!timers_reserve(count + 1))
-        return NULL;
+        return false;
     if (c != NULL) {
         LIST_REMOVE(c, link);
         spare_count--;
     } else if ((c = calloc(1, sizeof *c)) == NULL || !stack_new(&c->stack, STACK_SIZE, bottom)) {
         free(c);
-        return NULL;
+        return false;
     }
-    *c = (struct coroutine){.stack = c->stack, .function = function, .idle = -1};
+    *c = (struct coroutine){.stack = c->stack, .function = function, .fd = fd, .idle = -1};
     LIST_INSERT_HEAD(&coroutines, c, link);
     count++;
-    timer_set(&c->timer, 0); /* long due: the loop begins it in this turn */
-    return c;
+    timer_set(&c->timer, 0); /* long due */
+    return true;
 }
 
 static void converse(void)
@@ -254,31 +252,23 @@ static void converse(void)
 static void accept_clients(void)
 {
     int backlog = SOMAXCONN + 1;
-    int64_t give_up_ns = NEVER;
 
     while (!stop_requested ||
            (backlog-- > 0 && !workers_leave_backlog() && clock_now_ns() < give_up_ns)) {
-        if (stop_requested && give_up_ns == NEVER)
-            give_up_ns = clock_now_ns() + options.timeout_ns;
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0 && errno == EAGAIN && stop_requested)
-            break;
-        bool out_of_something = fd < 0 && errno != EAGAIN && !net_accept_again(errno);
-        struct coroutine *c = fd >= 0 ? new_coroutine(converse) : NULL;
-        if (c != NULL) {
-            c->fd = fd;
-        } else if (fd >= 0) {
+        bool empty = fd < 0 && errno == EAGAIN;
+        bool out_of_something =
+            fd >= 0 ? !new_coroutine(converse, fd) : !empty && !net_accept_again(errno);
+        if (fd >= 0 && out_of_something)
             close(fd);
-            out_of_something = true;
-        }
-        if (out_of_something && stop_requested && count == 1) /* no client will free anything */
+        /* A drain ends when the backlog is empty, or when no client is left to free anything. */
+        if (stop_requested && (empty || (out_of_something && count == 1)))
             break;
         if (out_of_something || stop_requested)
             wait_for(-1, 0, out_of_something ? clock_now_ns() + NET_RETRY_NS : 0);
         else
             wait_for(listener, EPOLLIN, NEVER);
     }
-    acceptor = NULL;
     close(listener);
 }
 
@@ -298,13 +288,17 @@ static void tidy(void)
     free(c);
 }
 
+/* End what waits for a client, once. */
 static void drain(void)
 {
-    draining = true;
-    for (struct coroutine *c = LIST_FIRST(&coroutines); c != NULL; c = LIST_NEXT(c, link))
+    if (give_up_ns != NEVER)
+        return;
+    give_up_ns = clock_now_ns() + options.timeout_ns;
+    for (struct coroutine *c = LIST_FIRST(&coroutines); c != NULL; c = LIST_NEXT(c, link)) {
         stop_hang_up(&c->idle);
-    if (acceptor != NULL)
-        timer_set(&acceptor->timer, 0);
+        if (c->fd == listener)
+            timer_set(&c->timer, 0);
+    }
 }
 
 /* Return how long to wait, in ms: rounded up, or we would wake too early, and never less than 0,
@@ -312,12 +306,10 @@ static void drain(void)
 static int wait_ms(void)
 {
     const struct timer *first = timers_first();
-    int64_t left_ns = first != NULL ? first->due_ns - clock_now_ns() : 0;
 
-    if (stop_requested && !draining) /* a signal came in while the loop was busy */
-        return 0;
     if (first == NULL)
         return -1;
+    int64_t left_ns = first->due_ns - clock_now_ns();
     return left_ns > 0 ? (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS) : 0;
 }
 
@@ -328,20 +320,18 @@ int main(int argc, char **argv)
     options = options_parse(argc, argv, "07-coroutines", WITH_BLOCK | WITH_COMPUTE);
     listener = server_open(&options, SOCK_NONBLOCK, &unblocked);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    acceptor = new_coroutine(accept_clients);
-    if (epoll_fd < 0 || acceptor == NULL)
+    if (epoll_fd < 0 || !new_coroutine(accept_clients, listener))
         err(1, "cannot begin");
-    acceptor->fd = listener;
 
     while (!LIST_EMPTY(&coroutines)) {
         struct epoll_event events[MAX_EVENTS];
-        int ready = epoll_pwait(epoll_fd, events, MAX_EVENTS, wait_ms(), &unblocked);
 
+        if (stop_requested)
+            drain();
+        int ready = epoll_pwait(epoll_fd, events, MAX_EVENTS, wait_ms(), &unblocked);
         if (ready < 0)
             net_wait_failed("epoll_pwait");
         stop_poll(clock_now_ns());
-        if (stop_requested && !draining)
-            drain();
         for (int i = 0; i < ready; i++) {
             struct coroutine *c = events[i].data.ptr;
             if (c->wants != 0)

@@ -232,7 +232,7 @@ MISTAKES = {
          "return (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS);"),), "silent_client_stays"),
     # A coroutine that frees its stack stands on it until it has switched.
     "stack-freed-underfoot": Mistake((
-        ("me->over = true;", "me->over = true;\n        stack_free(&me->stack);"),), "it_crashes"),
+        ("me->function = NULL;", "me->function = NULL;\n        stack_free(&me->stack);"),), "it_crashes"),
     # A coroutine that sleeps is resumed by an event, and does not look whether its time has come.
     "forgets-why-it-woke": Mistake((
         ("if (c->wants != 0)\n", "if (c->wants != 0 || c != NULL)\n"),

@@ -4,10 +4,11 @@
 #ifndef TESTS_JUDGING_TIMERS_H
 #define TESTS_JUDGING_TIMERS_H
 
+#include "common/table.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 struct timer {
     int64_t due_ns;
@@ -22,15 +23,11 @@ static struct {
 /* Make room, so that count timers can be set. Return false if there is no memory. */
 static inline bool timers_reserve(size_t count)
 {
-    if (count < timers.room)
-        return true;
-    size_t room = 2 * count + 64;
-    struct timer **at = realloc(timers.at, room * sizeof(struct timer *));
-    if (at == NULL)
-        return false;
-    timers.at = at;
-    timers.room = room;
-    return true;
+    struct timer **at = table_grow(timers.at, &timers.room, count, sizeof(*at));
+
+    if (at != NULL)
+        timers.at = at;
+    return at != NULL;
 }
 
 static inline void timers_put(struct timer *t, size_t place)
