@@ -1,12 +1,13 @@
 """Step 1: two coroutines, resumed by hand.
 
-`await` is a promise about who runs next. Nothing in this file is a loop: we are the loop.
+A coroutine stops at an `await`, and whoever holds it decides when it goes on. Nothing in this file is a loop: we
+are the loop.
 
 In asyncio: Task.__step (tasks.py) calls send; Future.__await__ (futures.py) has the yield."""
 
 
 class Pause:
-    """The smallest thing that can be awaited."""
+    """The smallest thing that can be awaited: `await` runs __await__ until it yields."""
 
     def __await__(self):
         yield "a pause"  # the coroutine stops here, and send returns this value
@@ -23,7 +24,7 @@ async def work(name):
 a, b = work("a"), work("b")  # this runs no line of work: it only makes two frames
 print("send returns", a.send(None))
 print("send returns", b.send(None))
-a.send(None)
+a.send(None)  # what is sent would be the value of the yield; here, nobody looks at it
 b.send(None)
 for coroutine in b, a:  # in any order: each frame knows where it stopped
     try:

@@ -6,7 +6,7 @@ import itertools
 import time
 
 timers = []                  # a heap of (when it is due, a number, the coroutine)
-numbers = itertools.count()  # two that are due at the same time keep their order
+numbers = itertools.count()  # to tell two apart that are due at the same time: coroutines have no order
 
 
 class Sleep:
@@ -24,14 +24,15 @@ def step(coroutine):
     """Run a coroutine to its next await, and park it there."""
     try:
         coroutine.send(None).park(coroutine)
-    except StopIteration:
+    except StopIteration:  # it has returned
         pass
 
 
 def run():
     while timers:
-        time.sleep(max(0, timers[0][0] - time.monotonic()))
-        step(heapq.heappop(timers)[2])
+        due, _, coroutine = heapq.heappop(timers)
+        time.sleep(max(0, due - time.monotonic()))
+        step(coroutine)
 
 
 # ---- what runs on it

@@ -10,7 +10,7 @@ import time
 import web
 
 timers = []                  # a heap of (when it is due, a number, the coroutine)
-numbers = itertools.count()  # two that are due at the same time keep their order
+numbers = itertools.count()  # to tell two apart that are due at the same time: coroutines have no order
 waiting = {}                 # descriptor: the coroutine that waits for it
 epoll = select.epoll()
 
@@ -44,14 +44,14 @@ def step(coroutine):
     """Run a coroutine to its next await, and park it there."""
     try:
         coroutine.send(None).park(coroutine)
-    except StopIteration:
+    except StopIteration:  # it has returned
         pass
 
 
 def run():
     while True:
-        timeout = max(0, timers[0][0] - time.monotonic()) if timers else None
-        for fd, _ in epoll.poll(timeout):
+        timeout = max(0, timers[0][0] - time.monotonic()) if timers else None  # None: no limit
+        for fd, _ in epoll.poll(timeout):  # the one call that blocks
             epoll.unregister(fd)
             step(waiting.pop(fd))
         while timers and timers[0][0] <= time.monotonic():
@@ -65,7 +65,7 @@ async def serve(listener):
         await Ready(listener, select.EPOLLIN)
         try:
             client, _ = listener.accept()
-            client.setblocking(False)
+            client.setblocking(False)  # or send would block until everything is sent
             step(converse(client))
         except OSError:  # the client has gone again, or we have run out of descriptors
             await Sleep(0.1)
@@ -96,7 +96,7 @@ async def read_head(client):
 async def send_all(sock, data):
     while data:
         await Ready(sock, select.EPOLLOUT)
-        data = data[sock.send(data):]
+        data = data[sock.send(data):]  # send returns how many bytes it has taken
 
 
 async def respond(path):

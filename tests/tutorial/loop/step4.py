@@ -61,7 +61,7 @@ class Task(Future):
                 traceback.print_exc()
             self.set(error=error)
         else:
-            future.callbacks.append(self.step)
+            future.callbacks.append(self.step)  # it goes into the queue when the future is done
 
 
 def call_later(seconds, function):
@@ -83,6 +83,7 @@ async def until(sock, event):
 
 def run():
     while True:
+        # something is queued: only look; else wait until the nearest timer is due, or without limit
         timeout = 0 if queue else max(0, timers[0][0] - time.monotonic()) if timers else None
         for fd, _ in epoll.poll(timeout):
             epoll.unregister(fd)
@@ -100,7 +101,7 @@ async def serve(listener):
         await until(listener, select.EPOLLIN)
         try:
             client, _ = listener.accept()
-            client.setblocking(False)
+            client.setblocking(False)  # or send would block until everything is sent
             Task(converse(client))
         except OSError:  # the client has gone again, or we have run out of descriptors
             await sleep(0.1)
@@ -131,7 +132,7 @@ async def read_head(client):
 async def send_all(sock, data):
     while data:
         await until(sock, select.EPOLLOUT)
-        data = data[sock.send(data):]
+        data = data[sock.send(data):]  # send returns how many bytes it has taken
 
 
 async def respond(path):
@@ -164,7 +165,7 @@ async def ask(address, path):
     with socket.socket() as sock:
         sock.setblocking(False)
         error = sock.connect_ex(address)
-        if error == errno.EINPROGRESS:
+        if error == errno.EINPROGRESS:  # usually: it takes a packet there and one back
             await until(sock, select.EPOLLOUT)
             error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
