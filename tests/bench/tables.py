@@ -92,13 +92,15 @@ def sentences():
     def parked(metric, form):
         return [f"{switch[name, metric]:{form}}" for name in ("07-coroutines", "05-epoll", "02-threaded")]
 
-    memory, time = parked("waits_server_kib", ".1f"), parked("waits_cpu_us", ".0f")
+    memory, time, late = (parked(metric, form) for metric, form in (
+        ("waits_server_kib", ".1f"), ("waits_cpu_us", ".0f"), ("waits_late_ms", ".0f")))
     return [f"{switch['task', 'switch_ns'] / 1000:.1f} and {switch['threads', 'switch_ns'] / 1000:.1f} µs",
             f"some {kernel:.0f} KiB more for each client",
             f"some {server:.0f} KiB in the process and {kernel:.0f} KiB in the kernel",
             f"{server + kernel - loop:.0f} of {server + kernel:.0f} KiB",
             f"07 took {memory[0]} KiB for each, two pages of its stack (05: {memory[1]}; 02: {memory[2]})",
-            f"took {time[0]} µs of CPU time (05: {time[1]}; 02: {time[2]})"]
+            f"took {time[0]} µs of CPU time (05: {time[1]}; 02: {time[2]})",
+            f"the last was {late[0]} ms late (05: {late[1]})"]
 
 
 def main(arguments):
