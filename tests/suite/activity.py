@@ -31,10 +31,10 @@ class Activity:
         for pid in family(self.pid):
             with contextlib.suppress(OSError):  # it has ended meanwhile
                 ticks += sum(map(int, proc.stat(pid)[11:13]))
-            for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
+            for task in proc.threads(pid):
                 with contextlib.suppress(OSError):
-                    states += proc.stat(f"{pid}/task/{task.name}")[0]
-                    times = (task / "schedstat").read_text().split()
+                    states += proc.stat(f"{pid}/task/{task}")[0]
+                    times = pathlib.Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()
                     ran, waited = ran + int(times[0]), waited + int(times[1])
         used = ticks / os.sysconf("SC_CLK_TCK")
         return states, used, (ran + waited) / 1e9
@@ -52,11 +52,12 @@ def tasks(pid):
     """Return the threads of a process and of its children, by their number."""
     found = {}
     for member in family(pid):
-        for folder in pathlib.Path(f"/proc/{member}/task").glob("*"):
+        for task in proc.threads(member):
+            folder = pathlib.Path(f"/proc/{member}/task/{task}")
             with contextlib.suppress(OSError):
                 ran, waited = map(int, (folder / "schedstat").read_text().split()[:2])
                 status = (folder / "status").read_text(errors="replace")
-                found[folder.name] = Task(
+                found[task] = Task(
                     re.search(r"^State:\t(.)", status, re.M)[1] in "RD", ran / 1e9, (ran + waited) / 1e9,
                     int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.M)[1]))
     return found
@@ -86,11 +87,8 @@ class Restlessness:
 
 def children(pid):
     """Return the pids of the children of a process (faster than a look at all processes)."""
-    found = []
-    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += map(int, path.read_text().split())
-    return found
+    return [int(child) for task in proc.threads(pid)
+            for child in proc.read(f"/proc/{pid}/task/{task}/children").split()]
 
 
 def family(pid):

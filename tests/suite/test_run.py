@@ -9,9 +9,9 @@ import threading
 import unittest
 from unittest import mock
 
-from kit import unittests
+from kit import processes, unittests
 from kit.tool import run
-from suite import cases
+from suite import activity, cases
 from suite.client import request
 from suite.run import FEW, main
 from suite.running import LANES, run_case
@@ -120,6 +120,14 @@ class Again(unittest.TestCase):
 
     def test_case_that_ran_alone_does_not_run_again(self):
         self.assertEqual(self.run_suite({"late": is_served(silent)}, beside=0)[0], 1)
+
+
+class Family(unittest.TestCase):
+    def test_a_process_may_end_while_we_look_at_it(self):
+        shell = processes.start(["sh", "-c", "i=0; while [ $i -lt 1000 ]; do (exit 0); i=$((i + 1)); done"])
+        while shell.poll() is None:
+            self.assertIn(shell.pid, activity.family(shell.pid))
+            activity.tasks(shell.pid)
 
 
 if __name__ == "__main__":
