@@ -12,19 +12,26 @@ from judging import copies, limits
 from kit import processes, tool
 from kit.printable import printable
 
-SIZE = "1g"  # of the copy, and of all that is written beside it
+SIZE = "1g"       # of the copy, and of what the judge writes beside it
+ITS_OWN = "256m"  # of what a server may write
 
 
 def main(arguments):
     plan = json.loads(pathlib.Path(arguments[0]).read_text())
     folder = pathlib.Path(plan["folder"])
+    ours, its_own = folder / "ours", folder / "tmp"
+    if plan["read_only"]:
+        subprocess.run(["mount", "--bind", folder.parent, folder.parent], check=True)  # it has the result
+        limits.make_read_only(str(folder.parent))
     if plan["namespace"]:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=755", "tmpfs", folder], check=True)
+        mount_memory(folder, SIZE, "755")
     if plan["network"]:
         limits.start_loopback()
-    temporary = folder / "tmp"
-    temporary.mkdir()
-    temporary.chmod(0o1777)
+    ours.mkdir()
+    its_own.mkdir()
+    its_own.chmod(0o1777)
+    if plan["namespace"]:
+        mount_memory(its_own, ITS_OWN, "1777")
     tree = copies.copy_tree(folder / "tree", pathlib.Path(plan["tree"]), plan["kept"])
     stage = tree / plan["stage"]
     stage.mkdir(exist_ok=True)  # one of the six, changed, is judged instead of it
@@ -32,12 +39,13 @@ def main(arguments):
         shutil.copyfile(path, stage / pathlib.Path(path).name)
     (stage / "like").write_text(plan["model"] + "\n")
     before = copies.fingerprints(tree)
-    env = {**copies.environment(), "TMPDIR": str(temporary), "SERVERS_UNDER": json.dumps(plan["under"]),
+    under = [*plan["under"], "env", f"TMPDIR={its_own}"]
+    env = {**copies.environment(), "TMPDIR": str(ours), "TEMP": str(ours), "SERVERS_UNDER": json.dumps(under),
            "LIBEV_SOURCE": plan["libev"]}
-    result = folder / "result.json"
-    process = processes.start([tree / "tests/judge.py", "check", plan["stage"], "--json", result,
-                               *(["--all"] if plan["all"] else [])], cwd=tree, env=env, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, text=True)
+    result = ours / "result.json"
+    process = processes.start([tree / "tests/judge.py", "check", plan["stage"], "--like", plan["model"],
+                               "--json", result, *(["--all"] if plan["all"] else [])], cwd=tree, env=env,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     _, said = processes.finish(process)
     report = json.loads(result.read_text()) if result.exists() else {
         "error": printable(said.strip()[-300:]) or f"the judge has ended: {processes.ending(process.returncode)}"}
@@ -45,6 +53,10 @@ def main(arguments):
     report["changed"] = sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
     pathlib.Path(plan["result"]).write_text(json.dumps(report))
     return 0
+
+
+def mount_memory(folder, size, mode):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode={mode}", "tmpfs", folder], check=True)
 
 
 if __name__ == "__main__":

@@ -21,16 +21,17 @@ LIMITS = [("seconds", "seconds", 600, 86400), ("memory", "MiB of memory", 2048, 
 HELP = """\
 grade wants a folder with a submission in each of its folders: server.c, its headers,
 and "like" (the stage whose model it has; --like is for all that have none). Each is
-judged in a copy of the tree, in which its server can write no file, since it runs as
-another user: so run it as root. It goes on where it was if it was ended before, and
-judges a submission again if that has changed. FOLDER/grades.json has the results.
+judged in a copy of the tree, and its server runs as another user, who can write to one
+folder alone, in memory: so run grade as root. It goes on where it was if it was ended
+before, and judges a submission again if that has changed. FOLDER/grades.json has the
+results.
 
 This is no sandbox: it stops mistakes, not an attack. A limit that this machine refuses
 is named in each row. If you do not know the people, run it in the container of README.md:
 "docker run" then takes --volume for the folder, --network=none, and --cap-add=SYS_ADMIN,
 without which unshare(1) may be refused."""
 KEPT = [*copies.KEPT, "asan/obj", "asan/flags", "tsan/obj", "tsan/flags"]
-MOST_BYTES = 1 << 20  # of a file that is handed in
+MOST_BYTES = 1 << 20  # of all files that one submission has
 
 
 @dataclasses.dataclass
@@ -50,7 +51,9 @@ class Submission:
 
     def state(self, judge):
         """Return something that changes when it has changed, or the judge has."""
-        parts = [judge.encode(), self.model.encode(), *(path.read_bytes() for path in self.files)]
+        parts = [judge.encode(), self.model.encode()]
+        for path in self.files:
+            parts += [os.fsencode(path.name), path.read_bytes()]
         return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
@@ -67,17 +70,20 @@ def find(folder, like):
 
 def read(folder, like):
     """Return the submission in a folder, or in the only stage in that folder."""
-    places = [path.parent for path in [folder / "server.c", *sorted(folder.glob("*/server.c"))] if path.exists()]
+    places = [path.parent for path in [folder / "server.c", *sorted(folder.glob("*/server.c"))] if path.is_file()]
     if len(places) != 1:
         found = f"{len(places)} files server.c" if places else "no server.c"
         return Submission(folder.name, [], "", f"there is {found} in it")
     files = sorted(path for path in places[0].glob("*.[ch]") if path.is_file())
-    flaws = [f"{path.name} is a link" for path in files if path.is_symlink()]
-    flaws += [f"{path.name} is larger than 1 MiB" for path in files if path.stat().st_size > MOST_BYTES]
+    flaws = [f"{path.name} is a link" for path in dict.fromkeys([folder, *places, *files]) if path.is_symlink()]
+    if sum(path.stat().st_size for path in files) > MOST_BYTES:
+        flaws.append("its files are larger than 1 MiB")
     note = places[0] / "like"
-    model = note.read_text(errors="replace").strip() if note.is_file() and not note.is_symlink() else like or ""
+    noted = note.is_file() and not note.is_symlink() and note.stat().st_size < 100
+    model = note.read_text(errors="replace").strip() if noted else like or ""
     if model not in skeleton.CUTS:
         flaws.append(f"which model is it? {f'like: {model[:40]}' if model else 'It needs --like, or like'}")
+        model = ""
     return Submission(folder.name, files, model, "; ".join(flaws))
 
 
@@ -127,6 +133,7 @@ def begin(submission, lane, given, tree, options):
     plan = {"folder": str(folder / "copy"), "tree": str(tree), "kept": KEPT, "stage": submission.stage,
             "model": submission.model, "files": [str(path) for path in submission.files], "all": options.all,
             "under": limits.for_server(given, lane), "namespace": bool(given.namespace), "network": given.network,
+            "read_only": given.read_only,
             "libev": os.environ.get("LIBEV_SOURCE", "none"), "result": str(folder / "result.json")}
     (folder / "copy").mkdir()
     (folder / "plan").write_text(json.dumps(plan))
@@ -158,14 +165,14 @@ def run(options):
     given = limits.find_limits(options.seconds, options.memory, options.processes)
     tree = clean_tree()
     judge = json.dumps([copies.fingerprints(tree), given, options.all])
-    before = results.read(path) or {}
-    known = {row["name"]: row for row in before.get("submissions", []) if "state" in row}
+    known = before(path)
     print(f"{len(submissions)} submissions. {headline(given)}")
     done = {}
+    states = {submission.name: submission.state(judge) for submission in submissions if not submission.flaw}
     for submission in submissions:
         if submission.flaw:
             done[submission.name] = {"name": submission.name, "model": submission.model, "error": submission.flaw}
-        elif known.get(submission.name, {}).get("state") == submission.state(judge):
+        elif known.get(submission.name, {}).get("state") == states[submission.name]:
             done[submission.name] = known[submission.name]
     results.write(path, as_json(given, done.values()))  # if that fails, then now
     for row in done.values():
@@ -175,11 +182,19 @@ def run(options):
         found, _ = libev.source(BUILD / "play")
         os.environ.setdefault("LIBEV_SOURCE", str(found or "none"))
     for row, submission in judged(left, given, tree, options):
-        done[submission.name] = {**row, "state": submission.state(judge)}
+        done[submission.name] = {**row, "state": states[submission.name]}
         show(row)
         results.write(path, as_json(given, [done[each.name] for each in submissions if each.name in done]))
     print(f"{sum(bool(row.get('top')) for row in done.values())} of {len(submissions)} at the top. {path} has it all.")
     return 0
+
+
+def before(path):
+    """Return the rows of an earlier run by their names, as far as the file has any."""
+    found = results.read(path)
+    rows = found.get("submissions") if isinstance(found, dict) else None
+    return {row["name"]: row for row in rows if isinstance(row, dict) and {"name", "state"} <= row.keys()} \
+        if isinstance(rows, list) else {}
 
 
 def judged(left, given, tree, options):

@@ -2,11 +2,14 @@
 goes wrong, not who means harm."""
 import fcntl
 import os
+import pathlib
 import pwd
+import re
 import shutil
 import socket
 import struct
 import subprocess
+import sys
 from typing import Dict, List, NamedTuple
 
 from kit import proc, tool
@@ -22,6 +25,7 @@ class Limits(NamedTuple):
     processes: int    # and threads
     namespace: List[str]     # the command under which its judge runs; [] if that is refused
     network: bool            # has that a network of its own, without a way out?
+    read_only: bool          # can all files but its own be read-only for it?
     user: bool               # may its server run as another user?
     refused: Dict[str, str]  # a limit, and why this machine refuses it
 
@@ -36,7 +40,7 @@ def find_limits(seconds, memory, processes):
     for more in [["--net"], [], ["--user", "--map-root-user", "--net"], ["--user", "--map-root-user"]]:
         command, network = ["unshare", *OWN, *more], "--net" in more
         why = "unshare is missing (util-linux)" if shutil.which("unshare") is None else \
-            complaint(command, *(tool.module("judging.limits") if network else ["true"]))
+            complaint(command, *(tool.module("judging.limits", "start_loopback") if network else ["true"]))
         if why is None:
             namespace = command
             break
@@ -45,12 +49,16 @@ def find_limits(seconds, memory, processes):
         refused.pop("processes of its own", None)
     if network:
         refused.pop("network of its own", None)
+    files = complaint(namespace, *tool.module("judging.limits", "make_read_only")) if namespace else \
+        refused["processes of its own"]
+    if files:
+        refused["files outside of its copy"] = files
     why = complaint([*namespace, *as_user(FIRST_USER)])
     if why:
         refused["user of its own"] = why
     if why and os.geteuid() == 0:
         refused["number of processes"] = "the kernel does not count those of root"
-    return Limits(seconds, memory, processes, namespace, bool(namespace) and network, not why, refused)
+    return Limits(seconds, memory, processes, namespace, bool(namespace) and network, not files, not why, refused)
 
 
 def start_loopback():
@@ -59,6 +67,18 @@ def start_loopback():
         request = struct.pack("16sH14x", b"lo", 0)
         flags = struct.unpack("16sH14x", fcntl.ioctl(any_socket, SIOCGIFFLAGS, request))[1]
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | IFF_UP))
+
+
+def make_read_only(*kept):
+    """Make what is mounted in this mount namespace read-only, but for what is at these places: else a server could
+    leave a file in each folder in which all may write, or fill the disk."""
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")  # proc_pid_mountinfo(5)
+        point, options = before.split()[4:6]
+        point = re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), point)
+        kind = after.split()[0]
+        if "rw" in options.split(",") and kind not in ("proc", "devpts") and not point.startswith(kept):
+            subprocess.run(["mount", "-o", "remount,bind,ro", point], check=True)
 
 
 def complaint(command, *other):
@@ -99,4 +119,4 @@ def memory_of(pid):
 
 
 if __name__ == "__main__":
-    start_loopback()
+    {"start_loopback": start_loopback, "make_read_only": make_read_only}[sys.argv[1]]()

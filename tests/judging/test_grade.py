@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from suite.server import Failure, Stage
 MAIN = "int main(int argc, char **argv)\n{\n"
 LOOP = "for (int i = 0; i < ready; i++)"
 # What each does before it serves. All of it is bounded, whether the limits hold or not.
+LEFT = f"/tmp/left-{secrets.token_hex(8)}"
 BAD = {
     "bomb": ("#include <sys/wait.h>\n#include <err.h>\n#include <unistd.h>\n",
              "    for (int i = 0; i < 50; i++) {\n        pid_t child = fork();\n        if (child < 0)\n"
@@ -28,6 +30,16 @@ BAD = {
     "eater": ("#include <stdlib.h>\n#include <string.h>\n#include <unistd.h>\n",
               "    for (int i = 0; i < 40; i++) {\n        char *more = malloc(16 << 20);\n        if (more != NULL)\n"
               "            memset(more, 1, 16 << 20);\n        usleep(50000);\n    }\n"),
+    "daemon": ("#include <unistd.h>\n",
+               "    if (fork() > 0)\n        _exit(0);\n    setsid();\n    sleep(60);\n    _exit(0);\n"),
+    "filler": ("#include <fcntl.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n",
+               "    static char block[1 << 20], path[4096];\n"
+               "    snprintf(path, sizeof path, \"%s/filler\", getenv(\"TMPDIR\"));\n"
+               "    int file = open(path, O_CREAT | O_WRONLY, 0600);\n"
+               "    for (int i = 0; i < 400 && write(file, block, sizeof block) > 0; i++)\n        continue;\n"
+               "    return 7;\n"),
+    "leaver": ("#include <err.h>\n#include <stdio.h>\n",
+               f"    if (fopen(\"{LEFT}\", \"w\") == NULL)\n        err(1, \"fopen\");\n    return 0;\n"),
     "loop": ("", "    for (volatile int i = 1; i > 0;)\n        i = 1;\n"),
     "writer": ("#include <err.h>\n#include <stdio.h>\n",
                "    FILE *file = fopen(\"tests/judging/hints.txt\", \"a\");\n    if (file == NULL)\n"
@@ -89,6 +101,14 @@ class Graded(unittest.TestCase):
         (cls.folder / "empty").mkdir()
         write(cls.folder, "link", text_of())
         (cls.folder / "link/more.h").symlink_to("/etc/hostname")
+        write(cls.folder, "borrower", f'/* "05-epoll" */\n#include "{ROOT}/05-epoll/server.c"\n')
+        (cls.folder / "other").symlink_to("first-only")
+        (cls.folder / "another").mkdir()
+        (cls.folder / "another/05-epoll").symlink_to(ROOT / "05-epoll")
+        (cls.folder / "pipe").mkdir()
+        os.mkfifo(cls.folder / "pipe/server.c")
+        write(cls.folder, "escape", text_of(), like="\x1b[2J")
+        write(cls.folder, "two\nlines", text_of("daemon"))
         cls.out, cls.rows = run(cls.folder, "--memory", "300", "--processes", "40")
 
     def reason(self, name):
@@ -110,6 +130,23 @@ class Graded(unittest.TestCase):
         self.assertIn("hints.txt: Permission denied", self.reason("writer")[1])
         self.assertEqual(self.rows["writer"]["changed"], [])
 
+    def test_other_files_cannot_be_written(self):
+        self.assertFalse(os.path.exists(LEFT))
+        if "files outside of its copy" not in self.rows["leaver"]["refused"]:
+            self.assertIn("fopen: Read-only file system", self.reason("leaver")[1])
+
+    def test_full_folder_does_no_harm_to_the_judge(self):
+        self.assertEqual(self.reason("filler"), ("it says where it listens", "the server has ended: exit status 7"))
+
+    def test_file_of_the_toolkit_is_no_submission(self):
+        rung, reason = self.reason("borrower")
+        self.assertEqual((rung, reason), ("it makes the calls of its model", f"it includes {ROOT}/05-epoll/server.c"))
+
+    def test_what_is_printed_controls_no_terminal(self):
+        self.assertNotIn("\x1b", self.out)
+        self.assertIn("like: \\x1b[2J", self.out)
+        self.assertIn("\n  two\\x0alines ", self.out)
+
     def test_row_has_rung_result_seconds_and_reason(self):
         row = self.rows["first-only"]
         self.assertEqual((row["top"], row["failed"], row["model"]), (False, 1, "05-epoll"))
@@ -125,6 +162,9 @@ class Graded(unittest.TestCase):
         self.assertIn("which model is it?", self.rows["no-model"]["error"])
         self.assertEqual(self.rows["empty"]["error"], "there is no server.c in it")
         self.assertEqual(self.rows["link"]["error"], "more.h is a link")
+        self.assertEqual(self.rows["other"]["error"], "other is a link")
+        self.assertEqual(self.rows["another"]["error"], "05-epoll is a link; which model is it? It needs --like, or like")
+        self.assertEqual(self.rows["pipe"]["error"], "there is no server.c in it")
 
     def test_nothing_is_left(self):
         self.assertEqual(of_submissions(), [])
@@ -133,7 +173,7 @@ class Graded(unittest.TestCase):
     def test_second_run_judges_what_has_changed(self):
         (self.folder / "loop/server.c").write_text(text_of("loop").replace(MAIN, MAIN + "    return 3;\n"))
         out, rows = run(self.folder, "--memory", "300", "--processes", "40")
-        self.assertEqual(out.count("as before"), 5, out)
+        self.assertEqual(out.count("as before"), sum("state" in row for row in self.rows.values()) - 1, out)
         self.assertEqual(rows["bomb"], self.rows["bomb"])
         failed = [rung["reason"] for rung in rows["loop"]["rungs"] if rung["result"] == "failed"]
         self.assertIn("exit status 3", failed[0])
@@ -242,6 +282,12 @@ class Results(unittest.TestCase):
 
 
 class Submissions(unittest.TestCase):
+    def test_damaged_results_are_no_results(self):
+        path = tool.scratch() / "damaged.json"
+        for text in ("", "[]", '{"submissions": 3}', '{"submissions": [1, {"name": "a"}, {"state": "b"}]}'):
+            path.write_text(text)
+            self.assertEqual(grade.before(path), {})
+
     def test_stage_is_called_as_its_server_calls_itself(self):
         folder = tool.scratch() / "names"
         for name, text, stage in [("a", '"07-mine"', "07-mine"), ("b", '"05-epoll"', "05-epoll"),

@@ -274,6 +274,7 @@ async def list_start(subject):
 def traced_from_the_start(log, *options):
     """Return arguments that make start() run the server under strace, which is not its parent (-D)."""
     number = log.fileno()
+    os.fchmod(number, 0o666)  # strace opens it once more, perhaps as another user
     return dict(under=["strace", "-D", "-f", "-o", f"/dev/fd/{number}", *options], pass_fds=[number])
 
 
