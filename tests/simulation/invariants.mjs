@@ -88,7 +88,8 @@ class Run {
   ending() {
     const {end, signals, stop, over} = this;
     const broken = (rule, text) => [{rule, at: end.at, text}];
-    if (end.kind === "stopped" && /simulated kernel has no/.test(end.text)) return broken("unsupported", end.text);
+    const lacks = /simulat(ion|ed kernel) has no/.test(end.text);
+    if (end.kind === "stopped" && lacks) return broken("unsupported", end.text);
     if (end.kind === "stopped") return broken(/while no time passed/.test(end.text) ? "spin" : "crash", end.text);
     if (end.signal === "SIGINT" && this.still > 0 && signals.length > 1) return []; // it may hear them in any order
     const second = this.still === 0 && signals.slice(1).find(({action}) => action === "INT");

@@ -74,6 +74,7 @@ _Noreturn void FROM(kernel, sys_exit_group)(int status);
 double FROM(clock, clock_ns)(int clock);
 unsigned FROM(clock, get_rlimit)(int resource);
 int FROM(clock, error_text)(int number, char *to, int most);
+unsigned FROM(clock, get_thread)(void);
 
 static int
     error_number; /* errno of the thread that runs: the kernel swaps it when it switches threads */
@@ -1189,6 +1190,16 @@ int pthread_detach(pthread_t thread)
 {
     (void)thread; /* every thread is: what it had is free once it has ended */
     return 0;
+}
+
+pthread_t pthread_self(void)
+{
+    return (pthread_t)get_thread();
+}
+
+int pthread_equal(pthread_t one, pthread_t other)
+{
+    return one == other;
 }
 
 static int *word(void *object, size_t n)

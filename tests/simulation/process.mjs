@@ -109,7 +109,8 @@ export class Process {
     }
     if (missing.length > 0) throw new Stopped(`the simulated kernel has no ${missing.join(", ")}`);
     const clock = {
-      clock_ns: (clock) => this.clock(clock), get_rlimit: () => this.kernel.limit,
+      clock_ns: (number) => this.clock(number), get_rlimit: () => this.kernel.limit,
+      get_thread: () => this.current.id,
       error_text: (number, at, most) => {
         const text = new TextEncoder().encode(ERRORS[number] ? ERRORS[number][1] : `Unknown error ${number}`);
         new Uint8Array(this.memory.buffer).set(text.subarray(0, most), at);

@@ -7,7 +7,7 @@ import unittest
 from kit import tool, unittests
 from kit.tree import BUILD, STAGES, TESTS
 from servers.bugs.bug import Bug, every_name
-from simulation import seeds
+from simulation import build, seeds
 from simulation.engine import Simulation
 from simulation.scripts import SCRIPTS
 
@@ -30,6 +30,7 @@ ADDRESSES = [  # a bug that few seeds find, what one of them was shrunk to, and 
     ("delay-from-a-stale-clock", "early",
      "0.1 --timeout 1; 0:yield=60 0:/fast 100:keep=/fast 100:ask=/slow 100~2:yield=600"),
     ("drain-retries-for-nothing", "drain", "0.05 --timeout 0.5; 0:accept4=ENOBUFS 0:INT"),
+    ("drain-without-end", "spin", "0.3 --timeout 0.2 --descriptors 11; 6x0:/slow 0:TERM"),
     ("lost-signal", "deadline", "0 --timeout 1 --block; 0:silent 0:/slow 0~6:TERM"),
     ("stale-event", "descriptor", "0.05 --timeout 0.2; 0:keep=/fast 120:ask=/fast 120:TERM"),
     ("trap-without-a-way-out", "second-interrupt", "0.1 --block; 0:/slow 50:INT 60:INT"),
@@ -93,6 +94,12 @@ class Stages(unittest.TestCase):
         with Simulation() as simulation:
             answer = simulation.ask(text=text, model="01-blocking")
         self.assertEqual((answer["result"]["end"]["kind"], answer["broken"]), ("exited", []))
+
+    def test_what_the_simulation_does_not_have_is_no_mistake(self):
+        with Simulation(build.build_programs(tool.scratch() / "programs")) as simulation:
+            for name in ("unknown", "fork"):
+                broken = simulation.ask(text=f"{name}; 0:/fast", model="05-epoll", want=[])["broken"]
+                self.assertEqual([mistake["rule"] for mistake in broken][:1], ["unsupported"], broken)
 
     def test_planted_bugs_are_found(self):
         for bug, rules, pattern in PLANTED:
