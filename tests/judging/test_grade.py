@@ -163,7 +163,7 @@ class Graded(unittest.TestCase):
         self.assertEqual(self.rows["empty"]["error"], "there is no server.c in it")
         self.assertEqual(self.rows["link"]["error"], "more.h is a link")
         self.assertEqual(self.rows["other"]["error"], "other is a link")
-        self.assertEqual(self.rows["another"]["error"], "05-epoll is a link; which model is it? It needs --like, or like")
+        self.assertIn("05-epoll is a link", self.rows["another"]["error"])
         self.assertEqual(self.rows["pipe"]["error"], "there is no server.c in it")
 
     def test_nothing_is_left(self):

@@ -189,6 +189,9 @@ def client_that_does_not_read_costs_little(stage):
             got = client.count(sent)
             if got != sent:
                 raise Failure(server.expected, f"{got} responses, then the end of the connection")
+            server.expect_no_busy_loop(0.2, "this client asks again")
+            client.close()
+            server.expect_served("/fast")
 
 
 @case()
