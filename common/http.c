@@ -116,9 +116,11 @@ static struct span trim(struct span s)
 }
 
 /* Take uri-host [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2). Return false if there is no host:
- * the grammar allows an empty one, but no http URI may have it (RFC 9110 §4.2.1). */
-static bool take_host(struct span *s)
+ * the grammar allows an empty one, but no http URI may have it (RFC 9110 §4.2.1). Set *port to the
+ * digits, if there are any. */
+static bool take_host(struct span *s, struct span *port)
 {
+    *port = (struct span){0};
     if (take_byte(s, '[')) {
         if (take(s, address_bytes).length == 0 || !take_byte(s, ']'))
             return false;
@@ -126,7 +128,7 @@ static bool take_host(struct span *s)
         return false;
     }
     if (take_byte(s, ':'))
-        take(s, port_bytes);
+        *port = take(s, port_bytes);
     return true;
 }
 
@@ -150,15 +152,17 @@ static enum http_method method_of(struct span s)
 static bool take_target(struct http_request *r, struct span *s)
 {
     bool other = r->method == HTTP_OTHER;
+    struct span port;
 
     r->route = HTTP_NOWHERE;
     if (take_byte(s, '*'))
         return other || r->method == HTTP_OPTIONS;
     if (s->length == 0 || s->at[0] != '/') {
         if (s->length < 7 || !is_ignoring_case((struct span){s->at, 7}, "http://"))
-            return take_host(s) && (other || r->method == HTTP_CONNECT);
+            return take_host(s, &port) && port.length > 0 && /* a tunnel has no default port */
+                   (other || r->method == HTTP_CONNECT);
         s->at += 7, s->length -= 7;
-        if (!take_host(s))
+        if (!take_host(s, &port))
             return false;
     }
     struct span path = take(s, path_bytes);
@@ -224,10 +228,10 @@ static bool parse_field_line(struct http_request *r, struct span line) /* RFC 91
 
     if (name.length == 0 || !take_byte(&line, ':')) /* a folded line begins with a space */
         return false;
-    struct span value = trim(line);
+    struct span value = trim(line), port;
     if (is_ignoring_case(name, "host")) {
         r->hosts++;
-        r->bad_host |= !take_host(&value) || value.length > 0;
+        r->bad_host |= !take_host(&value, &port) || value.length > 0;
     } else if (is_ignoring_case(name, "content-length")) {
         parse_content_length(r, value);
     } else if (is_ignoring_case(name, "transfer-encoding")) {
