@@ -45,7 +45,7 @@ int net_listen(const char *host, const char *port, int flags)
     return fd;
 }
 
-void net_announce(int listener, const char *name)
+bool net_announce(int listener, const char *name)
 {
     struct sockaddr_storage bound = {0};
     socklen_t size = sizeof bound;
@@ -59,8 +59,7 @@ void net_announce(int listener, const char *name)
         errx(1, "getnameinfo: %s", gai_strerror(error));
     const char *format = bound.ss_family == AF_INET6 ? "%s: listening on http://[%s]:%s\n"
                                                      : "%s: listening on http://%s:%s\n";
-    if (printf(format, name, host, port) < 0 || fflush(stdout) != 0)
-        err(1, "write to stdout");
+    return printf(format, name, host, port) >= 0 && fflush(stdout) == 0;
 }
 
 bool net_accept_again(int error)

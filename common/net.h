@@ -15,8 +15,9 @@ void net_limit_descriptors(unsigned most);
  * inherit TCP_NODELAY: each response leaves immediately. */
 int net_listen(const char *host, const char *port, int flags);
 
-/* Print "NAME: listening on URL" to stdout, with the port that the kernel has chosen for port 0. */
-void net_announce(int listener, const char *name);
+/* Print "NAME: listening on URL" to stdout, with the port that the kernel has chosen for port 0.
+ * Return false, with errno set, if stdout does not take it. */
+bool net_announce(int listener, const char *name);
 
 /* accept has failed with this errno. Return true if the caller may call it again immediately: no
  * client, or only this one, is lost (EINTR, ECONNABORTED, EPROTO). Return false if the caller has

@@ -28,13 +28,17 @@ int server_open(const struct options *options, int flags, sigset_t *unblocked)
 {
     prepare_process();
     stop_catch(NULL);
-    if (unblocked != NULL)
-        *unblocked = stop_block();
     int listener = net_listen(options->host, options->port, flags);
     stop_unblocks(listener);
     if (stop_requested) /* the signal came before stop_unblocks, and no client is connected yet */
         exit(0);
-    net_announce(listener, options->name);
+    if (!net_announce(listener, options->name)) {
+        if (stop_requested) /* a signal ended the wait for whoever reads our stdout */
+            exit(0);
+        err(1, "write to stdout");
+    }
+    if (unblocked != NULL) /* not before: stdout or stderr may keep us waiting */
+        *unblocked = stop_block();
     workers_fork(options, listener);
     return listener;
 }

@@ -26,7 +26,8 @@ int main(int argc, char **argv)
 
     if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &watched) < 0)
         err(1, "epoll");
-    net_announce(listener, options.name);
+    if (!net_announce(listener, options.name))
+        err(1, "write to stdout");
     for (;;) {
         struct epoll_event events[64];
         char input[8192];

@@ -93,6 +93,20 @@ def server_that_waits_for_the_reader_of_its_log_hears_signals(stage):
 
 
 @case()
+def server_that_waits_for_the_reader_of_its_stdout_hears_signals(stage):
+    """Nobody reads where it listens, so it waits before its first client."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with full_pipe() as stdout:
+            under = ["bash", "-c", f'exec "$@" >&{stdout}', "bash"]
+            with stage.serve("--port", 0, listens=False, under=under, pass_fds=[stdout]) as server:
+                server.expected = "a server that opens a socket"
+                server.wait_for(lambda: server.descriptors() > 3, sleeps=5)
+                server.wait_asleep()
+                server.signal(number)
+                server.expect_exit()
+
+
+@case()
 def repeated_sigterm_changes_nothing(stage):
     """Some of the signals come so soon after each other that the server may not notice each; others are more
     than 200 ms apart."""
