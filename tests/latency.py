@@ -127,6 +127,8 @@ def parse(arguments):
     parser.add_argument("--method", type=method, default="GET", help="the method for the slow route (GET)")
     parser.add_argument("--data", metavar="TEXT", help="the body for the slow route, with another method")
     options = parser.parse_args(arguments)
+    if options.data is not None and options.method == "GET":
+        parser.error(f"--data {options.data}: want --method, too, such as POST")
     options.subjects = options.subjects or list(SUBJECTS.values())
     options.subjects += POOLS if options.way_out else []
     if options.predict and not asking.possible():

@@ -237,7 +237,9 @@ static enum outcome end_of_head(struct request *r)
         r->left = -1;
     else if (r->state == BODY_TO_END)
         r->left = INT64_MAX;
-    return r->status == 204 || r->status == 304 || (r->state == BODY && left == 0) ? DONE : MORE;
+    bool bodiless = r->status == 204 || r->status == 304 ||
+                    strncmp(r->shot->text, "HEAD ", 5) == 0; /* whatever the fields say */
+    return bodiless || (r->state == BODY && left == 0) ? DONE : MORE;
 }
 
 static enum outcome head_byte(struct request *r, char byte)

@@ -53,8 +53,11 @@ class Latency(unittest.TestCase):
         return output.rpartition("threads  verdict\n")[2].splitlines()
 
     def test_pools_and_computations(self):
-        for row, (name, verdict) in zip(self.table(*POOLS), POOLS.items()):
-            self.assertTrue(row.startswith(name) and f"  {verdict}" in row, row)
+        """As --way-out asks them, after the stages that are named."""
+        rows = self.table("--way-out", "05-epoll")
+        for row, (name, verdict) in zip(rows, [("05-epoll", "concurrent"), *POOLS.items()]):
+            self.assertTrue(row.startswith(f"{name}  ") and f"  {verdict}" in row, row)
+        self.assertIn("A pool of threads beside an event loop takes the line that blocks: /fast does not", rows)
 
     def test_threads_are_seen(self):
         self.may_look()
@@ -72,6 +75,17 @@ class Latency(unittest.TestCase):
             status, output, _ = latency(server.url)
         self.assertIn("serializes: clock_nanosleep", output)
         self.assertEqual(status, 0, output)
+
+    def test_head_has_no_body(self):
+        """A response to it announces the length of a body that does not follow."""
+        with Server("05-epoll", "--delay", "0.4") as server:
+            status, output, _ = latency("--method", "HEAD", server.url)
+        self.assertRegex(output, r"1\.0 delays .*  concurrent")
+        self.assertEqual(status, 0, output)
+
+    def test_data_wants_a_method(self):
+        status, _, errors = latency("--data", "a=b", "http://127.0.0.1:1")
+        self.assertEqual((status, errors), (2, "latency.py: --data a=b: want --method, too, such as POST\n"))
 
     def test_wrong_options_of_a_stage_are_refused(self):
         for words in ["05-epoll --port 1", "05-epoll --threads", "05-epoll --threads 2 x"]:
@@ -151,17 +165,24 @@ class Terminals(unittest.TestCase):
 class Strangers(unittest.TestCase):
     """Servers that are no stages. What must never be said is in never."""
 
-    def ask(self, way, must, never, status=0, program="http_ways.py"):
+    def ask(self, way, must, never, status=0, program="http_ways.py", words=()):
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         with Program([PYTHON, CASES / program, port, way]):
             processes.wait_until(lambda: connects(url))
-            found, output, errors = latency(url)
+            found, output, errors = latency(*words, url)
         self.assertEqual((found, errors), (status, ""), output)
         for pattern in must:
             self.assertRegex(output, pattern)
         for pattern in [*never, "unclear"]:
             self.assertNotRegex(output, pattern)
+
+    def test_slow_route_wants_another_method(self):
+        """It takes POST with this body and this field, and nothing else."""
+        words = ["--method", "POST", "--data", "a=b", "--header", "Cookie: c=d"]
+        self.ask("post", [r"  concurrent"], ["status"], words=words)
+        for wrong in words[4:], [*words[:2], *words[4:]], words[:4]:
+            self.ask("post", ["/slow: status 40[05]"], ["concurrent", "serializes"], status=1, words=wrong)
 
     def test_first_call_that_is_cold(self):
         self.ask("cold", ["the first call was cold", r"serializes", "/fast had to wait", MORAL],

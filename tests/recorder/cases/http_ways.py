@@ -12,6 +12,7 @@ One thread serves all clients:
   pipe      reads from a pipe into which a child writes after a second
 A thread for each client:
   thread    sleeps
+  post      sleeps, and takes only POST with the body a=b and the field Cookie: c=d
   mutex     takes a lock for a second; /fast wants it, too
   event     waits for an event that /slow sets after a second; /slow itself sleeps
   deadlock  takes locks a and b, and /fast b and a
@@ -81,7 +82,7 @@ def two_locks(first, second):
 def slow():
     global calls
     calls += 1
-    if WAY in ("sleep", "thread", "prefork", "passing"):
+    if WAY in ("sleep", "thread", "post", "prefork", "passing"):
         time.sleep(1)
     elif WAY == "cold":
         time.sleep(3.5 if calls == 1 else 1)
@@ -119,7 +120,15 @@ def fast():
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if (body, self.headers.get("Cookie")) != (b"a=b", "c=d"):
+            return self.send_error(400)
+        self.do_GET()
+
     def do_GET(self):
+        if WAY == "post" and self.path == "/slow" and self.command == "GET":
+            return self.send_error(405)
         if WAY != "stream":
             slow() if self.path == "/slow" else fast()
         self.send_response(200)
@@ -155,7 +164,7 @@ def pass_connections():
 
 if WAY == "passing":
     pass_connections()
-threaded = WAY in ("thread", "mutex", "event", "deadlock", "gil", "database")
+threaded = WAY in ("thread", "post", "mutex", "event", "deadlock", "gil", "database")
 server = (http.server.ThreadingHTTPServer if threaded else http.server.HTTPServer)(("127.0.0.1", PORT), Handler)
 if WAY == "prefork":
     fork()
