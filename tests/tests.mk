@@ -22,6 +22,7 @@ test: all $(CHECKS) ## run all tests of the servers, and those of the tools that
 	@python3 -m recorder.test_latency
 	@python3 -m servers.bugs.test_bug
 	@python3 -m suite.test_client
+	@python3 -m suite.test_talk
 	@python3 -m suite.test_run
 	@python3 -m kit.check_programs $(CHECKS:%=$(BUILD)/%)
 	@python3 -m suite.run
