@@ -142,7 +142,9 @@ def closed_file(options):
             return f"--{option} {name}: this is a folder"
         if option == "from" and not path.exists():
             return f"--from {name}: no such file"
-        if not os.access(path if path.exists() else path.parent, os.R_OK if option == "from" else os.W_OK):
+        # with a slash at its end, a folder that is a file is none
+        at = path if path.exists() else f"{path.parent}/"
+        if not os.access(at, os.R_OK if option == "from" else os.W_OK):
             return f"--{option} {name}: cannot be {'read' if option == 'from' else 'written'}"
     return None
 

@@ -8,6 +8,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import secrets
 import signal
 import sys
@@ -74,6 +75,13 @@ def refused():
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/etc/file")  # as open() does, but for root
 
 
+def starved():
+    """Run out of descriptors, beside a process."""
+    processes.start(["sleep", "1000"])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (50, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    print([open("/dev/null") for _ in range(50)])
+
+
 def noisy():
     raise Failed("it says \033[31mred\033[0m\r", "and \u202eturns\a\nround\t.\0")
 
@@ -93,7 +101,7 @@ def waiting():
 
 
 TOOLS = {tool.__name__: tool
-         for tool in [restart, stubborn, stopped, serving, failing, refused, noisy, crashing, waiting]}
+         for tool in [restart, stubborn, stopped, serving, failing, refused, starved, noisy, crashing, waiting]}
 
 
 STARTED = []
@@ -316,6 +324,11 @@ class Tools(unittest.TestCase):
         self.assert_ends(tool, 1)
         self.assertEqual(tool.messages(), "test_tool.py: /etc/file: Permission denied\n")
 
+    def test_shortage_of_descriptors_is_a_line(self):
+        tool = start("starved")
+        self.assert_ends(tool, 1)
+        self.assertEqual(tool.messages(), "test_tool.py: /dev/null: Too many open files\n")
+
     def test_folder_for_temporary_files_may_be_missing(self):
         tool = start("restart", ["env", "TMPDIR=/nowhere"])
         self.assert_ends(tool, 1)
@@ -362,9 +375,19 @@ class Tools(unittest.TestCase):
                                (["trap", "--workers=0"], "--workers 0: want a number from 1 to 999"),
                                (["--slow"], "--slow wants a value"),
                                (["--del", "1"], "--del: no such option; see --help")]:
-            tool = Tool(ROOT / "tests/latency.py", *words)
-            self.assert_ends(tool, 2)
-            self.assertEqual(tool.messages(), f"latency.py: {message}\n")
+            self.assert_wrong("latency.py", words, message)
+
+    def test_file_below_a_file_cannot_be_written(self):
+        name = scratch() / "file"
+        name.write_text("")
+        for option in ("--svg", "--html", "--json", "--raw"):
+            words = ["05-epoll", option, f"{name}/x"]
+            self.assert_wrong("trace.py", words, f"{option} {name}/x: cannot be written")
+
+    def assert_wrong(self, command, words, message):
+        tool = Tool(TESTS / command, *words)
+        self.assert_ends(tool, 2)
+        self.assertEqual(tool.messages(), f"{command}: {message}\n")
 
 
 def main(arguments):

@@ -27,8 +27,9 @@ from kit.processes import wait_until
 from kit.tree import TESTS
 
 _SIGNALS = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM]
-# a file that this machine does not let us read or write: no defect of the tool
-_REFUSALS = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO]
+# what this machine does not let us read, write, open or start: no defect of the tool
+_REFUSALS = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE,
+             errno.ENFILE, errno.ENOMEM, errno.EAGAIN]
 _PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 _libc = ctypes.CDLL(None, use_errno=True)
 _strangers = []    # children that the tool had before it started any
