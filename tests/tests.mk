@@ -78,6 +78,7 @@ tutorial-test: all hold trigger early states ## check that the tutorial tells th
 	@python3 -m tutorial.loop.test_loop
 
 faults: all ## inject errors of the kernel into every system call, with strace
+	@python3 -m servers.stress.test_faults
 	@python3 -m servers.stress.faults
 
 bugs: ## plant the bugs of tests/servers/bugs, or NAME=...: do the tests that each names catch it?
