@@ -315,8 +315,8 @@ class Conversation {
                         `${why}, and the response was ${answer.status} ${answer.body.slice(0, 40)}`);
     const came = `${why}, and the response came at ${ms(answer.at)}`;
     const earliest = due - EARLY - (status === "408" ? run.still : 0);
-    if (answer.at < earliest) return this.wrong("early", answer.at, `${came}, before ${ms(due)}`);
-    if (answer.at > latest) return this.wrong("deadline", answer.at, `${came}, after ${ms(due)}`);
+    if (answer.at < earliest) return this.wrong("early", answer.at, `${came}; it was due at ${ms(due)}`);
+    if (answer.at > latest) return this.wrong("deadline", answer.at, `${came}; it was due at ${ms(due)}`);
     const closes = close || run.kind === "one" || run.stop < due - TOLERANCE - late;
     if (!closes && Math.abs(run.stop - due) <= TOLERANCE + late) return {mistakes: []};
     if (!closes && i + 1 < client.requests) return {free: answer.at};

@@ -277,7 +277,8 @@ export class Bench {
     const when = this.pinned ? duringCall(call, cursor) : cursor;
     const { plain } = meaning(run, call, when);
     const several = run.threads.length > 1;
-    const name = !several ? "the thread" : thread.label === "main thread" ? "the main thread" : thread.label;
+    const name = (!several ? "the thread" : thread.label === "main thread" ? "the main thread" : thread.label) +
+      (this.shown.length > 1 ? ` of ${this.shown[0].names[0]}` : "");
     setText(this.codeWords, stopped && !this.pinned ? `The simulation stopped the server here: ${stillIn(run, call)}.`
       : this.pinned && ended(call, cursor) ? `${timeOf(call)}, ${name} ${plain}.` : `${upper(name)} ${plain}.`);
     this.drawCode(call, run);

@@ -298,6 +298,8 @@ class InBrowser(Visitor):
         self.assertNotIn("the trap", words)
         self.assertEqual(browser.run("document.querySelectorAll('.row').length"), 2)
         self.assertIn("clock_sleep_until", browser.run("document.querySelector('.code li.now').textContent"))
+        self.assertEqual(self.text(browser, ".where"),         # of two servers
+                         "From 0 ms to 1 s, the thread of 01-blocking sleeps, serving /slow.")
         self.quiet(browser)
 
     def test_a_wrong_prediction_is_kept_beside_what_happened(self):
@@ -695,6 +697,7 @@ class InBrowser(Visitor):
                          "again and again while no time passes, because it reports an error and a hang-up on the "
                          "connection of the client with half a request.")
         self.assertIn("epoll_pwait(", self.text(browser, ".code li.now"))
+        self.assertIn("is stopped", browser.run("document.querySelector('.lanes').textContent"))
         self.assertIn("it watches\nthe listener and the client with half a request (for a hang-up)",
                       self.text(browser, ".loop"))
         # A click that leads to such a server can be undone.
@@ -712,7 +715,7 @@ class InBrowser(Visitor):
                  "This breaks a rule (answer): /slow: the request for /slow was there at 0 ms, and no response came."),
                 ("select-keeps-its-sets+--delay+1;+0:half+100:/fast+200:rest@1",
                  "This breaks a rule (deadline): the client with half a request: the request for /fast was there at "
-                 "200 ms, and the response came at 10,000 ms"),
+                 "200 ms, and the response came at 10,000 ms; it was due at 200 ms."),
                 ("05-epoll+--block+--threads+1+--delay+1;+0:/slow+100:/fast", "")]:
             browser = self.open(f"#{address};+at+500")
             browser.wait("document.getElementById('turn').innerText.includes('Time stands at 500 ms')")
