@@ -7,6 +7,7 @@ const HATCHES = /* hatches */ {};
 
 const LANE = 32, BAR = 24, SMALL = 13;
 const TALL = 46;                   // of a lane whose name stands above it, on a narrow screen
+const THIN = 2.5;                  // px: a bar is not narrower
 const DENSE = 12;                  // so many clients have a lane each; more share lanes
 
 export const escaped = words => String(words).replace(/[&<>"']/g, each => `&#${each.charCodeAt(0)};`);
@@ -18,7 +19,7 @@ function svgText(x, y, words, style = "", anchor = "start") {
 }
 
 function box(kind, x0, x1, y, height, prefix) {
-  const width = Math.max(2.5, x1 - x0).toFixed(1);
+  const width = Math.max(THIN, x1 - x0).toFixed(1);
   const shape = `x="${x0.toFixed(1)}" y="${y.toFixed(1)}" width="${width}" height="${height}"`;
   return `<rect class="${kind}" ${shape}/>` + (kind in HATCHES ? `<rect ${shape} fill="url(#${prefix}${kind})"/>` : "");
 }
@@ -237,7 +238,7 @@ export class Picture {
     const stopped = run.ending && run.ending.kind === "stopped" ? run.ending.at : Infinity;
     const stop = thread.end !== null && reached(thread.end, thread.orderEnd, cursor)
       ? thread.end : Math.min(now, stopped);
-    let waits = "", work = "", last = Math.max(thread.start, this.from), ticks = -Infinity;
+    let waits = "", work = "", last = Math.max(thread.start, this.from), ticks = -Infinity, thin = {};
     const computes = (from, to) => {
       if (to <= from) return;
       work += box("work", this.x(from), this.x(to), y, BAR, prefix) +
@@ -259,11 +260,20 @@ export class Picture {
         continue;
       }
       const kind = meaning(run, call, cursor).waits || "other", x0 = this.x(call.start), x1 = this.x(end);
+      if (x1 - x0 < THIN && !current) {          // many waits of one kind are one bar
+        if (thin.kind !== kind || x0 > thin.x1 + 1) {
+          waits += thin.kind ? box(thin.kind, thin.x0, thin.x1, y, BAR, prefix) : "";
+          thin = { kind, x0 };
+        }
+        thin.x1 = x1;
+        continue;
+      }
       waits += box(kind, x0, x1, y, BAR, prefix);
       const within = this.callLabels(call, kind);
       waits += current ? this.label(x0, x1, y, this.callLabels(call), within)
         : fitted(x0 + 5, x1 - x0 - 6, y + 16, within);
     }
+    if (thin.kind) waits += box(thin.kind, thin.x0, thin.x1, y, BAR, prefix);
     if (state.state === "computes") computes(last, stop);
     const served = stop <= thread.start && run.clients.find(each => each.thread === thread.id);
     if (served) work += fitted(this.x(stop) + 7, this.width - this.x(stop) - 10, y + 16,
