@@ -262,7 +262,7 @@ function lostByTerm({ experiment, result }) {
   const lost = result.clients.find(each => each.sent !== null && each.answered === null && !each.left &&
                                    each.start <= term.at);
   if (lost) return yes(`${nameOf(result, lost)} had sent its request before SIGTERM, and got no answer.`);
-  return no("Each client that had sent its request got its answer.");
+  return no("Each client that had sent its request before SIGTERM got its answer.");
 }
 
 // /fast waited, and meanwhile the only thread did only this.

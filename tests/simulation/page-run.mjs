@@ -151,7 +151,7 @@ export function meaning(run, call, cursor) {
   const idle = call.file === "idle client" ? "an idle client" : null;
   const who = call.client === null ? idle : clientName(run, call.client);
   if (LOOP.has(call.name)) {
-    const most = call.timeout === null || call.timeout >= 59000 ? "" : `, ${+call.timeout.toFixed(1)} ms at most`;
+    const most = call.timeout === null || call.timeout >= 59000 ? "" : `, ${span(call.timeout)} at most`;
     if (call.timeout === 0) return { plain: "looks for events, without waiting", waits: "", detail: true };
     if (call.watchesClients) return { plain: "waits for any client" + most, waits: "clients" };
     return call.watched && call.watched.length
