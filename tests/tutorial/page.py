@@ -34,7 +34,8 @@ PAGE = """<!doctype html>
 <style>
 {style}
 </style>
-<noscript><style>.simulated {{ display: none; }}</style></noscript>
+<noscript><style>.simulated {{ display: none; }}
+@media (max-width: 69.99rem) {{ nav {{ position: static; }} }}</style></noscript>
 </head>
 <body>
 <nav id="contents" aria-label="Contents">
