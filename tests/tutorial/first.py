@@ -19,9 +19,10 @@ def at(seconds):
     return LEFT + (min(max(seconds, 0), END)) / END * (RIGHT - LEFT)
 
 
-def bar(kind, start, end, y, words=""):
+def bar(kind, start, end, y, words="", after=0):
+    """Draw a bar. Its words are to the right of the line at the moment after."""
     x, width = at(start), max(at(end) - at(start), 2)
-    label = f'<text x="{x + 7:.1f}" y="{y + 14.5}">{html.escape(words)}</text>' if words else ""
+    label = f'<text x="{max(x, at(after)) + 7:.1f}" y="{y + 14.5}">{html.escape(words)}</text>' if words else ""
     return f'<rect class="{kind}" x="{x:.1f}" y="{y + .5}" width="{width:.1f}" height="{BAR - 1}" rx="2"/>{label}'
 
 
@@ -34,12 +35,13 @@ def server(recording, y):
     """Return the lanes of a recording: /slow, /fast and the only thread."""
     zero, (name, about) = svg.zero(recording), ABOUT[recording.name]
     slow, fast = sorted(recording.clients, key=lambda client: client.start)
-    took = fast.done - fast.start
+    took, arrival = fast.done - fast.start, fast.start - zero
     verdict = "/fast waits" if recording.serializes else "/fast does not wait"
     parts = [f'<text x="14" y="{y + 12}"><tspan class="name">{name}</tspan> <tspan class="quiet" dx="4">{about}: '
              f'</tspan><tspan font-weight="600">{verdict}</tspan></text>']
     y += 22
-    parts += [lane(y, "/slow"), bar("accepted", slow.start - zero, slow.done - zero, y, "accepted, not yet answered")]
+    parts += [lane(y, "/slow"),
+              bar("accepted", slow.start - zero, slow.done - zero, y, "accepted, not yet answered", arrival)]
     y += LANE
     parts.append(lane(y, "/fast"))
     if fast.accepted - fast.connected > MUCH:
@@ -56,7 +58,7 @@ def server(recording, y):
         if call.waits_for in WAITS and end - call.start > MUCH and end > zero:
             wide = end - max(call.start, zero) > 0.4
             words = f"{WAITS[call.waits_for]}: {call.name}" if wide else ""
-            parts.append(bar(call.waits_for, call.start - zero, end - zero, y, words))
+            parts.append(bar(call.waits_for, call.start - zero, end - zero, y, words, arrival))
     return parts
 
 
@@ -73,7 +75,8 @@ def draw(recordings):
         lines += server(each, TOP + number * ROW)
     bottom = TOP + ROW * len(recordings) - 24
     fast = at(max(client.start for client in recordings[0].clients) - svg.zero(recordings[0]))
-    lines.append(f'<path class="arrival" d="M{fast:.1f},{TOP + 20} V{bottom}"/>')
+    line = " ".join(f"M{fast:.1f},{TOP + 20 + number * ROW} v{3 * LANE}" for number in range(len(recordings)))
+    lines.append(f'<path class="arrival" d="{line}"/>')
     for x, words in [(at(0), "0"), (fast + 32, "/fast arrives"), (at(0.5), "0.5 s"), (at(1), "1 s")]:
         lines.append(f'<text class="quiet" x="{x:.1f}" y="{bottom + 22}" text-anchor="middle">{words}</text>')
     return "\n".join([*lines, "</svg>"]) + "\n"

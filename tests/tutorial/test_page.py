@@ -160,6 +160,10 @@ def recorded():
                  for call in thread.calls if call.source}
         stale = named.difference(*(each.sources for each in found))
         say(not stale, f"{picture}: {', '.join(stale)} has changed since it was recorded: make pictures")
+    first = (ROOT / "tests/tutorial/first.svg").read_text(encoding="utf-8")
+    words = [float(x) for x in re.findall(r'<text x="([\d.]+)" y="[\d.]+">(?!its|/)', first) if x != "14"]
+    line = float(re.search(r'class="arrival" d="M([\d.]+)', first)[1])
+    say(len(words) >= 5 and min(words) > line, f"first.svg: a line at {line} goes through words that begin at {words}")
     for make, drawings in (("pictures", pictures.others()), ("figures", figures.drawn())):
         for picture, drawing in drawings.items():
             same = (ROOT / picture).read_text(encoding="utf-8") == drawing
