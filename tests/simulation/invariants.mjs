@@ -117,7 +117,7 @@ class Run {
       sum + 2 + client.requests + client.answers.length * (client.window === null ? 1 : 2 + 400 / client.window), 0);
     if (kind === "loop" && turns > TURNS + TURNS_EACH * happened + this.paused())
       found.push({rule: "spin", at: result.now,
-                  text: `${turns} turns of the loop, while ${Math.round(happened)} things happened`});
+                  text: `${grouped(turns)} turns of the loop, while ${grouped(Math.round(happened))} things happened`});
     return found;
   }
 
@@ -173,7 +173,8 @@ class Run {
       const before = flood.answers.filter((answer) => answer.order > from && answer.order < to).length;
       if (before > FAIR)
         found.push({rule: "fairness", client: number, at: answers[i].at,
-                    text: `its request for ${path} was there, and client ${flood.number} got ${before} answers first`});
+                    text: `its request for ${path} was there, and client ${flood.number} got ${
+                      grouped(before)} answers first`});
     });
     return found;
   }
@@ -362,5 +363,9 @@ class Conversation {
 }
 
 function ms(time) {
-  return `${Number(time.toFixed(3)).toLocaleString("en")} ms`;
+  return `${grouped(Number(time.toFixed(3)))} ms`;
+}
+
+function grouped(number) {
+  return number.toLocaleString("en");
 }

@@ -29,7 +29,7 @@ export class Bench {
 
   // ---- what is shown
 
-  // Show these runs from the next draw() on: {names, run, caption}. If it may fold them, runs that are alike share a row.
+  // Show these runs from the next draw() on: {names, run, caption}. If it may, runs that are alike share a row.
   show(rows, mayFold = true) {
     const folded = [];
     for (const row of rows) {

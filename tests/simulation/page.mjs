@@ -465,8 +465,8 @@ function endWords() {
 }
 
 // One of those that hold in each run of the six servers, as tests/play.py says it.
-const ruleWords = ({ rule, client, text }) =>
-  `This breaks a rule (${rule}): ${client ? `${clientName(bench.run, client - 1)}: ` : ""}${text}.`;
+const ruleWords = ({ rule, client, text }) => `This breaks a rule (${rule}): ` +
+  `${client ? `client ${client}: ` : ""}${text}.`.replace(/client (\d+)/g, (_, n) => clientName(bench.run, n - 1));
 
 const BACK = "You can also go back in time, and act then.";
 
