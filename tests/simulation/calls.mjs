@@ -43,7 +43,7 @@ function eventsText(events, prefix) {
   return flags(events, [...names, [EPOLLONESHOT, "EPOLLONESHOT"], [EPOLLET, "EPOLLET"]]);
 }
 
-export function signalSet(mask) {
+function signalSet(mask) {
   const names = [];
   if (mask === -1) return "~[]";
   for (let number = 1; number <= 31; number++) if (mask >> (number - 1) & 1) names.push(SIGNALS[number] || number);

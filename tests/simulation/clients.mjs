@@ -8,7 +8,7 @@ const FIRST_PORT = 50000;               // of the clients
 
 const encoder = new TextEncoder(), decoder = new TextDecoder("latin1");
 
-export function requestText(path, last = true) {
+function requestText(path, last = true) {
   return `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${PORT}\r\n${last ? "Connection: close\r\n" : ""}\r\n`;
 }
 

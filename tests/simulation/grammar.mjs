@@ -49,7 +49,7 @@ export function shortened(text, most = 80) {
   return text.length > most ? `${text.slice(0, most)} …` : text;
 }
 
-export const STAGE_NAME = /^[a-z0-9][a-z0-9-]*$/;
+const STAGE_NAME = /^[a-z0-9][a-z0-9-]*$/;
 // An option of the experiment, and not of the server: how many descriptors its process may have.
 export const LIMIT = "--descriptors";
 // The calls that can be made to fail, and with which errors.
@@ -248,7 +248,7 @@ function wordsOf(text, from, to) {
   return words;
 }
 
-export function formatEvent(event) {
+function formatEvent(event) {
   const path = event.path && event.path.replace(/[%+]/g, encodeURIComponent);
   const value = event.action === "get" || !path ? event.count || event.error
     : event.action === "pipeline" ? `${event.count}x${path}` : path;

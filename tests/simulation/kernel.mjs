@@ -46,7 +46,7 @@ const GIVE_UP = 131 * SECOND;
 
 // What is to happen, in the order of time. What is due at one time comes in the order of its rank (what the clients of
 // the experiment do comes first), and then in the order in which it was planned.
-export class Timeline {
+class Timeline {
   constructor() {
     this.now = START;
     this.heap = []; // a binary heap

@@ -26,13 +26,13 @@ const MOST_CALLS = 10000; // of a seed's server while no time passes: its client
 
 // ---- stages, from what build.py has written
 
-export function readBundle(folder) {
+function readBundle(folder) {
   return JSON.parse(fs.readFileSync(path.join(folder, "stages.json"), "utf8"));
 }
 
 const loaded = new Map();
 
-export function stageOf(bundle, name) {
+function stageOf(bundle, name) {
   const entry = bundle.stages[name];
   if (entry === undefined)
     throw new Error(bundle.missing[name] ||
@@ -145,7 +145,7 @@ function cpuMs() {
 }
 
 // Return a function that answers one job after the other.
-export function host(folder) {
+function host(folder) {
   let worker = null, settle = null, timer = null, sofar = null;
   const silent = (usedBefore) => {
     const used = cpuMs() - usedBefore;

@@ -537,7 +537,7 @@ function withMask(process, thread, maskAt) {
 
 // ---- the system calls: each gets the thread and the arguments, and returns a result or what the thread waits for
 
-export const SYSTEM_CALLS = {
+const SYSTEM_CALLS = {
   socket(thread, domain, type) {
     const socket = new Socket(this.kernel);
     socket.nonblocking = (type & O_NONBLOCK) !== 0;

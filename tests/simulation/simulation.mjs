@@ -199,8 +199,8 @@ function hide(record, hidden) {
 }
 
 const FD_FIRST = new Set(["bind", "listen", "accept4", "recvfrom", "sendto", "read", "write", "close", "shutdown",
-                          "fcntl",
-  "setsockopt", "socket_timeout", "getsockname", "getpeername", "epoll_ctl", "epoll_wait", "epoll_pwait"]);
+                          "fcntl", "setsockopt", "socket_timeout", "getsockname", "getpeername", "epoll_ctl",
+                          "epoll_wait", "epoll_pwait"]);
 
 function signalMask(mask) {
   return mask === 0 ? "[]" : `[${mask}]`;
