@@ -1,9 +1,10 @@
 """Does the recorder understand what strace writes, and tell the truth about it?
 
 Those of the stages and of asyncio are the recordings of the tutorial. The logs in recordings/ were made with
-tests/trace.py --raw, and shortened: without the start of the program, and without the lines of libraries in the
-stacks. Those of FastAPI and of gunicorn with threads were made of tests/bench/apps, and are also without calls about
-files, memory and signals.
+tests/trace.py --raw, and shortened as those of the tutorial are. As strace wrote them are stderr, workers, fastapi-def
+and the two of gunicorn with threads, whose calls interrupt each other: they lack the start of the program, the lines of
+libraries in the stacks, and calls about files, memory and signals. Those of FastAPI and gunicorn were made of
+tests/bench/apps.
 """
 import collections
 import contextlib
@@ -110,7 +111,7 @@ class Reading(unittest.TestCase):
         self.assertEqual(strace_log.child(call), 99)
 
     def test_log_may_be_cut_anywhere(self):
-        whole = kept("02-threaded")
+        whole = kept("gunicorn-threads")  # as strace has written it: its threads interrupt each other's calls
         complete = [(call.tid, call.start, call.name) for call in one(whole).calls]
         for length in range(len(whole) // 3, len(whole), 61):
             log = one(whole[:length])
