@@ -34,8 +34,13 @@ def header(log):
             written = ["{} {}:{}".format(*map(strace_log.quote, split(place))) for place in places]
             lines.append(f"frame: {strace_log.quote(program)} 0x{address:x} = {'; '.join(written)}")
             known += places
-    return lines + [f"source: {strace_log.quote(name)} {checksum(path, numbers)}"
-                    for name, path, numbers in _files(known, [pathlib.Path.cwd()])]
+    return lines + checksums(known, [pathlib.Path.cwd()])
+
+
+def checksums(places, folders=()):
+    """Lines for the header: of each file that these places name, a checksum of the lines that are named."""
+    return [f"source: {strace_log.quote(name)} {checksum(path, numbers)}"
+            for name, path, numbers in _files(places, folders)]
 
 
 def _look_up(program, addresses):

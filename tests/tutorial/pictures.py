@@ -80,10 +80,11 @@ def what(name, asked):
 
 
 def shorten(text):
-    """Return a log without the calls before and after the experiment, and without this machine's files."""
+    """Return a log without the calls before and after the experiment, without the lines of source that only those
+    name, and without this machine's files."""
     log, = strace_log.read(text)
     known, experiment = symbols.known_places(log), clients.Experiment(log)
-    lines = [line for line in text.splitlines() if line.startswith("# ")]
+    lines, frames = [], set()
     for call in log.calls:
         during = call.start <= experiment.end and (call.end is None or call.end >= experiment.begin)
         needed = during or call.start < experiment.begin and BEFORE.match(call.name)
@@ -92,9 +93,14 @@ def shorten(text):
             lines.append(f"{call.tid} {call.start:.6f} {call.name}({call.arguments}{end}")
             lines += [f" > {frame.object}({frame.function}+0x0) [0x{frame.address:x}]" for frame in call.stack
                       if (frame.object, frame.address) in known or "pthread_create" in frame.function]
+            frames.update((frame.object, frame.address) for frame in call.stack)
     lines += [f"{tid} {time:.6f} +++ {how} +++" for tid, (time, how) in log.ends.items()
               if time <= experiment.end]
-    return "\n".join(lines).replace(f"{ROOT}/", "") + "\n"
+    named = {frame: places for frame, places in known.items() if frame in frames}
+    header = [line for line in text.splitlines() if line.startswith("# ") and not line.startswith("# source: ") and
+              (not line.startswith("# frame: ") or symbols.known_places(strace_log.read(line)[0]).keys() & named.keys())]
+    header += [f"# {line}" for line in symbols.checksums(place for places in named.values() for place in places)]
+    return "\n".join([*header, *lines]).replace(f"{ROOT}/", "") + "\n"
 
 
 def in_tree(text):
