@@ -1,7 +1,7 @@
 /* The calls in which common/blocking.c, clock.c and net.c would block, or a handler that asks
- * another server. With the linker's option
- * --wrap=recv, each call of recv, in whatever object file, calls __wrap_recv instead, and
- * __real_recv is the function of the C library (ld(1)). So the object files stay as they are. */
+ * another server. With the linker's option --wrap=recv, each call of recv, in whatever object file,
+ * calls __wrap_recv instead, and __real_recv is the function of the C library (ld(1)). So the
+ * object files stay as they are. */
 #ifndef TESTS_JUDGING_WRAPPED_H
 #define TESTS_JUDGING_WRAPPED_H
 
