@@ -15,6 +15,7 @@ from kit.commandline import Parser
 from kit.errors import Failed
 from kit.report import tick, write
 from kit.tree import ROOT
+from recorder.cases.expected import CASES
 from tutorial import length, markdown, older_systems, output, session
 
 
@@ -150,6 +151,18 @@ def pictures(text):
                 f"{label}: no picture of the chapter says so")
 
 
+def cases(text):
+    """What is said of servers that are not run here, because they need more packages, is what "make cases" wants."""
+    blocks = re.findall(r'<!-- not run: [^\n]*CASES="([^"]*)"[^\n]*\n```sh\n.*?```\n```text\n(.*?)```', text, re.S)
+    say(len(blocks) >= 1, "no block names its cases: does this test still see them?")
+    for names, shown in blocks:
+        lines = shown.splitlines()
+        say(len(lines) == len(names.split()), f"there is not a line for each of these cases: {names}")
+        for name, line in zip(names.split(), lines):
+            for pattern in CASES[name].must:
+                say(re.search(re.sub(r"{\w+}", r"\\d+", pattern), line), f"the case {name} wants other words: {line}")
+
+
 def gallery(text):
     """The bugs that the text names are in the gallery."""
     named = {name for names in re.findall(r'make\s+bugs?\s+NAME=("[^"]+"|[\w-]+)', text)
@@ -184,6 +197,7 @@ def static(text):
     links_elsewhere()
     experiments(text)
     pictures(text)
+    cases(text)
     gallery(text)
     exercises(text)
     tables = subprocess.run(tool.module("bench.tables", "--check"), cwd=ROOT)
