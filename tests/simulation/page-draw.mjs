@@ -216,10 +216,11 @@ export class Picture {
     for (const [kind, previous] of Object.entries(last)) paths[kind] += piece(previous, y, row);
     const drawn = Object.entries(paths).map(([kind, d]) => d && `<path class="${kind} dense" d="${d}"/>`).join("");
     const answered = group.filter(each => clientState(each, cursor) === "answered").length;
+    const mark = answered ? "✓ " : "";
     const x = this.x(Math.max(...group.map(each => Math.min(each.answered ?? cursor.t, cursor.t)))) + 8;
     return drawn + fitted(x, this.width - x, y + height / 2 + 4,
-      [[[`✓ ${grouped(answered)} of ${grouped(group.length)} answered`, "strong"]],
-       [[`✓ ${grouped(answered)}`, "strong"]]]);
+      [[[`${mark}${grouped(answered)} of ${grouped(group.length)} answered`, "strong"]],
+       [[`${mark}${grouped(answered)}`, "strong"]]]);
   }
 
   *threadLanes() {
