@@ -9,6 +9,7 @@
 Where Chromium is missing, Browser() fails and says how to install it.
 """
 import base64
+import contextlib
 import fcntl
 import json
 import os
@@ -47,6 +48,7 @@ class Browser:
         os.close(from_child)
         self._count, self._rest, self._session = 0, b"", None
         self.console = []          # what was written to it, and errors that nobody caught
+        self._trace, self._tracing = [], False   # what Chromium tells of its tasks
         target = next(each for each in self.send("Target.getTargets")["targetInfos"] if each["type"] == "page")
         self._session = self.send("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
@@ -101,7 +103,29 @@ class Browser:
             self.console.append(details.get("exception", {}).get("description", details["text"]))
         elif message.get("method") == "Log.entryAdded":
             self.console.append(parameters["entry"]["text"])
+        elif message.get("method") == "Tracing.dataCollected":
+            self._trace += parameters["value"]
+        elif message.get("method") == "Tracing.tracingComplete":
+            self._tracing = False
         return message
+
+    @contextlib.contextmanager
+    def longest_task(self):
+        """Yield a list. In the end, it has the processor time (ms) of the longest task of the main thread. For so
+        long it shows nothing and hears nobody, on a machine that has nothing else to do."""
+        longest, self._trace, self._tracing = [], [], True
+        self.send("Tracing.start", categories="toplevel", transferMode="ReportEvents")
+        try:
+            yield longest
+        finally:
+            self.send("Tracing.end")
+            deadline = time.monotonic() + self.patience
+            while self._tracing:
+                self._receive(deadline)
+        main = {(each["pid"], each["tid"]) for each in self._trace
+                if each["name"] == "thread_name" and each["args"]["name"] == "CrRendererMain"}
+        longest.append(max(each["tdur"] / 1000 for each in self._trace
+                           if "tdur" in each and (each["pid"], each["tid"]) in main))
 
     # ---- the page
 
