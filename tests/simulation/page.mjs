@@ -101,10 +101,11 @@ function shortName({ stage, options }) {
 function captionOf({ stage, options }) {
   const { of, title } = data.stages[stage];
   const words = [TITLES[stage] || (title ? `${of} with a bug: ${title}` : "yours")];
-  const seconds = secondsOf(options);
-  if (options.includes("--threads") && !stage.startsWith("02"))
-    words.push(`, and a pool; in Python: await asyncio.to_thread(time.sleep, ${seconds})`);
-  else if (options.includes("--block")) words.push(`; in Python: time.sleep(${seconds}) in an async def`);
+  if (/^0[12]/.test(stage)) return words;              // --block and --threads change nothing there
+  const seconds = secondsOf(options), sleeps = !options.includes("--compute");
+  if (options.includes("--threads")) words.push(", and a pool",
+    sleeps ? `; in Python: await asyncio.to_thread(time.sleep, ${seconds})` : "");
+  else if (options.includes("--block") && sleeps) words.push(`; in Python: time.sleep(${seconds}) in an async def`);
   return words.filter(Boolean);
 }
 
@@ -842,6 +843,7 @@ function writeAddress() {
 function followAddress() {
   if (location.hash === written && written) return;
   written = "";
+  scrollTo(0, 0);                  // a goal far down in the list opens at its title
   const text = decodeAddress(location.hash), named = /^goal-(\d+)$/.exec(text);
   if (text === "" || text === "first") return guarded(firstMinute());
   if (text === "goals") return showGoals();

@@ -523,6 +523,29 @@ class InBrowser(Visitor):
         self.assertIn("To hand in", self.text(browser, "#turn"))
         self.quiet(browser)
 
+    def test_a_goal_far_down_the_list_opens_at_its_title(self):
+        browser = self.open("#goals", width=400)
+        browser.click("What runs here")                # so that the page is long
+        browser.click("11.")                           # which scrolls there
+        browser.wait("document.getElementById('title').textContent.startsWith('Goal 11') && "
+                     "document.querySelector('#controls button')")
+        self.assertEqual(browser.run("scrollY"), 0)
+        self.quiet(browser)
+
+    def test_a_twin_in_python_is_named_only_for_a_server_that_has_one(self):
+        for server, words in (("05-epoll --block", "one thread, epoll; in Python: time.sleep(1) in an async def"),
+                              ("05-epoll --block --threads 2",
+                               "one thread, epoll, and a pool; in Python: await asyncio.to_thread(time.sleep, 1)"),
+                              ("05-epoll --block --compute", "one thread, epoll"),
+                              ("05-epoll --block --compute --threads 2", "one thread, epoll, and a pool"),
+                              ("01-blocking --block", "one client after the other")):
+            with self.subTest(server=server):
+                browser = self.open(f"#{server.replace(' ', '+')}+--delay+1;+0:/slow;+at+0")
+                browser.wait("document.querySelector('.clock')?.textContent === '0 ms' && "
+                             "document.querySelector('.row h2')")
+                self.assertEqual(re.sub(r"\s+", " ", self.text(browser, ".row .head")), f"{server} {words}")
+        self.quiet(browser)
+
     def test_each_goal_marks_what_it_brings(self):
         brings = node('import { goals } from "./goals.mjs"; '
                       'console.log(JSON.stringify(goals.map(each => each.brings || "")))')
