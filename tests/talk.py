@@ -38,7 +38,7 @@ def said(step):
     text, times = found[1], int(found[2] or 1)
     if not text.startswith("/"):
         text = text[len("say:"):].encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1")
-    if len(text) * times > MOST_SAID:
+    if len(text.encode() if isinstance(text, str) else text) * times > MOST_SAID:
         raise ValueError
     return text, times
 

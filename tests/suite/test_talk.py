@@ -16,7 +16,7 @@ def talk(*words):
 
 class Steps(unittest.TestCase):
     def test_wrong_step_is_named(self):
-        for step in [r"say:\x", r"say:a\xzz", r"say:\u20ac", "say:\u20ac", b"say:\xff", "say:\\",
+        for step in [r"say:\x", r"say:a\xzz", r"say:\u20ac", "say:\u20ac", b"say:\xff", b"/\xff", "say:\\",
                      "say:x*99999999999999", "/fast*999999999", "read*3", "wait:-1", "wait:1e999", "wait:nan",
                      "nonsense", ""]:
             shown = step.decode(errors="surrogateescape") if isinstance(step, bytes) else step
