@@ -231,7 +231,8 @@ class _Reader:
         if call is None and nameless and nameless.name == resumed[1]:  # it began when there was only one process
             call, nameless.tid = nameless, tid
             self.open[tid] = self.open.pop(0)
-        if call is None or call.name != resumed[1]:  # it began before the log
+        if call is None or resumed[1] not in (call.name, "restart_syscall" if call.restarted else ""):
+            # it began before the log
             call = self.begin(tid, time, resumed[1], "")
         finished = _FINISHED.fullmatch(f"x({resumed[2]}")
         if finished:

@@ -159,6 +159,16 @@ class Reading(unittest.TestCase):
         self.assertEqual([call.name for call in log.calls],
                          ["clock_nanosleep", "stopped", "clock_nanosleep", "poll", "restart_syscall"])
 
+    def test_restarted_call_ends_where_it_is_resumed(self):
+        """Of two threads, strace tells such a call in two lines, as each other: it must not seem to last for ever."""
+        log = one("7 1700000000.1 restart_syscall(<... resuming interrupted poll ...> <unfinished ...>\n"
+                  "8 1700000000.2 close(3) = 0 <0.000001>\n"
+                  "7 1700000000.5 <... restart_syscall resumed>) = 1 <0.4>\n"
+                  "7 1700000000.6 recvfrom(4, \"\", 9, 0, NULL, NULL) = 0 <0.1>\n")
+        self.assertEqual([(call.tid, call.name, call.end is None) for call in log.calls],
+                         [(7, "poll", False), (8, "close", False), (7, "recvfrom", False)])
+        self.assertAlmostEqual(log.calls[0].duration, 0.4, places=5)
+
     def test_other_clocks_are_named(self):
         for line in ("12:34:56.123456 close(3) = 0 <0.1>", "7 12:34:56 close(3) = 0", "[pid 7] 0.000012 close(3) = 0"):
             with self.assertRaisesRegex(understand.NotUnderstood, "-ttt"):
