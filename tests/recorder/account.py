@@ -99,12 +99,12 @@ def tell_computing(found, processor):
     """Outside of any call, a thread computed if it had a processor. If it had none, then it was ready to run, and other
     programs, or strace, kept it from running; perhaps in a call, too. Without samples, only the first can be either."""
     for part in found:
-        if part.kind in (COMPUTING, CALLS):
+        if part.kind in (COMPUTING, CALLS) or (part.kind == UNKNOWN and part.name):
             known = processor.during(part.start, part.end)
             had, ready = known or (0.0, 0.0)
             if part.kind == COMPUTING and had < HAD * part.seconds:
                 part.kind = STARVED if known else OUTSIDE
-            elif part.kind == CALLS and part.seconds > A_PAUSE and ready > READY * part.seconds:
+            elif part.kind != COMPUTING and part.seconds > A_PAUSE and ready > READY * part.seconds:
                 part.kind = STARVED
 
 

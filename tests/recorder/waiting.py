@@ -26,6 +26,11 @@ _TO_FILES = {"open", "openat", "openat2", "creat", "flock", "fsync", "fdatasync"
              "copy_file_range", "pread64", "pwrite64", "execve"}
 _FOR_SIGNALS = {"rt_sigtimedwait", "rt_sigsuspend", "sigsuspend", "pause"}
 _FOR_CHILDREN = {"wait4", "waitid", "waitpid"}
+_FOR_PROCESSES = {"msgrcv": "a message", "mq_timedreceive": "a message", "mq_timedreceive_time64": "a message",
+                  "msgsnd": "room for a message", "mq_timedsend": "room for a message",
+                  "mq_timedsend_time64": "room for a message", "semop": "a semaphore", "semtimedop": "a semaphore",
+                  "semtimedop_time64": "a semaphore"}
+_NEVER_WAIT = {"mmap", "mmap2", "munmap", "mremap", "mprotect", "madvise", "brk", "sched_yield", "exit", "exit_group"}
 _FUTEX_CALL = re.compile(r"(0x[0-9a-f]+)(?:<.*?>)?, FUTEX_(\w+?)(?:_PRIVATE)?(?:\||, |$)")
 
 
@@ -88,7 +93,11 @@ class Causes:
             return Cause(UNKNOWN)
         if strace_log.child(call) and "CLONE_VFORK" in call.arguments:
             return Cause(CHILD, self._command(strace_log.child(call)), strace_log.child(call))
-        return NOTHING
+        if call.name in _FOR_PROCESSES:
+            return NOTHING if "IPC_NOWAIT" in call.arguments else Cause(OTHER, _FOR_PROCESSES[call.name])
+        # of all the others it is not known whether they can wait
+        long = call.end is None or call.duration >= SUSPICIOUS
+        return Cause(UNKNOWN) if long and call.name not in _NEVER_WAIT else NOTHING
 
     def _loop(self, call):
         if timeout_ms(call) == 0:
