@@ -109,7 +109,8 @@ class Doing:
         if kind == "clients":
             return ", waiting for any client" if most.name in LOOP else ""
         if kind == "server":
-            return f", for {of or 'another server'}"
+            itself = ", which is this very server" * (f"http://{of}" == self.recording.url)
+            return f", for {of or 'another server'}{itself}"
         if kind == "names":
             return f", for the name server {of}"
         if kind == "file":

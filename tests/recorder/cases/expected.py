@@ -31,6 +31,10 @@ def http(way):
     return f"{PYTHON} http_ways.py {{port}} {way}"
 
 
+def system(way):
+    return f"{PYTHON} system_ways.py {{port}} {way}"
+
+
 UP = r"127\.0\.0\.1:{up}"
 QUICK = r"127\.0\.0\.1:{quick}"
 LOOP = r"the only thread was waiting for any client, in epoll_p?wait"
@@ -101,6 +105,38 @@ CASES = {
                          [DID_NOT, r"worker \d answered it, while worker \d was in (clock_nano|select)"]),
     "http-passing": Case(http("passing"), [WAITED, r"accepted but unread: worker 1 was in (clock_nanosleep|select)"],
                          r"computing|for a lock|parent was"),
+    # ---- Python: other system calls
+    "system-lockf": Case(system("lockf"), [WAITED, r"was in fcntl\w*, for the lock of \S*/system-\d+"],
+                         r"computing|its turn"),
+    "system-message": Case(system("message"), [WAITED, r"was in msgrcv, for a message"], FALSE + "|do not wait"),
+    "system-semaphore": Case(system("semaphore"), [WAITED, r"was in sem\w*op\w*, for a semaphore"],
+                             FALSE + "|do not wait"),
+    "system-sigwait": Case(system("sigwait"), [WAITED, r"was in rt_sigtimedwait\w*, for a signal"]),
+    "system-alarm": Case(system("alarm"),
+                         [WAITED, r"the only thread was in (pause|rt_sigsuspend|ppoll), for a signal"]),
+    "system-eventfd": Case(system("eventfd"), [WAITED, "the main thread was in read, for another thread"]),
+    "system-full-pipe": Case(system("full-pipe"), [WAITED, "the main thread was in write, for another thread"]),
+    "system-timerfd": Case(system("timerfd"), [WAITED, r"the only thread was in read\."], FALSE + "|client|pipe"),
+    "system-inotify": Case(system("inotify"), [WAITED, "was in read; for what cannot be seen"], FALSE + "|client|pipe"),
+    "system-terminal": Case(system("terminal"), [WAITED, "was in read, for /dev/p(ts/|tmx)"], FALSE + "|client|pipe"),
+    "system-unix": Case(system("unix"), [WAITED, r"was in recvfrom, for \S*/system-\d+"],
+                        "computing|for a lock|client"),
+    "system-udp": Case(system("udp"), [WAITED, r"was in recvfrom, for 127\.0\.0\.1:\d+"]),
+    "system-connect": Case(system("connect"), [WAITED, r"was in connect(, \d+ times)?, for 127\.0\.0\.1:\d+"]),
+    "system-kept": Case(system("kept {up}"), [WAITED, rf"the only thread was in recvfrom, for {UP}"]),
+    "system-polling": Case(system("polling"), [WAITED, r"the only thread was in (clock_nanosleep|select), \d+ times"]),
+    "system-itself": Case(system("itself"), [WAITED, r"the only thread was in (poll|recvfrom), for 127\.0\.0\.1:\d+, "
+                                                     r"which is this very server"], FALSE),
+    "system-pool": Case(system("pool {up}"),
+                        [WAITED, rf"thread 3.* was in futex.*, until thread 2.* woke it; meanwhile thread 2.* was in "
+                                 rf"recvfrom, for {UP}"], "computing|main thread|only"),
+    "system-workers": Case(system("workers"),
+                           [WAITED, r"the main thread was in futex.*, until thread \d.* woke it; meanwhile thread \d.* "
+                                    r"was in read, for its child process"], "computing|only"),
+    "system-reuseport": Case(system("reuseport"),
+                             [r"worker \d (answered it, while worker \d )?was in (clock_nano|sele)"]),
+    "system-turn": Case(system("turn"), [WAITED, r"worker \d was in (flock, for the lock of \S*/system-\d+|clock_nanosl"
+                                                 r"eep)"], "computing|only"),
     # ---- Node
     "node-timer": Case("node node_ways.js {port} timer",
                        [DID_NOT, r"the main thread was waiting for any client, in epoll"],
