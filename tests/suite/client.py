@@ -174,10 +174,9 @@ class Client:
         """Return one response, and leave what comes after it. A response to HEAD has no body. All of it has
         to come in the time of one wait, however many bytes renew the hope."""
         self.steps.append("read")
-        delayed_until = time.monotonic() + sleeps
-        return self.wait(lambda: self._take(head, delayed_until), sleeps, self.socket)
+        return self.wait(lambda: self._take(head), sleeps, self.socket)
 
-    def _take(self, head, delayed_until=0):
+    def _take(self, head):
         """Return a response that has come, or None."""
         for new in (True, self._receive()):
             response, length = parse(self.received, head, self.ended) if new else (None, 0)
@@ -187,8 +186,7 @@ class Client:
         if self.ended:
             begun = f'after "{printable(self.received[:60].decode(errors="replace"))}"'
             raise Broken("the server has closed the connection " +
-                         (begun if self.received else "without a response") +
-                         (", before the delay was over" if time.monotonic() < delayed_until else ""))
+                         (begun if self.received else "without a response"))
         if len(self.received) > MOST_RESPONSE:
             raise Broken(f"a response that does not end: {MOST_RESPONSE >> 10} KiB so far")
         return None
