@@ -1,10 +1,12 @@
 """Check each submission in a folder, each in a copy of the tree of its own, and write a table."""
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import re
+import shutil
 import time
 
 from judging import copies, limits, results, skeleton
@@ -162,6 +164,7 @@ def run(options):
     folder = pathlib.Path(options.name).resolve()
     submissions = find(folder, options.like)
     path = options.json or folder / "grades.json"
+    claim = claim_results(path)
     given = limits.find_limits(options.seconds, options.memory, options.processes)
     tree = clean_tree()
     judge = json.dumps([copies.fingerprints(tree), given, options.all])
@@ -185,8 +188,29 @@ def run(options):
         done[submission.name] = {**row, "state": states[submission.name]}
         show(row)
         results.write(path, as_json(given, [done[each.name] for each in submissions if each.name in done]))
+    pathlib.Path(claim.name).unlink()
     print(f"{sum(bool(row.get('top')) for row in done.values())} of {len(submissions)} at the top. {path} has it all.")
     return 0
+
+
+def claim_results(path):
+    """Let no other grade write these results until this one ends, and remove the temporary files of an earlier one that
+    was killed. Return the file that says so."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        claim = open(path.with_name(f".{path.name}.temporary"), "a+")
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Failed(f"{path}: another grade is writing it") from None
+    except OSError as error:
+        raise Failed(f"{path}: cannot be written: {error.strerror}") from None
+    claim.seek(0)
+    left = pathlib.Path(claim.read())
+    if re.fullmatch("toolkit-[0-9a-f]{16}", left.name):
+        shutil.rmtree(left, ignore_errors=True)
+    claim.truncate(0)
+    print(tool.scratch(), file=claim, end="", flush=True)
+    return claim
 
 
 def before(path):

@@ -193,16 +193,25 @@ class Alone(unittest.TestCase):
         for name in "bc":
             write(folder, name, text_of("bomb").replace("i < 50", "i < 5").replace("connections_accept();", ""))
         command = [ROOT / "tests/judge.py", "grade", folder]
+        temporary = tool.scratch() / "temporary"
+        temporary.mkdir()
+        tool.scratch().chmod(0o711)  # another user's server is below it
+        env = {**os.environ, "TMPDIR": str(temporary)}
         for number in (signal.SIGTERM, signal.SIGKILL):
-            process = processes.start(command, cwd=ROOT, **PIPES)
+            process = processes.start(command, cwd=ROOT, env=env, **PIPES)
             self.assertTrue(processes.wait_until(lambda: of_submissions() or process.poll() is not None,
                                                  patience=120))
+            other = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            self.assertEqual((other.returncode, other.stderr),
+                             (1, f"judge.py: {folder}/grades.json: another grade is writing it\n"))
             before = set(rows_of(folder))
             process.send_signal(number)
             processes.finish(process)
             self.assertEqual(process.returncode, 128 + number if number == signal.SIGTERM else -number)
             self.assertTrue(processes.wait_until(lambda: not of_submissions()), of_submissions())
-        out, rows = run(folder)
+        self.assertEqual(len(os.listdir(temporary)), 1)  # nothing removes it but the next run
+        out, rows = run(folder, env=env)
+        self.assertEqual((os.listdir(temporary), sorted(os.listdir(folder))), ([], ["a", "b", "c", "grades.json"]))
         self.assertEqual(set(rows), set("abc"))
         self.assertEqual(out.count("as before"), len(before))
 
