@@ -66,14 +66,15 @@ export function kindOf(model) {
 // Return {stage, options, events}. model: the stage of the toolkit whose model it has.
 export function experimentOf(seed, stage, model) {
   const choices = new Choices(seed);
-  const times = {delay: choices.of([0, 50, 100, 300]), timeout: choices.of([200, 500, 1000])};
+  const times = {delay: choices.of([0, 50, 100, 300, 600]), timeout: choices.of([200, 500, 1000])};
   const options = ["--delay", `${times.delay / 1000}`, "--timeout", `${times.timeout / 1000}`,
                    ...optionsOf(choices, kindOf(model))];
   const script = new Script(choices, times, choices.of([0, 5, 300, 300, 1000]));
-  const clients = script.clients = 1 + Math.floor(choices.random() ** 2 * MOST_CLIENTS);
+  const scarce = options.includes("--descriptors");
+  const clients = script.clients = 1 + Math.floor(choices.random() ** (scarce ? 1 : 2) * MOST_CLIENTS);
   for (let i = 0; i < clients; i++) client(script, choices);
   const works = options.includes("--block") || options.includes("--compute");
-  if (choices.chance(works ? 0.6 : 0.4)) signals(script, choices);
+  if (choices.chance(works || scarce ? 0.6 : 0.4)) signals(script, choices);
   if (choices.chance(0.25)) faults(script, choices, model);
   if (choices.chance(0.8) && (kindOf(model) === "threads" || options.includes("--threads")))
     for (let i = choices.from(1, 5); i > 0; i--) interleave(script, choices);
@@ -89,7 +90,7 @@ function optionsOf(choices, kind) {
     options.push(choices.chance(0.8) ? "--block" : "--compute");
     if (choices.chance(0.6)) options.push("--threads", `${choices.from(1, 3)}`);
   }
-  if (choices.chance(0.2)) options.push("--descriptors", `${choices.from(9, 13)}`);
+  if (choices.chance(0.3)) options.push("--descriptors", `${choices.from(9, 13)}`);
   return options;
 }
 
@@ -153,7 +154,7 @@ function client(script, choices) {
   const event = {action: kind, makes: true};
   if (kind === "get" || kind === "half" || kind === "keep") event.path = choices.of(PATHS);
   if (kind === "pipeline" && choices.chance(0.5)) {
-    event.count = choices.chance(FLOOD) ? FLOODED : choices.from(2, 5);
+    event.count = choices.chance(script.times.delay === 0 ? 0.5 : FLOOD) ? FLOODED : choices.from(2, 5);
     if (script.times.delay === 0 && choices.chance(0.5)) event.path = "/slow";
   }
   const made = script.add(event, script.moment());
