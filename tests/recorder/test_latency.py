@@ -80,7 +80,7 @@ class Latency(unittest.TestCase):
         """A response to it announces the length of a body that does not follow."""
         with Server("05-epoll", "--delay", "0.4") as server:
             status, output, _ = latency("--method", "HEAD", server.url)
-        self.assertRegex(output, r"1\.0 delays .*  concurrent")
+        self.assertRegex(output, r"[12]\.\d delays .*  concurrent")
         self.assertEqual(status, 0, output)
 
     def test_data_wants_a_method(self):
