@@ -61,21 +61,15 @@ static void *work(void *unused)
 /* Return an error number, or 0. */
 static int start_threads(int threads)
 {
-    pthread_attr_t detached;
     sigset_t all, unblocked;
-    int error = pthread_attr_init(&detached);
+    pthread_t thread;
+    int error = 0;
 
-    if (error != 0)
-        return error;
-    error = pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     sigfillset(&all); /* for the threads: signals must interrupt the loop's wait instead */
     pthread_sigmask(SIG_SETMASK, &all, &unblocked);
-    for (int i = 0; i < threads && error == 0; i++) {
-        pthread_t thread;
-        error = pthread_create(&thread, &detached, work, NULL);
-    }
+    while (threads-- > 0 && (error = pthread_create(&thread, NULL, work, NULL)) == 0)
+        pthread_detach(thread);
     pthread_sigmask(SIG_SETMASK, &unblocked, NULL);
-    pthread_attr_destroy(&detached);
     return error;
 }
 
