@@ -15,7 +15,7 @@ from kit import tool
 from kit.browser import Browser
 from kit.commandline import Parser
 from kit.tree import ROOT
-from recorder import replay, svg
+from recorder import replay, strace_log, svg, symbols
 from recorder import test_page as page_test
 from simulation.test_page import axe_core
 from tutorial import page, pictures
@@ -164,6 +164,11 @@ def recorded():
     words = [float(x) for x in re.findall(r'<text x="([\d.]+)" y="[\d.]+">(?!its|/)', first) if x != "14"]
     line = float(re.search(r'class="arrival" d="M([\d.]+)', first)[1])
     say(len(words) >= 5 and min(words) > line, f"first.svg: a line at {line} goes through words that begin at {words}")
+    for path in sorted(pictures.KEPT.glob("*.strace")):
+        log, = strace_log.read(path.read_text())
+        named = {(frame.object, frame.address) for call in log.calls for frame in call.stack}
+        more = symbols.known_places(log).keys() - named
+        say(not more, f"{path.name} names lines of calls that are not in it: make pictures")
     for make, drawings in (("pictures", pictures.others()), ("figures", figures.drawn())):
         for picture, drawing in drawings.items():
             same = (ROOT / picture).read_text(encoding="utf-8") == drawing
