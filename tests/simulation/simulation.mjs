@@ -252,6 +252,8 @@ export class Session {
     if (event.action === "idle") {
       this.idle.count += event.count;
       timeline.at(IDLE_FROM, () => this.connectIdle(event.count), FIRST);
+      this.pending++;              // they have connected by time 0
+      timeline.at(0, () => { this.pending--; }, FIRST);
       return;
     }
     const at = event.at * MS;

@@ -323,6 +323,8 @@ class Runs(Simulated):
         self.assertEqual(result["clients"][0]["retries"][:3], [0, 1000, 2000])
 
     def test_threads_and_descriptors_are_limited(self):
+        alone = self.run_of("04-poll; 0:idle=1200")            # they connect, though no other client comes
+        self.assertEqual((alone["idle"]["accepted"], alone["end"]["at"]), (1200, 0))
         many = self.run_of("02-threaded --timeout 60; 0:idle=1200", settings={"until": 1000})
         self.assertEqual((len(many["threads"]), many["idle"]["accepted"]), (1001, 1001))
         many = self.run_of("03-select --timeout 60; 0:idle=1200", settings={"until": 1000})
