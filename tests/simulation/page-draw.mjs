@@ -308,8 +308,32 @@ export class Picture {
     const words = list([...where].map(([name, number]) =>
       `${grouped(number)} ${name === "ended" ? "" : "in "}${name}`));
     const x0 = this.x(Math.min(...threads.slice(0, 50).map(each => each.start))), x1 = this.x(this.cursor.t);
-    return box(where.has("clock_nanosleep") ? "delay" : "other", x0, Math.max(x1, x0 + 3), y, BAR, this.prefix) +
-      this.label(x0, x1, y, [[[words, "strong"]]]);
+    let drawn = box("other", x0, Math.max(x1, x0 + 3), y, BAR, this.prefix), begin = x0;
+    for (const { from, to, most } of this.sleeps(threads)) {
+      const left = this.x(from), right = Math.max(this.x(to), left + 3);
+      drawn += box("delay", left, right, y, BAR, this.prefix);
+      if (to >= this.cursor.t && where.has("clock_nanosleep")) continue;   // and sleeps now
+      drawn += fitted(left + 5, right - left - 6, y + 16, [[[`${grouped(most)} in clock_nanosleep`, "strong"]]]);
+      begin = right;
+    }
+    return drawn + this.label(begin, x1, y, [[[words, "strong"]]]);
+  }
+
+  // From when to when any of these threads slept for a client, and how many at most.
+  sleeps(threads) {
+    const changes = threads.flatMap(each => each.calls).flatMap(call =>
+      call.name !== "clock_nanosleep" || !begun(call, this.cursor) ? []
+        : [[call.start, 1], [Math.min(call.end ?? Infinity, this.cursor.t), -1]])
+      .sort(([t, up], [other, down]) => t - other || down - up);
+    const found = [];
+    let now = 0;
+    for (const [t, change] of changes) {
+      if (now === 0) found.push({ from: t, to: t, most: 0 });
+      now += change;
+      const last = found[found.length - 1];
+      [last.to, last.most] = [t, Math.max(last.most, now)];
+    }
+    return found;
   }
 }
 

@@ -546,6 +546,14 @@ class InBrowser(Visitor):
                 self.assertEqual(re.sub(r"\s+", " ", self.text(browser, ".row .head")), f"{server} {words}")
         self.quiet(browser)
 
+    def test_many_threads_keep_what_some_of_them_did(self):
+        browser = self.open("#05-epoll+--block+--threads+64+--delay+1;+5x0:/slow;+at+1000")
+        browser.wait("document.querySelector('.lanes')?.textContent.includes('64 threads')")
+        lanes = browser.run("document.querySelector('.lanes').textContent")
+        self.assertIn("5 in clock_nanosleep", lanes)
+        self.assertIn("64 in futex", lanes)
+        self.quiet(browser)
+
     def test_each_goal_marks_what_it_brings(self):
         brings = node('import { goals } from "./goals.mjs"; '
                       'console.log(JSON.stringify(goals.map(each => each.brings || "")))')
@@ -581,6 +589,7 @@ class InBrowser(Visitor):
         browser.wait(f"!!{select}")
         browser.run(f"(each => {{ each.value = 10000; each.onchange(); }})({select})")
         browser.wait("document.querySelector('.lanes').textContent.includes('10,000')")
+        browser.wait("document.querySelector('.lanes').textContent.includes('connected, and silent')")
         browser.click("Send /fast")
         browser.click("as much")
         browser.click("The same clicks, in 05-epoll")
