@@ -202,7 +202,11 @@ export const goals = [
       if (!isLoop(experiment)) return no("This goal is about 05.");
       const gone = gets(result, "/slow").find(each => (each.leftBy === "reset" || each.leftBy === "close") &&
         each.accepted !== null && each.accepted <= each.left && each.left - each.start < delayOf(experiment));
-      if (!gone) return no("No client left between its /slow and the answer.");
+      if (!gone) {
+        const half = gets(result, "/slow").find(each => each.leftBy === "half-close");
+        return no(`${half ? `${nameOf(result, half)} closed its half and still waited for its answer: ` +
+          "it had not left. " : ""}No client left between its /slow and the answer.`);
+      }
       const next = result.calls.find(call => call.client === gone.number && call.start >= gone.left);
       if (!next) return no("05 made no call about that client any more.");
       return yes(`The client left at ${inWords(gone.left)}. ` +

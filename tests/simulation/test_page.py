@@ -168,6 +168,10 @@ class Goals(unittest.TestCase):
             with self.subTest(goal=number, texts=texts[0][:80]):
                 self.assertFalse(result["solved"], result["text"])
 
+    def test_a_client_that_closes_its_half_is_told_that_it_has_not_left(self):
+        (result,) = judge([(9, ["05-epoll --delay 1; 0:/slow 300:half-close@1"])])
+        self.assertIn("/slow closed its half and still waited for its answer: it had not left.", result["text"])
+
 
 class Page(unittest.TestCase):
     def test_is_one_file_under_1_MB_that_asks_for_nothing(self):
