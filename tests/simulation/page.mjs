@@ -528,6 +528,11 @@ async function goOn(mine, now, question) {
   if (reason.call) bench.pin(reason.call);
   const elsewhere = prediction.right || $("turn").querySelector(".act") ? null : inAnother();
   const again = elsewhere ? [element("div", { className: "choices" }, againIn(elsewhere))] : [];
+  // Once the goal is reached, another server is not the next step.
+  if ($("turn").querySelector(".solved")) {
+    for (const each of again) each.firstChild.className = "";
+    $("turn").append(...again.splice(0));
+  }
   $("turn").prepend(verdictOf(prediction), sentence(reason.sentence), ...again);
   announce($("turn").textContent);
 }
@@ -600,7 +605,8 @@ const ELSEWHERE = { "01": "03-select --block", "02": "05-epoll", "03": "04-poll"
   "06": "05-epoll" };
 
 function inAnother() {
-  const [stage, ...extra] = (ELSEWHERE[table.stage.slice(0, 2)] || "04-poll").split(" ");
+  const [stage, ...loop] = (ELSEWHERE[table.stage.slice(0, 2)] || "04-poll").split(" ");
+  const extra = table.events.some(each => routeOf(each) === "/slow") ? loop : [];   // only a /slow blocks
   return { stage, options: [...extra.filter(each => !table.options.includes(each)), ...table.options] };
 }
 
@@ -804,8 +810,10 @@ function otherControls() {
   return [element("span", {}, "another server"), select, add, ...table.others.length ? [none] : []];
 }
 
+// A goal begins again in its own server, if the player could not choose another one.
 async function restart() {
-  await change({ events: [] });
+  const own = goal && !unlocked.has("server") ? serverOf(goal.server) : table;
+  await change({ events: [], ...own.stage === table.stage ? {} : own });
   bench.standAt(0);
   turned();
 }

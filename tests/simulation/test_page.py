@@ -558,6 +558,25 @@ class InBrowser(Visitor):
         self.assertIn("64 in futex", lanes)
         self.quiet(browser)
 
+    def test_a_goal_that_is_reached_does_not_lead_to_another_server_first(self):
+        browser = self.open("#goal-1")
+        browser.click("Connect, and stay silent")
+        browser.wait("document.querySelector('.clock').textContent === '100 ms'")
+        browser.click("Send /fast")
+        browser.click("immediately")
+        browser.wait("document.querySelector('#turn .solved')")
+        words = self.text(browser, "#turn")
+        self.assertLess(words.index("Solved."), words.index("The same clicks, in 03-select"), words)
+        self.assertNotIn("--block", words)             # without a /slow, it changes nothing
+        self.assertEqual(browser.run("document.querySelectorAll('#turn .act').length"), 0)
+        # The other server is a detour: the goal begins again in its own.
+        browser.click("The same clicks, in 03-select")
+        browser.click("immediately")
+        browser.wait("document.querySelector('#turn .solved')")
+        browser.click("Start again")
+        browser.wait("document.querySelector('.row h2').textContent === '01-blocking'")
+        self.quiet(browser)
+
     def test_each_goal_marks_what_it_brings(self):
         brings = node('import { goals } from "./goals.mjs"; '
                       'console.log(JSON.stringify(goals.map(each => each.brings || "")))')
