@@ -314,9 +314,9 @@ function twins() {
 
 function endOfFirstMinute() {
   const calls = bench.shown.map(each => waitOf(each.run)), [first, second] = calls.map(placeOf);
-  say(`Two servers, one picture. In 01, the thread was in ${first}. In 05 --block, it was in ${second}.`,
+  say(`Two servers, the same picture. In 01, the thread was in ${first}. In 05 --block, it was in ${second}.`,
     element("p", { className: "rule" },
-      "All three servers have one thread. What counts is the call in which that thread waits. " +
+      "Each of these servers has one thread. What counts is the call in which that thread waits. " +
       "05 waits in a call that ends for any client. 01 and 05 --block wait in a call that ends for one thing " +
       "only, and so everybody else waits, too. ",
       "Ask this of any server: in which call is the thread that should serve me, and what ends that call?"));
@@ -488,7 +488,7 @@ function judged() {
   const address = tried.map(({ experiment }) => formatExperiment(experiment)).join("\n");
   return [element("div", { className: "solved" }, element("p", {}, element("strong", {}, "Solved. "), text),
     element("p", {}, goal.lesson), element("p", {}, "Read on: ", ...links, ". ", next),
-    element("p", {}, "To hand in: ", element("code", { className: "handin" }, address)))];
+    element("p", {}, "To hand in, to a teacher: ", element("code", { className: "handin" }, address)))];
 }
 let tried = [];                    // the last run; of a goal in two servers, that of each
 
@@ -952,8 +952,8 @@ bench.onPlay = () => {
   bench.play().then(done => { if (done && mine === scene) turned(); });
 };
 
-if (data.tutorial) $("links").replaceChildren(element("a", { href: data.tutorial }, "The tutorial"), " · ",
-  ...data.repository ? [element("a", { href: data.repository }, "The sources")] : []);
+if (data.tutorial) $("links").replaceChildren(element("a", { href: data.tutorial }, "The tutorial"),
+  ...data.repository ? [" · ", element("a", { href: data.repository }, "The sources")] : []);
 for (const [name, reason] of Object.entries(data.missing))
   $("about").append(element("p", {}, `${hasNo(name, reason)}.`));
 if (embedded) {
