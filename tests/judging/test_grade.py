@@ -102,6 +102,8 @@ class Graded(unittest.TestCase):
         write(cls.folder, "link", text_of())
         (cls.folder / "link/more.h").symlink_to("/etc/hostname")
         write(cls.folder, "borrower", f'/* "05-epoll" */\n#include "{ROOT}/05-epoll/server.c"\n')
+        borrowed = os.path.relpath(ROOT / "05-epoll/server.c", "/usr/include")
+        write(cls.folder, "borrower-too", f'/* "05-epoll" */\n#include <{borrowed}>\n')
         (cls.folder / "other").symlink_to("first-only")
         (cls.folder / "another").mkdir()
         (cls.folder / "another/05-epoll").symlink_to(ROOT / "05-epoll")
@@ -139,8 +141,10 @@ class Graded(unittest.TestCase):
         self.assertEqual(self.reason("filler"), ("it says where it listens", "the server has ended: exit status 7"))
 
     def test_file_of_the_toolkit_is_no_submission(self):
-        rung, reason = self.reason("borrower")
-        self.assertEqual((rung, reason), ("it makes the calls of its model", f"it includes {ROOT}/05-epoll/server.c"))
+        rung = "it makes the calls of its model"
+        self.assertEqual(self.reason("borrower"), (rung, f"it includes {ROOT}/05-epoll/server.c"))
+        self.assertEqual(self.reason("borrower-too")[0], rung)
+        self.assertRegex(self.reason("borrower-too")[1], "^it includes [.][.]/.*/05-epoll/server.c$")
 
     def test_what_is_printed_controls_no_terminal(self):
         self.assertNotIn("\x1b", self.out)
