@@ -42,9 +42,13 @@ def parse(data, head=False, ended=False):
         name, _, value = field.partition(":")
         fields[name.strip().lower()] = value.strip()
     body, length = b"", 0
-    if "chunked" in fields.get("transfer-encoding", "").lower():
+    if said[1][0] == "1" or said[1] in ("204", "304"):
+        body, length = b"", 0
+    elif "chunked" in fields.get("transfer-encoding", "").lower():
         body, length = parse_chunks(rest)
-    elif re.fullmatch(r"\d{1,15}", fields.get("content-length", "")):
+    elif "content-length" in fields:
+        if not re.fullmatch(r"[0-9]{1,15}", fields["content-length"]):
+            raise Broken(f'no length: "Content-Length: {printable(fields["content-length"][:20])}"')
         length = 0 if head else int(fields["content-length"])
         body = rest[:length] if len(rest) >= length else None
     else:
@@ -66,10 +70,10 @@ def parse_chunks(data):
         line, found, _ = data[at:at + 100].partition(b"\r\n")
         if not found and len(data) - at < 100:
             return None, 0
-        try:
-            size = int(line.split(b";")[0], 16)
-        except ValueError:
-            raise Broken(f'no chunk size: "{printable(line[:20].decode(errors="replace"))}"') from None
+        digits = re.match(rb"([0-9A-Fa-f]{1,15})[ \t]*(;|$)", line)
+        if not digits:
+            raise Broken(f'no chunk size: "{printable(line[:20].decode(errors="replace"))}"')
+        size = int(digits[1], 16)
         at += len(line) + 2
         if len(data) < at + size + 2:
             return None, 0

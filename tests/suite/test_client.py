@@ -65,6 +65,26 @@ class Endless(unittest.TestCase):
             self.assertRegex(got, r"\\x1b")
             self.assertNotRegex(got, "[\x1b\x07\u202e]")
 
+    def test_what_is_no_length_is_named(self):
+        """A chunk of -6 bytes, for instance, ends where it begins, and the next one is the same."""
+        for length in ("-1", "+14", "1_4", "0x0e", "", "14, 14", "9" * 16):
+            with self.subTest(length):
+                sent = HEAD + f"Content-Length: {length}\r\n\r\nThat was fast!".encode()
+                self.assertIn(f'no length: "Content-Length: {length}"', self.failure(sent))
+        for size in ("-6", "+e", "e_0", "0xe", "", "x", "f" * 16):
+            with self.subTest(size):
+                sent = HEAD + f"Transfer-Encoding: chunked\r\n\r\n{size}\r\nThat was fast!\r\n0\r\n\r\n".encode()
+                self.assertIn(f'no chunk size: "{size}"', self.failure(sent))
+
+    def test_some_responses_have_no_body(self):
+        for line in (b"100 Continue", b"103 Early Hints", b"204 No Content", b"304 Not Modified"):
+            sent = b"HTTP/1.1 " + line + b"\r\nX: y\r\n\r\n" + HEAD + LENGTH + b"That was fast!"
+            with self.subTest(line), server_that_sends(sent) as stage, stage.serve() as server:
+                client = server.client(request("/fast"))
+                first = client.read()
+                self.assertEqual((first.line.encode(), first.body), (b"HTTP/1.1 " + line, ""))
+                server.expect(client, "/fast")
+
     def test_body_may_end_with_the_connection(self):
         for head in (HEAD + b"\r\n", HEAD + b"Connection: close\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n"):
             with server_that_sends(head + b"That was fast!") as stage, stage.serve() as server:
