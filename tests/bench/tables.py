@@ -16,9 +16,10 @@ from kit.tree import ROOT, STAGES
 TEXT = ROOT / "tutorial.md"
 
 
-def table(heading, rows, measured_on, command):
+def table(heading, rows, measured_on, command, words=0):
+    """words: how many of the last columns have words, not figures."""
     first, *lines = [f"| {' | '.join(cells)} |\n" for cells in [heading, *rows]]
-    rule = "|---|" + "--:|" * (len(heading) - 1)
+    rule = "|---|" + "--:|" * (len(heading) - 1 - words) + "---|" * words
     return f"{first}{rule}\n{''.join(lines)}\n({measured_on}. Measured by `make {command}`; medians.)\n"
 
 
@@ -63,7 +64,7 @@ def wayout():
         lines.append([re.sub(",(?! )", ", ", told), f"{float(value[name, 'fast_ms']):.1f} ms",
                       f"{float(value[name, 'five_slow_delays']):.1f} s", value[name, "threads_in"]])
     return table(["server", "`/fast` beside `/slow`", "five `/slow` of 1 s", "where its threads were"],
-                 lines, measured_on, "wayout")
+                 lines, measured_on, "wayout", words=1)
 
 
 def switches():

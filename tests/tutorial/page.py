@@ -179,11 +179,13 @@ def output(match):
 
 def words(text):
     """Keep options and names in one piece: a line is not to end after a hyphen in them."""
-    parts = re.split(r"(?s)(<pre.*?</pre>)", text)
-    for i in range(0, len(parts), 2):
-        parts[i] = re.sub(r"<code>.*?</code>", lambda match: re.sub(
-            r"(?<=[> ])[^\s<>]{0,28}-[^\s<>]{0,28}(?=[< ])", r'<span class="word">\g<0></span>', match[0]), parts[i])
-    return "".join(parts)
+    name = r"<[^>]*>|(?<![^\s>])(?!--?(?:[\s<]|$))[^\s<>]{0,28}-[^\s<>]{0,28}(?![^\s<])"
+
+    def whole(match):
+        return re.sub(name, lambda part: part[0] if part[0].startswith("<") else f'<span class="word">{part[0]}</span>',
+                      match[0])
+
+    return re.sub(r'<pre class="sh">.*?</pre>|(?<!">)<code>.*?</code>|<td[^>]*>[^<]*</td>', whole, text, flags=re.S)
 
 
 def boxes(text):

@@ -183,6 +183,8 @@ def without_script(built):
     captions = re.findall(r"<li><figure><svg.*?<figcaption>(.*?)</figcaption></figure></li>", plain, re.S)
     say(len(captions) >= 5 and not re.search(r"<li hidden|\sstyle=.display", plain),
         f"without JavaScript, of the drawing in scenes there are {len(captions)}")
+    broken = re.findall(r"<[a-z][^<>]*<.{20}", plain)
+    say(not broken, f"these tags have no end: {broken[:3]}")
     loads = re.findall(r'<link[^>]*|<iframe[^>]*|@import[^;]*|url\((?!#)[^)]*|\ssrc="(?!data:)[^"]*', plain)
     say(not loads, f"the page loads something: {loads}")
     ids = sorted(re.findall(r'\sid="([^"]*)"', plain))
@@ -236,7 +238,7 @@ CUT = """[...document.querySelectorAll(".replay, pre:has(.prose)")].flatMap(box 
     at.left < left - 1 || at.right > right + 1 || each.scrollWidth > each.clientWidth + 1;
   return told.length ? told.filter(each => cut(each)).map(each => each.textContent) : [box.dataset.recordings]; })"""
 # Names and options of which the end is in the next line
-BROKEN = """[...document.querySelectorAll("main :not(pre) > code .word")]
+BROKEN = """[...document.querySelectorAll("main .word")]
   .filter(each => each.getClientRects().length > 1).map(each => each.textContent)"""
 # How much of the screen stays covered while one reads
 COVERED = "document.querySelector('nav').getBoundingClientRect().bottom / innerHeight"
