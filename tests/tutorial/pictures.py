@@ -98,7 +98,8 @@ def shorten(text):
               if time <= experiment.end]
     named = {frame: places for frame, places in known.items() if frame in frames}
     header = [line for line in text.splitlines() if line.startswith("# ") and not line.startswith("# source: ") and
-              (not line.startswith("# frame: ") or symbols.known_places(strace_log.read(line)[0]).keys() & named.keys())]
+              (not line.startswith("# frame: ") or
+               symbols.known_places(strace_log.read(line)[0]).keys() & named.keys())]
     header += [f"# {line}" for line in symbols.checksums(place for places in named.values() for place in places)]
     return "\n".join([*header, *lines]).replace(f"{ROOT}/", "") + "\n"
 
