@@ -980,9 +980,13 @@ class InBrowser(Visitor):
         while not values or values[-1] >= most and len(values) < TRIES:
             values.append(measure())
         print(f"{min(values):.1f} ms ", end="", flush=True)
-        if min(values) >= most and os.getloadavg()[0] > 2 * os.cpu_count():
-            self.skipTest(f"the machine is busy: {min(values):.0f} ms, with a load of {os.getloadavg()[0]:.0f}")
-        self.assertLess(min(values), most)
+        self.short(min(values), most)
+
+    def short(self, value, most=FRAME_MS):
+        """Was that (ms) short enough? On a machine that is very busy, even a task takes longer."""
+        if value >= most and os.getloadavg()[0] > 2 * os.cpu_count():
+            self.skipTest(f"the machine is busy: {value:.0f} ms, with a load of {os.getloadavg()[0]:.0f}")
+        self.assertLess(value, most)
 
     def test_a_click_is_redrawn_in_50_ms_with_a_hundred_clients(self):
         browser = self.open("#05-epoll+--delay+1;+" + "+".join(["0:/slow"] * 100) + ";+at+100")
@@ -1021,7 +1025,7 @@ class InBrowser(Visitor):
             return browser.run("window.longest")
         with browser.longest_task() as task:
             play()
-        self.assertLess(task[0], FRAME_MS)
+        self.short(task[0])
         self.timed(play, FRAME_MS)
 
     def test_with_ten_thousand_idle_clients_it_stays_responsive(self):
@@ -1040,7 +1044,7 @@ class InBrowser(Visitor):
             print(f"{'all' if 'with' in more else stage} {took:.2f} s, longest task {task[0]:.0f} ms ",
                   end="", flush=True)
             self.assertLess(took, 30)
-            self.assertLess(task[0], FRAME_MS)
+            self.short(task[0])
             if "goal" in more:
                 browser.wait("/Now the same in 04|Solved/.test(document.getElementById('turn').innerText)")
         # A thousand short waits are not a thousand bars, each of which is drawn again in each frame.
@@ -1050,7 +1054,7 @@ class InBrowser(Visitor):
             browser.click("Let time pass")
             browser.wait("document.querySelector('button.play').textContent === '▶'")
         print(f"played: {task[0]:.0f} ms ", end="", flush=True)
-        self.assertLess(task[0], FRAME_MS)
+        self.short(task[0])
         self.quiet(browser)
 
     def test_what_a_thread_does_for_an_idle_client_has_its_words(self):
