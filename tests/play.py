@@ -23,7 +23,7 @@ import pathlib
 import re
 import sys
 
-from kit.commandline import Parser, seconds, whole_number
+from kit.commandline import Parser, output, seconds, whole_number
 from recorder import symbols
 from servers.bugs.bug import every_name
 from simulation import seeds
@@ -57,8 +57,10 @@ def parse(arguments):
                           "\n       %(prog)s --seeds N [STAGE]...")
     parser.add_argument("--calls", action="store_true",
                         help="print each system call: when, by which thread, from which line")
-    parser.add_argument("--strace", metavar="FILE", help="write the calls as strace does, for tests/trace.py --from")
-    parser.add_argument("--json", metavar="FILE", help="write all that is known of the run (- for stdout)")
+    parser.add_argument("--strace", type=output, metavar="FILE",
+                        help="write the calls as strace does, for tests/trace.py --from")
+    parser.add_argument("--json", type=output, metavar="FILE",
+                        help="write all that is known of the run (- for stdout)")
     parser.add_argument("--until", type=seconds(0, 86400), metavar="SECONDS", help="stop there")
     parser.add_argument("--goal", type=whole_number(1, 99), metavar="N",
                         help="judge the addresses on stdin, a line each: do they reach goal N of the page?")

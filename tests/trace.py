@@ -80,11 +80,11 @@ def parse(arguments):
     parser.add_argument("--sources", metavar="FOLDER",
                         help="show lines of the source files in this folder, too (without --from: of this one)")
     for option, text in OUTPUTS.items():
-        parser.add_argument(f"--{option}", metavar="FILE", help=text)
+        parser.add_argument(f"--{option}", type=commandline.output, metavar="FILE", help=text)
     options = parser.parse_args(words)
     options.command = command
     options.url = next((word for word in options.subjects if "://" in word), None)
-    wrong = contradiction(options) or closed_file(options)
+    wrong = contradiction(options) or (options.file is not None and closed_file(options.file))
     if wrong:
         parser.error(wrong)
     options.delay = options.delay or 1
@@ -131,22 +131,14 @@ def wrong_url(options):
     return None if urls.is_here(url) else f"{url}: this is not an address of this machine"
 
 
-def closed_file(options):
-    """Return which file cannot be read or written, before anything is started; or None."""
-    for option in ["from", *OUTPUTS]:
-        name = options.file if option == "from" else getattr(options, option)
-        if name is None:
-            continue
-        path = pathlib.Path(name)
-        if path.is_dir():
-            return f"--{option} {name}: this is a folder"
-        if option == "from" and not path.exists():
-            return f"--from {name}: no such file"
-        # with a slash at its end, a folder that is a file is none
-        at = path if path.exists() else f"{path.parent}/"
-        if not os.access(at, os.R_OK if option == "from" else os.W_OK):
-            return f"--{option} {name}: cannot be {'read' if option == 'from' else 'written'}"
-    return None
+def closed_file(name):
+    """Return why a log cannot be read, before anything is told; or None."""
+    path = pathlib.Path(name)
+    if path.is_dir():
+        return f"--from {name}: this is a folder"
+    if not path.exists():
+        return f"--from {name}: no such file"
+    return None if os.access(path, os.R_OK) else f"--from {name}: cannot be read"
 
 
 # ---- recordings

@@ -2,6 +2,8 @@
 import argparse
 import functools
 import itertools
+import os
+import pathlib
 import re
 
 from kit import tool
@@ -53,3 +55,14 @@ def route(text):
         return text
     raise argparse.ArgumentTypeError(
         f"{text}: want a path that begins with /, without blanks, backslashes or bytes above 0x7E")
+
+
+def output(text):
+    """The type of an argument that is a file to be written; - is stdout."""
+    path = pathlib.Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: this is a folder")
+    # with a slash at its end, a folder that is a file is none
+    if text != "-" and not os.access(path if path.exists() else f"{path.parent}/", os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text}: cannot be written")
+    return text

@@ -377,12 +377,15 @@ class Tools(unittest.TestCase):
                                (["--del", "1"], "--del: no such option; see --help")]:
             self.assert_wrong("latency.py", words, message)
 
-    def test_file_below_a_file_cannot_be_written(self):
+    def test_file_that_cannot_be_written_is_named(self):
         name = scratch() / "file"
         name.write_text("")
-        for option in ("--svg", "--html", "--json", "--raw"):
-            words = ["05-epoll", option, f"{name}/x"]
-            self.assert_wrong("trace.py", words, f"{option} {name}/x: cannot be written")
+        for command, words, options in [("trace.py", ["05-epoll"], ["--svg", "--html", "--json", "--raw"]),
+                                        ("play.py", ["05-epoll", "0:/fast"], ["--json", "--strace"])]:
+            for option in options:
+                for file, reason in [(f"{name}/x", "cannot be written"), ("/nowhere/x", "cannot be written"),
+                                     (scratch(), "this is a folder")]:
+                    self.assert_wrong(command, [option, str(file), *words], f"{option} {file}: {reason}")
 
     def assert_wrong(self, command, words, message):
         tool = Tool(TESTS / command, *words)
