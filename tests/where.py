@@ -180,7 +180,7 @@ def _about(process, name, fd):
         return f", until {peer} " + ("sends something" if name in RECEIVE else "accepts" if name == "connect" else
                                      "has read what was sent")
     try:
-        path = printable(os.readlink(f"/proc/{process.pid}/fd/{fd}"))
+        path = printable(os.readlink(f"{proc.files(process.pid)}/fd/{fd}"))
     except OSError:
         return ""
     return f", for the lock of {path}" if name == "flock" else f", for {path}"

@@ -32,12 +32,23 @@ def descriptors(pid, inodes):
     return {int(fd): wanted[name] for fd, name in _links(pid) if name in wanted}
 
 
+def files(pid):
+    """The folder that tells of the descriptors of a process. All threads share them, but where the main one has ended
+    before others, only these tell."""
+    folder = f"/proc/{pid}"
+    with contextlib.suppress(OSError), os.scandir(f"{folder}/fd") as entries:
+        if next(entries, None):
+            return folder
+    return next((f"{folder}/task/{tid}" for tid in threads(pid) if tid != pid), folder)
+
+
 def _links(pid):
     """What the descriptors of a process are: (descriptor, name)."""
+    folder = files(pid)
     with contextlib.suppress(OSError):
-        for fd in os.listdir(f"/proc/{pid}/fd"):
+        for fd in os.listdir(f"{folder}/fd"):
             with contextlib.suppress(OSError):
-                yield fd, os.readlink(f"/proc/{pid}/fd/{fd}")
+                yield fd, os.readlink(f"{folder}/fd/{fd}")
 
 
 class TCP(NamedTuple):
@@ -84,7 +95,7 @@ def sockets(pid):
 
 
 def is_nonblocking(pid, fd):
-    found = re.search(r"^flags:\s+0*([0-7]+)", read(f"/proc/{pid}/fdinfo/{fd}"), re.M)
+    found = re.search(r"^flags:\s+0*([0-7]+)", read(f"{files(pid)}/fdinfo/{fd}"), re.M)
     return bool(found and int(found[1], 8) & os.O_NONBLOCK)
 
 
@@ -115,7 +126,8 @@ def tracer(tid, pid):
 
 def epolls(pid):
     """{epoll descriptor: [the descriptors that it watches]}."""
-    infos = {int(fd): read(f"/proc/{pid}/fdinfo/{fd}") for fd, name in _links(pid) if "eventpoll" in name}
+    folder = files(pid)
+    infos = {int(fd): read(f"{folder}/fdinfo/{fd}") for fd, name in _links(pid) if "eventpoll" in name}
     return {fd: list(map(int, re.findall(r"^tfd:\s+(\d+)", info, re.M))) for fd, info in infos.items()}
 
 
@@ -169,7 +181,7 @@ def place(pid, tid):
     """Return where a thread is; None if it has ended."""
     folder = f"/proc/{pid}/task/{tid}"
     state = re.search(r"^State:\s+(\w)", read(f"{folder}/status"), re.M)
-    if state is None:
+    if state is None or state[1] in "ZX":
         return None
     number, *arguments = read(f"{folder}/syscall").split() or [""]
     if state[1] == "R" or number == "running":

@@ -39,6 +39,7 @@ class Places(unittest.TestCase):
 
     def test_thread_that_has_ended_is_nowhere(self):
         self.assertIsNone(place(status=""))
+        self.assertIsNone(place(status="State:\tZ (zombie)\n", syscall="", wchan="0"))
 
     def test_sleeping_and_stopped_process_are_told_apart(self):
         with Program(["sleep", "100"]) as program:

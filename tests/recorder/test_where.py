@@ -134,6 +134,18 @@ class Where(unittest.TestCase):
             self.assertNotIn("it was answered", text)
             self.assertRegex(text, "main thread is asleep in (clock_nanosleep|select)")
 
+    def test_process_whose_main_thread_has_ended_is_seen(self):
+        """The descriptors of such a process stand only in the folders of its other threads."""
+        port = free_port()
+        with Program([PYTHON, WHERE.parent / "recorder/cases/system_ways.py", port, "no-main"]) as program:
+            ended = f"/proc/{program.pid}/task/{program.pid}/status"
+            self.assertTrue(processes.wait_until(lambda: "(zombie)" in proc.read(ended)), program.messages())
+            text = self.ask(port)
+        self.assertIn(f" (pid {program.pid}) listens, and has accepted 0 of the connections\n", text)
+        self.assertRegex(text, r"\n  thread \d.* is asleep in p?poll, until something happens")
+        self.assertNotIn("another user", text)
+        self.assertNotIn("main thread", text)
+
     def test_client_that_a_deferring_listener_hides_is_connected(self):
         with self.python("defer"), socket.create_connection(("127.0.0.1", self.port)):
             text = self.ask(self.port)

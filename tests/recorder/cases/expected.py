@@ -127,6 +127,8 @@ CASES = {
     "system-polling": Case(system("polling"), [WAITED, r"the only thread was in (clock_nanosleep|select), \d+ times"]),
     "system-itself": Case(system("itself"), [WAITED, r"the only thread was in (poll|recvfrom), for 127\.0\.0\.1:\d+, "
                                                      r"which is this very server"], FALSE),
+    "system-no-main": Case(system("no-main"), [WAITED, r"thread 2.* was in (clock_nanosleep|select)"],
+                           FALSE + "|main|only"),
     "system-pool": Case(system("pool {up}"),
                         [WAITED, rf"thread 3.* was in futex.*, until thread 2.* woke it; meanwhile thread 2.* was in "
                                  rf"recvfrom, for {UP}"], "computing|main thread|only"),

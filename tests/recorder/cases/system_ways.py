@@ -12,6 +12,7 @@ One thread, which waits for another process, for a thread, or for the kernel:
   connect    for a server whose backlog is full
   kept       for a server, over a connection that is kept
   polling    looks every 10 ms                 itself     asks this very server
+  no-main    sleeps in the only thread that is left: the main thread has ended
 A thread for each client:
   pool       /fast wants the one connection to a database, which /slow has
 Processes:
@@ -24,6 +25,7 @@ import fcntl
 import http.server
 import multiprocessing
 import os
+import platform
 import queue
 import signal
 import socket
@@ -191,7 +193,7 @@ SLOW = {
     "udp": lambda: ask_a_server(socket.AF_INET, datagrams, socket.SOCK_DGRAM),
     "kept": lambda: ask("slow", connection), "pool": ask_the_pool,
     "workers": lambda: workers.apply(time.sleep, (1,)),
-    "reuseport": lambda: time.sleep(1), "turn": lambda: time.sleep(1),
+    "reuseport": lambda: time.sleep(1), "turn": lambda: time.sleep(1), "no-main": lambda: time.sleep(1),
 }
 
 
@@ -266,4 +268,7 @@ server = Server(("127.0.0.1", PORT), Handler)
 if WAY == "turn":
     process(lambda: take_turns(server))
     take_turns(server)
+if WAY == "no-main":
+    threading.Thread(target=server.serve_forever).start()
+    libc.syscall(60 if platform.machine() == "x86_64" else 93, 0)  # exit of this thread alone
 server.serve_forever()
