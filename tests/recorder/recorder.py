@@ -161,11 +161,13 @@ def _what_it_has(pid, listeners):
 def _attach(pids, log):
     """Attach strace to processes. Return it, and a list of (thread, process)."""
     program = f"/proc/{pids[0]}/exe"
-    words = [word for pid in pids for word in ("-p", pid)]
+    threads = [(tid, pid) for pid in pids for tid in proc.threads(pid)]
+    alive = [(tid, pid) for tid, pid in threads if proc.place(pid, tid)]  # a main thread may have ended before others
+    first = {pid: tid for tid, pid in reversed(alive)}
+    words = [word for pid in pids for word in ("-p", first.get(pid, pid))]
     strace = processes.start([*STRACE, "-q", *_stack_option(program), "-o", log, *words],
                              stderr=subprocess.PIPE, text=True)
-    threads = [(tid, pid) for pid in pids for tid in proc.threads(pid)]
-    processes.wait_until(lambda: strace.poll() is not None or all(proc.tracer(*thread) for thread in threads))
+    processes.wait_until(lambda: strace.poll() is not None or all(proc.tracer(*thread) for thread in alive))
     if strace.poll() is not None:
         raise Failed(f"strace cannot attach ({_last_line(strace.stderr.read())}). {advice(attach=True)}")
     return strace, threads

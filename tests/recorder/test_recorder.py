@@ -256,6 +256,14 @@ class Running(unittest.TestCase):
         server = self.start("--workers", "2")
         self.assertIn("worker 2", self.record(server, "--pid", server.pid))
 
+    def test_process_whose_main_thread_has_ended_is_recorded(self):
+        port = free_port()
+        with processes.Program([sys.executable, HERE / "cases/system_ways.py", port, "no-main"]) as program:
+            self.assertTrue(processes.wait_until(
+                lambda: "(zombie)" in proc.read(f"/proc/{program.pid}/task/{program.pid}/status")), program.messages())
+            expect(self, r"\n/fast waited .*: thread 2.* was in (clock_nanosleep|select)",
+                   lambda: run(TRACE, f"http://127.0.0.1:{port}"))
+
     def test_interrupted_recorder_leaves_the_server_running(self):
         server = self.start()
         tool = processes.start([sys.executable, TRACE, server.url], stdout=subprocess.DEVNULL)
