@@ -407,7 +407,8 @@ class Kept(unittest.TestCase):
 
     def test_call_that_is_not_known_may_have_waited(self):
         for call, expected in [("ioctl(3, TCSBRK, 0)", "in ioctl; for what cannot be seen"),
-                               ("munmap(0x7f00, 4096)", "busy in calls that do not wait, the longest of them in munmap"),
+                               ("munmap(0x7f00, 4096)",
+                                "busy in calls that do not wait, the longest of them in munmap"),
                                ("msgrcv(0, 0x7f00, 1, 0, 0)", "in msgrcv, called from .*, for a message"),
                                ("semop(0, [{0, -1, 0}], 1)", "in semop, called from .*, for a semaphore")]:
             text = re.sub(r"clock_nanosleep\(.*\) = 0", lambda _, call=call: f"{call} = 0", kept("01-blocking"))
