@@ -620,7 +620,7 @@ class Server:
             right = False
         if not right or abs(calendar.timegm(date) - time.time()) > 60:
             raise Failure("a Date that is now, as in Sun, 06 Nov 1994 08:49:37 GMT",
-                          printable(response.fields["date"]))
+                          printable(response.fields["date"]) or "an empty Date")
 
     def expect(self, client, path, sleeps=0, head=False):
         """Expect the right response on a connection. Return it."""
