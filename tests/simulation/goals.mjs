@@ -45,9 +45,13 @@ function any(one) {
   };
 }
 
+// A client that closes its half is still there.
+const goneAt = client => client.leftBy === "half-close" ? null : client.left;
+
 function wholeRequestNeverAccepted(client) {
-  const until = client.left ?? client.ended ?? Infinity;
-  return client.sent !== null && client.answered === null && (client.accepted === null || client.accepted >= until);
+  const gone = goneAt(client), until = gone ?? client.ended ?? Infinity;
+  const answered = client.answered !== null && (gone === null || client.answered <= gone);
+  return client.sent !== null && !answered && (client.accepted === null || client.accepted >= until);
 }
 
 export const goals = [
@@ -80,9 +84,11 @@ export const goals = [
       if (found)
         return yes(`${nameOf(result, found)} was connected and had sent its request. ` +
           "The server had not accepted it.");
-      return no(result.clients.length ? "The server accepted each client that had sent its request, while that " +
-                                        "client was there."
-                                      : "No client has come.");
+      const silent = result.clients.find(each => each.sent === null && goneAt(each) !== null &&
+                                                 (each.accepted === null || each.accepted >= each.left));
+      if (silent) return no(`${nameOf(result, silent)} was not accepted, but it had not sent its whole request.`);
+      if (result.clients.every(each => each.sent === null)) return no("No client has sent a whole request.");
+      return no("The server accepted each client that had sent its request, while that client was there.");
     }),
   },
   {
@@ -99,7 +105,8 @@ export const goals = [
       const last = Math.max(...slow.map(each => each.answered ?? Infinity)) - Math.min(...slow.map(each => each.start));
       const words = `${slow.length} clients, ${threadsOf(result)} thread${threadsOf(result) === 1 ? "" : "s"}: ` +
         `the last answer came after ${inWords(last)}.`;
-      return threadsOf(result) === 1 && last < delay * 1.05 ? yes(words) : no(words);
+      if (threadsOf(result) > 1) return no(`${words} One thread can do that.`);
+      return last < delay * 1.05 ? yes(words) : no(`${words} That is more than one delay.`);
     }),
   },
   {
@@ -277,7 +284,7 @@ function stoodStill(result, does, words) {
     const calls = between(result, client.start, end, result.threads[0].id);
     if (calls.length && calls.every(does))
       return yes(`/fast waited ${inWords(end - client.start)}, while the thread ${words}.`);
-    const names = [...new Set(calls.map(each => each.name))].join(", ");
+    const names = [...new Set(calls.map(each => each.name === "(computes)" ? "its own code" : each.name))].join(", ");
     return no(`/fast waited ${inWords(end - client.start)}, but the thread was in ${names}.`);
   }
   return no(gets(result, "/fast").length ? "/fast did not wait." : "No client asked for /fast.");

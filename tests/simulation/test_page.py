@@ -168,9 +168,28 @@ class Goals(unittest.TestCase):
             with self.subTest(goal=number, texts=texts[0][:80]):
                 self.assertFalse(result["solved"], result["text"])
 
-    def test_a_client_that_closes_its_half_is_told_that_it_has_not_left(self):
-        (result,) = judge([(9, ["05-epoll --delay 1; 0:/slow 300:half-close@1"])])
-        self.assertIn("/slow closed its half and still waited for its answer: it had not left.", result["text"])
+    def test_an_attempt_is_told_what_is_missing(self):
+        slow = "; 100x0:/slow"
+        attempts = {
+            (2, "01-blocking --delay 1; 0:silent 100:reset"): "No client has sent a whole request.",
+            (2, "01-blocking --delay 1; 0:/slow 100:silent 200:reset"):
+                "The silent client was not accepted, but it had not sent its whole request.",
+            (3, "02-threaded --delay 1" + slow): "100 clients, 101 threads: the last answer came after 1 s. "
+                                                 "One thread can do that.",
+            (3, "01-blocking --delay 1" + slow): "100 clients, 1 thread: the last answer came after 100 s. "
+                                                 "That is more than one delay.",
+            (4, "05-epoll --compute --delay 1; 0:/slow 100:/fast"):
+                "/fast waited 900 ms, but the thread was in its own code.",
+            (9, "05-epoll --delay 1; 0:/slow 300:half-close@1"):
+                "/slow closed its half and still waited for its answer: it had not left. "
+                "No client left between its /slow and the answer."}
+        for (attempt, words), result in zip(attempts.items(), judge([(number, [text]) for number, text in attempts])):
+            with self.subTest(attempt=attempt):
+                self.assertEqual((result["solved"], result["text"]), (False, words))
+
+    def test_a_client_that_closes_in_the_backlog_has_left(self):
+        attempts = [(2, [f"01-blocking --delay 1; 0:/slow 100:/fast 300:{each}@2"]) for each in ("close", "half-close")]
+        self.assertEqual([each["solved"] for each in judge(attempts)], [True, False])
 
 
 class Page(unittest.TestCase):
