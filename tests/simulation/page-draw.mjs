@@ -69,6 +69,7 @@ export class Picture {
     this.y = this.wide ? 24 : 20;
     const top = this.y, body = [];
     for (const lane of this.clientLanes()) body.push(lane);
+    body.push(this.signalLane());
     for (const lane of this.threadLanes()) body.push(lane);
     const x = this.x(cursor.t), bottom = this.y;
     const height = Math.round(bottom + 6);
@@ -221,6 +222,17 @@ export class Picture {
     return drawn + fitted(x, this.width - x, y + height / 2 + 4,
       [[[`${mark}${grouped(answered)} of ${grouped(group.length)} answered`, "strong"]],
        [[`${mark}${grouped(answered)}`, "strong"]]]);
+  }
+
+  // The name of a signal, beside the dotted line where it came.
+  signalLane() {
+    const here = this.run.signals.filter(each => reached(each.t, each.order, this.cursor));
+    if (!here.length) return "";
+    const y = this.lane("signals");
+    return here.map(({ t, name }, i) => {
+      const x = this.x(t), room = (i + 1 < here.length ? this.x(here[i + 1].t) : this.width) - x - 8;
+      return fitted(x + 5, room, y + 16, [[[`SIG${name}`, "strong"]]]);
+    }).join("");
   }
 
   *threadLanes() {

@@ -569,6 +569,14 @@ class InBrowser(Visitor):
                 self.assertEqual(re.sub(r"\s+", " ", self.text(browser, ".row .head")), f"{server} {words}")
         self.quiet(browser)
 
+    def test_a_signal_has_its_name_in_the_picture_once_it_has_come(self):
+        for moment, count in ((50, 0), (200, 1)):
+            browser = self.open(f"#01-blocking+--delay+1;+0:/slow+100:TERM;+at+{moment}")
+            browser.wait(f"document.querySelector('.clock')?.textContent === '{moment} ms'")
+            lanes = browser.run("document.querySelector('.lanes').textContent")
+            self.assertEqual(lanes.count("SIGTERM"), count, lanes)
+        self.quiet(browser)
+
     def test_many_threads_keep_what_some_of_them_did(self):
         browser = self.open("#05-epoll+--block+--threads+64+--delay+1;+5x0:/slow;+at+1000")
         browser.wait("document.querySelector('.lanes')?.textContent.includes('64 threads')")
