@@ -107,9 +107,9 @@ ANSWERS = [
     (505, "closed", LINE, ["GET /fast HTTP/2.0", "GET /fast HTTP/3.1", "PRI * HTTP/2.0"]),
     # Nothing here waits for a time-out: many of these end with the byte or the line that is wrong.
     (400, "closed", "{}\r\n", ["G@T /fast HTTP/1.1", "GET fast HTTP/1.1", "GET * HTTP/1.1",
-                               "GET h:80 HTTP/1.1", "CONNECT h: HTTP/1.1", "GET http://u@h/fast HTTP/1.1", "GET /fast?\x80 HTTP/1.1",
-                               "GET /f st HTTP/1.1", "GET /fast", "GET /fast HTTP/0.9",
-                               "GET /fast HTTP/1.10", "GET /fast http/1.1"]),
+                               "GET h:80 HTTP/1.1", "CONNECT h: HTTP/1.1", "GET http://u@h/fast HTTP/1.1",
+                               "GET /fast?\x80 HTTP/1.1", "GET /f st HTTP/1.1", "GET /fast",
+                               "GET /fast HTTP/0.9", "GET /fast HTTP/1.10", "GET /fast http/1.1"]),
     (400, "closed", "{}", ["GET /fast HTTP/1.1\n", "GET /fast\rX", "GET\0", "GET /fast HTTP/1.1\r\nX: \x7f",
                            "\n", "\r\n" * 5]),
     (400, "closed", HOST, ["", "a b", "a/fast", "a:http", "::1", "h\r\nHost: h"]),
