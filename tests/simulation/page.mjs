@@ -430,8 +430,8 @@ async function begin(mine, at) {
   $("controls").hidden = false;
   await simulateTable();
   if (mine !== scene) throw new Outdated();
+  bench.standAt(0);                // drawn, the axis is known, and with it how far one can seek
   if (at !== undefined) return bench.seek(at);
-  bench.standAt(0);
   turned();
 }
 
