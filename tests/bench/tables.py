@@ -101,7 +101,7 @@ def sentences():
             f"{server + kernel - loop:.0f} of {server + kernel:.0f} KiB",
             f"07 took {memory[0]} KiB for each, two pages of its stack (05: {memory[1]}; 02: {memory[2]})",
             f"took {time[0]} µs of CPU time (05: {time[1]}; 02: {time[2]})",
-            f"the last was {late[0]} ms late (05: {late[1]})"]
+            f"the last was {late[0]} ms late (05: {late[1]}; 02: {late[2]})"]
 
 
 def main(arguments):

@@ -147,9 +147,9 @@ def waiting_kib(count, *options):
     with Server("05-epoll", "--delay", "60", *options) as server:
         measuring.probe(server.url, "0:/fast")
         before, idle = rss(), server.descriptors
-        # A thousand at a time: if the backlog is full, the kernel may reset a connection.
+        # A thousand at a time: where the backlog is full, a client may never be accepted.
         client = processes.start([built("probe"), "--summary", "--timeout", "90", server.url,
-                                  *(f"1000x{200 * n}:/slow" for n in range(count // 1000))], **PIPES)
+                                  *(f"{min(1000, count - n)}x{n // 5}:/slow" for n in range(0, count, 1000))], **PIPES)
         here = processes.wait_until(lambda: server.descriptors >= idle + count, patience=60)
         time.sleep(0.5)  # the last ones have connected, and their requests are to be read
         after = rss()

@@ -40,6 +40,7 @@ def main(arguments):
     (stage / "like").write_text(plan["model"] + "\n")
     before = copies.fingerprints(tree)
     under = [*plan["under"], "env", f"TMPDIR={its_own}"]
+    # (TEMP is what Check reads, in the unit tests.)
     env = {**copies.environment(), "TMPDIR": str(ours), "TEMP": str(ours), "SERVERS_UNDER": json.dumps(under),
            "LIBEV_SOURCE": plan["libev"]}
     result = ours / "result.json"

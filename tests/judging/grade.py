@@ -198,8 +198,13 @@ def claim_results(path):
     was killed. Return the file that says so."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        claim = open(path.with_name(f".{path.name}.temporary"), "a+")
-        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        name = path.with_name(f".{path.name}.temporary")
+        while True:
+            claim = open(name, "a+", errors="replace")
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if name.exists() and os.path.samestat(os.fstat(claim.fileno()), name.stat()):
+                break
+            claim.close()  # one that ended meanwhile has removed it
     except BlockingIOError:
         raise Failed(f"{path}: another grade is writing it") from None
     except OSError as error:

@@ -78,7 +78,9 @@ def make_read_only(*kept):
         point = re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), point)
         kind = after.split()[0]
         if "rw" in options.split(",") and kind not in ("proc", "devpts") and not point.startswith(kept):
-            subprocess.run(["mount", "-o", "remount,bind,ro", point], check=True)
+            done = subprocess.run(["mount", "-o", "remount,bind,ro", point], stderr=subprocess.PIPE, text=True)
+            if done.returncode != 0:
+                sys.exit(done.stderr.strip())
 
 
 def complaint(command, *other):

@@ -20,8 +20,8 @@ from suite.server import Failure, Stage
 
 MAIN = "int main(int argc, char **argv)\n{\n"
 LOOP = "for (int i = 0; i < ready; i++)"
-# What each does before it serves. All of it is bounded, whether the limits hold or not.
 LEFT = f"/tmp/left-{secrets.token_hex(8)}"
+# What each does before it serves. All of it is bounded, whether the limits hold or not.
 BAD = {
     "bomb": ("#include <sys/wait.h>\n#include <err.h>\n#include <unistd.h>\n",
              "    for (int i = 0; i < 50; i++) {\n        pid_t child = fork();\n        if (child < 0)\n"

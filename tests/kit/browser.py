@@ -111,8 +111,8 @@ class Browser:
 
     @contextlib.contextmanager
     def longest_task(self):
-        """Yield a list. In the end, it has the processor time (ms) of the longest task of the main thread. For so
-        long it shows nothing and hears nobody, on a machine that has nothing else to do."""
+        """Yield a list. In the end, it has the processor time (ms) of the longest task of the main thread. On an idle
+        machine, the page draws nothing and handles no input for that long."""
         longest, self._trace, self._tracing = [], [], True
         self.send("Tracing.start", categories="toplevel", transferMode="ReportEvents")
         try:
@@ -124,8 +124,11 @@ class Browser:
                 self._receive(deadline)
         main = {(each["pid"], each["tid"]) for each in self._trace
                 if each["name"] == "thread_name" and each["args"]["name"] == "CrRendererMain"}
-        longest.append(max(each["tdur"] / 1000 for each in self._trace
-                           if "tdur" in each and (each["pid"], each["tid"]) in main))
+        tasks = [each["tdur"] / 1000 for each in self._trace
+                 if "tdur" in each and (each["pid"], each["tid"]) in main]
+        if not tasks:
+            raise Failed("chromium tells of no task")
+        longest.append(max(tasks))
 
     # ---- the page
 

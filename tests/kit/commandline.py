@@ -62,7 +62,7 @@ def output(text):
     path = pathlib.Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text}: this is a folder")
-    # with a slash at its end, a folder that is a file is none
+    # the slash makes access(2) fail if the parent is a file
     if text != "-" and not os.access(path if path.exists() else f"{path.parent}/", os.W_OK):
         raise argparse.ArgumentTypeError(f"{text}: cannot be written")
     return text

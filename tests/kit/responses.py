@@ -44,14 +44,14 @@ def parse(data, head=False, ended=False):
     body, length = b"", 0
     if said[1][0] == "1" or said[1] in ("204", "304"):
         body, length = b"", 0
-    elif "chunked" in fields.get("transfer-encoding", "").lower():
+    elif "chunked" in fields.get("transfer-encoding", "").lower() and not head:
         body, length = parse_chunks(rest)
     elif "content-length" in fields:
         if not re.fullmatch(r"[0-9]{1,15}", fields["content-length"]):
             raise Broken(f'no length: "Content-Length: {printable(fields["content-length"][:20])}"')
         length = 0 if head else int(fields["content-length"])
         body = rest[:length] if len(rest) >= length else None
-    else:
+    elif not head:
         body, length = (rest, len(rest)) if ended else (None, 0)
     if body is None:
         return None, 0
@@ -70,8 +70,8 @@ def parse_chunks(data):
         line, found, _ = data[at:at + 100].partition(b"\r\n")
         if not found and len(data) - at < 100:
             return None, 0
-        digits = re.match(rb"([0-9A-Fa-f]{1,15})[ \t]*(;|$)", line)
-        if not digits:
+        digits = re.match(rb"([0-9A-Fa-f]{1,15})[ \t]*(;|\Z)", line)
+        if not found or not digits:
             raise Broken(f'no chunk size: "{printable(line[:20].decode(errors="replace"))}"')
         size = int(digits[1], 16)
         at += len(line) + 2

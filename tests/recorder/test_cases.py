@@ -93,7 +93,7 @@ class Cases(unittest.TestCase):
             self.skipTest(f"{words[0]} is not installed")
         if case.module and subprocess.run([words[0], "-c", f"import {case.module}"], capture_output=True).returncode:
             self.skipTest(f"the module {case.module} of Python is not installed")
-        arguments = {"env": {**os.environ, "DELAY": "1", **setting},
+        arguments = {"env": {**os.environ, "DELAY": "1", "TMPDIR": str(self.folder), **setting},
                      "cwd": TESTS / case.folder if case.folder else HERE}
         return f"http://127.0.0.1:{port}", words, arguments
 

@@ -1,10 +1,10 @@
 """Does the recorder understand what strace writes, and tell the truth about it?
 
 Those of the stages and of asyncio are the recordings of the tutorial. The logs in recordings/ were made with
-tests/trace.py --raw, and shortened as those of the tutorial are. As strace wrote them are stderr, workers, fastapi-def
-and the two of gunicorn with threads, whose calls interrupt each other: they lack the start of the program, the lines of
-libraries in the stacks, and calls about files, memory and signals. Those of FastAPI and gunicorn were made of
-tests/bench/apps.
+tests/trace.py --raw, and shortened as those of the tutorial are. Five are as strace wrote them: stderr, workers,
+fastapi-def and the two of gunicorn with threads. Their threads interrupt each other's calls. They lack only the start
+of the program, the lines of libraries in the stacks, and calls about files, memory and signals. Those of FastAPI and
+gunicorn were made of tests/bench/apps.
 """
 import collections
 import contextlib

@@ -261,7 +261,9 @@ export const goals = [
       const there = experiments.find(each => each.experiment.stage.startsWith("05") &&
                                              JSON.stringify(each.experiment.events) === clicks);
       if (!there) return no(`${cost.text} Now the same clicks in 05.`, { ...experiment, stage: "05-epoll" });
-      return yes(`In 01, ${lower(cost.text)} In 05, ${lower(lostByTerm(there).text)}`);
+      const other = lostByTerm(there);
+      return other.solved ? no(`In 05, too, ${lower(other.text)} Try it with one signal.`)
+        : yes(`In 01, ${lower(cost.text)} In 05, ${lower(other.text)}`);
     },
   },
 ];

@@ -352,7 +352,7 @@ export class Bench {
 // Even a descriptor that is watched for nothing has its hang-ups reported.
 const watchWords = (run, each) => fileWords(run, each.file) + (each.for === "nothing" ? " (for a hang-up)" : "");
 
-// The end of a call, before which everything that it has waited for has happened.
+// The moment at which a call ends: all that it waited for has happened.
 function duringCall(call, cursor) {
   if (!ended(call, cursor)) return cursor;
   const { start, end, order, orderEnd } = call;
@@ -364,12 +364,13 @@ function timeOf({ start, end }) {
   return start === end ? `At ${span(start)}` : `${start < 0 ? "Until" : `From ${span(start)} to`} ${span(end)}`;
 }
 
-// What a server was doing when the simulation stopped it.
 const EVENTS = { IN: "something to read", OUT: "room to write", RDHUP: "the end of its input", HUP: "a hang-up",
   ERR: "an error" };
 
+// What a server was doing when the simulation stopped it.
 function stillIn(run, call) {
-  if (!call.reported?.length) return `${call.name} was its last call`;
+  if (!call.reported?.length || !/while no time passed/.test(run.ending.text))
+    return `${call.name} was the last call that was recorded`;
   const reports = call.reported.map(({ file, events }) =>
     `${list(events.split("|").map(each => EVENTS[each] || each))} on ${connectionWords(run, file)}`);
   return `${call.name} returns again and again while no time passes, because it reports ${list(reports)}`;

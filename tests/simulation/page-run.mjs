@@ -193,7 +193,9 @@ export function meaning(run, call, cursor) {
   }
   if (/^(pthread_(mutex_lock|cond_wait|cond_timedwait|join)|sem_wait|futex)/.test(call.name))
     return { plain: WORDS.lock, waits: waited ? "lock" : "", detail: !waited };
-  if (who !== null) return { plain: `prepares the connection of ${who}`, waits: "", detail: true };
+  if (who !== null)
+    return { plain: `${call.name === "getpeername" ? "looks up the address" : "prepares the connection"} of ${who}`,
+      waits: "", detail: true };
   return waited ? { plain: "waits for something that is not about clients", waits: "other" }
     : { plain: WORDS.nothing, waits: "", detail: true };
 }

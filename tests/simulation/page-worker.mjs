@@ -41,7 +41,8 @@ onmessage = async ({ data }) => {
       || new Session(loaded.get(stage), settings);
     const result = session.run();
     const { model } = loaded.get(stage);
-    result.broken = model && result.clients.length <= FEW ? broken({ options, events }, result, model) : [];
+    const judged = model && !result.end.cut && result.clients.length <= FEW;
+    result.broken = judged ? broken({ options, events }, result, model) : [];
     const calls = result.calls.map((call, i) => brief(call, i === result.calls.length - 1));
     postMessage({ id, result: { ...result, calls, backlog: [] }, took: performance.now() - began });
   } catch (error) {

@@ -488,7 +488,7 @@ function judged() {
   const address = tried.map(({ experiment }) => formatExperiment(experiment)).join("\n");
   return [element("div", { className: "solved" }, element("p", {}, element("strong", {}, "Solved. "), text),
     element("p", {}, goal.lesson), element("p", {}, "Read on: ", ...links, ". ", next),
-    element("p", {}, "To hand in, to a teacher: ", element("code", { className: "handin" }, address)))];
+    element("p", {}, "To hand this in to a teacher, copy: ", element("code", { className: "handin" }, address)))];
 }
 let tried = [];                    // the last run; of a goal in two servers, that of each
 

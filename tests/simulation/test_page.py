@@ -163,7 +163,8 @@ class Goals(unittest.TestCase):
             (11, ["05-epoll --delay 1; 0:/slow 100:/fast 300:TERM"]),
             (11, ["01-blocking --delay 1; 0:/slow 100:/fast 300:TERM"]),
             (11, ["01-blocking --delay 1; 0:/slow 100:/fast 300:TERM", "05-epoll --delay 1; 0:/slow 300:TERM"]),
-            (11, ["01-blocking --delay 1; 0:/slow 100:/fast"])]
+            (11, ["01-blocking --delay 1; 0:/slow 100:/fast"]),
+            (11, [f"{stage} --delay 1; 0:/slow 100:/fast 300:TERM 400:INT" for stage in ("01-blocking", "05-epoll")])]
         for (number, texts), result in zip(attempts, judge(attempts)):
             with self.subTest(goal=number, texts=texts[0][:80]):
                 self.assertFalse(result["solved"], result["text"])
@@ -543,7 +544,7 @@ class InBrowser(Visitor):
         browser.click("Send /fast")
         browser.click("when /slow has its answer")
         browser.wait("document.querySelector('#turn .solved')")
-        self.assertIn("To hand in", self.text(browser, "#turn"))
+        self.assertIn("To hand this in", self.text(browser, "#turn"))
         self.quiet(browser)
 
     def test_a_goal_far_down_the_list_opens_at_its_title(self):

@@ -100,7 +100,7 @@ def server_that_waits_for_the_reader_of_its_stdout_hears_signals(stage):
             under = ["bash", "-c", f'exec "$@" >&{stdout}', "bash"]
             with stage.serve("--port", 0, listens=False, under=under, pass_fds=[stdout]) as server:
                 server.expected = "a server that opens a socket"
-                server.wait_for(lambda: server.descriptors() > 3, sleeps=5)
+                server.wait_for(lambda: server.descriptors() > 4, sleeps=5)
                 server.wait_asleep()
                 server.signal(number)
                 server.expect_exit()
