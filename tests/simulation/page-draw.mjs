@@ -297,8 +297,7 @@ export class Picture {
   // bar: the kind of the bar in which they stand, if they do. That of work is as dark as words are.
   callLabels(call, bar = "") {
     const { run, cursor } = this, { ending } = run;
-    const stopped = ending?.kind === "stopped" && cursor.t >= ending.at &&
-      call === run.threads.find(each => each.id === call.thread)?.calls.at(-1);
+    const stopped = ending?.kind === "stopped" && cursor.t >= ending.at && call.end === ending.at;
     const plain = stopped ? "is stopped" : meaning(run, call, cursor).plain, name = [call.name, "mono"],
       source = [call.source || "", "mono quiet"];
     if (call.name === COMPUTES) {
