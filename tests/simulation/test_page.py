@@ -773,7 +773,7 @@ class InBrowser(Visitor):
                 browser.wait(f"document.getElementById('turn').innerText.includes({json.dumps(words)})")
                 print(f"{name} {time.monotonic() - began:.1f} s ", end="", flush=True)
                 self.quiet(browser)
-        browser.open(f"{PAGE.as_uri()}#hang-up-spin-epoll+--delay+1;+0:half=/slow+50:rest@1+100:reset@1;+at+200")
+        browser.open(f"{PAGE.as_uri()}#hang-up-spin-epoll+--delay+1;+0:half=/slow+50:rest@1+100:reset@1;+at+100")
         browser.wait("document.getElementById('turn').innerText.includes("
                      "'The server made 100,000 calls while no time passed')")
         self.assertEqual(self.text(browser, ".where"), "The simulation stopped the server here: epoll_pwait returns "
