@@ -178,9 +178,15 @@ class Browser:
         self.click_at(*self.middle(self.find(words, kinds)))
 
     def middle(self, expression):
-        return self.run(f"(each => {{ each.scrollIntoView({{block: 'center'}}); "
-                        f"const box = each.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height "
-                        f"/ 2]; }})({expression})")
+        """Return where the middle of an element is, once it has not moved for a frame: a page may be about to draw."""
+        return self.run("""(async find => { for (let before = "";;) {
+            const each = find();
+            each.scrollIntoView({block: "center"});
+            const box = each.getBoundingClientRect(), middle = [box.x + box.width / 2, box.y + box.height / 2];
+            if (String(middle) === before) return middle;
+            before = String(middle);
+            await new Promise(requestAnimationFrame);
+        } })""" + f"(() => {expression})")
 
     def click_at(self, x, y):
         for kind in ("mousePressed", "mouseReleased"):
