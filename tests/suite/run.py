@@ -3,6 +3,7 @@ subject."""
 from kit import tool  # first: see kit/__init__.py
 
 import argparse
+import os
 import pathlib
 
 from kit import report
@@ -68,6 +69,7 @@ def main(arguments):
     options = parse(arguments)
     if options.lane:
         return lane()
+    os.environ.setdefault("TSAN_OPTIONS", "halt_on_error=1")  # a race ends the server, and so fails the case
     wanted = jobs(options)
     built("probe")
     passed, failed = {stage.name: 0 for _, stage in wanted}, []
