@@ -507,19 +507,12 @@ def main(arguments):
     parser = Parser(description=__doc__, usage="%(prog)s [OPTION]... [TEST]...")
     parser.add_argument("tests", nargs="*", metavar="TEST", help="Class.test, or a class")
     parser.add_argument("--gallery", action="store_true", help="plant each bug of tests/servers/bugs")
-    parser.add_argument("--last", action="store_true", help="do not try again what fails")
     parser.parse_args(arguments, options)
     tool.need("patch", "deps-tools")
     tool.need("curl", "deps-tutorial")
     if FORBIDDEN:
         print(f"07-uring cannot be judged here, and is skipped: {FORBIDDEN}")
-    failed = unittests.run(options.tests)
-    if not failed or options.last:
-        return 1 if failed else 0
-    # Some mistakes show themselves only if two clients arrive simultaneously.
-    print(f"Once more, in case this machine was busy: {' '.join(failed)}", flush=True)
-    again = [*tool.module("judging.test_judge"), "--last", *(["--gallery"] if options.gallery else []), *failed]
-    return processes.start(again).wait()
+    return unittests.main(options.tests)
 
 
 if __name__ == "__main__":

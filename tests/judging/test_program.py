@@ -140,7 +140,7 @@ def main(arguments):
     parser.add_argument("tests", nargs="*", metavar="TEST", help="Class.test, or a class")
     parser.add_argument("--repeat", metavar="N", type=whole_number(1, 1000), help="climb so many times", default=0)
     parser.parse_args(arguments, options)
-    return 1 if unittests.run(options.tests) else 0
+    return unittests.main(options.tests, few=0 if options.repeat else unittests.FEW)
 
 
 if __name__ == "__main__":

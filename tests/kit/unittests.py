@@ -26,21 +26,30 @@ class Result(unittest.TextTestResult):
         return sorted({test.id().split()[0].partition(".")[2] for test, _ in [*self.failures, *self.errors]})
 
 
+FEW = 3  # tests that may run again; if more fail, this machine is not the reason
+
+
 def run(arguments):
-    """Run the tests of the program, or those that are named, such as Class.test. Return the names of those
-    that failed."""
+    """Run the tests of the program, or those that are named, such as Class.test. Return how many passed, and the names
+    of those that failed."""
     loader, module = unittest.defaultTestLoader, sys.modules["__main__"]
     suite = loader.loadTestsFromNames(arguments, module) if arguments else loader.loadTestsFromModule(module)
     result = unittest.TextTestRunner(sys.stdout, verbosity=2, resultclass=Result).run(suite)
     tick(None)
     for test, reason in result.skipped:
         print(f"skipped: {test.id()}: {reason}")
-    failed = len(result.failed)
-    passed = max(0, result.testsRun - failed - len(result.skipped))  # a class that cannot begin runs none
-    print(f"{passed} passed, {failed} failed")
-    return result.failed
+    failed = result.failed
+    # A class that cannot begin runs none.
+    return max(0, result.testsRun - len(failed) - len(result.skipped)), failed
 
 
-def main(arguments):
-    """The same. Return the exit status."""
-    return 1 if run(arguments) else 0
+def main(arguments, few=FEW):
+    """The same. A few that failed run once more, beside no other test: this machine may have been busy. Return the
+    exit status."""
+    passed, failed = run(arguments)
+    alone = 0
+    if 0 < len(failed) <= few:
+        print(f"Once more, in case this machine was busy: {' '.join(failed)}", flush=True)
+        alone, failed = run(failed)
+    print(f"{passed + alone} passed, {len(failed)} failed" + (f", {alone} passed only alone" if alone else ""))
+    return 1 if failed else 0

@@ -29,7 +29,6 @@ PAGE = BUILD / "play.html"
 AXE = "4.10.2"                     # the version of axe-core that judges
 FRAME_MS = 50                      # the longest that a click, or a frame, may take
 TRIES = 4                          # to measure, on a machine that may be busy
-FEW = 3                            # tests that failed: they are tried once more
 WIDTHS = (400, 800, 1200)
 # By how much the page scrolls sideways
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -1133,12 +1132,7 @@ def main(arguments):
         print("skipped: chromium is missing, so the page was not tried in a browser. To install it: make deps-tools",
               file=sys.stderr)
         arguments = ["Goals", "Page"]
-    failed = unittests.run(arguments)
-    if not failed or arguments or len(failed) > FEW:
-        return 1 if failed else 0
-    # A person whose click misses, because the page moves just then, clicks again.
-    print(f"Once more, in case this machine was busy: {' '.join(failed)}", flush=True)
-    return processes.start([*tool.module("simulation.test_page"), *failed]).wait()
+    return unittests.main(arguments)
 
 
 if __name__ == "__main__":
