@@ -61,6 +61,7 @@ SUBJECTS = [
     uvicorn("async def, middleware", MIDDLEWARE="1"),
     uvicorn("def", WAY="def"),
     uvicorn("def, middleware", WAY="def", MIDDLEWARE="1"),
+    uvicorn("stream", WAY="stream"),
     Subject("Flask, gunicorn", ["gunicorn", "--workers=1", "--bind", "127.0.0.1:0", "--worker-tmp-dir", "/dev/shm",
                                 "--chdir", APP.parent, "leaving:flask"], "gunicorn python3-flask"),
     Subject("Node", ["node", APP.parent / "leaving.js"], "nodejs"),

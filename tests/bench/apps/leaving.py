@@ -1,6 +1,7 @@
 """/slow says how it ends: its delay is over, or it was cancelled. Run by tests/bench/leaving.py, as leaving:NAME
 
-  app      FastAPI. WAY=def makes /slow a plain def; MIDDLEWARE=1 adds a middleware that does nothing
+  app      FastAPI. WAY=def makes /slow a plain def, and WAY=stream a stream; MIDDLEWARE=1 adds a middleware that does
+           nothing
   flask    Flask, with time.sleep
   PORT     (python3 leaving.py PORT) asyncio alone, with its streams"""
 import asyncio
@@ -32,6 +33,10 @@ async def sleep():
     return TEXT
 
 
+async def stream():
+    yield await sleep()
+
+
 # ---- asyncio alone
 
 async def converse(reader, writer):
@@ -61,9 +66,9 @@ def __getattr__(name):
 
 def make_fastapi():
     from fastapi import FastAPI
-    from fastapi.responses import PlainTextResponse
+    from fastapi.responses import PlainTextResponse, StreamingResponse
     app = FastAPI(openapi_url=None)
-    slow = sleep_in_a_thread if os.environ.get("WAY") == "def" else sleep
+    slow = {"def": sleep_in_a_thread, "stream": lambda: StreamingResponse(stream())}.get(os.environ.get("WAY"), sleep)
     app.get("/slow", response_class=PlainTextResponse)(slow)
     app.get("/fast", response_class=PlainTextResponse)(lambda: "That was fast!")
     if os.environ.get("MIDDLEWARE"):
