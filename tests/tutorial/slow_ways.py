@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from fastapi import BackgroundTasks, FastAPI
+from fastapi import BackgroundTasks, Depends, FastAPI
 from fastapi.responses import PlainTextResponse
 
 app = FastAPI(openapi_url=None, default_response_class=PlainTextResponse)
@@ -85,3 +85,12 @@ async def report():
     await asyncio.sleep(1)
     print("the report is finished", flush=True)
     return "finished"
+
+
+def plain_dependency():
+    pass  # it is a plain def, so it takes a thread of the pool
+
+
+@app.get("/depends", dependencies=[Depends(plain_dependency)])
+async def depends():
+    return "fast, as soon as there was a thread"
