@@ -216,25 +216,33 @@ def code_offset(module):
 
 def call_lines(path, root):
     """Which line does each call instruction come from? {offset in the module: "function file:line"}. llvm-symbolizer
-    and llvm-objdump count from the start of the code section: with an offset in the file, they name plausible wrong
-    lines."""
+    counts from the start of the code section, and llvm-objdump from there (LLVM 14) or from that of the file (LLVM 19).
+    With an offset from elsewhere, they name plausible wrong lines."""
     start = code_offset(path.read_bytes())
     listing = run("llvm-objdump", "-d", path)
-    calls = [int(found[1], 16) for found in re.finditer(r"^ *([0-9a-f]+): .*\tcall(?:_indirect)?\s", listing, re.M)]
-    asked = "".join(f"0x{call:x}\n" for call in calls)
-    answers = run("llvm-symbolizer", f"--obj={path}", "--functions", "--inlining=false", input=asked).split("\n\n")
+    base = int(re.search(r"^([0-9a-f]+) <CODE>:$", listing, re.M)[1], 16)
+    calls = []  # (offset in the code section, function)
+    for part in re.split(r"^[0-9a-f]+ <", listing, flags=re.M)[1:]:
+        function = re.match(r"[^>.]*", part)[0].replace("__main_argc_argv", "main")
+        found = re.findall(r"^ *([0-9a-f]+): .*\tcall(?:_indirect)?\s", part, re.M)
+        calls += [(int(offset, 16) - base, function) for offset in found]
+    asked = "".join(f"0x{offset:x}\n" for offset, _ in calls)
+    answers = run("llvm-symbolizer", f"--obj={path}", "--functions=none", "--inlining=false", input=asked).split("\n\n")
     if len(answers) != len(calls) + 1:
         raise Failed(f"llvm-symbolizer was asked for {len(calls)} lines, and told {len(answers) - 1}")
-    places = {start + call: _place(*answer.strip().splitlines(), root) for call, answer in zip(calls, answers)}
-    return {offset: place for offset, place in places.items() if place}
+    places = {start + offset: place for (offset, function), answer in zip(calls, answers)
+              if (place := _place(function, answer.strip(), root))}
+    mains = [place for place in places.values() if place.startswith("main ")]
+    if places and (not mains or any(place.startswith("main common/") for place in mains)):
+        raise Failed(f"llvm-objdump and llvm-symbolizer do not agree on where main is: {(mains or ['nowhere'])[0]}")
+    return places
 
 
 def _place(function, line, root):
     """"main 05-epoll/server.c:44", or None if it is none of the toolkit's lines."""
     file, number, _ = line.rsplit(":", 2)
     path = os.path.relpath(os.path.normpath(os.path.join(root, file)), root)
-    ours = number != "0" and re.match(r"common/|\d\d-[^/]*/", path)
-    return f"{function.replace('__main_argc_argv', 'main')} {path}:{number}" if ours else None
+    return f"{function} {path}:{number}" if number != "0" and re.match(r"common/|\d\d-[^/]*/", path) else None
 
 
 def table(lines):
