@@ -80,16 +80,20 @@ def wait_for_a_lock():
 
 def wait_for_a_message():
     messages, text = libc.msgget(PRIVATE, CREATE), ctypes.create_string_buffer(b"\1" + b"\0" * 7 + b"x")
-    process(after_a_second(libc.msgsnd, messages, text, 1, 0))
-    libc.msgrcv(messages, text, 1, 0, 0)
-    libc.msgctl(messages, 0, None)
+    try:
+        process(after_a_second(libc.msgsnd, messages, text, 1, 0))
+        libc.msgrcv(messages, text, 1, 0, 0)
+    finally:  # it would outlive all processes
+        libc.msgctl(messages, 0, None)
 
 
 def wait_for_a_semaphore():
     semaphore = libc.semget(PRIVATE, 1, CREATE)
-    process(after_a_second(libc.semop, semaphore, (ctypes.c_short * 3)(0, 1, 0), 1))
-    libc.semop(semaphore, (ctypes.c_short * 3)(0, -1, 0), 1)
-    libc.semctl(semaphore, 0, 0)
+    try:
+        process(after_a_second(libc.semop, semaphore, (ctypes.c_short * 3)(0, 1, 0), 1))
+        libc.semop(semaphore, (ctypes.c_short * 3)(0, -1, 0), 1)
+    finally:
+        libc.semctl(semaphore, 0, 0)
 
 
 def wait_for_a_signal():
@@ -272,3 +276,5 @@ if WAY == "no-main":
     threading.Thread(target=server.serve_forever).start()
     libc.syscall(60 if platform.machine() == "x86_64" else 93, 0)  # exit of this thread alone
 server.serve_forever()
+if WAY in ("message", "semaphore"):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that what is made here is also removed
