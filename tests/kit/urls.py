@@ -26,6 +26,13 @@ def address(text):
     return Address(found[1].strip("[]"), int(found[2] or 80))
 
 
+def names(text, place):
+    """Return whether this is a URL that names an address, such as 127.0.0.1:8000."""
+    found = _URL.fullmatch(text)
+    hosts = ("127.0.0.1", "[::1]") if found and found[1] == "localhost" else (found[1],) if found else ()
+    return place in [f"{host}:{found[2] or 80}" for host in hosts]
+
+
 def connects(text):
     """Return whether somebody listens at a URL."""
     try:

@@ -1,6 +1,7 @@
 """The sentence: why did /fast wait, or why did it not?
 
 It names a thread, a call, an address only where the log shows it. Where it does not, it says so."""
+from kit import urls
 from recorder import account, clients
 from recorder.account import BETWEEN, CALLS, COMPUTING, OUTSIDE, STARVED, UNKNOWN
 from recorder.descriptors import LOOP
@@ -109,7 +110,7 @@ class Doing:
         if kind == "clients":
             return ", waiting for any client" if most.name in LOOP else ""
         if kind == "server":
-            itself = ", which is this very server" * (f"http://{of}" == self.recording.url)
+            itself = ", which is this very server" * urls.names(self.recording.url, of)
             return f", for {of or 'another server'}{itself}"
         if kind == "names":
             return f", for the name server {of}"
