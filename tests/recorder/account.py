@@ -108,6 +108,16 @@ def tell_computing(found, processor):
                 part.kind = STARVED
 
 
+def longest_computation(found):
+    """How long a thread computed without waiting for anything: in between, it may have made calls that do not wait."""
+    longest = length = 0.0
+    for part in found:
+        length = length if part.kind in OWN and part.kind != UNKNOWN else 0.0
+        length += part.seconds if part.kind in (COMPUTING, OUTSIDE) else 0.0
+        longest = max(longest, length)
+    return longest
+
+
 def between(found, begin, end):
     """The same parts, cut to a time."""
     cut = []

@@ -248,5 +248,4 @@ def _matters(thread, length):
         return True  # others wake up at times to look after the program
     return (any((part.kind in ASLEEP or part.of == waiting.URING) and part.seconds > lasting
                 for part in thread.parts) or
-            any(part.kind in (account.COMPUTING, account.OUTSIDE)
-                and part.seconds > max(length / 5, Recording.computing_from) for part in thread.parts))
+            account.longest_computation(thread.parts) > max(length / 5, Recording.computing_from))

@@ -162,6 +162,9 @@ CASES = {
     "java-plain": Case("java -cp {classes} Ways {port} plain",
                        [WAITED, r"thread \d+ \(HTTP-Dispatcher\) was in futex, a timed wait"],
                        r"computing|only|for a lock"),
+    "node-worker": Case("node node_ways.js {port} worker",
+                        [BEHIND, r"the main thread had read it, and was free, in epoll", r"thread \d+.* was computing"],
+                        r"main thread was computing|only"),
     "java-cached": Case("java -cp {classes} Ways {port} cached",
                         [DID_NOT, r"\(pool-1-thread-\d\) answered it, while thread \d+ \(pool-1-thread-\d\) was in "
                                   r"futex, a timed wait"], r"computing|only|for a lock"),

@@ -6,13 +6,16 @@
 // fetch    asks another server: it is free    child    waits for a child process, in the loop
 // pool     a pool of one thread; so does /fast
 // cluster  the parent passes connections to two workers, which compute
+// worker   one thread of the program's own computes; so does /fast
 "use strict";
 const cluster = require("cluster"), crypto = require("crypto"), http = require("http");
-const { execSync } = require("child_process");
+const { execSync } = require("child_process"), { Worker, isMainThread, parentPort } = require("worker_threads");
 const [port, way, upstream] = process.argv.slice(2);
 
 const compute = () => { for (const end = Date.now() + 1000; Date.now() < end;); };
 const hash = (rounds, done) => crypto.pbkdf2("a", "b", rounds, 64, "sha512", done);
+const asked = [];
+const tell = (slow, done) => { asked.push(done); worker.postMessage(slow); };
 const ask = done => http.get({ host: "127.0.0.1", port: upstream, path: "/slow", agent: false },
   answer => answer.resume().on("end", done));
 
@@ -23,10 +26,15 @@ const slow = {
   child: done => { execSync("sleep 1"); done(); },
   pool: done => hash(2000000, done),
   cluster: done => { compute(); done(); },
+  worker: done => tell(true, done),
 }[way];
-const fast = way === "pool" ? done => hash(1, done) : done => done();
+const fast = { pool: done => hash(1, done), worker: done => tell(false, done) }[way] || (done => done());
+const worker = way === "worker" && isMainThread && new Worker(__filename, { argv: process.argv.slice(2) });
+if (worker) worker.on("message", () => asked.shift()());
 
-if (way === "cluster" && cluster.isPrimary) {
+if (!isMainThread) {
+  parentPort.on("message", slow => { if (slow) compute(); parentPort.postMessage("done"); });
+} else if (way === "cluster" && cluster.isPrimary) {
   const workers = [cluster.fork(), cluster.fork()];
   let online = 0;  // none of them listens before both can
   cluster.on("online", () => { if (++online === 2) workers.forEach(worker => worker.send("listen")); });
