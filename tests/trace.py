@@ -163,11 +163,13 @@ def record(options):
 
 
 def tell(options):
-    """Print the story of one recording after the other. Return (the recordings, the text of the logs)."""
+    """Print the story of one recording after the other, and keep the logs. Return the recordings."""
     folders = [options.sources or "."] if options.file is None or options.sources else []
     recordings, texts = [], []
     for text in record(options):
         texts.append(text)
+        if options.raw:  # also of what cannot be told
+            pathlib.Path(options.raw).write_text("".join(texts))
         for log in strace_log.read(text):
             recordings.append(understand.understand(log, folders))
             *lines, sentence = table.tell(recordings[-1])
@@ -175,7 +177,7 @@ def tell(options):
     for line in what_next(options, recordings[-1]) if recordings else []:
         print(line)
     print(f"\n{NOTE}")
-    return recordings, "".join(texts)
+    return recordings
 
 
 def what_next(options, recording):
@@ -192,10 +194,8 @@ def what_next(options, recording):
     return ["", *lines] if lines else []
 
 
-def write(options, recordings, text):
-    """Write the files that were asked for."""
-    if options.raw:
-        pathlib.Path(options.raw).write_text(text)
+def write(options, recordings):
+    """Write the pictures and events that were asked for."""
     if options.json:
         pathlib.Path(options.json).write_text(events.dump(recordings))
     if options.svg:
@@ -210,7 +210,7 @@ def write(options, recordings, text):
 def main(arguments):
     options = parse(arguments)
     try:
-        write(options, *tell(options))
+        write(options, tell(options))
     except understand.NotUnderstood as reason:
         if options.file is None:
             raise Failed(f"nothing can be told: {reason}")

@@ -168,7 +168,8 @@ def waits(cause, call=""):
         return f"waits for a child process{f' ({cause.of})' if cause.of else ''}"
     if cause.kind == THREAD:
         return "waits for a thread to end" if cause.of else "waits for another thread"
-    words = {CLIENTS: "waits for a client", LOCK: "waits for a lock or for another thread",
+    words = {CLIENTS: "waits for a client",
+             LOCK: f"waits for a lock or for another thread{f', or {cause.of}' if cause.of else ''}",
              TURN: "waits for its turn, the interpreter's lock",
              CLOCK: "sleeps", OTHER: f"waits for {cause.of or 'something that is not about clients'}",
              UNKNOWN: "waits; for what cannot be seen"}

@@ -18,7 +18,7 @@ import unittest.mock
 
 from kit import terminals, tool, unittests
 from kit.tree import STAGES, TESTS
-from recorder import clients, descriptors, events, strace_log, svg, symbols, table, understand, waiting
+from recorder import account, clients, descriptors, events, strace_log, svg, symbols, table, understand, waiting
 from recorder.recording import Client
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -307,7 +307,7 @@ class Words(unittest.TestCase):
                   '7 1700000000.1 read(4, "GET / HTTP/1.1\\r\\n", 99) = 16 <0.000001>\n' +
                   "".join(f"{line}\n" for line in lines) +
                   '7 1700000003.9 write(4, "HTTP/1.1 200 OK", 15) = 15 <0.000001>\n')
-        causes = waiting.Causes(log, descriptors.Descriptors(log))
+        causes = waiting.Causes(log, descriptors.Descriptors(log), lambda thing: "a client")
         return [(cause.kind, cause.of) for cause in map(causes.of, log.calls[2:-1]) if cause.kind]
 
     def test_lock_of_a_thread_that_runs_tasks_is_not_that_of_a_task(self):
@@ -315,6 +315,70 @@ class Words(unittest.TestCase):
         self.assertEqual(self.waits(futex), [("lock", "")])
         self.assertEqual(self.waits(futex, header="# tasks: 7\n"), [("other", "a task to run")])
         self.assertEqual(self.waits(futex, header="# tasks: 8\n# tasks: x\n"), [("lock", "")])
+
+    def why(self, *lines, header=""):
+        """What is said of a log in which a process reads /slow, does something, and then accepts /fast."""
+        log = one(header + "7 1700000000.0 accept(3, NULL, NULL) = 4 <0.000001>\n"
+                  '7 1700000000.1 read(4, "GET /slow HTTP/1.1\\r\\n", 99) = 16 <0.000001>\n' +
+                  "".join(f"{line}\n" for line in lines))
+        return understand.understand(log).sentence
+
+    def test_lock_that_processes_share_is_woken_by_another_one(self):
+        """Without FUTEX_PRIVATE, the waker may be of another process; with it, an equal address is another futex."""
+        for private, words in ("", "worker 2 was in futex, until worker 1 woke it"), ("_PRIVATE", "for a lock"):
+            said = self.why("7 1700000000.2 fork() = 8 <0.0001>",
+                            "8 1700000000.3 accept(3, NULL, NULL) = 9 <0.000001>",
+                            '8 1700000000.4 read(9, "GET /fast HTTP/1.1\\r\\n", 99) = 16 <0.000001>',
+                            f"8 1700000000.5 futex(0x5000, FUTEX_WAIT{private}, 0, NULL) = 0 <0.8>",
+                            f"7 1700000001.3 futex(0x5000, FUTEX_WAKE{private}, 1) = 1 <0.0001>",
+                            '7 1700000001.35 write(4, "HTTP/1.1 200 OK", 15) = 15 <0.000001>',
+                            '8 1700000001.4 write(9, "HTTP/1.1 200 OK", 15) = 15 <0.000001>')
+            self.assertRegex(said, words)
+
+    def test_wait_that_a_signal_interrupts_goes_on(self):
+        for result, woken in ("0", 8), ("-1 EAGAIN (Resource temporarily unavailable)", None):
+            self.assert_goes_on(result, woken)
+
+    def assert_goes_on(self, result, woken):
+        log = one("7 1700000000.0 clone(flags=CLONE_VM|CLONE_THREAD) = 8 <0.0001>\n"
+                  "7 1700000001.0 futex(0x5000, FUTEX_WAIT_PRIVATE, 0, NULL) = ? ERESTARTSYS (To be restarted) <1.0>\n"
+                  "7 1700000002.001 futex(0x5000, FUTEX_WAIT_PRIVATE, 0, NULL) = " + result + " <0.1>\n"
+                  "8 1700000002.09 futex(0x5000, FUTEX_WAKE_PRIVATE, 1) = 1 <0.0001>\n")
+        causes = waiting.Causes(log, descriptors.Descriptors(log))
+        self.assertEqual([causes.of(call).by for call in log.calls], [None, 8, woken, None])
+
+    def test_wait_for_one_client_is_no_wait_for_any(self):
+        self.assertEqual(self.waits('7 1700000001.0 read(4, "Host: h\\r\\n", 99) = 9 <1.0>',
+                                    "7 1700000002.1 accept(3, NULL, NULL) = 5 <1.0>"),
+                         [("clients", "a client"), ("clients", "")])
+
+    def test_computation_with_short_calls_in_between_is_one(self):
+        spans = ("computing", 0, 0.1), ("calls", 0.1, 0.11), ("computing", 0.11, 0.3), ("lock", 0.3, 0.31)
+        parts = [account.Part(*span) for span in (*spans, ("computing", 0.31, 0.4))]
+        self.assertAlmostEqual(account.longest_computation(parts), 0.29)
+
+    def test_one_call_without_an_end_tells_why_nobody_was_answered(self):
+        """The log of a process that stays in the call in which it was when strace attached to it."""
+        rows = ("# probe: 1\t/slow\t0.1\t0.1\t-\tno answer\t51\t1700000000.100000\n"
+                "# probe: 2\t/fast\t100.1\t100.1\t-\tno answer\t52\t1700000000.200000\n")
+        log = one("# url: http://127.0.0.1:80\n# slow: /slow\n# fast: /fast\n# inside: 7 is in sendto\n"
+                  "# probe: request\tpath\tstart_ms\tconnected_ms\tdone_ms\tstatus\tport\tepoch\n" + rows +
+                  "# listener: 3 of 7\n# socket: 4 of 7 is 127.0.0.1:80->127.0.0.1:9\n# thread: 7 of 7\n"
+                  "# cpu: 7 at 1700000006.0 had 0.1 ready 0.1\n"
+                  '7 1699999999.0 sendto(4, "x", 9000, 0, NULL, 0 <detached ...>\n')
+        self.assertEqual(understand.understand(log).sentence, "/fast was not answered: the only thread was in sendto, "
+                         "waiting for another client to read what was sent.")
+
+    def test_server_that_asks_itself_is_told_by_name_and_by_address(self):
+        question = ("7 1700000000.2 socket(AF_INET, SOCK_STREAM, 0) = 5 <0.000001>",
+                    "7 1700000000.3 connect(5, {sin_port=htons(80), sin_addr=inet_addr(\"127.0.0.1\")}, 16) = 0 "
+                    "<0.000001>", "7 1700000000.4 accept(3, NULL, NULL) = 9 <0.000001>",
+                    '7 1700000000.5 read(5, "x", 9) = 1 <1.0>',
+                    '7 1700000001.7 read(9, "GET /fast HTTP/1.1\\r\\n", 99) = 16 <0.000001>',
+                    '7 1700000001.8 write(9, "HTTP/1.1 200 OK", 15) = 15 <0.000001>')
+        for host, itself in ("127.0.0.1", True), ("localhost", True), ("127.0.0.2", False), ("localhost:81", False):
+            said = self.why(*question, header=f"# url: http://{host}\n")
+            self.assertEqual("which is this very server" in said, itself, said)
 
     def test_wait_on_a_wake_up_that_nothing_ended_is_a_sleep(self):
         eventfd = "7 1700000000.5 eventfd2(0, EFD_NONBLOCK) = 5 <0.000001>"

@@ -20,7 +20,7 @@ class Threads:
     def __init__(self, experiment):
         self.experiment, self.seen = experiment, experiment.seen
         self.begin, self.end = experiment.begin, experiment.end
-        self.causes = waiting.Causes(experiment.log, self.seen)
+        self.causes = waiting.Causes(experiment.log, self.seen, experiment.name)
         self.meanings = Meanings(self.seen, self.causes, experiment.name)
         self.known = symbols.known_places(experiment.log)
         self.threads, self.others, self.waits = [], [], []

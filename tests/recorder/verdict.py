@@ -4,7 +4,7 @@ It names a thread, a call, an address only where the log shows it. Where it does
 from kit import urls
 from recorder import account, clients
 from recorder.account import BETWEEN, CALLS, COMPUTING, OUTSIDE, STARVED, UNKNOWN
-from recorder.descriptors import LOOP
+from recorder.descriptors import LOOP, RECEIVE
 from recorder.lengths import duration as span
 from recorder.waiting import FUTEX, SUSPICIOUS
 
@@ -66,11 +66,11 @@ class Doing:
 
     def free(self):
         """Did it wait, in a loop, for whatever client comes?"""
-        return self.clear and self.kind == "clients"
+        return self.clear and self.shares[0][0] == ("clients", "")
 
     def idle(self):
-        """Could it be that it had nothing to do?"""
-        return not self.clear or self.kind in IDLE
+        """Could it be that it had nothing to do? Whoever waits for one client has."""
+        return not self.clear or (self.kind in IDLE and (self.kind != "clients" or self.free()))
 
     def phrase(self):
         if self.clear:
@@ -107,6 +107,8 @@ class Doing:
         return f"in {most.name}{most.place}{_timed(most)}{each}{self._for(kind, of or most.of, most)}"
 
     def _for(self, kind, of, most):
+        if kind == "clients" and of:
+            return f", waiting for {of} to {'send something' if most.name in RECEIVE else 'read what was sent'}"
         if kind == "clients":
             return ", waiting for any client" if most.name in LOOP else ""
         if kind == "server":
@@ -118,7 +120,7 @@ class Doing:
             return (f", for {'the lock of ' * (most.name in ('flock', 'fcntl', 'fcntl64'))}{of}" if of
                     else ", for files")
         if kind == "child":
-            return f", for its child process{f' ({of})' if of else ''}{self._meanwhile(most.by)}"
+            return f", for its child process{f' ({of})' if of else ''}{self._meanwhile(most.by, child=True)}"
         if kind == "turn":
             return f", waiting for its turn (the interpreter's lock){self._holder()}"
         if kind == "lock":
@@ -132,8 +134,9 @@ class Doing:
     def _lock(self, most):
         waker = _thread(self.recording, most.by)
         if waker is None:
-            return ", for a lock or another thread" + ("" if most.by is None and self._ended() else
-                                                       self._others_too())
+            another = "another thread" if not most.of else f"another thread, or {most.of}"
+            return f", for a lock or {another}" + ("" if most.by is None and self._ended() else
+                                                     self._others_too())
         return f", until {_who(self.recording, waker, False)} woke it{self._meanwhile(most.by)}"
 
     def _ended(self):
@@ -151,17 +154,16 @@ class Doing:
                     also.append(f"{_who(self.recording, thread, False)} (for {client.path})")
         return ", which did not come; so was " + " and ".join(also) if also else ", which did not come"
 
-    def _meanwhile(self, tid):
+    def _meanwhile(self, tid, child=False):
         """What another thread, or a child process, did in the same time."""
         other = _thread(self.recording, tid)
         if other is None or not self.deep:
             return ""
         doing = Doing(self.recording, other, self.begin, self.end, deep=False)
         covered = doing.length / max(self.end - self.begin, 1e-9)
-        if not doing.clear or covered < 0.5 or doing.kind in ("clients", "turn"):
+        if not doing.clear or covered < 0.5 or doing.free() or doing.kind == "turn":
             return ""
-        subject = "it" if other.command and tid != self.thread.tid and other.pid == tid and \
-            other.pid != self.thread.pid else _who(self.recording, other, False)
+        subject = "it" if child and other.pid == tid else _who(self.recording, other, False)
         return f"; meanwhile {subject} was {doing.phrase()}"
 
     def _holder(self):
@@ -176,7 +178,7 @@ class Doing:
 
 def _group(each):
     """What is alike enough to be added up."""
-    return (each.kind, each.of if each.kind in ("server", "names", "child", "file", "other") else "")
+    return (each.kind, each.of if each.kind in ("clients", "server", "names", "child", "file", "other") else "")
 
 
 def _timed(each):
@@ -327,7 +329,7 @@ def _why_not(recording, slow, fast, name):
         doing = Doing(recording, server, fast.start, fast.done, deep=False)
         computed = doing.clear and doing.kind in (COMPUTING, OUTSIDE)
         words = f"{who} was {doing.phrase() if computed else 'between two calls'}"
-    elif call.waits_for == "clients":
+    elif call.waits_for == "clients" and not call.of:
         words = f"{who} was waiting for any client, in {call.name}{_called(call)}"
     else:
         words = f"{who} was in {call.name}{_called(call)}"

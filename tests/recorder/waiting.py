@@ -37,12 +37,13 @@ _FUTEX_CALL = re.compile(r"(0x[0-9a-f]+)(?:<.*?>)?, FUTEX_(\w+?)(?:_PRIVATE)?(?:
 @dataclass(frozen=True)
 class Cause:
     kind: str = ""
-    of: str = ""                 # an address, a path, the command of a child, what is done at a turn
+    of: str = ""                 # an address, a path, the command of a child, what is done at a turn; the one client
     by: Optional[int] = None     # tid: who woke it; of a child, its pid
 
 
 NOTHING = Cause()
 OR_WOKEN = "or a wake-up"  # a sleep that another thread, or a signal, could have ended
+SHARED = "another process"  # who could wake a wait at a futex that processes share
 URING = "io_uring"  # what was asked of it is in memory, and in no call
 A_TASK = Cause(OTHER, "a task to run")  # of a thread that runs goroutines, or processes of Erlang
 
@@ -50,10 +51,12 @@ A_TASK = Cause(OTHER, "a task to run")  # of a thread that runs goroutines, or p
 class Causes:
     """The causes of all calls of a log."""
 
-    def __init__(self, log, seen):
-        self.seen = seen
+    def __init__(self, log, seen, name=str):
+        """name(connection or request): what a reader calls its client, such as /fast."""
+        self.seen, self._name = seen, name
         self.started = {strace_log.child(call): call for call in log.calls if strace_log.child(call)}
         self._wakes = _wakes(log.calls)
+        self._goes_on = _interrupted(log.calls)
         self._children = self._lives_of_children(log)
         self._of: Dict[int, Cause] = {id(call): self._cause(call) for call in log.calls}
         calls_of = {}
@@ -132,8 +135,10 @@ class Causes:
         if not self.seen.blocks.get(id(call), False):
             return NOTHING
         file = self.seen.of_call.get(id(call))
-        if call.name in ACCEPT or isinstance(file, Connection):
+        if call.name in ACCEPT:
             return Cause(CLIENTS)
+        if isinstance(file, Connection):  # of one client: whoever waits so is not free for others
+            return Cause(CLIENTS, self._name(self.seen.request_of.get(id(call)) or file))
         if file is None:
             return Cause(UNKNOWN)
         if file.kind in (SERVER, NAMES, FILE):
@@ -170,6 +175,7 @@ class Causes:
         return found
 
     def _child(self, call):
+        call = self._last(call)
         pid = call.value if (call.value or 0) > 0 else None
         if pid is None:
             named = re.match(r"(?:P_PID, )?(\d+)", call.arguments)
@@ -204,16 +210,26 @@ class Causes:
             return Cause(UNKNOWN)  # for a lock or for the clock: the end would tell
         if "EAGAIN" in call.result:
             return NOTHING
-        return Cause(LOCK, "", self._waker(call, address))
+        private = "PRIVATE" in call.arguments or not found
+        return Cause(LOCK, "" if private else SHARED, self._waker(call, address, private))
 
-    def _waker(self, call, address):
-        """The thread that woke this one."""
-        if call.end is None or call.value != 0:
+    def _waker(self, call, address, private):
+        """The thread that woke this one: of this process, if the futex is private to it. What a signal interrupted may
+        find, when it goes on, that it need not wait any more."""
+        first, call = call, self._last(call)
+        if call.end is None or not (call.value == 0 or (call is not first and "EAGAIN" in call.result)):
             return None
         pid = self.seen.pid_of[call.tid]
         wakers = [wake for wake in self._wakes.get(address, ()) if wake.tid != call.tid
-                  and self.seen.pid_of[wake.tid] == pid and call.start <= wake.start <= call.end + 0.0005]
+                  and (self.seen.pid_of[wake.tid] == pid or not private and wake.value != 0)
+                  and call.start <= wake.start <= call.end + 0.0005]
         return wakers[-1].tid if wakers else None
+
+    def _last(self, call):
+        """The call with which a wait ended that began with this one: signals may have interrupted it."""
+        while id(call) in self._goes_on:
+            call = self._goes_on[id(call)]
+        return call
 
     # ---- the interpreter's lock
 
@@ -247,6 +263,19 @@ def _place(call):
     """A condition of glibc waits at one of two addresses, in the same 16 bytes."""
     found = _FUTEX_CALL.match(call.arguments)
     return int(found[1], 16) >> 4 if found else None
+
+
+def _interrupted(calls):
+    """{id(a call that a signal interrupted): the same call once more}."""
+    found, before = {}, {}
+    for call in calls:
+        what = call.tid, call.name, call.arguments.partition(",")[0]
+        last = before.pop(what, None)
+        if last is not None and call.start < last.end + SOON:
+            found[id(last)] = call
+        if call.end is not None and ("ERESTART" in call.result or "EINTR" in call.result):
+            before[what] = call
+    return found
 
 
 def _wakes(calls):

@@ -1,10 +1,10 @@
 // A server of the Java library, whose /slow takes about a second.
 //
-// usage: java Ways.java PORT plain|cached|fixed2|sync|compute|ask [UPSTREAM_PORT]
+// usage: java Ways.java PORT plain|cached|fixed2|sync|compute|ask|child [UPSTREAM_PORT]
 //
 // plain    one thread          cached  a thread for each client
 // fixed2   a pool of two       sync    a thread for each client, but each takes one lock
-// compute  one thread, which computes instead; ask: it asks another server
+// compute  one thread, which computes instead; ask: it asks another server; child: it waits for a child process
 import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
@@ -24,7 +24,10 @@ public class Ways {
             new URL("http://127.0.0.1:" + upstream + "/slow").openStream().readAllBytes();
         } else {
             try {
-                Thread.sleep(1000);
+                if (way.equals("child"))
+                    new ProcessBuilder("sleep", "1").start().waitFor();
+                else
+                    Thread.sleep(1000);
             } catch (InterruptedException e) {
                 return;
             }

@@ -139,6 +139,14 @@ CASES = {
                              [r"worker \d (answered it, while worker \d )?was in (clock_nano|sele)"]),
     "system-turn": Case(system("turn"), [WAITED, r"worker \d was in (flock, for the lock of \S*/system-\d+|clock_nanosl"
                                                  r"eep)"], "computing|only"),
+    "system-silent": Case(system("silent"),
+                          [WAITED, "was in recvfrom, waiting for another client to send something"],
+                          FALSE + "|any client|accept"),
+    "system-no-reader": Case(system("no-reader"), [WAITED, "was in sendto, waiting for /much to read what was sent"],
+                             FALSE + "|any client|accept"),
+    "system-shared": Case(system("shared"),
+                          [WAITED, r"read but not answered: worker \d was in futex, until worker \d woke it; meanwhile "
+                                   r"worker \d was in clock_nanosleep"], "computing|only|another thread"),
     # ---- Node
     "node-timer": Case("node node_ways.js {port} timer",
                        [DID_NOT, r"the main thread was waiting for any client, in epoll"],
@@ -154,6 +162,9 @@ CASES = {
     "node-pool": Case("UV_THREADPOOL_SIZE=1 node node_ways.js {port} pool",
                       [BEHIND, r"the main thread had read it, and was free, in epoll", r"thread \d+.* was computing"],
                       r"main thread was computing|only"),
+    "node-worker": Case("node node_ways.js {port} worker",
+                        [BEHIND, r"the main thread had read it, and was free, in epoll", r"thread \d+.* was computing"],
+                        r"main thread was computing|only"),
     # The parent passes /fast to one of the two: to the one that computes, or to the other.
     "node-cluster": Case("node node_ways.js {port} cluster",
                          [r"(worker \d answered it, while|accepted but unread:) worker \d was computing"],
@@ -162,9 +173,6 @@ CASES = {
     "java-plain": Case("java -cp {classes} Ways {port} plain",
                        [WAITED, r"thread \d+ \(HTTP-Dispatcher\) was in futex, a timed wait"],
                        r"computing|only|for a lock"),
-    "node-worker": Case("node node_ways.js {port} worker",
-                        [BEHIND, r"the main thread had read it, and was free, in epoll", r"thread \d+.* was computing"],
-                        r"main thread was computing|only"),
     "java-cached": Case("java -cp {classes} Ways {port} cached",
                         [DID_NOT, r"\(pool-1-thread-\d\) answered it, while thread \d+ \(pool-1-thread-\d\) was in "
                                   r"futex, a timed wait"], r"computing|only|for a lock"),
@@ -227,6 +235,10 @@ CASES = {
     # ---- more of Java, Ruby, Perl, PHP, and Tcl
     "java-compute": Case("java -cp {classes} Ways {port} compute",
                          [WAITED, r"thread \d+ \(HTTP-Dispatcher\) was computing"], r"only|for a lock|main"),
+    "java-child": Case("java -cp {classes} Ways {port} child",
+                       [WAITED, r"\(HTTP-Dispatcher\) was .*in futex, until .*thread \d+ \(process reaper\) woke it",
+                        r"in (wait4|clone3), for its child process \(sleep 1\)"],
+                       r"computing|only"),
     "java-ask": Case("java -cp {classes} Ways {port} ask {up}",
                      [WAITED, rf"thread \d+ \(HTTP-Dispatcher\) was in (read|poll|recvfrom), for {UP}"],
                      r"computing|only|for a lock"),

@@ -13,12 +13,15 @@ One thread, which waits for another process, for a thread, or for the kernel:
   kept       for a server, over a connection that is kept
   polling    looks every 10 ms                 itself     asks this very server
   no-main    sleeps in the only thread that is left: the main thread has ended
+  silent     for a client that comes between /slow and /fast, and sends nothing
+  no-reader  for such a client that does not read its answer
 A thread for each client:
   pool       /fast wants the one connection to a database, which /slow has
 Processes:
   workers    a pool of one process does what takes a second
   reuseport  each of two has a listener of its own, and /slow keeps one busy
   turn       two take turns to accept, and /slow is served in its turn
+  shared     one for each client, and /fast wants the lock of /slow
 """
 import ctypes
 import fcntl
@@ -29,6 +32,7 @@ import platform
 import queue
 import signal
 import socket
+import socketserver
 import sys
 import tempfile
 import threading
@@ -182,6 +186,23 @@ def ask_itself():
             pass
 
 
+def be_busy_with_a_stranger(request):
+    def stand_in_the_way():
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", PORT))
+            client.sendall(request)
+            time.sleep(1.5)
+
+    process(stand_in_the_way)
+    time.sleep(0.3)
+
+
+def hold(lock, seconds):
+    with lock:
+        time.sleep(seconds)
+
+
 def poll_for_a_second():
     until = time.monotonic() + 1
     while time.monotonic() < until:
@@ -196,6 +217,8 @@ SLOW = {
     "unix": lambda: ask_a_server(socket.AF_UNIX, PATH),
     "udp": lambda: ask_a_server(socket.AF_INET, datagrams, socket.SOCK_DGRAM),
     "kept": lambda: ask("slow", connection), "pool": ask_the_pool,
+    "silent": lambda: be_busy_with_a_stranger(b""), "shared": lambda: hold(shared, 1),
+    "no-reader": lambda: be_busy_with_a_stranger(REQUEST.format("much").encode()),
     "workers": lambda: workers.apply(time.sleep, (1,)),
     "reuseport": lambda: time.sleep(1), "turn": lambda: time.sleep(1), "no-main": lambda: time.sleep(1),
 }
@@ -207,6 +230,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             SLOW[WAY]()
         elif WAY == "pool":
             connections.put(connections.get())
+        elif WAY == "shared":
+            hold(shared, 0)
+        elif self.path == "/much":
+            self.wfile.write(bytes(10_000_000))
         self.send_response(200)
         self.send_header("Content-Length", "4")
         self.end_headers()
@@ -216,7 +243,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Server(http.server.ThreadingHTTPServer if WAY == "pool" else http.server.HTTPServer):
+class ForkingServer(socketserver.ForkingMixIn, http.server.HTTPServer):
+    pass
+
+
+class Server({"pool": http.server.ThreadingHTTPServer, "shared": ForkingServer}.get(WAY, http.server.HTTPServer)):
     def server_bind(self):
         if WAY == "reuseport":
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -249,6 +280,8 @@ def take_turns(server):
 
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 signal.signal(signal.SIGALRM, lambda *_: None)
+if WAY in ("message", "semaphore"):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that what is made here is also removed
 if WAY in ("kept", "pool"):
     connection = socket.create_connection(("127.0.0.1", UPSTREAM))
     ask("fast", connection)
@@ -264,6 +297,8 @@ elif WAY == "unix":
     server.listen()
     process(lambda: answer_at_a_path(server))
     server.close()
+elif WAY == "shared":
+    shared = multiprocessing.get_context("fork").Lock()
 elif WAY == "workers":
     workers = multiprocessing.get_context("fork").Pool(1)
 elif WAY == "reuseport":
@@ -276,5 +311,3 @@ if WAY == "no-main":
     threading.Thread(target=server.serve_forever).start()
     libc.syscall(60 if platform.machine() == "x86_64" else 93, 0)  # exit of this thread alone
 server.serve_forever()
-if WAY in ("message", "semaphore"):
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that what is made here is also removed
