@@ -1,6 +1,7 @@
 /* Does a loop keep the rules of common/connections.h? It calls these functions in each turn, in the
  * order that the header asks for, connections_ready for each descriptor that the wait has reported;
- * it closes no connection itself; it sleeps in its wait alone; and its watch notices that epoll_ctl
+ * it waits once in a turn, for as long as the header says, and lets SIGTERM in meanwhile alone; it
+ * closes no connection itself; it sleeps in its wait alone; and its watch notices that epoll_ctl
  * has failed. With -Wl,--wrap=NAME, the linker lets a call of NAME reach __wrap_NAME, and a call of
  * __real_NAME reach NAME (ld(1)). */
 #include "common/connections.h"
@@ -9,6 +10,7 @@
 #include <err.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <time.h>
@@ -57,6 +59,7 @@ static const char *const names[] = {"connections_begin_turn", "connections_ready
                                     "connections_expire", "connections_accept"};
 static bool called[FUNCTIONS]; /* in this turn */
 static int reported, handled;  /* descriptors, in this turn */
+static int allowed_ms;         /* what connections_wait_ms has said for this turn */
 static bool waited; /* in this turn: a library of the stage waits without our knowledge */
 static bool closed; /* by connections_begin_turn, in this turn: perhaps what the wait reported */
 
@@ -65,7 +68,11 @@ static int common;  /* how many functions of common/ we are in; 0: in the stage 
 static int failing; /* the error of the last epoll_ctl of watch, or 0 */
 static bool watched[1 << 16];
 
-enum { FAILING_ADD = 7 }; /* the client that epoll_ctl has no memory for */
+/* The client that epoll_ctl has no memory for: it comes after the crowd (ladder.py). Before it, the
+ * listener, one client, twice, and the crowd. */
+enum { FAILING_ADD = 1 + 2 + 70 + 1 };
+
+enum { ROUNDED_MS = 10, SELDOM_MS = 10000 }; /* a wait may be so much too short; or be so long */
 
 /* Is this a call of the stage itself, in its loop? */
 static bool is_of_the_loop(void)
@@ -98,9 +105,9 @@ int __wrap_connections_wait_ms(void)
     }
     first = false;
     common++;
-    int wait_ms = __real_connections_wait_ms();
+    allowed_ms = __real_connections_wait_ms();
     common--;
-    return wait_ms;
+    return allowed_ms;
 }
 
 void __wrap_connections_begin_turn(void)
@@ -201,6 +208,31 @@ int __wrap_close(int fd)
 
 /* ---- calls that wait */
 
+/* A wait that is over before there is anything to do costs a turn. And a signal that is let in
+ * before the wait, and not by it, may come just before it, and is then lost. */
+static void expect_whole_wait(int wait_ms)
+{
+    sigset_t mask;
+    bool whole = wait_ms < 0 || wait_ms >= SELDOM_MS ||
+                 (allowed_ms >= 0 && wait_ms >= allowed_ms - ROUNDED_MS);
+
+    if (is_of_the_loop() && !whole)
+        errx(1, "a wait of at most %d ms, where connections_wait_ms has said %d", wait_ms,
+             allowed_ms);
+    if (is_of_the_loop() && waited)
+        errx(1, "a second wait in the same turn");
+    pthread_sigmask(SIG_BLOCK, NULL, &mask);
+    if (is_of_the_loop() && sigismember(&mask, SIGTERM) == 0)
+        errx(1, "SIGTERM is let in outside the wait");
+}
+
+static void expect_whole_timeout(const struct timespec *timeout)
+{
+    bool seldom = timeout == NULL || timeout->tv_sec >= SELDOM_MS / 1000;
+
+    expect_whole_wait(seldom ? -1 : (int)(timeout->tv_sec * 1000 + timeout->tv_nsec / 1000000));
+}
+
 static int wait_of_the_loop(int ready)
 {
     if (is_of_the_loop()) {
@@ -218,30 +250,35 @@ static void expect_no_sleep(const char *call)
 
 int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int wait_ms)
 {
+    expect_whole_wait(wait_ms);
     return wait_of_the_loop(__real_epoll_wait(epoll, events, most, wait_ms));
 }
 
 int __wrap_epoll_pwait(int epoll, struct epoll_event *events, int most, int wait_ms,
                        const sigset_t *mask)
 {
+    expect_whole_wait(wait_ms);
     return wait_of_the_loop(__real_epoll_pwait(epoll, events, most, wait_ms, mask));
 }
 
 int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
                  const sigset_t *mask)
 {
+    expect_whole_timeout(timeout);
     return wait_of_the_loop(__real_ppoll(fds, count, timeout, mask));
 }
 
 int __wrap___ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
                        const sigset_t *mask, size_t size)
 {
+    expect_whole_timeout(timeout);
     return wait_of_the_loop(__real___ppoll_chk(fds, count, timeout, mask, size));
 }
 
 int __wrap_pselect(int count, fd_set *reading, fd_set *writing, fd_set *other,
                    const struct timespec *timeout, const sigset_t *mask)
 {
+    expect_whole_timeout(timeout);
     return wait_of_the_loop(__real_pselect(count, reading, writing, other, timeout, mask));
 }
 
@@ -249,6 +286,7 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int wait_ms)
 {
     if (count == 0)
         expect_no_sleep("poll");
+    expect_whole_wait(wait_ms);
     return wait_of_the_loop(__real_poll(fds, count, wait_ms));
 }
 
@@ -256,6 +294,7 @@ int __wrap___poll_chk(struct pollfd *fds, nfds_t count, int wait_ms, size_t size
 {
     if (count == 0)
         expect_no_sleep("poll");
+    expect_whole_wait(wait_ms);
     return wait_of_the_loop(__real___poll_chk(fds, count, wait_ms, size));
 }
 

@@ -750,13 +750,13 @@ class Server:
                 raise Trouble(f"connect: {error}") from None
 
     def burst(self, count, *said, known=False):
-        """Let so many clients connect, and ask for /fast, while the server is suspended. If they are known,
-        they have connected before. Return them."""
-        clients = [self.client() for _ in range(count)] if known else []
+        """Let so many clients connect, and ask for /fast, while the server is suspended. If they are known, all
+        but one have connected before. Return them."""
+        clients = [self.client() for _ in range(count - 1)] if known else []
         if known:
             self.pause(0.05)
         self.suspend()  # else it may see the first clients alone
-        clients = clients or [self.client() for _ in range(count)]
+        clients = [self.client() for _ in range(count - len(clients))] + clients
         for client in clients:
             for data in said or [FAST]:
                 client.say(data)
