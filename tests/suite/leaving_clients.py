@@ -17,6 +17,15 @@ def half_closed_client_is_answered(stage):
             server.expect(client, path, sleeps=DELAY)
             if stage.in_tree:
                 server.expect_end(client)
+        if stage.in_tree:  # it hears of the request and of the half-close in one event
+            client = server.client()
+            server.pause(0.05)
+            server.suspend()
+            client.get("/fast")
+            client.half_close()
+            server.resume()
+            server.expect(client, "/fast")
+            server.expect_end(client)
 
 
 @case()

@@ -113,6 +113,25 @@ def full_pipe():
         os.close(writer)
 
 
+def allow_descriptors(count):
+    """Let this process, and each server that it starts from now on, have so many descriptors and some more. Return
+    whether the hard limit allows that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, count + 200)), hard))
+    return hard >= count + 200
+
+
+@contextlib.contextmanager
+def ended_pipe():
+    """Yield a descriptor from which there is nothing to read, and never will be."""
+    reader, writer = os.pipe()
+    os.close(writer)
+    try:
+        yield reader
+    finally:
+        os.close(reader)
+
+
 @dataclass
 class Stage:
     """What is tested: a stage, or another program that should behave like one."""
@@ -729,8 +748,7 @@ class Server:
         self.asked += count
         self.did.insert(0, f"ulimit -n {count + 100}")
         self.did.append(f"for i in $(seq {count}); do exec {{fd}}<>/dev/tcp/{host}/{MANUAL_PORT}; done")
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, count + 200)), hard))
+        allow_descriptors(count)
         with contextlib.ExitStack() as stack:
             sockets = []
             try:

@@ -5,9 +5,10 @@ import re
 import time
 
 from kit import report
+from suite.activity import tasks
 from suite.cases import CONCURRENT, LONG, PROGRAM, READINESS, URL, case
 from suite.http import DELAY
-from suite.server import FAST, SLOW, SLOW_CLOSE, Failure
+from suite.server import FAST, SLOW, SLOW_CLOSE, Failure, ended_pipe
 
 
 @case()
@@ -28,6 +29,31 @@ def slow_is_never_early(stage):
                                   f"the response after {took:.4f} s")
                 server.expect_closed(client, response)
                 server.did = server.did[:1]
+
+
+@case("loop")
+def loop_sleeps_until_a_deadline(stage):
+    """If a wait is rounded down, it ends early, and the loop spins for the rest of a millisecond: for 0.9 ms with one
+    of these delays, for 0.1 ms with the other."""
+    for _ in range(3):
+        short, long = (cost_of_slow(stage, delay) for delay in (0.0101, 0.0109))
+        if long < 3 * short or long - short < 0.0003:
+            return
+    failure = Failure("a loop that sleeps until the deadline of /slow",
+                      f"its wait is over too early: a /slow after 10.9 ms costs {long * 1e6:.0f} us of processor time, "
+                      f"one after 10.1 ms {short * 1e6:.0f} us")
+    failure.did = [f"{stage.shown()} --delay 0.0109 & server=$!; sleep 0.5", "curl http://127.0.0.1:8000/slow",
+                   "strace -p $server & curl http://127.0.0.1:8000/slow"]
+    raise failure
+
+
+def cost_of_slow(stage, delay, count=25):
+    """Return the processor time that a /slow costs, in seconds."""
+    with stage.serve("--delay", delay) as server:
+        before = sum(task.ran for task in tasks(server.program.pid).values())
+        for _ in range(count):
+            server.expect_served("/slow", sleeps=delay)
+        return (sum(task.ran for task in tasks(server.program.pid).values()) - before) / count
 
 
 @case(CONCURRENT)
@@ -102,7 +128,10 @@ def silent_client_delays_the_next_client(stage):
 
 @case(needs=PROGRAM)
 def idle_server_sleeps(stage):
-    with stage.serve("--timeout", 20) as server:
+    """Its standard input is at its end, which is no event for a server."""
+    with ended_pipe() as stdin, stage.serve("--timeout", 20, stdin=stdin) as server:
+        if stage.in_tree:
+            server.did[0] = f": | {server.did[0]}"
         server.expect_no_busy_loop(0.2, "a client connects")
         if not stage.one:
             server.expect(server.client(FAST), "/fast")
