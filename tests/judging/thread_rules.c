@@ -1,10 +1,12 @@
 /* Does a stage with threads give back what it takes, and survive what it does not get? Its object
  * file asks for careful_malloc where it says malloc, and so on (objcopy(1), --redefine-sym);
  * common/ gets the C library's. One allocation and one thread are refused. A descriptor that is
- * closed twice, memory that is freed twice, and memory that is left at the end are errors. */
+ * closed twice, memory that is freed twice, memory that is left at the end, and a thread that is
+ * born with SIGTERM unmasked are errors. */
 #include <err.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -97,9 +99,13 @@ int careful_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                            void *(*function)(void *), void *argument)
 {
     static int count; /* one thread creates the others */
+    sigset_t mask;
 
     if (++count == REFUSED_THREAD)
         return EAGAIN;
+    pthread_sigmask(SIG_BLOCK, NULL, &mask);
+    if (sigismember(&mask, SIGTERM) == 0)
+        errx(1, "a thread begins with a mask that lets SIGTERM in");
     return pthread_create(thread, attributes, function, argument);
 }
 
