@@ -32,8 +32,10 @@ def find(key, verb, stage, got=""):
                 if not pattern or re.search(pattern, got):
                     found.setdefault((bool(pattern), word), " ".join(hint.split()))
     whose = [stage.model, stage.kind] if stage.in_tree else ["program"]
-    fitting = [(fits, word) for fits in (True, False) for word in [*whose, "all"] if (fits, word) in found]
-    return found[fitting[0]] if fitting else None
+    order = [(fits, word) for fits in (True, False) for word in [*whose, "all"]]
+    if stage.model in skeleton.TO_WRITE:  # it does without common/connections.h, which other loops are told of
+        order.sort(key=lambda place: place[1] == stage.kind)
+    return next((found[place] for place in order if place in found), None)
 
 
 def chapter(begin, model="01"):

@@ -71,7 +71,7 @@ def judged(name):
 def verdict(mistake, check, hints):
     """Return where it fell, whether that is one of its rungs, and what its hint was: right, silent or wrong."""
     key = fallen_key(check)
-    text = " ".join(hints.split())
+    text = " ".join(hints.partition("\n\n")[2].split())  # without the title of the rung, and the names of cases
     shown = re.search(r"^   - .*;$|common/connections\.c", hints, re.M)  # the solution
     if shown or mistake.wrong != "-" and re.search(mistake.wrong, text):
         hint = "wrong"
