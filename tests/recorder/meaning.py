@@ -31,8 +31,8 @@ class Meaning:
 
 
 def milliseconds(ms):
-    """A time-out as it is told: in milliseconds, unless that is a long number."""
-    return f"{ms:.15g} ms" if ms < 100000 else duration(ms / 1000)
+    """A time-out as it is told: whole milliseconds are not rounded."""
+    return f"{ms:.0f} ms" if ms < 1000 and ms == int(ms) else duration(ms / 1000)
 
 
 class Meanings:

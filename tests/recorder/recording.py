@@ -21,7 +21,7 @@ class Call:
     source: Optional[str] = None   # "05-epoll/server.c:44": the line of ours that called it, if known
     function: Optional[str] = None  # "main", or the innermost function that is known
     waits_for: str = ""            # "" (it did not wait), or one of waiting.KINDS
-    plain: str = ""                # in a reader's words, such as "waits for any client, 1000 ms at most"
+    plain: str = ""                # in a reader's words, such as "waits for any client, 1 s at most"
     client: Optional[int] = None   # the index in Recording.clients of the client that this is about
     stack: List[str] = field(default_factory=list)  # our lines, "main 05-epoll/server.c:44", innermost first
     detail: bool = False           # of less interest: left out where space is short

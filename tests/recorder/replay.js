@@ -145,7 +145,7 @@ class View {
       words = "waits";
       rows = [["watches", list(wait.watched) || "nothing"],
               ["nearest deadline", wait.timeout_ms === null ? "none: it waits until something happens"
-                : `in ${span(left)} (time-out of this wait: ${+wait.timeout_ms.toFixed(1)} ms)`]];
+                : `in ${span(left)} (time-out of this wait: ${span(wait.timeout_ms / 1e3)})`]];
     } else if (wait) {
       const { state, call } = threadState(recording, recording.threads.find(each => each.tid === wait.tid), t);
       const stuck = state === "computes" || state === "call" && call.waits_for;

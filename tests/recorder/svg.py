@@ -24,7 +24,7 @@ COLUMNS = 7                    # calls in the magnified strip, at most, if some 
 MOST_LETTERS = 15              # of the name of a lane
 MOST_UPSTREAMS = 4             # lanes of other servers
 WORKS = "The thread works."    # beside a bar that says so
-AT_MOST = " A wait of “… ms at most” ends when the next {} is due."
+AT_MOST = " A wait of “… at most” ends when the next {} is due."
 RECORDED = "Recorded with strace, which adds up to a few ms to each call: trust the order, not the microseconds."
 
 STYLE = """
@@ -606,7 +606,7 @@ def draw(recordings, prefix="waits-", headings=True, style=STYLE):
             parts += drawn
         y += 8
     due = "time-out" if any(recording.upstreams for recording in recordings) else "response"
-    works = WORKS + AT_MOST.format(due) * any("ms at most" in part for part in parts)
+    works = WORKS + AT_MOST.format(due) * any("at most" in part for part in parts)
     parts.append(f'<rect class="work" x="{MARGIN}" y="{y + 1}" width="18" height="10"/>')
     for note, x in ((works, MARGIN + 24), (RECORDED, MARGIN)):
         parts.append(text(x, y + 10, note, "quiet"))

@@ -184,7 +184,7 @@ class Commands(unittest.TestCase):
         port = free_port()
         output = expect(self, r"the only thread was in clock_nanosleep, called by take_a_nap\.\n",
                         lambda: run(TRACE, f"http://127.0.0.1:{port}", "--", program, port))
-        self.assertRegex(output, r"sleep +sleeps 1000 ms, serving /slow +\d+ ms\n")
+        self.assertRegex(output, r"sleep +sleeps 1 s, serving /slow +[\d.]+ m?s\n")
         self.assertRegex(output, r"(?s)Called from:.*clock_nanosleep\stake_a_nap")
 
     @unittest.skipUnless(shutil.which("uvicorn"), "uvicorn is missing: make deps-peers")

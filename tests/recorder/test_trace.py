@@ -18,7 +18,8 @@ import unittest.mock
 
 from kit import terminals, tool, unittests
 from kit.tree import STAGES, TESTS
-from recorder import account, clients, descriptors, events, strace_log, svg, symbols, table, understand, waiting
+from recorder import (account, clients, descriptors, events, lengths, meaning, strace_log, svg, symbols, table,
+                      understand, waiting)
 from recorder.recording import Client
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -298,7 +299,7 @@ class Words(unittest.TestCase):
                   "7 1700000000.2 select(0, NULL, NULL, NULL, {tv_sec=1, tv_usec=0}) = 0 (Timeout) <1.0001>\n"
                   '7 1700000001.3 write(4, "HTTP/1.1 200 OK", 15) = 15 <0.000001>\n')
         select, = calls(understand.understand(log), "select")
-        self.assertEqual((select.waits_for, select.plain), ("delay", "sleeps, 1000 ms at most"))
+        self.assertEqual((select.waits_for, select.plain), ("delay", "sleeps, 1 s at most"))
 
     def waits(self, *lines, header=""):
         """What one call after the other waits for, from the log of a process that has read a request and answers it
@@ -379,6 +380,13 @@ class Words(unittest.TestCase):
         for host, itself in ("127.0.0.1", True), ("localhost", True), ("127.0.0.2", False), ("localhost:81", False):
             said = self.why(*question, header=f"# url: http://{host}\n")
             self.assertEqual("which is this very server" in said, itself, said)
+
+    def test_time_is_told_as_a_person_writes_it(self):
+        told = {0.0003: "0.3 ms", 0.902: "902 ms", 0.99951: "1 s", 1.239: "1.24 s", 9.6231: "9.62 s", 9.996: "10 s",
+                12.34: "12.3 s", 320: "5 min 20 s", 7500: "2 h 5 min"}
+        self.assertEqual({seconds: lengths.duration(seconds) for seconds in told}, told)
+        told = {50: "50 ms", 49.998: "50.0 ms", 999: "999 ms", 1000: "1 s", 9623: "9.62 s", 30000: "30 s"}
+        self.assertEqual({ms: meaning.milliseconds(ms) for ms in told}, told)
 
     def test_wait_on_a_wake_up_that_nothing_ended_is_a_sleep(self):
         eventfd = "7 1700000000.5 eventfd2(0, EFD_NONBLOCK) = 5 <0.000001>"
@@ -665,7 +673,7 @@ class Telling(unittest.TestCase):
 
     def test_story_names_call_words_and_line(self):
         text = "\n".join(table.tell(recording(kept("01-blocking"))))
-        self.assertRegex(text, r"clock_nanosleep  sleeps, serving /slow +1000 ms\n")
+        self.assertRegex(text, r"clock_nanosleep  sleeps, serving /slow +1 s\n")
         self.assertRegex(text, r"(?s)Called from: .*clock_nanosleep\scommon/blocking\.c:\d+")
         self.assertRegex(text, r"/fast connects, and stays in the backlog +9\d\d ms")
         self.assertRegex(text, r"(?s)Not shown: \d+ other calls \(.*setsockopt.*\)\.")
@@ -679,7 +687,7 @@ class Telling(unittest.TestCase):
         asking = (TESTS / "tutorial/recordings/upstream-states.strace").read_text()
         for text, due in [(kept("01-blocking"), []), (kept("05-epoll"), ["response"]), (asking, ["time-out"])]:
             drawn = svg.draw([recording(text)])
-            self.assertEqual(("ms at most" in drawn, re.findall(r"ends when the next (\S+) is due", drawn)),
+            self.assertEqual(("s at most" in drawn, re.findall(r"ends when the next (\S+) is due", drawn)),
                              (bool(due), due))
 
     def test_events_are_valid(self):

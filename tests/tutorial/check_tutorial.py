@@ -139,13 +139,15 @@ def pictures(text):
         for waited in map(int, re.findall(r"waited (\d+) ms", told)):
             say(any(abs(waited - int(ms)) < 100 for ms in re.findall(r"(\d+) ms", alternative)),
                 f"{name}: recorded are {waited} ms; its text alternative differs")
+        for waited in re.findall(r"waited ([\d.]+ s)\b", told):
+            say(waited in alternative, f"{name}: recorded are {waited}; its text alternative differs")
         for file, line in re.findall(r"called from (\S+?):(\d+)", told):
             source = (ROOT / file).read_text().splitlines()
             code = source[int(line) - 1] if int(line) <= len(source) else ""
             say(re.search(WAITS, code), f"{name} names {file}:{line}, and nothing waits there: make pictures")
     for chapter in text.split("\n## "):
         drawn = " ".join((ROOT / name).read_text() for name in re.findall(r"!\[[^\]]*\]\(([\w/-]+\.svg)\)", chapter))
-        for label in re.findall(r'"(\d+ ms\s+at\s+most)"', chapter):
+        for label in re.findall(r'"([\d.]+ m?s\s+at\s+most)"', chapter):
             seen = re.sub(r"\s+|<[^>]*>", " ", drawn)
             say(re.search(rf"\b{' '.join(label.split())}", " ".join(seen.split())),
                 f"{label}: no picture of the chapter says so")
