@@ -25,6 +25,7 @@ _EVENT_DATA = re.compile(r"(?:u64|data)=(?:0x([0-9a-f]{1,16})|([0-9]{1,20}))(?!\
 _REQUEST = re.compile(r"(?:GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (\S+) HTTP/1")
 _PASSED = re.compile(r"SCM_RIGHTS, cmsg_data=\[(.*?)\](?=\}|$)")
 _MAPPED = re.compile(r"\[?::ffff:(\d+\.\d+\.\d+\.\d+)\]?")
+_EVENTS = {"signalfd": "a signal", "inotify": "a change of files (inotify)"}  # what comes from such a descriptor
 _WAKE_UPS = ("eventfd", "anon_inode:[eventfd]")
 
 
@@ -33,7 +34,8 @@ class OpenFile:
     """What one or more descriptors mean (an open file description).
 
     kind is "listener", "client", "server" (on the way to another server), "names" (to the name server), "file",
-    "pipe", "wake-up" (of a loop, by another thread), "timer", "epoll", or "unknown"."""
+    "pipe", "wake-up" (of a loop, by another thread), "timer", "child" (a process: its name is a number), "epoll",
+    "other" (its name says what comes from there), or "unknown"."""
     kind: str
     name: str = ""                 # an address, a path
     nonblocking: bool = False
@@ -163,7 +165,8 @@ class Descriptors:
         if call.name in ACCEPT:
             self._accept(call, process, fd, note)
         elif call.name in ("socket", "socketpair", "pipe", "pipe2", "eventfd", "eventfd2", "timerfd_create",
-                           "open", "openat", "openat2", "creat", "memfd_create", "signalfd4", "inotify_init1"):
+                           "open", "openat", "openat2", "creat", "memfd_create", "signalfd", "signalfd4",
+                           "inotify_init", "inotify_init1", "pidfd_open"):
             self._open(call, process)
         elif call.name == "listen" and call.value == 0:
             file = self._file(process, fd, note)
@@ -240,8 +243,10 @@ class Descriptors:
         elif call.name.startswith(("open", "creat")):
             path = _TEXT.search(call.arguments)
             kind, name = "file", path[1] if path else "a file"
+        elif call.name == "pidfd_open":
+            kind, name = "child", re.match(r"\d*", call.arguments)[0]
         elif call.name != "socket":
-            kind = "other"
+            kind, name = "other", next((what for word, what in _EVENTS.items() if call.name.startswith(word)), "")
         process.files[call.value] = OpenFile(kind, name, nonblocking)
         self.of_call[id(call)] = process.files[call.value]
 
@@ -421,6 +426,9 @@ class Descriptors:
             return OpenFile("wake-up")
         if "timerfd" in note:
             return OpenFile("timer")
+        for word, what in _EVENTS.items():
+            if note.startswith("anon_inode:") and word in note:
+                return OpenFile("other", what)
         if "eventpoll" in note:
             return OpenFile("epoll")
         if note.startswith("pipe:"):

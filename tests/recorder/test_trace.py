@@ -50,6 +50,8 @@ def calls(recorded, *names):
 
 # ---- reading
 
+READ_FAST = '7 1700000001.7 read(9, "GET /fast HTTP/1.1\\r\\n", 99) = 16 <0.000001>'
+ANSWER_FAST = '7 1700000001.8 write(9, "HTTP/1.1 200 OK", 15) = 15 <0.000001>'
 LOG = """\
 100 1700000000.000000 accept4(3<socket:[1]>, NULL, NULL, SOCK_CLOEXEC) = 4<socket:[2]> <0.010000>
  > build/x(main+0x10) [0x1234]
@@ -336,6 +338,29 @@ class Words(unittest.TestCase):
                             '8 1700000001.4 write(9, "HTTP/1.1 200 OK", 15) = 15 <0.000001>')
             self.assertRegex(said, words)
 
+    def test_what_a_sleeper_tries_in_between_is_told(self):
+        """Such a call does not wait, and is short: in the account, it is none of a wait."""
+        tries = {'openat(AT_FDCWD, "/run/x.lock", O_CREAT|O_EXCL, 0600) = -1 EEXIST (File exists)':
+                 "it tried to make /run/x.lock, which was there, 4 times",
+                 "fcntl(5</run/db>, F_SETLK, {l_type=F_WRLCK}) = -1 EAGAIN (Resource temporarily unavailable)":
+                 "it tried in vain to get the lock of /run/db 4 times",
+                 "wait4(8, 0x7ffc, WNOHANG, NULL) = 0": "it looked for the end of its child process 4 times",
+                 "getpid() = 7": "4 times, 200 ms each."}
+        for call, words in tries.items():
+            lines = ["7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>"]
+            for tenth in range(3, 12, 2):
+                lines += [f"7 17000000{tenth / 10:04.1f} {call} <0.000010>",
+                          f"7 17000000{tenth / 10 + 0.0001:07.4f} nanosleep({{tv_sec=0, tv_nsec=200000000}}, NULL) = 0 "
+                          "<0.1998>"]
+            self.assertIn(words, self.why(*lines[:-2], READ_FAST, ANSWER_FAST))
+
+    def test_thread_that_only_makes_short_calls_is_busy_with_them(self):
+        calls = [f"7 {1700000000.3 + number / 100:.6f} getpid() = 7 <0.000010>" for number in range(140)]
+        said = self.why("7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>", *calls,
+                        READ_FAST, header="# cpu: 7 at 1700000000.0 had 0.0 ready 0.0\n"
+                                          "# cpu: 7 at 1700000002.0 had 0.01 ready 1.0\n")
+        self.assertIn("the only thread was busy with many short calls (getpid, 140 times), and with what", said)
+
     def test_wait_that_a_signal_interrupts_goes_on(self):
         for result, woken in ("0", 8), ("-1 EAGAIN (Resource temporarily unavailable)", None):
             self.assert_goes_on(result, woken)
@@ -374,9 +399,7 @@ class Words(unittest.TestCase):
         question = ("7 1700000000.2 socket(AF_INET, SOCK_STREAM, 0) = 5 <0.000001>",
                     "7 1700000000.3 connect(5, {sin_port=htons(80), sin_addr=inet_addr(\"127.0.0.1\")}, 16) = 0 "
                     "<0.000001>", "7 1700000000.4 accept(3, NULL, NULL) = 9 <0.000001>",
-                    '7 1700000000.5 read(5, "x", 9) = 1 <1.0>',
-                    '7 1700000001.7 read(9, "GET /fast HTTP/1.1\\r\\n", 99) = 16 <0.000001>',
-                    '7 1700000001.8 write(9, "HTTP/1.1 200 OK", 15) = 15 <0.000001>')
+                    '7 1700000000.5 read(5, "x", 9) = 1 <1.0>', READ_FAST, ANSWER_FAST)
         for host, itself in ("127.0.0.1", True), ("localhost", True), ("127.0.0.2", False), ("localhost:81", False):
             said = self.why(*question, header=f"# url: http://{host}\n")
             self.assertEqual("which is this very server" in said, itself, said)

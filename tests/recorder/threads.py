@@ -161,7 +161,7 @@ class Threads:
         most = totals[0]
         alike = [part for part in parts if (part.kind, part.name, part.of) == (most.kind, most.name, most.of)]
         each = duration(most.seconds / most.times)
-        plain = f"{waits(Cause(most.kind, most.of, most.by), most.name)}, {most.times} times, {each} each"
+        plain = f"{waits(Cause(most.kind, most.of, most.by), most.name)}, {most.times:,} times, {each} each"
         return [Call(thread.tid, most.name, "", "", alike[0].start, alike[-1].end, None, None, most.kind,
                      plain, of=most.of)]
 

@@ -1,6 +1,8 @@
 """The sentence: why did /fast wait, or why did it not?
 
 It names a thread, a call, an address only where the log shows it. Where it does not, it says so."""
+from collections import Counter
+
 from kit import urls
 from recorder import account, clients
 from recorder.account import BETWEEN, CALLS, COMPUTING, OUTSIDE, STARVED, UNKNOWN
@@ -11,6 +13,7 @@ from recorder.waiting import FUTEX, SUSPICIOUS
 JUST = 0.02  # seconds: less is left of /slow's time than can be told apart
 A_WHILE = 0.2  # seconds: what a thread does is seen in no shorter time
 NEARLY_ALL = 0.8  # of the time: a wait that took so much of it is told alone, without short ones for the same
+MANY = 50      # so many calls that do not wait are what a thread was busy with, however short they were
 LEAST = 0.25  # of the time: a wait that took less is not what took it
 IDLE = {"clients", "lock", "thread", "turn", "other", UNKNOWN}  # what a thread does that has nothing to do, perhaps
 
@@ -48,6 +51,8 @@ class Doing:
             self.groups.setdefault(_group(each), []).append(each)
         starved = self.groups.pop((STARVED, ""), [])
         between = sum(each.seconds for each in [*self.groups.pop((BETWEEN, ""), []), *starved])
+        self.short = Counter(part.name for part in parts if part.name and part.seconds < account.A_PAUSE)
+        self.tries = Counter(part.of for part in parts if part.kind == CALLS and part.of)
         if all(each.longest < SUSPICIOUS for each in self.groups.get((CALLS, ""), [])):
             between += sum(each.seconds for each in self.groups.pop((CALLS, ""), []))
         order = sorted(self.groups, key=lambda key: -self._seconds(key))
@@ -75,12 +80,15 @@ class Doing:
     def phrase(self):
         if self.clear:
             return self._one(self.shares[0][0])
+        most = max((share for _, share in self.shares), default=0)
+        if self.many and (sum(self.short.values()) >= MANY and most < LEAST or most < 0.1 and not self.starved):
+            name, times = self.short.most_common(1)[0] if self.short else ("", 0)
+            often = f" ({name}, {times:,} times)" if times >= MANY else ""
+            return f"busy with many short calls{often}, and with what it did between them"
         if self.starved:
-            return "ready to run, but it hardly had a processor: this machine is busy, or strace kept it"
+            return "mostly ready to run, but without a processor: this machine is busy, or strace kept it"
         if not self.shares:
             return "not there yet"
-        if self.many and self.shares[0][1] < 0.1:
-            return "busy with many short calls, and with what it did between them"
         parts = [f"{share * 100:.0f} % of that time {self._one(key)}" for key, share in self.shares[:2] if share > 0.1]
         return "busy with several things: " + " and ".join(parts) if parts else "busy with many things"
 
@@ -100,11 +108,17 @@ class Doing:
         if kind == "delay" and most.name in FUTEX and most.times > 1:
             others = (_busy_others(self.recording, [self.thread], self.begin, self.end, self.thread.pid)
                       if self.deep else "")
-            return f"in {most.name}{most.place}, {most.times} timed waits, perhaps for a lock{others}"
+            return f"in {most.name}{most.place}, {most.times:,} timed waits, perhaps for a lock{others}"
         several = kind != "clients" and most.longest < NEARLY_ALL * most.seconds
-        often = f", {most.times} times" if most.times > 1 and several else ""
+        often = f", {most.times:,} times" if most.times > 1 and several else ""
         each = f"{often}, {_ms(most.seconds / most.times)} each" if most.times > 2 and several else often
-        return f"in {most.name}{most.place}{_timed(most)}{each}{self._for(kind, of or most.of, most)}"
+        tried = self._tried(most.times) if kind == "delay" else ""
+        return f"in {most.name}{most.place}{_timed(most)}{each}{self._for(kind, of or most.of, most)}{tried}"
+
+    def _tried(self, sleeps):
+        """What a thread that sleeps again and again does in between, in vain."""
+        what, times = self.tries.most_common(1)[0] if self.tries else ("", 0)
+        return f"; in between, it {what} {times:,} times" if times > max(sleeps / 2, 2) else ""
 
     def _for(self, kind, of, most):
         if kind == "clients" and of:

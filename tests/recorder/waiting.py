@@ -81,14 +81,15 @@ class Causes:
         if call.name in ACCEPT | RECEIVE | SEND | {"connect"}:
             return self._transfer(call)
         if call.name in _FOR_CHILDREN:
-            return NOTHING if "WNOHANG" in call.arguments else self._child(call)
+            return self._look_for_child(call) if "WNOHANG" in call.arguments else self._child(call)
         if call.name in _FOR_SIGNALS:
             return Cause(OTHER, "a signal")
         if call.name.startswith("fcntl"):
             locks = re.search(r"F_(OFD_)?SETLKW", call.arguments)
-            return Cause(FILE, self._path(call)) if locks else NOTHING
+            return Cause(FILE, self._path(call)) if locks else self._attempt(call)
         if call.name in _TO_FILES:
-            return NOTHING if "LOCK_NB" in call.arguments else Cause(FILE, self._path(call))
+            attempt = "LOCK_NB" in call.arguments or "EEXIST" in call.result
+            return self._attempt(call) if attempt else Cause(FILE, self._path(call))
         if call.name.startswith("io_uring_enter"):
             least = re.match(r"\d+(?:<.*?>)?, \d+, (\d+)", call.arguments)
             return Cause(UNKNOWN, URING) if least is None or least[1] != "0" else NOTHING
@@ -129,7 +130,10 @@ class Causes:
         if "wake-up" in kinds:
             return self._child_that_ended(call) or (
                 Cause(OTHER, "a signal") if "EINTR" in call.result or "ERESTART" in call.result else Cause(THREAD))
-        return Cause(UNKNOWN if kinds & {"unknown"} else OTHER)
+        if "child" in kinds:
+            return self._child_of(next(file for file in watched if file.kind == "child"))
+        named = dict.fromkeys(file.name for file in watched if file.kind == "other" and file.name)
+        return Cause(UNKNOWN if kinds & {"unknown"} else OTHER, ", or ".join(named) if kinds == {"other"} else "")
 
     def _transfer(self, call):
         if not self.seen.blocks.get(id(call), False):
@@ -147,7 +151,13 @@ class Causes:
             return self._pipe(file, call)
         if file.kind == "timer":
             return Cause(CLOCK)
+        if file.kind == "other" and file.name:
+            return Cause(OTHER, file.name)
         return Cause(THREAD) if file.kind == "wake-up" else Cause(UNKNOWN)
+
+    def _child_of(self, file):
+        pid = int(file.name) if file.name.isdigit() else None
+        return Cause(CHILD, self._command(pid), pid)
 
     def _pipe(self, file, call):
         """A pipe, or a pair of sockets: to whom? The log shows who wrote into it, if anybody did; or that a child
@@ -173,6 +183,18 @@ class Causes:
                 end = log.ends[tid][0] if tid in log.ends else None
                 found.setdefault(self.seen.pid_of[call.tid], []).append((tid, call.start, end))
         return found
+
+    def _attempt(self, call):
+        """A call that would not wait for a lock, or for a file that somebody else has made."""
+        if "EEXIST" in call.result:
+            return Cause("", f"tried to make {self._path(call)}, which was there,")
+        failed = "EAGAIN" in call.result or "EACCES" in call.result
+        return Cause("", f"tried in vain to get the lock of {self._path(call)}") if failed else NOTHING
+
+    def _look_for_child(self, call):
+        child = self._child(call).of if call.value == 0 else ""
+        return Cause("", f"looked for the end of its child process{f' ({child})' if child else ''}") \
+            if call.value == 0 else NOTHING
 
     def _child(self, call):
         call = self._last(call)

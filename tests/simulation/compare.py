@@ -154,7 +154,7 @@ def differences(real, simulated):
     verdicts = [verdict_of(log) for log in logs]
     # On Linux, strace may hide that, and the log has no samples of the threads' CPU time. Other reasons are the same.
     if verdicts[1][1].endswith("was computing."):
-        said = re.sub("busy with many short calls, and with what it did between them|"
+        said = re.sub(r"busy with many short calls( \(.*?\))?, and with what it did between them|"
                       "computing, or ready to run: this recording does not tell which", "computing", verdicts[0][1])
         verdicts[0] = (verdicts[0][0], said)
     if verdicts[0] != verdicts[1]:

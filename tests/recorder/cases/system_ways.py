@@ -7,6 +7,8 @@ One thread, which waits for another process, for a thread, or for the kernel:
   message    for a message (msgrcv)            full-pipe  for room in a pipe that a thread reads from
   semaphore  for a semaphore (semop)           timerfd    for a timer that is a descriptor
   sigwait    for a signal of another process   inotify    for a file that another process makes
+  signalfd   the same, from a descriptor       patient    looks whether a child has ended, and sleeps again
+  lock-file  tries to make a file, and sleeps again
   alarm      for a signal of its own           terminal   for a line from a terminal
   unix       for a server at a path            udp        for a server that takes datagrams
   connect    for a server whose backlog is full
@@ -33,6 +35,7 @@ import queue
 import signal
 import socket
 import socketserver
+import subprocess
 import sys
 import tempfile
 import threading
@@ -103,6 +106,24 @@ def wait_for_a_semaphore():
 def wait_for_a_signal():
     process(after_a_second(os.kill, os.getpid(), signal.SIGUSR1))
     signal.sigwait([signal.SIGUSR1])
+
+
+def wait_for_a_signal_from_a_descriptor():
+    signals = libc.signalfd(-1, (ctypes.c_ulong * 16)(1 << signal.SIGUSR1 - 1), 0)
+    process(after_a_second(os.kill, os.getpid(), signal.SIGUSR1))
+    os.read(signals, 128)
+    os.close(signals)
+
+
+def wait_for_a_lock_file():
+    open(PATH, "x").close()
+    process(after_a_second(os.unlink, PATH))
+    while True:
+        try:
+            open(PATH, "x").close()
+            return os.unlink(PATH)
+        except FileExistsError:
+            time.sleep(0.02)
 
 
 def wait_for_an_alarm():
@@ -211,6 +232,8 @@ def poll_for_a_second():
 
 SLOW = {
     "lockf": wait_for_a_lock, "message": wait_for_a_message, "semaphore": wait_for_a_semaphore,
+    "signalfd": wait_for_a_signal_from_a_descriptor, "lock-file": wait_for_a_lock_file,
+    "patient": lambda: subprocess.run(["sleep", "1"], timeout=9),
     "sigwait": wait_for_a_signal, "alarm": wait_for_an_alarm, "eventfd": wait_for_a_number,
     "full-pipe": wait_for_room, "timerfd": wait_for_a_timer, "inotify": wait_for_a_file,
     "terminal": wait_for_a_line, "connect": wait_for_a_backlog, "polling": poll_for_a_second, "itself": ask_itself,

@@ -5,6 +5,7 @@
  * mutex      /slow holds a mutex              rwlock  it writes, and /fast reads
  * condition  /fast waits until /slow says so  semaphore  the same, with a semaphore
  * pipe       /fast reads what /slow writes    spin    /fast looks again and again, without a pause
+ * calls      the same, with a system call each time
  * join       /slow starts a thread and waits for its end, holding the mutex */
 #include <netinet/in.h>
 #include <pthread.h>
@@ -58,7 +59,7 @@ static void slow(void)
     } else if (strcmp(way, "pipe") == 0) {
         if (write(ends[1], "!", 1) < 0)
             perror("write");
-    } else if (strcmp(way, "spin") != 0) {
+    } else if (strcmp(way, "spin") != 0 && strcmp(way, "calls") != 0) {
         pthread_mutex_unlock(&mutex);
     }
 }
@@ -84,6 +85,9 @@ static void fast(void)
     } else if (strcmp(way, "spin") == 0) {
         while (begun && !done)
             ;
+    } else if (strcmp(way, "calls") == 0) {
+        while (begun && !done)
+            getppid();
     } else {
         pthread_mutex_lock(&mutex);
         pthread_mutex_unlock(&mutex);
