@@ -131,6 +131,11 @@ def epolls(pid):
     return {fd: list(map(int, re.findall(r"^tfd:\s+(\d+)", info, re.M))) for fd, info in infos.items()}
 
 
+def has_a_ring(pid):
+    """May a process ask the kernel for something, through io_uring, in no system call of its own?"""
+    return any("[io_uring]" in name for _, name in _links(pid))
+
+
 def users_of(path):
     """The processes that have a file open."""
     return [pid for pid in all_pids() if any(name == str(path) for _, name in _links(pid))]

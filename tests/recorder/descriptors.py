@@ -1,7 +1,8 @@
 """Follow the descriptors of processes through a log: what each one is, and which requests go through it."""
 import re
+from collections import deque
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional
+from typing import Deque, Dict, List, Optional, Set, Tuple
 
 from recorder import strace_log
 
@@ -94,6 +95,8 @@ class Process:
     files: Dict[int, OpenFile] = field(default_factory=dict)
     epolls: Dict[int, Dict[int, int]] = field(default_factory=dict)  # epoll fd -> {event data: fd}
     whole: bool = False             # the log has it from its start: what it watches is known
+    ring: bool = False              # but it has an io_uring, and may tell an epoll what to watch in no call
+    looked_at: Set[int] = field(default_factory=set)  # the epolls of which /proc told what they watch, all the same
 
 
 class Descriptors:
@@ -109,6 +112,7 @@ class Descriptors:
         self.blocks: Dict[int, bool] = {}            # id(call) -> whether it may wait at its descriptor
         self.watched: Dict[int, List[OpenFile]] = {}  # id(call that waits)
         self.reported: Dict[int, List[OpenFile]] = {}
+        self.partly = set()                          # ids of waits: their epoll may watch more than is known
         self.processes: Dict[int, Process] = {}
         self.pid_of: Dict[int, int] = {}
         self.names: Dict[int, str] = {}              # of threads
@@ -120,8 +124,13 @@ class Descriptors:
         self._passed = []                            # descriptors on their way between processes
         self._unanswered: Dict[Request, None] = {}   # an ordered set
         self._last_exchange: Dict[OpenFile, Exchange] = {}
+        self._looks: Deque[Tuple[float, int, int, List[int]]] = deque()  # moment, pid, epoll, what it watched
+        self._last_looks: Dict[Tuple[int, int], Tuple[float, List[int]]] = {}
         self._find_processes()
         for call in sorted(log.calls, key=_takes_effect):
+            while self._looks and self._looks[0][0] <= _takes_effect(call):
+                _, pid, epoll, fds = self._looks.popleft()
+                self._look(self.processes[pid], epoll, fds)
             self._follow(call, self.processes[self.pid_of[call.tid]])
 
     # ---- processes
@@ -150,6 +159,12 @@ class Descriptors:
             process = known(int(pid), Process(int(pid)))
             process.epolls[int(epoll)] = {int(fd): int(fd) for fd in fds.split()}
             process.whole = True
+        looks = log.fields("epoll", r"(\d+) of (\d+) at (\d{1,12}\.\d{1,9}) watches((?: \d+)*)")
+        self._looks.extend(sorted((float(moment), int(pid), int(epoll), list(map(int, fds.split())))
+                                  for epoll, pid, moment, fds in looks))
+        for moment, pid, epoll, fds in self._looks:
+            known(pid, Process(pid))
+            self._last_looks[pid, epoll] = moment, fds
         self.names.update((int(tid), name) for tid, name in log.fields("name", r"(\d+) is (.*)"))
         self.programs.update((int(pid), name) for pid, name in log.fields("program", r"(\d+) is (.*)"))
         self.tasks = {int(pid) for pid, in log.fields("tasks", r"(\d+)")}
@@ -157,6 +172,14 @@ class Descriptors:
     def is_interpreter(self, pid):
         """Is this a program in Python, whose threads take turns?"""
         return re.search(r"python|gunicorn|uvicorn|flask|celery", self.programs.get(pid, "")) is not None
+
+    @staticmethod
+    def _look(process, epoll, fds):
+        """Somebody looked at what this epoll watches. An event's data are not told there: libuv, which is the one that
+        sets an epoll through io_uring, has the descriptor for it."""
+        process.ring = True
+        process.looked_at.add(epoll)
+        process.epolls[epoll] = {fd: fd for fd in fds}
 
     # ---- calls
 
@@ -177,6 +200,12 @@ class Descriptors:
             self._connect(call, process, fd, note)
         elif call.name == "close":
             self.of_call[id(call)] = process.files.pop(fd, None)
+        elif call.name in ("epoll_create", "epoll_create1"):
+            if (call.value or 0) > 0:
+                process.files[call.value], process.epolls[call.value] = OpenFile("epoll"), {}
+                process.looked_at.discard(call.value)
+        elif call.name.startswith("io_uring"):
+            process.ring |= (call.value or 0) >= 0
         elif call.name in RECEIVE | SEND:
             self._transfer(call, process, fd, note)
         elif call.name == "epoll_ctl":
@@ -207,11 +236,12 @@ class Descriptors:
         if started is process:
             return
         if "CLONE_FILES" in call.arguments and "CLONE_VFORK" not in call.arguments:
-            started.files, started.epolls = process.files, process.epolls
+            started.files, started.epolls, started.looked_at = process.files, process.epolls, process.looked_at
         else:
             started.files = {**process.files, **started.files}
             started.epolls = {epoll: dict(fds) for epoll, fds in process.epolls.items()}
-        started.whole = process.whole
+            started.looked_at = set(process.looked_at)
+        started.whole, started.ring = process.whole, process.ring
         self.programs.setdefault(started.pid, self.programs.get(process.pid, ""))
 
     def _run(self, call, process):
@@ -220,7 +250,7 @@ class Descriptors:
         if words and call.value == 0:
             self.programs[process.pid] = " ".join(_TEXT.findall(words[2])) or words[1]
             self.names.pop(call.tid, None)
-            process.whole = True
+            process.whole, process.ring = True, False
 
     def _open(self, call, process):
         """A call that returns a new descriptor, or two."""
@@ -393,7 +423,7 @@ class Descriptors:
 
     def _wait(self, call, process, fd):
         if call.name.startswith("epoll"):
-            events = process.epolls.get(fd, {})
+            events = self._events(call, process, fd)
             watched = [(number, "") for number in events.values()]
             reported = [(events[data], "") for data in _event_data(call) if data in events]
         elif "poll" in call.name:
@@ -405,6 +435,18 @@ class Descriptors:
             reported = _set(ready[1]) if ready else []
         self.watched[id(call)] = [self._file(process, *pair) for pair in watched]
         self.reported[id(call)] = [self._file(process, *pair) for pair in reported]
+
+    def _events(self, call, process, epoll):
+        """{event data: descriptor} of an epoll, in this wait. What the wait returns was watched, whoever said so."""
+        moment, fds = self._last_looks.get((process.pid, epoll), (0, None))
+        if call.end is None and moment > call.start:  # it still waited then
+            self._look(process, epoll, fds)
+        events = process.epolls.setdefault(epoll, {})
+        if process.ring:
+            events.update((fd, fd) for fd in _event_data(call) if fd not in events and fd in process.files)
+            if epoll not in process.looked_at:
+                self.partly.add(id(call))
+        return events
 
     def _file(self, process, fd, note):
         """What a descriptor means. If that was opened before the log began, strace's note about it may tell."""

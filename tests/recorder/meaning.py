@@ -79,7 +79,7 @@ class Meanings:
             return Meaning(f"sleeps{most}")
         if cause.kind == UNKNOWN and not call.arguments:  # it began before the log
             return Meaning("waits", "", rank)
-        if cause.kind in (SERVER, NAMES, CHILD):
+        if cause.kind in (SERVER, NAMES, CHILD, UNKNOWN):
             return Meaning(f"{waits(cause)}{most}", "", rank)
         return Meaning(f"waits, but not for clients{most}", "", rank)
 

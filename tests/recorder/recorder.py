@@ -190,7 +190,8 @@ def _wait_for_strace(log):
 
 def _ask(url, requests, delay, log, pids, patience=5):
     """Send the requests when the server has come to rest, or after patience, in seconds: others may be asking it.
-    Return the rows of the probe, and lines for the header: when each thread had a processor."""
+    Return the rows of the probe, and lines for the header: when each thread had a processor, and what an epoll watched
+    that was told so in no call."""
     sizes = []  # of the log
 
     def at_rest():
@@ -199,7 +200,7 @@ def _ask(url, requests, delay, log, pids, patience=5):
         return before and sizes[-1][1] - before[-1] < FEW  # some loops wake up ten times a second
 
     processes.wait_until(at_rest, patience)
-    used, family, looks = {}, [], itertools.count()
+    used, family, looks, watched = {}, [], itertools.count(), {}
 
     def look():
         _check(log)
@@ -210,6 +211,7 @@ def _ask(url, requests, delay, log, pids, patience=5):
                 seconds = proc.processor_seconds(pid, tid)
                 if seconds:
                     used.setdefault(tid, []).append((time.time(), *seconds))
+            _look_at_epolls(pid, watched)
 
     look()
     rows = measuring.probe(url, *requests.shots, timeout=requests.timeout or 2 * delay + 10, ports=True,
@@ -217,8 +219,22 @@ def _ask(url, requests, delay, log, pids, patience=5):
     time.sleep(0.1)  # let the server come to its next wait before it is told to stop
     look()
     tasks = [f"tasks: {pid}" for pid in family if next_steps.runs_tasks(pid)]
-    return rows, tasks + [f"cpu: {tid} at {moment:.6f} had {had:.6f} ready {ready:.6f}"
-                          for tid, samples in used.items() for moment, had, ready in _changes(samples)]
+    epolls = [f"epoll: {epoll} of {pid} at {moment:.6f} watches {' '.join(map(str, fds))}"
+              for (epoll, pid), samples in watched.items() for moment, fds in samples if fds is not None]
+    return rows, [*tasks, *epolls, *(f"cpu: {tid} at {moment:.6f} had {had:.6f} ready {ready:.6f}"
+                                     for tid, samples in used.items() for moment, had, ready in _changes(samples))]
+
+
+def _look_at_epolls(pid, watched):
+    """Add what each epoll of a process watches now, if that has changed, to {(epoll, pid): [(moment, descriptors)]}.
+    A process without an io_uring tells it in calls to epoll_ctl."""
+    if not proc.has_a_ring(pid):
+        return
+    moment, now = time.time(), proc.epolls(pid)
+    for epoll in {*now, *(epoll for epoll, owner in watched if owner == pid)}:
+        samples = watched.setdefault((epoll, pid), [])
+        if not samples or samples[-1][1] != now.get(epoll):  # None: it is closed
+            samples.append((moment, now.get(epoll)))
 
 
 def _changes(samples):

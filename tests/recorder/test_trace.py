@@ -426,6 +426,40 @@ class Words(unittest.TestCase):
                                     "8 1700000001.999 exit_group(0) = ?", "8 1700000001.9999 +++ exited with 0 +++"),
                          [("child", "")])
 
+    RING = ("7 1700000000.2 listen(3, 9) = 0 <0.00001>", "7 1700000000.3 epoll_create1(0) = 5 <0.00001>",
+            "7 1700000000.4 io_uring_setup(256, {flags=0}) = 6 <0.00001>",
+            "7 1700000000.5 eventfd2(0, EFD_NONBLOCK) = 9 <0.000001>",
+            "7 1700000000.6 io_uring_enter(6, 2, 2, IORING_ENTER_GETEVENTS, NULL, 0) = 2 <0.00001>")
+
+    def ring(self, *lines, header=""):
+        """What one call after the other waits for, in a process that tells its epoll through io_uring what to watch."""
+        return [each for each in self.waits(*self.RING, *lines, header=header) if each != ("unknown", waiting.URING)]
+
+    def test_epoll_that_io_uring_sets_waits_for_what_the_log_shows(self):
+        """libuv sets its epoll so from version 1.45 on."""
+        wait = "7 1700000001.{} epoll_pwait(5, [{}], 64, 900, NULL, 8) = {} <0.2>"
+        nothing, wake_up, client = (wait.format(number, *returns) for number, returns in enumerate(
+            [("", 0), ("{events=EPOLLIN, data=0x9}", 1), ("{events=EPOLLIN, data=0x3}", 1)]))
+        unknown, clients = ("unknown", waiting.SET_BY_URING), ("clients", "")
+        self.assertEqual(self.ring(nothing, wake_up), [unknown, unknown])
+        self.assertEqual(self.ring(wake_up, client, nothing.replace("1.0", "1.5")),
+                         [unknown, clients, clients])  # what it returned, it watched
+        refused = [line.replace("= 6", "= -1 EPERM (Operation not permitted)") for line in self.RING[:-1]]
+        self.assertEqual(self.waits(*refused, "7 1700000000.7 epoll_ctl(5, EPOLL_CTL_ADD, 9, {events=EPOLLIN, data=9})"
+                                    " = 0 <0.00001>", wake_up), [("thread", "")])
+
+    def test_epoll_that_io_uring_sets_waits_for_what_proc_tells(self):
+        wait = "7 1700000001.0 epoll_pwait(5, [{events=EPOLLIN, data=0x9}], 64, 900, NULL, 8) = 1 <0.2>"
+        again = "7 1700000002.0 epoll_pwait(5,  <unfinished ...>"
+        look = "# epoll: 5 of 7 at 1700000000.9 watches 9\n"
+        self.assertEqual(self.ring(wait, header=look), [("thread", "")])
+        self.assertEqual(self.ring(wait, header=look.replace(" 9\n", " 3 9\n")), [("clients", "")])
+        later = "# epoll: 5 of 7 at 1700000003.1 watches 3 9\n"
+        self.assertEqual(self.ring(wait, again, header=look + later), [("thread", ""), ("clients", "")])
+        self.assertEqual(self.ring("7 1700000000.95 close(5) = 0 <0.00001>",
+                                    "7 1700000000.96 epoll_create1(0) = 5 <0.00001>", wait, header=look),
+                         [("unknown", waiting.SET_BY_URING)])  # it is another one
+
     def test_pipe_within_a_process_is_written_by_another_thread(self):
         read, *_ = self.waits("7 1700000000.5 pipe2([5<pipe:[77]>, 6<pipe:[77]>], 0) = 0 <0.000001>",
                               "7 1700000000.6 clone(child_stack=NULL, flags=CLONE_VM|CLONE_THREAD) = 9 <0.0001>",

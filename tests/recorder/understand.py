@@ -24,7 +24,8 @@ def understand(log, folders=()):
     experiment = clients.Experiment(log)
     if not experiment.clients:
         raise NotUnderstood("it contains no request of a client")
-    unseen = any(call.name.startswith("io_uring") for call in log.calls)  # it may accept, read and send so
+    unseen = (any(call.name.startswith("io_uring") for call in log.calls)  # it may accept, read and send so
+              and not any(each.accepted for each in experiment.seen.connections))
     if any(client.done for client in experiment.clients) and not experiment.seen.connections and not unseen:
         raise NotUnderstood("the requests were answered, but not by this process")
     if not log.durations and any(call.end is not None for call in log.calls):

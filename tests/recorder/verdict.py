@@ -8,7 +8,7 @@ from recorder import account, clients
 from recorder.account import BETWEEN, CALLS, COMPUTING, OUTSIDE, STARVED, UNKNOWN
 from recorder.descriptors import LOOP, RECEIVE
 from recorder.lengths import duration as span
-from recorder.waiting import FUTEX, SUSPICIOUS
+from recorder.waiting import FUTEX, SET_BY_URING, SUSPICIOUS
 
 JUST = 0.02  # seconds: less is left of /slow's time than can be told apart
 A_WHILE = 0.2  # seconds: what a thread does is seen in no shorter time
@@ -103,7 +103,8 @@ class Doing:
         if kind == CALLS:
             return f"busy in calls that do not wait, the longest of them in {most.name}"
         if kind == UNKNOWN:
-            return (f"in {most.name}; for what cannot be seen" if most.name
+            because = f", because {most.of}" if most.of == SET_BY_URING else ""
+            return (f"in {most.name}; for what cannot be seen{because}" if most.name
                     else "in a call that began before the recording, which does not tell it")
         if kind == "delay" and most.name in FUTEX and most.times > 1:
             others = (_busy_others(self.recording, [self.thread], self.begin, self.end, self.thread.pid)

@@ -45,6 +45,7 @@ NOTHING = Cause()
 OR_WOKEN = "or a wake-up"  # a sleep that another thread, or a signal, could have ended
 SHARED = "another process"  # who could wake a wait at a futex that processes share
 URING = "io_uring"  # what was asked of it is in memory, and in no call
+SET_BY_URING = "io_uring told that epoll what to watch"  # libuv does so from 1.45 on; no call to epoll_ctl tells it
 A_TASK = Cause(OTHER, "a task to run")  # of a thread that runs goroutines, or processes of Erlang
 
 
@@ -112,8 +113,11 @@ class Causes:
         kinds = {file.kind for file in watched}
         epoll = call.name.startswith("epoll")
         process = self.seen.processes[self.seen.pid_of[call.tid]]
-        if kinds & {"client", "listener"} or (epoll and not watched and not process.whole):
+        if kinds & {"client", "listener"} or (
+                epoll and not watched and not process.whole and not process.ring):
             return Cause(CLIENTS)
+        if id(call) in self.seen.partly:
+            return Cause(UNKNOWN, SET_BY_URING)
         for kind in (SERVER, NAMES):
             if kind in kinds:
                 named = dict.fromkeys(file.name for file in watched if file.kind == kind)
