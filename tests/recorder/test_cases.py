@@ -91,8 +91,8 @@ class Cases(unittest.TestCase):
         words = command.format(**known).split()
         if shutil.which(words[0], path=f"{os.environ['PATH']}:/usr/sbin") is None:
             self.skipTest(f"{words[0]} is not installed")
-        if case.module and subprocess.run([words[0], "-c", f"import {case.module}"], capture_output=True).returncode:
-            self.skipTest(f"the module {case.module} of Python is not installed")
+        if case.needs and subprocess.run([words[0], "-c", case.needs], capture_output=True).returncode:
+            self.skipTest(f"{case.needs}: that fails here")
         arguments = {"env": {**os.environ, "DELAY": "1", "TMPDIR": str(self.folder), **setting},
                      "cwd": TESTS / case.folder if case.folder else HERE}
         return f"http://127.0.0.1:{port}", words, arguments

@@ -15,7 +15,7 @@ class Case:
     never: str = FALSE
     options: str = ""       # of trace.py
     folder: str = ""        # of the command, below tests/
-    module: str = ""        # of Python, which the command needs
+    needs: str = ""         # statements of Python: where they fail, the command cannot run
     verdict: str = ""       # of latency.py
 
     @property
@@ -60,10 +60,10 @@ CASES = {
                          r"computing|a lock"),
     "asyncio-leak": Case(asyncio("leak"), [DID_NOT, LOOP], FALSE, "--timeout 3"),
     "asyncio-urllib": Case(asyncio("urllib {up}"), [WAITED, rf"the only thread was in recvfrom, for {UP}"]),
-    "asyncio-httpx": Case(asyncio("httpx {up}"), [DID_NOT, LOOP, rf"while /slow waited for {UP}"], module="httpx",
+    "asyncio-httpx": Case(asyncio("httpx {up}"), [DID_NOT, LOOP, rf"while /slow waited for {UP}"], needs="import httpx",
                           verdict=r"concurrent: epoll_p?wait"),
     "asyncio-requests": Case(asyncio("requests {up}"), [WAITED, rf"the only thread was in recvfrom, for {UP}"],
-                             module="requests", verdict="serializes: recvfrom"),
+                             needs="import requests", verdict="serializes: recvfrom"),
     "asyncio-queries": Case(asyncio("queries {quick}"),
                             [WAITED, rf"the only thread was in (recvfrom|poll), \d+ times, [\d.]+ ms each, for "
                                      rf"{QUICK}"]),
@@ -126,7 +126,8 @@ CASES = {
     "system-timerfd": Case(system("timerfd"), [WAITED, r"the only thread was in read\."], FALSE + "|client|pipe"),
     "system-inotify": Case(system("inotify"), [WAITED, r"was in read, for a change of files \(inotify\)"],
                            FALSE + "|client|pipe"),
-    "system-terminal": Case(system("terminal"), [WAITED, "was in read, for /dev/p(ts/|tmx)"], FALSE + "|client|pipe"),
+    "system-terminal": Case(system("terminal"), [WAITED, "was in read, for /dev/p(ts/|tmx)"], FALSE + "|client|pipe",
+                            needs="import os; os.openpty()"),
     "system-unix": Case(system("unix"), [WAITED, r"was in recvfrom, for \S*/system-\d+"],
                         "computing|for a lock|client"),
     "system-udp": Case(system("udp"), [WAITED, r"was in recvfrom, for 127\.0\.0\.1:\d+"]),
@@ -239,8 +240,8 @@ CASES = {
                             r"clients|for a task to run"], NO_TASK),
     "go-syscall": Case("{go} {port} syscall", [WAITED, r"thread.* was in nanosleep"], NO_TASK),
     "erlang-each": Case("escript ways.erl {port} each", [DID_NOT], NO_TASK),
-    "erlang-one": Case("escript ways.erl {port} one", [WAITED, r"_scheduler\) was in \w+.*, for a task to run"],
-                       NO_TASK),
+    "erlang-one": Case("escript ways.erl {port} one",
+                       [WAITED, r"(_scheduler|\(erts_sched_\d+)\) was in \w+.*, for a task to run"], NO_TASK),
     "erlang-compute": Case("escript ways.erl {port} compute", [DID_NOT], r"for a lock|only|woke"),
     "erlang-ask": Case("escript ways.erl {port} ask {up}", [WAITED, rf"; meanwhile /slow waited for {UP}"], NO_TASK),
     # ---- more of Java, Ruby, Perl, PHP, and Tcl
@@ -254,7 +255,7 @@ CASES = {
                      [WAITED, rf"thread \d+ \(HTTP-Dispatcher\) was in (read|poll|recvfrom), for {UP}"],
                      r"computing|only|for a lock"),
     "ruby-fork": Case("ruby ways.rb {port} fork",
-                      [DID_NOT, r"worker \d answered it, while worker \d was in p(poll|select6)"],
+                      [DID_NOT, r"worker \d answered it, while worker \d was in (p(poll|select6)|futex, a timed wait)"],
                       r"computing|only|for another|for a lock"),
     "ruby-child": Case("ruby ways.rb {port} child", [WAITED, r"was in (ppoll|wait4|waitid), for its child process"],
                        r"computing|for another|for a lock"),
@@ -305,7 +306,7 @@ CASES = {
                                 [WAITED, r"accepted but unread: worker 1, thread 2.* was in clock_nanosleep"], FALSE,
                                 folder="bench/apps"),
     "uvicorn-mistake": Case("MISTAKE=1 uvicorn --port {port} fastapi_app:app",
-                            [WAITED, "the only thread was in clock_nanosleep"], folder="bench/apps"),
+                            [WAITED, "the (only|main) thread was in clock_nanosleep"], folder="bench/apps"),
     "uvicorn-workers": Case("MISTAKE=1 uvicorn --workers 2 --port {port} fastapi_app:app",
                             [r"worker \d answered it, while worker \d was in clock_nanosleep|"
                              r"/fast waited.*: worker \d was in clock_nanosleep"], FALSE + "|only",
