@@ -76,18 +76,12 @@ function membersOf(words) {
   return found;
 }
 
-function countOf(words) {
-  let count = 0;
-  for (const word of words) for (let rest = word; rest !== 0; rest &= rest - 1) count++;
-  return count;
-}
-
 function addressText(port) {
   return `{sa_family=AF_INET, sin_port=htons(${port}), sin_addr=inet_addr("127.0.0.1")}`;
 }
 
-function wordText(process, at) {
-  return `0x${at.toString(16)}`;
+function hex(number) {
+  return `0x${number.toString(16)}`;
 }
 
 const MSG = [[1, "MSG_OOB"], [2, "MSG_PEEK"], [0x40, "MSG_DONTWAIT"], [0x4000, "MSG_NOSIGNAL"]];
@@ -97,7 +91,7 @@ const THREAD_FLAGS = "CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|CLONE_THREAD|C
   "CLONE_PARENT_SETTID|CLONE_CHILD_CLEARTID";
 
 // For each call: the arguments, as far as they are known when it begins; and a function that returns the rest when it
-// ends, from (result, call), or nothing.
+// ends, from (result, the events that a wait of epoll has got), or nothing.
 const DESCRIBE = {
   socket: (p, domain, type) =>
     [`AF_INET, ${["SOCK_STREAM", flags(type, SOCK, "")].filter(Boolean).join("|")}, IPPROTO_IP`],
@@ -126,14 +120,16 @@ const DESCRIBE = {
     return [`${fd}, SOL_SOCKET, ${name === 20 ? "SO_RCVTIMEO_OLD" : "SO_SNDTIMEO_OLD"}, ${quoted(bytes)}, 16`];
   },
   getsockname: (p, fd) => [`${fd}, `, () => `${addressText(PORT)}, [128 => 16]`],
-  getpeername: (p, fd) => [`${fd}, `, (result, call) =>
-    result < 0 ? `${ANYWHERE}, [128]` : `${addressText(call.port)}, [128 => 16]`],
+  getpeername: (p, fd) => [`${fd}, `, (result) =>
+    result < 0 ? `${ANYWHERE}, [128]` : `${addressText(p.kernel.get(fd).client.port)}, [128 => 16]`],
   epoll_create1: (p, bits) => [bits ? "EPOLL_CLOEXEC" : "0"],
   epoll_ctl: (p, fd, op, target, at) => [`${fd}, EPOLL_CTL_${["", "ADD", "DEL", "MOD"][op]}, ${target}, ${
     op === 2 ? ANYWHERE : eventText(p.int(at) >>> 0, [p.int(at + 4), p.int(at + 8)])}`],
-  epoll_wait: (p, fd, at, most, ms) => [`${fd}, `, (result, call) => `${gotText(result, call)}, ${most}, ${ms}`],
-  epoll_pwait: (p, fd, at, most, ms, maskAt) => [`${fd}, `, (result, call) =>
-    `${gotText(result, call)}, ${most}, ${ms}, ${maskAt === 0 ? "NULL" : call.mask}, 8`],
+  epoll_wait: (p, fd, at, most, ms) => [`${fd}, `, (result, got) => `${gotText(result, got)}, ${most}, ${ms}`],
+  epoll_pwait: (p, fd, at, most, ms, maskAt) => {
+    const mask = maskAt === 0 ? "NULL" : signalSet(p.int(maskAt));
+    return [`${fd}, `, (result, got) => `${gotText(result, got)}, ${most}, ${ms}, ${mask}, 8`];
+  },
   poll: (p, at, count, ms) => [`${pollText(p, at, count)}, ${count}, ${ms}`],
   ppoll: (p, at, count, ns, maskAt) => [`${pollText(p, at, count)}, ${count}, ${
     ns < 0 ? "NULL" : timeText(ns)}, ${maskAt === 0 ? "NULL" : signalSet(p.int(maskAt))}, 8`],
@@ -145,7 +141,7 @@ const DESCRIBE = {
   },
   eventfd2: (p, count, bits) => [`${count}, ${flags(bits, [[0o2000000, "EFD_CLOEXEC"], [0o4000, "EFD_NONBLOCK"]])}`],
   rt_sigaction: (p, number, handler, bits, maskAt) => [`SIG${SIGNALS[number] || number}, {sa_handler=${
-    ["SIG_DFL", "SIG_IGN"][handler] || `0x${handler.toString(16)}`}, sa_mask=${signalSet(p.int(maskAt))}, sa_flags=${
+    ["SIG_DFL", "SIG_IGN"][handler] || hex(handler)}, sa_mask=${signalSet(p.int(maskAt))}, sa_flags=${
     flags(bits, [[0x10000000, "SA_RESTART"]])}}, NULL, 8`],
   rt_sigprocmask: (p, how, setAt, oldAt) => [`${["SIG_BLOCK", "SIG_UNBLOCK", "SIG_SETMASK"][how]}, ${
     setAt === 0 ? "NULL" : signalSet(p.int(setAt))}, `, () => `${oldAt === 0 ? "NULL" : signalSet(p.int(oldAt))}, 8`],
@@ -155,8 +151,8 @@ const DESCRIBE = {
   clock_nanosleep: (p, clock, bits, ns) =>
     [`${clock === 1 ? "CLOCK_MONOTONIC" : "CLOCK_REALTIME"}, ${bits ? "TIMER_ABSTIME" : "0"}, ${timeText(ns)}, `,
      () => "NULL"],
-  futex_wait: (p, at, value) => [`${wordText(p, at)}, FUTEX_WAIT_PRIVATE, ${value}, NULL`],
-  futex_wake: (p, at, most) => [`${wordText(p, at)}, FUTEX_WAKE_PRIVATE, ${most}`],
+  futex_wait: (p, at, value) => [`${hex(at)}, FUTEX_WAIT_PRIVATE, ${value}, NULL`],
+  futex_wake: (p, at, most) => [`${hex(at)}, FUTEX_WAKE_PRIVATE, ${most}`],
   clone: () => [`{flags=${THREAD_FLAGS}, exit_signal=0}`, (result) => ` => {parent_tid=[${result}]}, 88`],
   setrlimit: (p, resource, soft) => [`0, RLIMIT_NOFILE, {rlim_cur=${soft}, rlim_max=${soft}}, NULL`],
   unsupported: (p, at) => [p.text(at)],
@@ -168,9 +164,9 @@ function eventText(events, data) {
   return `{events=${eventsText(events, "EPOLL")}, data={u32=${low}, u64=${all}}}`;
 }
 
-function gotText(result, call) {
+function gotText(result, got) {
   if (result < 0) return ANYWHERE;
-  return `[${(result > 0 ? call.got : []).map(([events, data]) => eventText(events, data)).join(", ")}]`;
+  return `[${(result > 0 ? got : []).map(([events, data]) => eventText(events, data)).join(", ")}]`;
 }
 
 function pollText(process, at, count) {
@@ -201,7 +197,8 @@ export function watchedBy(name, process, args, most) {
     const words = (args[0] + 31) >> 5;
     const [reading, writing] = [args[1], args[2]].map((at) => at === 0 ? [] : ints.slice(at >> 2, (at >> 2) + words));
     const list = () => [...membersOf(reading).map((fd) => [fd, IN]), ...membersOf(writing).map((fd) => [fd, OUT])];
-    return {...few(countOf(reading) + countOf(writing), list), timeout: args[4] < 0 ? null : args[4] / 1e6};
+    const count = membersOf(reading).length + membersOf(writing).length;
+    return {...few(count, list), timeout: args[4] < 0 ? null : args[4] / 1e6};
   }
   const found = [];
   for (let i = args[0] >> 2, end = i + 2 * args[1]; i < end; i += 2)
@@ -212,7 +209,7 @@ export function watchedBy(name, process, args, most) {
 // What select or poll has reported: [[fd, events]].
 export function reportedBy(name, process, args, call, result) {
   if (result <= 0) return [];
-  if (name.startsWith("epoll")) return call.got.map(([events, , , fd]) => [fd, events]);
+  if (name.startsWith("epoll")) return call.hidden.got.map(([events, , fd]) => [fd, events]);
   if (name === "pselect6") {
     const words = (args[0] + 31) >> 5;
     const fds = (at) => at === 0 ? [] : membersOf(process.ints.slice(at >> 2, (at >> 2) + words));

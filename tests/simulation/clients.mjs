@@ -1,7 +1,7 @@
 // The clients: what each one does on its own, and what it has seen. A client with a request sends it when it is
 // connected, reads what comes, and leaves once it has all answers, as build/probe does; one that keeps its connection
 // leaves when it is told to, or when the server does.
-import {BUFFER, MS} from "./kernel.mjs";
+import {MS} from "./kernel.mjs";
 
 export const PORT = 40000;              // where the server listens
 const FIRST_PORT = 50000;               // of the clients
@@ -62,10 +62,7 @@ export class Client {
   }
 
   sendRest() {
-    if (this.gone || this.leftBy !== null || this.rest.length === 0) return;
-    this.outgoing.push(this.rest);
-    this.rest = new Uint8Array(0);
-    this.push();
+    this.sendMore({count: this.rest.length});
   }
 
   sendMore({count}) {
@@ -196,8 +193,6 @@ export class Client {
     if (this.outgoing.length > 0) this.push();
   }
 
-  receivedBy() {}
-
   sentBy(thread) {
     if (this.answeredNs !== null && this.answers.length > 1) return;
     this.answeredNs = this.kernel.now;
@@ -323,8 +318,6 @@ export class IdleClient {
   }
 
   wasRead() {}
-
-  receivedBy() {}
 
   sentBy() {}
 

@@ -293,40 +293,30 @@ export class Connection extends File {
 
   // ---- what the server does
 
-  // Return the number of bytes, and copy them to memory at p unless peek is set and p is -1; a negative errno; or
-  // undefined: nothing yet.
-  receive(size, take) {
-    if (this.inputSize > 0) return this.takeInput(Math.min(size, this.inputSize), take);
-    if (this.peerFinished) return take(0, []);
+  // Return up to size bytes that have arrived, in parts (none at the end of the input); a negative errno; or undefined:
+  // nothing yet.
+  receive(size) {
+    if (this.inputSize > 0) return this.inputUpTo(size);
+    if (this.peerFinished) return [];
     if (this.error !== 0) return this.takeError();
-    if (this.readShut || this.dead) return take(0, []);
+    if (this.readShut || this.dead) return [];
     return undefined;
   }
 
-  takeInput(size, take) {
+  inputUpTo(size) {
     const parts = [];
-    let left = size;
-    for (let i = 0; left > 0; i++) {
-      const part = this.input[i].length <= left ? this.input[i] : this.input[i].subarray(0, left);
-      parts.push(part);
-      left -= part.length;
-    }
-    return take(size, parts);
+    for (let left = size, i = 0; left > 0 && i < this.input.length; left -= parts[i++].length)
+      parts.push(this.input[i].subarray(0, left));
+    return parts;
   }
 
   // The server has read size bytes: drop them; the client may have more.
   drop(size) {
-    let left = size;
     this.inputSize -= size;
-    while (left > 0) {
-      const first = this.input[0];
-      if (first.length <= left) {
-        left -= first.length;
-        this.input.shift();
-      } else {
-        this.input[0] = first.subarray(left);
-        left = 0;
-      }
+    for (let left = size; left > 0;) {
+      const first = this.input.shift();
+      if (first.length > left) this.input.unshift(first.subarray(left));
+      left -= first.length;
     }
     this.changed(0);
     this.client.wasRead(size);
@@ -407,14 +397,10 @@ export class Connection extends File {
 // ---- epoll
 
 class Watch {
-  constructor(epoll, file, fd, events, data) {
-    this.epoll = epoll;
-    this.file = file;
-    this.fd = fd;
-    this.events = events;
-    this.data = data;
-    this.listed = false;
+  constructor(epoll, file, fd) {
+    Object.assign(this, {epoll, file, fd, events: 0, data: null, listed: false});
     this.other = file.watch; // of another instance
+    file.watch = this;
   }
 
   notify(key) {
@@ -442,17 +428,11 @@ export class Epoll extends File {
   }
 
   control(op, fd, file, events, data) {
-    const watch = this.set.get(fd);
     if (file instanceof Stream) return -EPERM;
-    if (op === 1) { // EPOLL_CTL_ADD
-      if (watch) return -EEXIST;
-      const added = new Watch(this, file, fd, (events | ERR | HUP) >>> 0, data);
-      this.set.set(fd, added);
-      file.watch = added;
-      if ((file.mask & added.events) !== 0) added.list();
-      return 0;
-    }
-    if (!watch) return -ENOENT;
+    const adds = op === 1; // EPOLL_CTL_ADD
+    if (adds === this.set.has(fd)) return adds ? -EEXIST : -ENOENT;
+    if (adds) this.set.set(fd, new Watch(this, file, fd));
+    const watch = this.set.get(fd);
     if (op === 2) { // EPOLL_CTL_DEL
       this.remove(watch);
       return 0;

@@ -44,11 +44,12 @@ export class Stopped extends Error {}   // the simulation has stopped the server
 class Ended extends Error {}            // the process has ended: leave WebAssembly
 
 class Thread {
-  constructor(process, id) {
+  constructor(process, id, run, argument, memory, size) {
     Object.assign(this, {process, id, name: id === MAIN ? "main thread" : `thread ${id}`, startNs: process.kernel.now,
-                         endNs: null, run: 0, argument: 0, memory: 0, stack: 0, errno: 0, started: false, mask: 0,
-                         ready: false, wait: null, todo: null, result: 0, call: null, handling: 0, early: null,
-                         pending: 0, cpuNs: 0, computing: null, computedNs: 0});
+                         endNs: null, run, argument, memory, size, stack: 0, errno: 0, started: false,
+                         mask: process.current ? process.current.mask : 0, ready: true,
+                         wait: {attempt: () => 0, forget: nothing}, todo: null, result: 0, call: null, handling: 0,
+                         early: null, pending: 0, cpuNs: 0, computing: null, computedNs: 0});
   }
 
   // Its wait may be over: let it look.
@@ -65,7 +66,8 @@ export class Process {
     Object.assign(this, {kernel, timeline: kernel.timeline, log, choices, mostCalls, threads: new Map(), ready: [],
                          next: null, current: null, ended: null, pending: 0, handlers: new Map(), unwinding: false,
                          rewinding: false, until: Infinity, idleCalls: 0, calls: 0, lastNs: START, nextThread: MAIN,
-                         garbage: [], alone: true, due: [], yieldNs: null, planned: new Map(), faults: []});
+                         garbage: [], alone: true, due: [], yieldNs: null, planned: new Map(), faults: [],
+                         futexes: new Map()});
     this.memory = freshMemory();
     this.instance = new WebAssembly.Instance(module, this.imports(module));
     this.exports = this.instance.exports;
@@ -78,8 +80,7 @@ export class Process {
     if (text.length > 4096 || words.length > 64) throw new Stopped("the command line is too long");
     this.bytes.set(text, this.exports.sim_words());
     this.words = words.length;
-    this.newThread(0, 0, memory);
-    this.ready.push(this.threads.get(MAIN));
+    this.newThread(0, 0, memory, ASYNCIFY_STACK);
   }
 
   // The process is not going to run any more.
@@ -89,10 +90,8 @@ export class Process {
 
   refresh() {
     const {buffer} = this.memory;
-    this.buffer = buffer;
     this.bytes = new Uint8Array(buffer);
     this.ints = new Int32Array(buffer);
-    this.view = new DataView(buffer);
   }
 
   imports(module) {
@@ -129,17 +128,12 @@ export class Process {
 
   // ---- threads
 
-  newThread(run, argument, memory) {
-    const thread = new Thread(this, this.nextThread++);
-    thread.run = run;
-    thread.argument = argument;
-    thread.memory = memory;
-    thread.mask = this.current ? this.current.mask : 0;
-    thread.wait = {attempt: () => 0, forget: nothing};
-    thread.ready = true;
+  newThread(run, argument, memory, size) {
+    const thread = new Thread(this, this.nextThread++, run, argument, memory, size);
     this.threads.set(thread.id, thread);
     this.alone = this.threads.size === 1;
     this.log.thread(thread);
+    this.ready.push(thread);
     return thread;
   }
 
@@ -271,7 +265,7 @@ export class Process {
       thread.errno = this.ints[this.errnoAt >> 2];
     } else if (thread.id === MAIN) {
       this.log.begin(thread, "exit_group", [status], this);
-      this.exit(thread, status);
+      this.exit(status);
     } else {
       this.endThread(thread);
     }
@@ -478,7 +472,7 @@ export class Process {
     this.end("killed", {signal: SIGNAL_NAMES[number], text: `killed by ${SIGNAL_NAMES[number]}`});
   }
 
-  exit(thread, status) {
+  exit(status) {
     this.end("exited", {status, text: `exited with status ${status}`});
   }
 
@@ -525,7 +519,7 @@ function waitFor(thread, files, attempt, deadline = Infinity, late = -EAGAIN, mo
     if (file.waiters === null) file.waiters = new Set();
     file.waiters.add(thread);
   }
-  return {attempt, deadline, late, files, ...more, forget: () => files.forEach((file) => file.waiters.delete(thread))};
+  return {attempt, deadline, late, ...more, forget: () => files.forEach((file) => file.waiters.delete(thread))};
 }
 
 // The wait of select, poll, epoll and sigsuspend: with another signal mask meanwhile, as far as the call gives one.
@@ -600,20 +594,21 @@ const SYSTEM_CALLS = {
   recvfrom(thread, fd, at, size, flags) {
     const connection = this.connection(fd);
     if (typeof connection === "number") return connection;
-    const take = (count, parts) => {
-      let to = at;
+    const attempt = () => {
+      const parts = connection.receive(size);
+      if (!Array.isArray(parts)) return parts;
+      let count = 0;
       for (const part of parts) {
-        this.bytes.set(part, to);
-        to += part.length;
+        this.bytes.set(part, at + count);
+        count += part.length;
       }
       if (count > 0 && (flags & MSG_PEEK) === 0) {
         this.moved();
         connection.drop(count);
-        connection.client.receivedBy(thread);
       }
       return count;
     };
-    const attempt = () => connection.receive(size, take), result = attempt();
+    const result = attempt();
     if (result !== undefined) return result;
     if (connection.nonblocking || (flags & MSG_DONTWAIT) !== 0) return -EAGAIN;
     return waitFor(thread, [connection], attempt, this.kernel.now + connection.receiveTimeout);
@@ -758,7 +753,7 @@ const SYSTEM_CALLS = {
       return count;
     };
     withMask(this, thread, maskAt);
-    if (thread.call !== null) Object.assign(thread.call, {asked, looked: nfds});
+    if (thread.call !== null) thread.call.looked = nfds;
     this.log.looked += nfds;
     return pollWait(this, thread, attempt, ns, () => give(asked.map((set) => set && new Int32Array(words))));
   },
@@ -793,16 +788,17 @@ const SYSTEM_CALLS = {
     if (epoll === null) return -EBADF;
     if (!(epoll instanceof Epoll) || most <= 0) return -EINVAL;
     const attempt = () => {
-      const {call} = thread;
       if (epoll.ready.length === 0) return undefined;
-      const got = call !== null ? [] : null;
+      const {call} = thread, got = [];
       const count = epoll.take(most, (events, data, watch, i) => {
         this.ints.set([events, data[0], data[1]], (at + 12 * i) >> 2);
-        if (got !== null) got.push([events, data, watch.file, watch.fd]);
+        got.push([events, data, watch.fd]);
       });
-      if (call !== null) call.got = got;
       this.log.looked += epoll.looked;
-      if (call !== null) call.looked = (call.looked || 0) + epoll.looked;
+      if (call !== null) {
+        call.hidden.got = got;
+        call.looked += epoll.looked;
+      }
       return count > 0 ? count : undefined;
     };
     withMask(this, thread, maskAt);
@@ -854,7 +850,7 @@ const SYSTEM_CALLS = {
   clock_nanosleep(thread, clock, flags, ns) {
     const until = (flags & 1) !== 0 ? ns - (clock === 0 ? EPOCH_S * 1e9 : MONOTONIC_NS) : this.kernel.now + ns;
     if (until <= this.kernel.now) return 0;
-    return waitFor(thread, [], nothing, until, 0, {what: "delay"});
+    return waitFor(thread, [], nothing, until, 0);
   },
 
   // A thread reads its CPU clock. Computing takes no time here, so a program that computes until that clock shows a
@@ -879,12 +875,8 @@ const SYSTEM_CALLS = {
 
   futex_wait(thread, at, value, kind) {
     if (this.int(at) !== value) return -EAGAIN;
-    let queue = this.futexes && this.futexes.get(at);
-    if (!queue) {
-      this.futexes = this.futexes || new Map();
-      this.futexes.set(at, queue = []);
-    }
-    const waiter = {thread, woken: false};
+    if (!this.futexes.has(at)) this.futexes.set(at, []);
+    const queue = this.futexes.get(at), waiter = {thread, woken: false};
     queue.push(waiter);
     return {
       attempt: () => waiter.woken ? 0 : undefined, kind,
@@ -893,7 +885,7 @@ const SYSTEM_CALLS = {
   },
 
   futex_wake(thread, at, most) {
-    const queue = (this.futexes && this.futexes.get(at)) || [];
+    const queue = this.futexes.get(at) || [];
     let count = 0;
     while (count < most && queue.length > 0) {
       const waiter = queue.shift();
@@ -906,10 +898,7 @@ const SYSTEM_CALLS = {
 
   clone(thread, run, argument, memory, size) {
     if (this.threads.size > MOST_THREADS) return -EAGAIN;
-    const started = this.newThread(run, argument, memory);
-    started.size = size;
-    this.ready.push(started);
-    return started.id;
+    return this.newThread(run, argument, memory, size).id;
   },
 
   setrlimit(thread, resource, soft) {
@@ -922,7 +911,7 @@ const SYSTEM_CALLS = {
   },
 
   exit_group(thread, status) {
-    this.exit(thread, status);
+    this.exit(status);
     throw new Ended();
   },
 };

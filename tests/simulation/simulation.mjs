@@ -73,9 +73,8 @@ class Log {
     const record = {thread: thread.id, name: told, args: entry, result: "?", value: null, start: startNs / MS,
                     end: null, line: null, stack: [], fd, file: fileName(file), waits: null,
                     client: file instanceof Connection ? file.client.number || null : null};
-    hide(record, {name, args, exit, began: this.order++, ended: null});
+    hide(record, {name, args, exit, began: this.order++, ended: null, got: []});
     if (isLoop(told)) this.beginLoop(record, name, process, args);
-    if (name === "epoll_pwait" && args[5] !== 0) record.hidden.mask = process.int(args[5]);
     if (this.wantsLines && (!early || process.alone)) this.place(record);
     this.calls.push(record);
     return record;
@@ -116,7 +115,7 @@ class Log {
   }
 
   end(record, thread, result, process) {
-    const {name, args, exit, mask} = record.hidden;
+    const {name, args, exit} = record.hidden;
     record.end = this.now / MS;
     record.hidden.ended = this.order++;
     record.value = result;
@@ -130,16 +129,12 @@ class Log {
       const reported = reportedBy(name, process, args, record, result);
       record.reported = reported.slice(0, MOST_WATCHED).map(([fd, events]) => ({
         fd, file: fileName(process.kernel.get(fd)), events: eventNames(events)}));
-      if (mask !== undefined) record.mask = signalMask(mask);
       const leftMs = record.timeout === null ? null : record.deadline - record.end;
-      record.args += exit === undefined ? "" : exit(result, record);
       record.result = reportText(name, result, reported, leftMs === null ? null : leftMs * MS);
     } else {
-      if (name === "getpeername" && result >= 0) record.port = process.kernel.get(args[0]).client.port;
-      if (exit !== undefined) record.args += exit(result, record);
       record.result = resultText(result);
     }
-    for (const helper of ["got", "asked", "mask", "port"]) delete record[helper];
+    if (exit !== undefined) record.args += exit(result, record.hidden.got);
   }
 
   computes(thread, startNs) {
@@ -201,10 +196,6 @@ function hide(record, hidden) {
 const FD_FIRST = new Set(["bind", "listen", "accept4", "recvfrom", "sendto", "read", "write", "close", "shutdown",
                           "fcntl", "setsockopt", "socket_timeout", "getsockname", "getpeername", "epoll_ctl",
                           "epoll_wait", "epoll_pwait"]);
-
-function signalMask(mask) {
-  return mask === 0 ? "[]" : `[${mask}]`;
-}
 
 // ---- sessions
 

@@ -23,7 +23,7 @@ STRETCHES = [1, 2, 4]  # a script that differs runs again, and takes its time: a
 # Errors of a kernel: a name, the code of kernel.mjs to replace, its replacement, the script and stage that notice it.
 PLANTED = [
     ("a reset that reads as end of input", "return this.takeError();\n    if (this.readShut",
-     "return this.takeError() && take(0, []);\n    if (this.readShut", "half a head, then reset", "05-epoll"),
+     "return this.takeError() && [];\n    if (this.readShut", "half a head, then reset", "05-epoll"),
     ("a forgotten HUP", "if (this.dead || ((this.readShut || this.peerFinished) && this.writeShut)) mask |= HUP;", "",
      "half a head, then reset", "05-epoll"),
     ("an edge that is a level", "(watch.events & EPOLLET) === 0", "true", "two clients, one edge", EDGE),
