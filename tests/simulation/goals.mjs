@@ -6,7 +6,7 @@
 // them.
 
 import {numberOf, routeOf} from "./grammar.mjs";
-import {clientName, grouped, upper, viewOf} from "./page-run.mjs";
+import {clientName, COMPUTES, count, grouped, upper, viewOf} from "./page-run.mjs";
 
 const FAR = 100;                   // ms: a client that waited for so long has waited
 
@@ -20,11 +20,12 @@ const inWords = ms => ms === Infinity ? "without end"
 const asks = (experiment, path) => experiment.events.some(each =>
   routeOf(each) === path || (path === "/slow" && each.action === "pipeline" && !each.count));
 const isLoop = experiment => /^0[3-6]/.test(experiment.stage);
-const threadsOf = result => result.threads.length;
+const lastAfter = clients =>
+  Math.max(...clients.map(each => each.answered ?? Infinity)) - Math.min(...clients.map(each => each.start));
 
-// The threads' calls in which some time passed between begin and end.
+// The calls of a thread in which some time passed between begin and end.
 function between(result, begin, end, thread) {
-  return result.calls.filter(call => (thread === undefined || call.thread === thread) &&
+  return result.calls.filter(call => call.thread === thread &&
     Math.min(call.end ?? end, end) > Math.max(call.start, begin));
 }
 
@@ -102,10 +103,9 @@ export const goals = [
     judge: any(({ experiment, result }) => {
       const slow = gets(result, "/slow"), delay = delayOf(experiment);
       if (slow.length < 100) return no(`${slow.length} of 100 clients asked for /slow.`);
-      const last = Math.max(...slow.map(each => each.answered ?? Infinity)) - Math.min(...slow.map(each => each.start));
-      const words = `${slow.length} clients, ${threadsOf(result)} thread${threadsOf(result) === 1 ? "" : "s"}: ` +
-        `the last answer came after ${inWords(last)}.`;
-      if (threadsOf(result) > 1) return no(`${words} One thread can do that.`);
+      const last = lastAfter(slow), threads = result.threads.length;
+      const words = `${slow.length} clients, ${count(threads, "thread")}: the last answer came after ${inWords(last)}.`;
+      if (threads > 1) return no(`${words} One thread can do that.`);
       return last < delay * 1.05 ? yes(words) : no(`${words} That is more than one delay.`);
     }),
   },
@@ -117,10 +117,7 @@ export const goals = [
     controls: ["slow", "fast", "block"], brings: "block",
     solution: ["05-epoll --block --delay 1; 0:/slow 100:/fast"],
     lesson: "A loop serves others only while it waits in its own call. --block sleeps in another one.",
-    judge: any(({ experiment, result }) => {
-      if (!isLoop(experiment)) return no("This goal is about a server with an event loop: 03 to 06.");
-      return stoodStill(result, call => call.name === "clock_nanosleep", "slept in clock_nanosleep");
-    }),
+    judge: any(run => stoodStill(run, "clock_nanosleep", "slept in clock_nanosleep")),
   },
   {
     number: 5, title: "Stop 05, while its thread never waits",
@@ -130,10 +127,7 @@ export const goals = [
     controls: ["slow", "fast", "block", "compute"], brings: "compute",
     solution: ["05-epoll --compute --delay 1; 0:/slow 100:/fast"],
     lesson: "A loop that computes is as deaf as a loop that sleeps. await does not help: nothing is waited for.",
-    judge: any(({ experiment, result }) => {
-      if (!isLoop(experiment)) return no("This goal is about a server with an event loop: 03 to 06.");
-      return stoodStill(result, call => call.name === "(computes)", "computed");
-    }),
+    judge: any(run => stoodStill(run, COMPUTES, "computed")),
   },
   {
     number: 6, title: "Five /slow in two delays, with the fewest threads",
@@ -149,9 +143,8 @@ export const goals = [
       if (!has(experiment, "--block") || !isLoop(experiment) || !threads)
         return no("This takes a loop with --block and --threads.");
       if (slow.length !== 5) return no(`${slow.length} clients asked for /slow. Five should.`);
-      const last = Math.max(...slow.map(each => each.answered ?? Infinity)) - Math.min(...slow.map(each => each.start));
-      const pool = `${threads} thread${threads === 1 ? "" : "s"} in the pool`;
-      const words = `With ${pool}, the last answer came after ${inWords(last)}.`;
+      const last = lastAfter(slow);
+      const words = `With ${count(threads, "thread")} in the pool, the last answer came after ${inWords(last)}.`;
       if (last > delay * 2.05) return no(`${words} That is more than two delays.`);
       return threads > 3 ? no(`${words} Fewer threads can do that.`) : yes(words);
     }),
@@ -278,15 +271,16 @@ function lostByTerm({ experiment, result }) {
   return no("Each client that had sent its request before SIGTERM got its answer.");
 }
 
-// /fast waited, and meanwhile the only thread did only this.
-function stoodStill(result, does, words) {
+// /fast waited, and meanwhile the only thread was only in this call.
+function stoodStill({ experiment, result }, name, words) {
+  if (!isLoop(experiment)) return no("This goal is about a server with an event loop: 03 to 06.");
   for (const client of gets(result, "/fast")) {
     const end = client.answered ?? client.ended ?? result.now;
     if (end - client.start < FAR) continue;
     const calls = between(result, client.start, end, result.threads[0].id);
-    if (calls.length && calls.every(does))
+    if (calls.length && calls.every(call => call.name === name))
       return yes(`/fast waited ${inWords(end - client.start)}, while the thread ${words}.`);
-    const names = [...new Set(calls.map(each => each.name === "(computes)" ? "its own code" : each.name))].join(", ");
+    const names = [...new Set(calls.map(each => each.name === COMPUTES ? "its own code" : each.name))].join(", ");
     return no(`/fast waited ${inWords(end - client.start)}, but the thread was in ${names}.`);
   }
   return no(gets(result, "/fast").length ? "/fast did not wait." : "No client asked for /fast.");
