@@ -44,10 +44,11 @@ function eventsText(events, prefix) {
 }
 
 function signalSet(mask) {
-  const names = [];
-  if (mask === -1) return "~[]";
-  for (let number = 1; number <= 31; number++) if (mask >> (number - 1) & 1) names.push(SIGNALS[number] || number);
-  return `[${names.join(" ")}]`;
+  return mask === -1 ? "~[]" : `[${membersOf([mask]).map((bit) => SIGNALS[bit + 1] || bit + 1).join(" ")}]`;
+}
+
+export function signalName(number) {
+  return `SIG${SIGNALS[number] || number}`;
 }
 
 function timeText(ns) {
@@ -68,7 +69,7 @@ function quoted(bytes, size = bytes.length) {
   return `"${text}"${size > MOST_BYTES ? "..." : ""}`;
 }
 
-// The descriptors of a set of select.
+// The numbers of the bits of a set: descriptors of select, signals (from 0 on).
 function membersOf(words) {
   const found = [];
   for (let i = 0; i < words.length; i++)
@@ -140,14 +141,14 @@ const DESCRIBE = {
       maskAt === 0 ? "NULL" : `{sigmask=${signalSet(p.int(maskAt))}, sigsetsize=8}`}`];
   },
   eventfd2: (p, count, bits) => [`${count}, ${flags(bits, [[0o2000000, "EFD_CLOEXEC"], [0o4000, "EFD_NONBLOCK"]])}`],
-  rt_sigaction: (p, number, handler, bits, maskAt) => [`SIG${SIGNALS[number] || number}, {sa_handler=${
+  rt_sigaction: (p, number, handler, bits, maskAt) => [`${signalName(number)}, {sa_handler=${
     ["SIG_DFL", "SIG_IGN"][handler] || hex(handler)}, sa_mask=${signalSet(p.int(maskAt))}, sa_flags=${
     flags(bits, [[0x10000000, "SA_RESTART"]])}}, NULL, 8`],
   rt_sigprocmask: (p, how, setAt, oldAt) => [`${["SIG_BLOCK", "SIG_UNBLOCK", "SIG_SETMASK"][how]}, ${
     setAt === 0 ? "NULL" : signalSet(p.int(setAt))}, `, () => `${oldAt === 0 ? "NULL" : signalSet(p.int(oldAt))}, 8`],
   rt_sigsuspend: (p, maskAt) => [`${signalSet(p.int(maskAt))}, 8`],
   pause: () => [""],
-  tgkill: (p, number) => [`1000, 1000, SIG${SIGNALS[number] || number}`],
+  tgkill: (p, number) => [`1000, 1000, ${signalName(number)}`],
   clock_nanosleep: (p, clock, bits, ns) =>
     [`${clock === 1 ? "CLOCK_MONOTONIC" : "CLOCK_REALTIME"}, ${bits ? "TIMER_ABSTIME" : "0"}, ${timeText(ns)}, `,
      () => "NULL"],

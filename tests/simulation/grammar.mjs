@@ -176,6 +176,11 @@ export function inOrder(a, b) {
   return a.at - b.at || (a.steps || 0) - (b.steps || 0);
 }
 
+// Is it what a client does that is there already?
+export function isAboutClient(event) {
+  return OLD.includes(event.action);
+}
+
 export function isNewClient(event) {
   return event.action === "get" || NEW.includes(event.action);
 }

@@ -9,6 +9,7 @@
 // module to unwind its stack into memory, and returns; later, the module winds it up again, down to the same call of
 // the same import, which then returns the result. A thread that is the only one need not be suspended: the import
 // itself lets the clock go on, and returns when the thread's wait is over.
+import {signalName} from "./calls.mjs";
 import {ERRORS, EAGAIN, EBADF, EINTR, EINVAL, ENOENT, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPIPE} from "./kernel.mjs";
 import {Connection, Epoll, ERR, EventFd, HUP, IN, Listener, MS, NVAL, OUT, Socket, START, Stream} from "./kernel.mjs";
 
@@ -25,7 +26,6 @@ const RECORDED_CALLS = 3000;            // of those
 const FINE_STEP = 20 * MS, STEP = 100 * MS, FINE = 1000 * MS; // of a computation: see compute
 const ASYNCIFY_STACK = 4096;            // at the start of a thread's memory
 const SIGPIPE = 13, SIGCHLD = 17, SIG_DFL = 0, SIG_IGN = 1;
-const SIGNAL_NAMES = {2: "SIGINT", 13: "SIGPIPE", 15: "SIGTERM", 17: "SIGCHLD"};
 const MSG_PEEK = 2, MSG_DONTWAIT = 0x40, MSG_NOSIGNAL = 0x4000;
 const O_NONBLOCK = 0o4000;
 
@@ -451,7 +451,7 @@ export class Process {
         this.killed(number, thread);
         throw new Ended();
       }
-      this.log.signal(thread, SIGNAL_NAMES[number] || `SIG${number}`);
+      this.log.signal(thread, signalName(number));
       const before = thread.restoreMask !== undefined ? thread.restoreMask : thread.mask;
       const {result} = thread, errno = this.ints[this.errnoAt >> 2];
       thread.restoreMask = undefined;
@@ -468,8 +468,9 @@ export class Process {
   }
 
   killed(number, thread) {
-    this.log.signal(thread, SIGNAL_NAMES[number]);
-    this.end("killed", {signal: SIGNAL_NAMES[number], text: `killed by ${SIGNAL_NAMES[number]}`});
+    const signal = signalName(number);
+    this.log.signal(thread, signal);
+    this.end("killed", {signal, text: `killed by ${signal}`});
   }
 
   exit(status) {

@@ -3,7 +3,7 @@
 //
 // The result is small, not the smallest: nothing more can be left out of it alone. It shows the same broken rule, which
 // is most often, but not always, the same mistake.
-import {inOrder, isNewClient} from "./grammar.mjs";
+import {inOrder, isAboutClient, isNewClient} from "./grammar.mjs";
 
 const MOST_RUNS = 400;
 
@@ -49,12 +49,6 @@ function unnamed({stage, options, events}) {
     const {client, ...rest} = event;
     return client === clients ? rest : event;
   })};
-}
-
-const ABOUT_CLIENT = new Set(["more", "rest", "ask", "half-close", "close", "reset", "stop-reading", "window"]);
-
-function isAboutClient(event) {
-  return ABOUT_CLIENT.has(event.action);
 }
 
 // Without some events, and without what their clients do.

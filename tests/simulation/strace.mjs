@@ -16,15 +16,14 @@ export function straceLog(result) {
   const times = spread(result), places = new Map(), printed = [];
   const print = (order, thread, text, stack = []) => printed.push([order, thread, text, stack]);
   for (const call of result.calls)
-    if (call.hidden) print(call.hidden.began, call.thread, callText(call, times));
+    if (call.hidden) print(call.hidden.began, call.thread, callText(call, times), call.stack);
   for (const signal of result.signals) printSignal(signal, print);
   for (const thread of result.threads)
     if (thread.end !== null) print(thread.hidden.ended, thread.id, endText(thread, result.end));
-  const stacks = new Map(result.calls.filter((call) => call.hidden).map((call) => [call.hidden.began, call.stack]));
-  const lines = printed.sort((a, b) => a[0] - b[0]).map(([order, thread, text]) => {
+  const lines = printed.sort((a, b) => a[0] - b[0]).map(([order, thread, text, stack]) => {
     const time = order === Infinity ? micros(result.end.at + 1) : times.get(order);
     const line = `${PROCESS - 1 + thread} ${seconds(time)} ${text}\n`;
-    return line + (stacks.get(order) || []).map((place) => frame(result, place, places)).join("");
+    return line + stack.map((place) => frame(result, place, places)).join("");
   });
   return {text: lines.join(""), header: header(result, [...places], times), places: [...places]};
 }
