@@ -6,11 +6,23 @@ from kit import processes, tool
 from kit.errors import Failed
 from kit.tree import BUILD, TESTS
 
+HERE = TESTS / "simulation"
+
+
+def node(program):
+    """Run a module in node, next to those of the simulation, and return what it prints, from JSON."""
+    tool.need("node", "deps-play")
+    run = processes.start(["node", "--input-type=module", "-e", program], cwd=HERE, **processes.PIPES)
+    out, err = processes.finish(run)
+    if run.returncode != 0:
+        raise Failed("node failed", err)
+    return json.loads(out)
+
 
 class Simulation:
     """Answers one job after the other (play.mjs says what a job is)."""
 
-    def __init__(self, folder=BUILD / "play", script=TESTS / "simulation" / "play.mjs"):
+    def __init__(self, folder=BUILD / "play", script=HERE / "play.mjs"):
         """folder has the stages (stages.json)."""
         tool.need("node", "deps-play")
         if not (folder / "stages.json").exists():

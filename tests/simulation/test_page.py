@@ -18,13 +18,13 @@ import threading
 import time
 import unittest
 
-from kit import processes, tool, unittests
+from kit import tool, unittests
 from kit.browser import Browser
 from kit.errors import Failed
 from kit.tree import BUILD, ROOT, STAGES
 from simulation import build, page, preview
+from simulation.engine import node, Simulation
 
-HERE = pathlib.Path(__file__).resolve().parent
 PAGE = BUILD / "play.html"
 AXE = "4.10.2"                     # the version of axe-core that judges
 FRAME_MS = 50                      # the longest that a click, or a frame, may take
@@ -39,34 +39,6 @@ VIEWS = ["", "#goals", "#doors", "#everything", "#goal-1", "#goal-10", "#no-such
          "#05-epoll+--delay+1;+" + "+".join(["0:/slow"] * 100) + ";+at+300",
          "#05-epoll+--block+--threads+2+--delay+1;+0:/slow+0:/slow+0:/slow+100:/fast;+at+1500",
          "#01-blocking+--delay+1;+0:half+100:/fast+200:reset@2+300:rest@1+500:TERM;+at+600"]
-
-
-def node(program):
-    """Run a module in node, next to the modules of the page, and return what it prints, from JSON."""
-    tool.need("node", "deps-play")
-    run = processes.start(["node", "--input-type=module", "-e", program], cwd=HERE, **processes.PIPES)
-    out, err = processes.finish(run)
-    if run.returncode != 0:
-        raise Failed("node failed", err)
-    return json.loads(out)
-
-
-JUDGE = """
-import { readFileSync } from "node:fs";
-import { parseExperiment } from "./grammar.mjs";
-import { loadStage, simulate } from "./simulation.mjs";
-import { goals } from "./goals.mjs";
-import { gunzipSync } from "node:zlib";
-const { stages, sources } = JSON.parse(readFileSync(%s, "utf8"));
-const run = text => {
-  const experiment = parseExperiment(text), { wasm, ...about } = stages[experiment.stage];
-  const stage = loadStage(experiment.stage, gunzipSync(Buffer.from(wasm, "base64")), about);
-  const { options, events } = experiment;
-  return { experiment, result: simulate(stage, { options, events, lines: true }) };
-};
-const judged = %s.map(([number, texts]) => goals[number - 1].judge(texts.map(run)));
-console.log(JSON.stringify(judged));
-"""
 
 
 # The controls that are smaller than a finger needs
@@ -128,7 +100,8 @@ def served(folder):
 
 def judge(attempts):
     """Return {solved, text} for each (number of the goal, addresses)."""
-    return node(JUDGE % (json.dumps(str(BUILD / "play/stages.json")), json.dumps(attempts)))
+    with Simulation() as simulation:
+        return [simulation.ask(goal=number, texts=texts) for number, texts in attempts]
 
 
 def solutions():

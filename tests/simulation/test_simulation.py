@@ -9,9 +9,8 @@ from kit import tool, unittests
 from kit.tree import BUILD, ROOT, STAGES, TESTS
 from recorder import strace_log, understand
 from simulation import build
-from simulation.engine import Simulation
+from simulation.engine import node, Simulation
 
-HERE = TESTS / "simulation"
 BUNDLE = BUILD / "play" / "stages.json"
 MISTAKES = [  # an experiment, the position of the mistake, and words of the message
     ("", 0, "name of a stage"), ("#; 0:/fast", 0, "name of a stage"), ("05-epoll", 8, "semicolon"),
@@ -73,11 +72,6 @@ class Simulated(unittest.TestCase):
 
 
 class Grammar(Simulated):
-    def node(self, code):
-        """What a piece of JavaScript prints."""
-        return subprocess.run(["node", "--input-type=module", "-e", code], cwd=HERE, capture_output=True, text=True,
-                              check=True).stdout
-
     def test_mistakes_are_named_with_their_place(self):
         for text, position, words in MISTAKES:
             with self.subTest(text):
@@ -90,7 +84,7 @@ class Grammar(Simulated):
             code = ('import {parseExperiment as p, formatExperiment as f, encodeAddress as e} from "./grammar.mjs";'
                     f'const t = {json.dumps(text)}; console.log(JSON.stringify([t, e(t), t.replace(/ /g, "%20"), '
                     "`file:///a/play.html${e(p(t))}`].map(each => f(p(each)))))")
-            self.assertEqual(json.loads(self.node(code)), [text] * 4)
+            self.assertEqual(node(code), [text] * 4)
 
 
 class Runs(Simulated):
@@ -203,12 +197,10 @@ class Runs(Simulated):
     def test_page_says_what_the_recorder_says(self):
         """The page's sentence about /fast, and that of the recorder on the same run as a log: the same claim, thread,
         call and line. Either may go on after that."""
-        goals = json.loads(subprocess.run(["node", "--input-type=module", "-e", SOLUTIONS], cwd=HERE,
-                                          capture_output=True, text=True, check=True).stdout)
         texts = [f"{stage} {options} --delay 1; 0:/slow 100:/fast" for stage in STAGES
                  for options in ["", "--compute", *(POOLS if stage[:2] > "02" else [])]]
         seen = set()
-        for text in [*texts, *(each for each in goals if "idle" not in each)]:
+        for text in [*texts, *(each for each in node(SOLUTIONS) if "idle" not in each)]:
             answer = self.simulation.ask(text=text, want=["result", "strace", "sentences"], settings={"until": 30000})
             self.assertNotIn("error", answer, text)
             header = "".join(f"# {line}\n" for line in answer["strace"]["header"])
