@@ -70,14 +70,21 @@ _Noreturn void FROM(kernel, sys_exit_group)(int status);
         return returned(sys_##name arguments);                                                     \
     }
 
+/* One whose answer is always the same here */
+#define ALWAYS(type, function, parameters, value)                                                  \
+    type function parameters                                                                       \
+    {                                                                                              \
+        return value;                                                                              \
+    }
+
 /* These return immediately. */
 double FROM(clock, clock_ns)(int clock);
 unsigned FROM(clock, get_rlimit)(int resource);
 int FROM(clock, error_text)(int number, char *to, int most);
 unsigned FROM(clock, get_thread)(void);
 
-static int
-    error_number; /* errno of the thread that runs: the kernel swaps it when it switches threads */
+/* errno of the thread that runs: the kernel swaps it when it switches threads */
+static int error_number;
 
 int *__errno_location(void)
 {
@@ -272,16 +279,6 @@ void free(void *memory)
     free_blocks[block->size_class] = block;
 }
 
-void *calloc(size_t count, size_t size)
-{
-    if (size != 0 && count > SIZE_MAX / size) {
-        error_number = ENOMEM;
-        return NULL;
-    }
-    void *memory = malloc(count * size);
-    return memory == NULL ? NULL : memset(memory, 0, count * size);
-}
-
 void *realloc(void *old, size_t size)
 {
     size_t had = old == NULL ? 0 : size_of_class(block_of(old)->size_class);
@@ -303,6 +300,12 @@ void *reallocarray(void *old, size_t count, size_t size)
         return NULL;
     }
     return realloc(old, count * size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    void *memory = reallocarray(NULL, count, size);
+    return memory == NULL ? NULL : memset(memory, 0, count * size);
 }
 
 /* ---- bytes and text. Each loop is written so that the compiler does not turn it into a call of
@@ -659,10 +662,7 @@ int fflush(FILE *stream)
     return result < 0 ? EOF : 0;
 }
 
-int setvbuf(FILE *restrict stream, char *restrict buffer, int mode, size_t size)
-{
-    return 0;
-}
+ALWAYS(int, setvbuf, (FILE *restrict stream, char *restrict buffer, int mode, size_t size), 0)
 
 int vfprintf(FILE *stream, const char *text, va_list args)
 {
@@ -825,10 +825,7 @@ int getopt_long(int argc, char *const *argv, const char *short_options,
     return o->val;
 }
 
-char *getenv(const char *name)
-{
-    return NULL;
-}
+ALWAYS(char *, getenv, (const char *name), NULL)
 
 /* ---- addresses: IPv4 alone */
 
@@ -905,6 +902,11 @@ static struct timespec timespec_of(double ns)
 static double ns_of(const struct timespec *time)
 {
     return (double)time->tv_sec * 1e9 + (double)time->tv_nsec;
+}
+
+static double ns_of_timeval(const struct timeval *time)
+{
+    return (double)time->tv_sec * 1e9 + (double)time->tv_usec * 1e3;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *time)
@@ -1019,12 +1021,9 @@ int fcntl(int fd, int command, ...)
 
 int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 {
-    if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
-        const struct timeval *time = value;
+    if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO))
         return returned(
-            sys_socket_timeout(fd, name == SO_RCVTIMEO ? 20 : 21,
-                               (double)time->tv_sec * 1e9 + (double)time->tv_usec * 1e3));
-    }
+            sys_socket_timeout(fd, name == SO_RCVTIMEO ? 20 : 21, ns_of_timeval(value)));
     return returned(sys_setsockopt(fd, level, name, size < sizeof(int) ? 0 : *(const int *)value));
 }
 
@@ -1053,9 +1052,8 @@ int pselect(int nfds, fd_set *restrict readable, fd_set *restrict writable,
 int select(int nfds, fd_set *restrict readable, fd_set *restrict writable,
            fd_set *restrict exceptional, struct timeval *restrict time)
 {
-    double ns = time == NULL ? -1 : (double)time->tv_sec * 1e9 + (double)time->tv_usec * 1e3;
-
-    return returned(sys_pselect6(nfds, readable, writable, exceptional, ns, NULL));
+    return returned(sys_pselect6(nfds, readable, writable, exceptional,
+                                 time == NULL ? -1 : ns_of_timeval(time), NULL));
 }
 
 int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *time, const sigset_t *mask)
@@ -1151,15 +1149,8 @@ int pthread_attr_init(pthread_attr_t *attributes)
     return 0;
 }
 
-int pthread_attr_setdetachstate(pthread_attr_t *attributes, int state)
-{
-    return 0;
-}
-
-int pthread_attr_destroy(pthread_attr_t *attributes)
-{
-    return 0;
-}
+ALWAYS(int, pthread_attr_setdetachstate, (pthread_attr_t * attributes, int state), 0)
+ALWAYS(int, pthread_attr_destroy, (pthread_attr_t * attributes), 0)
 
 /* Stacks of threads that have ended: the kernel puts them here. */
 void sim_free(void *memory)
@@ -1186,11 +1177,8 @@ int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict at
     return 0;
 }
 
-int pthread_detach(pthread_t thread)
-{
-    (void)thread; /* every thread is: what it had is free once it has ended */
-    return 0;
-}
+/* Every thread is detached: what it had is free once it has ended. */
+ALWAYS(int, pthread_detach, (pthread_t thread), 0)
 
 pthread_t pthread_self(void)
 {
@@ -1320,35 +1308,12 @@ int sem_post(sem_t *semaphore)
 
 /* ---- the process */
 
-pid_t getpid(void)
-{
-    return 1000;
-}
-
-pid_t getppid(void)
-{
-    return 1;
-}
-
-uid_t getuid(void)
-{
-    return 1000;
-}
-
-uid_t geteuid(void)
-{
-    return 1000;
-}
-
-gid_t getgid(void)
-{
-    return 1000;
-}
-
-gid_t getegid(void)
-{
-    return 1000;
-}
+ALWAYS(pid_t, getpid, (void), 1000)
+ALWAYS(pid_t, getppid, (void), 1)
+ALWAYS(uid_t, getuid, (void), 1000)
+ALWAYS(uid_t, geteuid, (void), 1000)
+ALWAYS(gid_t, getgid, (void), 1000)
+ALWAYS(gid_t, getegid, (void), 1000)
 
 int getrlimit(__rlimit_resource_t resource, struct rlimit *limit)
 {
