@@ -1,13 +1,16 @@
 /* Hold idle connections open, and measure what a request costs the server meanwhile: its CPU time,
  * as the kernel accounts it, from before the first request until after the last. Neither connecting
  * nor wall-clock time counts. Several servers are measured in turn, round after round, so that a
- * change in the load of the machine hits all of them. */
+ * change in the load of the machine hits all of them.
+ *
+ * hold ROUNDS PORT:PID:IDLE... opens IDLE connections to the server on 127.0.0.1:PORT, which is
+ * process PID. On one more connection it asks for /fast, one request after the other, and prints a
+ * line for each server and round: the CPU time that a request cost the server. */
 #include "common/clock.h"
 
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
-#include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -23,7 +26,9 @@
 enum {
     PER_SOURCE = 20000, /* an address has about 28000 ports, if no other program uses them */
     PATIENCE_S = 30,
-    MOST = 1000000, /* idle connections */
+    REQUESTS = 5000, /* at most in a round */
+    ROUND_MS = 300,  /* after which it ends */
+    MOST = 1000000,  /* idle connections */
 };
 
 struct server {
@@ -50,7 +55,6 @@ static long number(const char *text, char stop, const char **rest)
 
 static struct server parse_server(const char *argument)
 {
-    static const char wanted[] = "want PORT:PID:IDLE, such as 8000:1234:100";
     struct server s = {.busy = -1};
     const char *rest = argument;
 
@@ -58,7 +62,7 @@ static struct server parse_server(const char *argument)
     s.pid = s.port > 0 && s.port < 65536 ? number(rest, ':', &rest) : -1;
     s.count = s.pid > 0 ? number(rest, '\0', &rest) : -1;
     if (s.count < 0 || s.count > MOST)
-        errx(2, "%s: %s", argument, wanted);
+        errx(2, "%s: want PORT:PID:IDLE, such as 8000:1234:100", argument);
     int error = clock_getcpuclockid((pid_t)s.pid, &s.clock);
     if (error != 0)
         errx(1, "%s: process %ld: %s", argument, s.pid, strerror(error));
@@ -155,20 +159,18 @@ static void open_all(struct server *s)
     }
 }
 
-static void measure(const struct server *s, long round, long requests, int64_t time_ns)
+static void measure(const struct server *s, long round)
 {
     long asked = 0;
 
     ask(s); /* fill the caches again */
-    int64_t cpu_before_ns = cpu_ns(s), start_ns = clock_now_ns(), took_ns;
+    int64_t cpu_before_ns = cpu_ns(s), start_ns = clock_now_ns();
     do {
         ask(s);
         asked++;
-        took_ns = clock_now_ns() - start_ns;
-    } while (asked < requests && took_ns < time_ns);
-    printf("%ld\t%ld\t%ld\t%.3f\t%.3f\n", round, s->count, asked,
-           (double)(cpu_ns(s) - cpu_before_ns) / 1e3 / (double)asked,
-           (double)took_ns / 1e3 / (double)asked);
+    } while (asked < REQUESTS && clock_now_ns() - start_ns < ROUND_MS * NS_PER_MS);
+    printf("%ld\t%ld\t%.3f\n", round, s->count,
+           (double)(cpu_ns(s) - cpu_before_ns) / 1e3 / (double)asked);
     if (fflush(stdout) != 0)
         err(1, "write to stdout");
 }
@@ -197,57 +199,19 @@ static void want_descriptors(long count)
              (long long)limit.rlim_max);
 }
 
-static const char usage[] =
-    "usage: %s [OPTION]... PORT:PID:IDLE...\n"
-    "Open IDLE connections to the server on 127.0.0.1:PORT, which is process PID. On one more\n"
-    "connection, ask for /fast, one request after the other. Print a line for each server and\n"
-    "round: the CPU time that a request cost the server, and how long the client waited for the\n"
-    "answer. All connections stay open until the end.\n\n"
-    "  --rounds N    how many rounds to measure (5)\n"
-    "  --requests N  end a round after N requests (5000)\n"
-    "  --ms N        end a round after N milliseconds (300)\n"
-    "  --help        print this text\n";
-
 int main(int argc, char **argv)
 {
-    enum { ROUNDS, REQUESTS, MS, HELP, OPTIONS = HELP };
-    static const struct option known[] = {
-        {"rounds", required_argument, NULL, ROUNDS},
-        {"requests", required_argument, NULL, REQUESTS},
-        {"ms", required_argument, NULL, MS},
-        {"help", no_argument, NULL, HELP},
-        {0},
-    };
-    long values[OPTIONS] = {5, 5000, 300}, connections = 0;
     const char *rest;
+    long rounds = argc > 2 ? number(argv[1], '\0', &rest) : -1, connections = 0;
 
-    for (int c, i = 0; (c = getopt_long(argc, argv, "", known, &i)) != -1;)
-        switch (c) {
-        case ROUNDS:
-        case REQUESTS:
-        case MS:
-            values[c] = number(optarg, '\0', &rest);
-            if (values[c] < 1 || values[c] > 100000) {
-                fprintf(stderr, "%s: --%s %s: want a number from 1 to 100000\n",
-                        program_invocation_short_name, known[c].name, optarg);
-                exit(2);
-            }
-            break;
-        case HELP:
-            printf(usage, program_invocation_short_name);
-            exit(fflush(stdout) == 0 ? 0 : 1);
-        default: /* getopt_long has named the option */
-            exit(2);
-        }
-    if (optind == argc)
-        errx(2, "nothing to measure: want PORT:PID:IDLE; see --help");
-
-    size_t count = (size_t)(argc - optind);
+    if (rounds < 1)
+        errx(2, "want ROUNDS PORT:PID:IDLE..., such as 5 8000:1234:100");
+    size_t count = (size_t)argc - 2;
     struct server *servers = calloc(count, sizeof *servers);
     if (servers == NULL)
         err(1, "calloc");
     for (size_t i = 0; i < count; i++) {
-        servers[i] = parse_server(argv[optind + (int)i]);
+        servers[i] = parse_server(argv[i + 2]);
         connections += servers[i].count + 1;
     }
     want_descriptors(connections);
@@ -255,10 +219,10 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < count; i++)
         open_all(&servers[i]);
 
-    printf("round\tidle\trequests\tcpu_us\twall_us\n");
-    for (long round = 1; round <= values[ROUNDS]; round++)
+    printf("round\tidle\tcpu_us\n");
+    for (long round = 1; round <= rounds; round++)
         for (size_t i = 0; i < count; i++)
-            measure(&servers[i], round, values[REQUESTS], values[MS] * NS_PER_MS);
+            measure(&servers[i], round);
     for (size_t i = 0; i < count; i++) {
         check_open(&servers[i]);
         free(servers[i].idle);

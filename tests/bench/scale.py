@@ -79,7 +79,7 @@ def measure_idle(stage, size):
         if not servers:
             return [], notes
         targets = [f"{server.port}:{server.pid}:{clients}" for clients, server in servers.items()]
-        hold = processes.start([built("hold"), "--rounds", size.rounds, *targets], **PIPES)
+        hold = processes.start([built("hold"), size.rounds, *targets], **PIPES)
         out, err = processes.finish(hold)
     if hold.returncode != 0:
         raise Failed(f"hold did not measure ({processes.ending(hold.returncode)})", err)
