@@ -279,7 +279,11 @@ async def work(seconds=0.05):
 
 {0}
 
-Task(main())
+async def whole():
+    await main()
+    sys.exit()
+
+Task(whole())
 run()
 """
 
@@ -301,7 +305,6 @@ async def main():
     await a
     await b
     print(await task)
-    sys.exit()
 """, "begins", "goes on", "finally", "the result", "the result", "the result")
 
     def test_cancelled_before_its_first_step_no_line_runs(self):
@@ -311,7 +314,6 @@ async def main():
     task.cancel()
     await sleep(0.1)
     print(task.done, type(task.error).__name__)
-    sys.exit()
 """, "True Cancelled")
 
     def test_cancelled_twice_finally_runs_once(self):
@@ -324,7 +326,6 @@ async def main():
     await sleep(0.1)
     task.cancel()
     print(type(task.error).__name__)
-    sys.exit()
 """, "begins", "finally", "Cancelled")
 
     def test_cancelled_in_the_turn_in_which_its_future_is_done(self):
@@ -342,7 +343,6 @@ async def main():
     task.future.set()
     task.cancel()
     await task
-    sys.exit()
 """, "cancelled", "awaited again")
 
     def test_finally_may_await(self):
@@ -361,7 +361,6 @@ async def main():
         await task
     except Cancelled:
         print("cancelled")
-    sys.exit()
 """, "tidy", "cancelled")
 
     def test_time_out_cancels_and_its_finally_runs(self):
@@ -372,7 +371,6 @@ async def main():
     except TimeoutError as error:
         print(error)
     print(await within(1, work()))
-    sys.exit()
 """, "begins", "finally", "no answer in time", "begins", "goes on", "finally", "the result")
 
     def test_cancelled_from_outside_a_time_out_cancels_what_it_waits_for(self):
@@ -386,7 +384,6 @@ async def main():
     except Cancelled:
         print("cancelled")
     await sleep(0.05)
-    sys.exit()
 """, "begins", "finally", "cancelled")
 
     def test_leaving_is_told_once_and_does_not_spin_the_loop(self):
@@ -398,7 +395,6 @@ async def main():
     await leaving
     await sleep(0.4)
     print("slept" if time.process_time() - begun < 0.2 else "was busy")
-    sys.exit()
 """, "slept")
 
     def test_error_that_nobody_awaits_is_printed(self):
@@ -409,7 +405,6 @@ async def wrong():
 async def main():
     Task(wrong())
     await sleep(0.05)
-    sys.exit()
 """))
         self.assertIn("ValueError: wrong", output)
 
