@@ -1,6 +1,5 @@
 """Options, the lines that a server prints, and the address that it listens on."""
 import re
-import signal
 import socket
 import time
 
@@ -109,8 +108,7 @@ def verbose_logs_one_line_per_response(stage):
             server.expected = "a line on stderr for each response"
             server.wait_for(lambda: server.messages().count("\n") > before)
             client.close()
-        server.signal(signal.SIGTERM)
-        server.expect_exit()
+        server.expect_graceful_exit()
         log = server.messages()
         written = log.splitlines()
         if len(written) != len(wanted) or any(text not in line for text, line in zip(wanted, written)):
@@ -126,8 +124,7 @@ def verbose_outlives_the_reader_of_its_log(stage):
         for _ in range(3):
             client = server.client(FAST_CLOSE)
             server.expect_closed(client, server.expect(client, "/fast"))
-        server.signal(signal.SIGTERM)
-        server.expect_exit()
+        server.expect_graceful_exit()
 
 
 @case()
@@ -137,8 +134,7 @@ def verbose_outlives_a_file_that_is_full(stage):
         server.limit("fsize", 300)
         for _ in range(10):
             server.expect_served()
-        server.signal(signal.SIGTERM)
-        server.expect_exit()
+        server.expect_graceful_exit()
 
 
 @case()
@@ -153,8 +149,7 @@ def log_never_reaches_a_client(stage):
         client.pause(0.05)
         if not stage.one:
             server.expect_silence([client], "nothing after the response")
-        server.signal(signal.SIGTERM)
-        server.expect_exit()
+        server.expect_graceful_exit()
 
 
 @case()
@@ -166,5 +161,4 @@ def server_without_stdout_listens(stage):
         server.wait_asleep()
         time.sleep(0.2)  # let it say where it listens; the case also holds if it has not
         server.expect_alive()
-        server.signal(signal.SIGTERM)
-        server.expect_exit()
+        server.expect_graceful_exit()

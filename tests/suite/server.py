@@ -557,6 +557,7 @@ class Server:
     # ---- signals, and the end
 
     def signal(self, number, pid=None):
+        self.may_end |= pid is None and number in (signal.SIGTERM, signal.SIGINT)
         os.kill(pid or self.program.pid, number)
         clients = self.did and isinstance(self.did[-1], Client)  # which run in the background, and must begin
         self.did.append(f"{'sleep 0.4; ' if clients else ''}kill -{signal.Signals(number).name[3:]} "
@@ -585,6 +586,11 @@ class Server:
             raise Late(f"it still runs after {patience} s: {self.heard()}")
         if self.program.process.returncode != status:
             raise Trouble(self.ending())
+
+    def expect_graceful_exit(self):
+        """Tell it to stop, and expect that it does."""
+        self.signal(signal.SIGTERM)
+        self.expect_exit()
 
     def heard(self):
         """Return in words what has become of SIGTERM (proc(5), status)."""

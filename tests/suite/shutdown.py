@@ -35,7 +35,7 @@ def requests_in_flight_are_answered_before_exit(stage):
                 slow = server.client(SLOW)
                 slow.pause(0.1)
                 server.signal(number)
-                server.may_end, in_flight = True, slow.silent()
+                in_flight = slow.silent()
                 response = server.expect(slow, "/slow", sleeps=delay)
                 if stage.in_tree and time.monotonic() - start < delay:
                     raise Failure(f"a response to /slow after {delay} s, in spite of the signal",
@@ -58,7 +58,7 @@ def idle_connections_are_closed_immediately(stage):
             server.expect(idle, "/fast")
         server.pause(0.1)  # 01 serves only clients that it has accepted
         server.signal(signal.SIGTERM)
-        server.may_end, server.expected = True, "the end of the idle connection"
+        server.expected = "the end of the idle connection"
         idle.end()
         server.expect_exit()
 
@@ -71,6 +71,7 @@ def shutdown_waits_only_for_slow(stage):
         server.expect(idle, "/fast")
         server.expect_descriptors(before + 2)
         server.signal(signal.SIGTERM)
+        server.may_end = False  # /slow goes on
         server.expected = "the end of the idle connection"
         idle.end()
         server.expect_refusal()
@@ -86,7 +87,6 @@ def expect_drained(stage, count, delay, most=None):
         for client in clients:
             client.all_received()  # and so is in the backlog, or accepted
         server.signal(signal.SIGTERM)
-        server.may_end = True
         for client in clients:
             server.expect(client, "/slow", sleeps=5 * delay)
             server.expect_end(client)
@@ -127,7 +127,6 @@ def finish_head(server, client):
     server.expect_refusal()
     time.sleep(0.1)  # let the server read the first part; the case also holds if it has not
     client.say(b"TP/1.1\r\nHost: h\r\n\r\n")
-    server.may_end = True
     server.expect_closed(client, server.expect(client, "/fast"))
     server.expect_exit()
 
@@ -139,8 +138,7 @@ def server_out_of_descriptors_shuts_down(stage):
         server.exhaust_descriptors()
         server.client(FAST)
         time.sleep(0.1)  # let accept fail before the signal, too; the case also holds if it has not
-        server.signal(signal.SIGTERM)
-        server.expect_exit()
+        server.expect_graceful_exit()
 
 
 @case(f"threads {READINESS}")  # an accept of io_uring that is in flight does not notice a lower limit
@@ -155,7 +153,6 @@ def shutdown_without_descriptors_is_bounded(stage):
         server.exhaust_descriptors()
         waiting = server.client(FAST)
         server.signal(signal.SIGTERM)
-        server.may_end = True
         server.expect(slow, "/slow", sleeps=3)
         server.expect_end(slow)
         server.expect_exit()
@@ -177,7 +174,6 @@ def server_out_of_threads_shuts_down(stage):
         server.expect(clients[0], "/fast")
         time.sleep(0.2)  # let the others get theirs; the case also holds if they have not
         server.signal(signal.SIGTERM)
-        server.may_end = True
         for client in clients[1:]:
             server.expect(client, "/fast", sleeps=1)
             server.expect_end(client)

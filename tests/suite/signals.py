@@ -18,7 +18,6 @@ def signal_while_the_loop_is_busy_is_not_lost(stage):
         slow = server.client(SLOW)
         slow.pause(0.2)  # let it fall asleep in the loop; the case also holds if it has not
         server.signal(signal.SIGTERM)
-        server.may_end = True
         server.expect(slow, "/slow", sleeps=0.5)
         server.expected = "the end of the idle connection"
         idle.end()
@@ -84,7 +83,6 @@ def server_that_waits_for_the_reader_of_its_log_hears_signals(stage):
             if number == signal.SIGTERM:
                 server.expect_exit()
             else:
-                server.may_end = True
                 with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                     server.wait_delivered()
                     server.signal(number)
@@ -116,7 +114,6 @@ def repeated_sigterm_changes_nothing(stage):
             slow = server.client(SLOW)
             server.expect_descriptors(before + 1)
             server.signal(first)
-            server.may_end = True
             for again in range(5):
                 time.sleep(0.01 if again < 3 else 0.25)
                 with contextlib.suppress(ProcessLookupError):

@@ -116,7 +116,6 @@ def shutdown_waits_for_all_jobs(stage):
         clients = [server.client(SLOW) for _ in range(3)]
         server.expect_served()
         server.signal(signal.SIGTERM)
-        server.may_end = True
         for client in clients:
             server.expect_closed(client, server.expect(client, "/slow", sleeps=0.9))
         server.expect_exit()
@@ -131,7 +130,6 @@ def shutdown_loses_no_job_of_many(stage):
         for client in clients[:300]:
             server.expect(client, "/slow")
         server.signal(signal.SIGTERM)
-        server.may_end = True
         for client in clients[300:]:
             server.expect(client, "/slow")
         for client in clients:
@@ -145,8 +143,7 @@ def each_worker_has_a_pool(stage):
         clients = [server.client(SLOW) for _ in range(4)]
         for client in clients:
             server.expect(client, "/slow", sleeps=0.8)
-        server.signal(signal.SIGTERM)
-        server.expect_exit()
+        server.expect_graceful_exit()
 
 
 @case(f"one threads {READINESS}")

@@ -21,8 +21,7 @@ def workers_share_the_port(stage):
             # No client connects now, so a worker that blocks in accept would serve nobody.
             client.get("/fast")
             server.expect(client, "/fast")
-        server.signal(signal.SIGTERM)
-        server.expect_exit()
+        server.expect_graceful_exit()
 
 
 @case()
@@ -45,7 +44,6 @@ def workers_answer_requests_in_flight_before_exit(stage):
         clients = [server.client(SLOW) for _ in range(20)]
         time.sleep(0.1)
         server.signal(signal.SIGTERM)
-        server.may_end = True
         for client in clients:
             server.expect(client, "/slow", sleeps=0.5)
         server.expect_exit()
@@ -133,7 +131,6 @@ def workers_told_before_their_parent_drain_the_backlog(stage):
         server.wait_for(lambda: all(proc.stat(worker)[0] == "Z" for worker in workers), sleeps=10)
         server.signal(signal.SIGTERM)
         server.resume()
-        server.may_end = True
         for client in clients:
             server.expect(client, "/fast")
             server.expect_end(client)
@@ -147,8 +144,7 @@ def stopped_worker_hears_sigterm(stage):
         workers = server.wait_workers(2)
         server.expect_served()
         server.suspend_worker(workers[0])
-        server.signal(signal.SIGTERM)
-        server.expect_exit()
+        server.expect_graceful_exit()
 
 
 def expect_replaced(server):
@@ -166,8 +162,7 @@ def parent_outlives_the_reader_of_its_log(stage):
     with stage.serve("--workers", 2, **stderr_to(writer)) as server:
         expect_replaced(server)
         server.expect_served()
-        server.signal(signal.SIGTERM)
-        server.expect_exit()
+        server.expect_graceful_exit()
     os.close(writer)
 
 
@@ -176,8 +171,7 @@ def parent_does_not_wait_for_the_reader_of_its_log(stage):
     """The parent must go on to supervise, even if nobody reads what it says."""
     with full_pipe() as stderr, stage.serve("--workers", 2, **stderr_to(stderr)) as server:
         expect_replaced(server)
-        server.signal(signal.SIGTERM)
-        server.expect_exit()
+        server.expect_graceful_exit()
 
 
 @case()
@@ -227,8 +221,7 @@ def terminal_does_not_stop_a_worker_that_logs(stage):
                 server.wait_for(logged)
                 if stopped(workers):
                     raise Failure(server.expected, "the terminal has stopped a worker (state T)")
-            server.signal(signal.SIGTERM)
-            server.expect_exit()
+            server.expect_graceful_exit()
 
 
 def stopped(workers):
