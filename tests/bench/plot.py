@@ -20,10 +20,13 @@ PAPER = """.plot text {{ fill: {ink} }}
 .plot .range {{ stroke: {ink} }}"""
 
 
-def style():
+def style(drawn):
+    """Return the style of what is drawn."""
+    used = {name: color for name, color in COLORS.items() if f'"c{name}' in drawn}
+
     def rules(paper, shade):
         colors = [f".plot .c{name} {{ fill: {color[shade]}; stroke: {color[shade]} }}"
-                  for name, color in COLORS.items()]
+                  for name, color in used.items()]
         return "\n".join([PAPER.format(**paper), *colors])
 
     return f"""
@@ -136,6 +139,6 @@ class Plot:
             f'aria-labelledby="{self.name}-title {self.name}-desc">',
             f'<title id="{self.name}-title">{html.escape(self.shows)}</title>',
             f'<desc id="{self.name}-desc">{html.escape(self.description)}</desc>',
-            f"<style>{style()}</style>",
+            f"<style>{style(''.join(self.parts))}</style>",
             f'<rect class="card" x=".5" y=".5" width="{WIDTH - 1}" height="{height - 1:.0f}" rx="8"/>',
             *self.parts, "</svg>"]) + "\n"
