@@ -77,13 +77,11 @@ def quotations(chapters, lines):
 
 
 def headings(text):
-    prose = re.sub(r"(?ms)^ *```.*?^ *```$", "", text)
-    return {markdown.slug(heading) for heading in re.findall(r"(?m)^#+ (.*)", prose)}
+    return {markdown.slug(heading) for heading in re.findall(r"(?m)^#+ (.*)", markdown.prose(text))}
 
 
 def links(text):
-    prose = re.sub(r"(?ms)^ *```.*?^ *```$", "", text)
-    anchors = headings(text)
+    prose, anchors = markdown.prose(text), headings(text)
     for link in sorted(set(re.findall(r"\]\(([^)]+)\)", prose))):
         if link.startswith("#"):
             say(link[1:] in anchors, f"{TEXT.name} has a link to {link}, and no such heading")
@@ -102,7 +100,7 @@ def links_elsewhere():
     """Links between the other pages of text lead to files that are there, and to headings."""
     pages = [ROOT / name for name in OTHER_PAGES]
     for page in pages:
-        text = re.sub(r"(?ms)^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"))
+        text = markdown.prose(page.read_text(encoding="utf-8"))
         for link in sorted(set(re.findall(r"\]\(((?!http)[^)]+)\)", text))):
             name, _, heading = link.partition("#")
             target = page.parent / name if name else page
@@ -229,7 +227,7 @@ def wrong(commands, shown):
     return None
 
 
-def try_chapter(chapter, blocks):
+def try_chapter(blocks):
     """Type the commands of a chapter. Return (how many blocks hold, what is wrong)."""
     shell, number = session.Session(), 0
     try:
@@ -262,7 +260,7 @@ def run_chapter(chapter):
     # A machine that stops for a second can spoil what is said of who waits, but cannot make a wrong text right.
     for number in range(1, TRIES + 1):
         began = time.monotonic()
-        held, problem = try_chapter(chapter, blocks)
+        held, problem = try_chapter(blocks)
         if not problem:
             break
         if number < TRIES:

@@ -4,6 +4,7 @@ import re
 from kit import tool
 from kit.commandline import Parser
 from kit.tree import ROOT
+from tutorial import markdown
 
 END_OF_PATH = "\n# For those who build one\n"
 MOST_ON_THE_PATH = 6000  # about an hour, with the commands
@@ -11,8 +12,7 @@ MOST_ON_THE_PATH = 6000  # about an hour, with the commands
 
 def count(text):
     """Return the number of words of a text. Code, output and comments do not count."""
-    prose = re.sub(r"(?ms)^ *```.*?^ *```$", "", text)
-    return len(re.sub(r"(?s)<!--.*?-->", "", prose).split())
+    return len(re.sub(r"(?s)<!--.*?-->", "", markdown.prose(text)).split())
 
 
 def path_of(text):

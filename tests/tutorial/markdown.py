@@ -76,6 +76,11 @@ def commands(chapter):
     return [one for one in found if one]
 
 
+def prose(text):
+    """Return a text without its blocks of code."""
+    return re.sub(r"(?ms)^ *```.*?^ *```$", "", text)
+
+
 def slug(heading):
     """Return the anchor that a heading gets."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
