@@ -59,7 +59,7 @@ def section(recording, name):
     path = html.escape(svg.focus(recording).path)
     verdict = {True: f'<strong class="bad">{path} had to wait</strong>',
                False: f'<strong class="good">{path} did not wait</strong>', None: ""}[recording.serializes]
-    drawing = svg.draw([recording], prefix=name + "-", headings=False, style="")
+    drawing = svg.draw([recording], prefix=name + "-", headings=False, styled=False)
     return (f'<section id="{name}">\n<h2>{html.escape(recording.name)}</h2> {verdict}\n'
             f'<p>{html.escape(recording.sentence)}</p>\n'
             f'<div class="picture" tabindex="0" role="group" aria-label="The drawing">{drawing}</div>\n'

@@ -55,10 +55,13 @@ STYLE = """
 .waits .work { fill: #24292f; stroke: #24292f }
 .waits .call { fill: #fff; stroke: #24292f }
 .waits .pause { fill: #adb5bd }
-.waits .hatch-backlog { stroke: #e58872 } .waits .hatch-delay { stroke: #f3b862 }
-.waits .hatch-lock, .waits .hatch-turn { stroke: #d9a5cf } .waits .hatch-thread { stroke: #83cdb3 }
+.waits .hatch-backlog { stroke: #e58872 }
+.waits .hatch-delay { stroke: #f3b862 }
+.waits .hatch-lock, .waits .hatch-turn { stroke: #d9a5cf }
+.waits .hatch-thread { stroke: #83cdb3 }
 .waits .hatch-server { stroke: #b3a3ea }
-.waits .good { fill: #ddecd3; stroke: #50802f } .waits .bad { fill: #fbd0c4; stroke: #b3261e }
+.waits .good { fill: #ddecd3; stroke: #50802f }
+.waits .bad { fill: #fbd0c4; stroke: #b3261e }
 .waits text .inverse { fill: #fff }
 .waits .cursor { stroke: #0550ae; stroke-width: 2 }
 @media (prefers-color-scheme: dark) {
@@ -84,8 +87,10 @@ STYLE = """
 .waits .work { fill: #c9d1d9; stroke: #c9d1d9 }
 .waits .call { fill: #0d1117; stroke: #c9d1d9 }
 .waits .pause { fill: #59636e }
-.waits .hatch-backlog { stroke: #8f3f34 } .waits .hatch-delay { stroke: #805a1c }
-.waits .hatch-lock, .waits .hatch-turn { stroke: #7a4272 } .waits .hatch-thread { stroke: #24735a }
+.waits .hatch-backlog { stroke: #8f3f34 }
+.waits .hatch-delay { stroke: #805a1c }
+.waits .hatch-lock, .waits .hatch-turn { stroke: #7a4272 }
+.waits .hatch-thread { stroke: #24735a }
 .waits .hatch-server { stroke: #5b479c }
 .waits text .inverse { fill: #0d1117 }
 .waits .cursor { stroke: #6cb6ff }
@@ -105,6 +110,17 @@ def small_style(scope, *names, light="", dark=""):
     font = day.replace("waits", scope, 1).replace("12px", "12.5px", 1).splitlines()[1]
     return (f"\n{font}\n.{scope} .name {{ font-size: 15px; font-weight: 600 }}\n{rules(day)}{light}"
             f"{DARK}{rules(night)}{dark}}}\n")
+
+
+def needed(drawn):
+    """Return the rules of STYLE for what is drawn."""
+    there = set(" ".join(re.findall(r'class="([^"]*)"', drawn)).split())
+
+    def is_needed(line):
+        classes = re.findall(r"\.waits (?:text )?\.([\w-]+)", line)
+        return not classes or there.intersection(classes)
+
+    return "\n".join(filter(is_needed, STYLE.split("\n")))
 
 
 HATCHES = {"backlog": "M-2,10 L10,-2 M-2,2 L2,-2 M6,10 L10,6",
@@ -587,7 +603,7 @@ def heading(recording, y):
     return parts, y + 38 + 19 * len(lines)
 
 
-def draw(recordings, prefix="waits-", headings=True, style=STYLE):
+def draw(recordings, prefix="waits-", headings=True, styled=True):
     """Return one SVG of all the recordings. prefix begins each id in it: on a page, these must differ. A page
     that has the style already leaves it out here."""
     before = max(zero(recording) for recording in recordings)
@@ -612,15 +628,15 @@ def draw(recordings, prefix="waits-", headings=True, style=STYLE):
         parts.append(text(x, y + 10, note, "quiet"))
         y += 16
     height = round(y + 8)
+    drawn = "\n".join([f'<rect class="card" x=".5" y=".5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>', *parts])
     patterns = "".join(f'<pattern id="{prefix}{kind}" width="8" height="8" patternUnits="userSpaceOnUse">'
                        f'<path class="hatch-{kind}" d="{path}" stroke-width="1.5"/></pattern>'
-                       for kind, path in HATCHES.items())
+                       for kind, path in HATCHES.items() if f'"url(#{prefix}{kind})"' in drawn)
     title = "Who waits, and where: " + ", ".join(recording.name for recording in recordings)
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
         f'height="{height}" class="waits" role="img" aria-labelledby="{prefix}title {prefix}desc">',
         f'<title id="{prefix}title">{html.escape(title)}</title>',
         f'<desc id="{prefix}desc">{html.escape(" ".join(map(summary, recordings)))}</desc>',
-        *([f'<style>{style}</style>'] if style else []), f'<defs>{patterns}</defs>',
-        f'<rect class="card" x=".5" y=".5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>',
-        *parts, "</svg>", ""])
+        *([f"<style>{needed(patterns + drawn)}</style>"] if styled else []),
+        f"<defs>{patterns}</defs>", drawn, "</svg>", ""])

@@ -137,7 +137,7 @@ class Drawing(unittest.TestCase):
         yield svg.draw(recordings())
 
     def test_is_well_formed_and_small(self):
-        for text in [*self.drawn(), svg.draw(recordings(), style="")]:
+        for text in [*self.drawn(), svg.draw(recordings(), styled=False)]:
             root = ElementTree.fromstring(text)
             self.assertEqual(root.tag, SVG + "svg")
             self.assertEqual(root.get("width"), "900")
@@ -240,6 +240,18 @@ class Drawing(unittest.TestCase):
         light, dark = [{part for parts, style in re.findall(r"([^{}]+)\{([^}]*)\}", scheme) if "#" in style
                         for part in parts.replace("\n", " ").strip().split(", ")} for scheme in schemes]
         self.assertEqual(light, dark)
+
+    def test_picture_has_the_rules_of_what_it_draws(self):
+        def parts(style):
+            return set(re.findall(r"\.([a-z][\w-]+)(?=[^{}]*\{)", style))
+
+        for text in self.drawn():
+            style, _, drawing = text.partition("</style>")
+            drawn = set(" ".join(re.findall(r'class="([^"]*)"', drawing)).split())
+            self.assertEqual(drawn & parts(svg.STYLE) - parts(style), set())
+            self.assertLess(len(style.splitlines()), len(svg.STYLE.splitlines()))
+            used, there = (set(re.findall(each, drawing)) for each in (r"url\(#([\w-]+)\)", r'pattern id="([^"]*)"'))
+            self.assertEqual(used, there)
 
 
 # ---- tests of the page

@@ -102,7 +102,7 @@ def recording(name, words):
     found = pictures.recordings(name)
     prefix = re.sub(r"\W", "-", name.rpartition(".")[0]) + "-"
     described = f'aria-label="{words}" aria-describedby="{prefix}desc"'
-    drawing = svg.draw(found, prefix, style="")
+    drawing = svg.draw(found, prefix, styled=False)
     drawing = drawing.replace(f'aria-labelledby="{prefix}title {prefix}desc"', described)
     slugs = " ".join(replay.slug(each.name) for each in found)
     told = "".join(f'<div class="told"><strong>{html.escape(each.name)}</strong> {html.escape(each.sentence)}</div>\n'
