@@ -91,7 +91,7 @@ class Client:
                 if full:  # still, though the server had time to read
                     return sent // len(request(path))
                 full = self.asleep()
-                if time.monotonic() - last > 5:
+                if time.monotonic() - last > 15:
                     raise Broken("the server reads nothing more, but does not sleep either: it is woken "
                                  "again and again") from None
             except OSError as error:
