@@ -59,6 +59,7 @@ static const char *const names[] = {"connections_begin_turn", "connections_ready
                                     "connections_expire", "connections_accept"};
 static bool called[FUNCTIONS]; /* in this turn */
 static int reported, handled;  /* descriptors, in this turn */
+static int turn;               /* its number */
 static int allowed_ms;         /* what connections_wait_ms has said for this turn */
 static bool waited; /* in this turn: a library of the stage waits without our knowledge */
 static bool closed; /* by connections_begin_turn, in this turn: perhaps what the wait reported */
@@ -72,7 +73,8 @@ static bool watched[1 << 16];
  * listener, one client, twice, and the crowd. */
 enum { FAILING_ADD = 1 + 2 + 70 + 1 };
 
-enum { ROUNDED_MS = 10, SELDOM_MS = 10000 }; /* a wait may be so much too short; or be so long */
+/* A wait may be wrong by so much; and one that lasts so long costs nothing. */
+enum { ROUNDED_MS = 10, SELDOM_MS = 10000 };
 
 /* Is this a call of the stage itself, in its loop? */
 static bool is_of_the_loop(void)
@@ -96,6 +98,7 @@ int __wrap_connections_wait_ms(void)
         errx(1, "calls of connections_ready in a turn: %d; descriptors that its wait reported: %d",
              handled, reported);
     reported = handled = 0;
+    turn++;
     waited = closed = false;
 
     for (int function = 0; function < FUNCTIONS; function++) {
@@ -120,7 +123,14 @@ void __wrap_connections_begin_turn(void)
 
 void __wrap_connections_ready(int fd)
 {
+    static int last[1 << 16]; /* the turn of the last call for this descriptor */
+
     expect_order(READY);
+    if (fd >= 0 && fd < (int)(sizeof last / sizeof *last)) {
+        if (turn > 0 && last[fd] == turn)
+            errx(1, "calls of connections_ready in a turn: two for one descriptor");
+        last[fd] = turn;
+    }
     handled++;
     common++;
     __real_connections_ready(fd);
@@ -208,29 +218,31 @@ int __wrap_close(int fd)
 
 /* ---- calls that wait */
 
-/* A wait that is over before there is anything to do costs a turn. And a signal that is let in
- * before the wait, and not by it, may come just before it, and is then lost. */
-static void expect_whole_wait(int wait_ms)
+/* A wait that is over before there is anything to do costs a turn, and one that lasts longer makes
+ * clients wait. A signal that is let in before the wait, and not by it, may come just before it,
+ * and is then lost. wait_ms: -1 for no limit */
+static void expect_right_wait(int64_t wait_ms)
 {
+    bool seldom = wait_ms < 0 || wait_ms >= SELDOM_MS;
+    bool early = !seldom && (allowed_ms < 0 || wait_ms < allowed_ms - ROUNDED_MS);
+    bool late = allowed_ms >= 0 && (wait_ms < 0 || wait_ms > allowed_ms + ROUNDED_MS);
     sigset_t mask;
-    bool whole = wait_ms < 0 || wait_ms >= SELDOM_MS ||
-                 (allowed_ms >= 0 && wait_ms >= allowed_ms - ROUNDED_MS);
 
-    if (is_of_the_loop() && !whole)
-        errx(1, "a wait of at most %d ms, where connections_wait_ms has said %d", wait_ms,
-             allowed_ms);
-    if (is_of_the_loop() && waited)
+    if (!is_of_the_loop())
+        return;
+    if (early || late)
+        errx(1, "its wait lasts too %s: %d ms, where connections_wait_ms has said %d",
+             early ? "short" : "long", (int)wait_ms, allowed_ms);
+    if (waited)
         errx(1, "a second wait in the same turn");
     pthread_sigmask(SIG_BLOCK, NULL, &mask);
-    if (is_of_the_loop() && sigismember(&mask, SIGTERM) == 0)
+    if (sigismember(&mask, SIGTERM) == 0)
         errx(1, "SIGTERM is let in outside the wait");
 }
 
-static void expect_whole_timeout(const struct timespec *timeout)
+static void expect_right_timeout(const struct timespec *timeout)
 {
-    bool seldom = timeout == NULL || timeout->tv_sec >= SELDOM_MS / 1000;
-
-    expect_whole_wait(seldom ? -1 : (int)(timeout->tv_sec * 1000 + timeout->tv_nsec / 1000000));
+    expect_right_wait(timeout == NULL ? -1 : timeout->tv_sec * 1000 + timeout->tv_nsec / 1000000);
 }
 
 static int wait_of_the_loop(int ready)
@@ -250,35 +262,35 @@ static void expect_no_sleep(const char *call)
 
 int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int wait_ms)
 {
-    expect_whole_wait(wait_ms);
+    expect_right_wait(wait_ms);
     return wait_of_the_loop(__real_epoll_wait(epoll, events, most, wait_ms));
 }
 
 int __wrap_epoll_pwait(int epoll, struct epoll_event *events, int most, int wait_ms,
                        const sigset_t *mask)
 {
-    expect_whole_wait(wait_ms);
+    expect_right_wait(wait_ms);
     return wait_of_the_loop(__real_epoll_pwait(epoll, events, most, wait_ms, mask));
 }
 
 int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
                  const sigset_t *mask)
 {
-    expect_whole_timeout(timeout);
+    expect_right_timeout(timeout);
     return wait_of_the_loop(__real_ppoll(fds, count, timeout, mask));
 }
 
 int __wrap___ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
                        const sigset_t *mask, size_t size)
 {
-    expect_whole_timeout(timeout);
+    expect_right_timeout(timeout);
     return wait_of_the_loop(__real___ppoll_chk(fds, count, timeout, mask, size));
 }
 
 int __wrap_pselect(int count, fd_set *reading, fd_set *writing, fd_set *other,
                    const struct timespec *timeout, const sigset_t *mask)
 {
-    expect_whole_timeout(timeout);
+    expect_right_timeout(timeout);
     return wait_of_the_loop(__real_pselect(count, reading, writing, other, timeout, mask));
 }
 
@@ -286,7 +298,7 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int wait_ms)
 {
     if (count == 0)
         expect_no_sleep("poll");
-    expect_whole_wait(wait_ms);
+    expect_right_wait(wait_ms);
     return wait_of_the_loop(__real_poll(fds, count, wait_ms));
 }
 
@@ -294,7 +306,7 @@ int __wrap___poll_chk(struct pollfd *fds, nfds_t count, int wait_ms, size_t size
 {
     if (count == 0)
         expect_no_sleep("poll");
-    expect_whole_wait(wait_ms);
+    expect_right_wait(wait_ms);
     return wait_of_the_loop(__real___poll_chk(fds, count, wait_ms, size));
 }
 
