@@ -23,7 +23,7 @@ from simulation.engine import Simulation
 from suite import cases
 from suite.cases import NEEDS, PROGRAM, READINESS, STAGE, all_cases
 from suite.running import run_all
-from suite.server import FAST_CLOSE, Failure, Skipped, allow_descriptors, reported
+from suite.server import FAST, FAST_CLOSE, Failure, Skipped, allow_descriptors, reported
 
 DELAY = 0.3
 SYS_IO_URING_SETUP = 425  # on every architecture but alpha
@@ -186,13 +186,13 @@ def turns_in_order(stage):
         raise Failed(f"{program}: not built", made.stderr)
     with dataclasses.replace(stage, command=[str(program)]).serve("--delay", DELAY) as server:
         server.expected = "connections_ready, connections_expire, connections_accept in each turn"
-        client = server.client()
-        for path in ("/fast", "/slow"):
-            client.get(path)
-            server.expect(client, path, sleeps=DELAY)
+        client = server.client(FAST)
+        server.expect(client, "/fast")
+        client.get("/slow")  # it is not watched meanwhile
         crowd = server.burst(70, known=True)  # which one wait reports, or nearly; the listener is the first of them
-        for client in crowd:
-            server.expect(client, "/fast")
+        for each in crowd:
+            server.expect(each, "/fast")
+        server.expect(client, "/slow", sleeps=DELAY)
         crowd[0].reset()  # a hang-up
         server.expected = "a loop that keeps the rules of common/connections.h"
         server.client()

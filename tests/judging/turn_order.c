@@ -73,6 +73,8 @@ static bool watched[1 << 16];
  * listener, one client, twice, and the crowd. */
 enum { FAILING_ADD = 1 + 2 + 70 + 1 };
 
+enum { HASTE = 16 }; /* of so many waits, one must not wait */
+
 /* A wait may be wrong by so much; and one that lasts so long costs nothing. */
 enum { ROUNDED_MS = 10, SELDOM_MS = 10000 };
 
@@ -110,6 +112,8 @@ int __wrap_connections_wait_ms(void)
     common++;
     allowed_ms = __real_connections_wait_ms();
     common--;
+    if (turn % HASTE == 0)
+        allowed_ms = 0; /* it may always say so */
     return allowed_ms;
 }
 
