@@ -63,6 +63,8 @@ def section(rung, stage):
 def steps(stage, rung, names, got=""):
     """Return the hints for a rung, one after the other. names are those of gallery.related; got is what
     came."""
+    if rung.key == "tests":  # which of them have failed
+        got = "\n".join([got, *names])
     sole = find(rung.key, "sole", stage, got)
     first = sole or find(rung.key, "ask", stage, got)
     left = unwritten(stage)
