@@ -16,7 +16,7 @@ from collections import Counter
 
 from kit import processes, tool, unittests
 from kit.servers import Server
-from kit.tree import TESTS, built
+from kit.tree import ROOT, TESTS, built
 from kit.urls import connects, free_port
 from recorder import strace_log, understand
 from recorder.cases.expected import CASES, DELICATE
@@ -60,6 +60,14 @@ class Cases(unittest.TestCase):
             self.skipTest(f"this kernel runs no programs of cc {' '.join(flags)}")
         return program
 
+    def with_a_ring(self):
+        """05-epoll, which tells its epoll through io_uring what to watch."""
+        program = self.made("cc", "ring.c", "05-epoll-ring", "-D_GNU_SOURCE", f"-I{ROOT}", ROOT / "05-epoll/server.c",
+                            *sorted(ROOT.glob("common/*.c")), "-g", "-pthread", "-o", self.folder / "05-epoll-ring")
+        if subprocess.run([program, "--version"], capture_output=True, timeout=PATIENCE).returncode != 0:
+            self.skipTest("there is no io_uring here")
+        return program
+
     def configured(self, name, port, **words):
         """A folder with this configuration."""
         text = (HERE / name).read_text()
@@ -73,6 +81,7 @@ class Cases(unittest.TestCase):
         return {
             "ways": lambda: self.compiled("ways"),
             "ways32": lambda: self.compiled("ways32", "-m32", "-I/usr/include/x86_64-linux-gnu"),
+            "ring": self.with_a_ring,
             "go": lambda: self.made("go", "ways.go", "go-ways", "build", "-o", self.folder / "go-ways"),
             "classes": lambda: self.made("javac", "Ways.java", "Ways.class", "-d", self.folder).parent,
             "nginx": lambda: self.configured("nginx.conf", port, MASTER=setting.get("MASTER", "off")),

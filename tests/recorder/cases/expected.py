@@ -205,6 +205,10 @@ CASES = {
                       r"computing|only"),
     "php-one": Case("php -S 127.0.0.1:{port} ways.php", [WAITED, r"the only thread was in (clock_)?nanosleep"]),
     # ---- C
+    "c-ring": Case("{ring} --port {port} --delay 1", [DID_NOT, LOOP], FALSE + "|cannot be seen"),
+    "c-ring-pool": Case("{ring} --port {port} --delay 1 --block --threads 1",
+                        [DID_NOT, r"the main thread was waiting for any client, in epoll_pwait.*, and thread 2.* was "
+                                  r"in clock_nanosleep"], FALSE + "|only|cannot be seen"),
     "c-mutex": Case("{ways} {port} mutex",
                     [WAITED, r"read but not answered: thread 3 was in futex.*, until thread 2 woke it; "
                                        r"meanwhile thread 2 was in (clock_)?nanosleep"], r"computing|only|main"),
