@@ -121,6 +121,7 @@ class Descriptors:
         self.serving: Dict[int, Request] = {}        # tid -> the request that it read last, and has not answered
         self.tasks = set()                           # pids of those whose threads run tasks of their own
         self.passing = set()                         # tids that pass connections of clients to another process
+        self._port = _url_port(log) if self._has_listener(log) else ""
         self._passed = []                            # descriptors on their way between processes
         self._unanswered: Dict[Request, None] = {}   # an ordered set
         self._last_exchange: Dict[OpenFile, Exchange] = {}
@@ -192,8 +193,7 @@ class Descriptors:
                            "inotify_init", "inotify_init1", "pidfd_open"):
             self._open(call, process)
         elif call.name == "listen" and call.value == 0:
-            file = self._file(process, fd, note)
-            file.kind = "listener"
+            self._listen(self._file(process, fd, note))
         elif call.name == "bind" and call.value == 0 and fd in process.files:
             process.files[fd].name = endpoint(call.arguments) or process.files[fd].name
         elif call.name == "connect":
@@ -280,11 +280,32 @@ class Descriptors:
         process.files[call.value] = OpenFile(kind, name, nonblocking)
         self.of_call[id(call)] = process.files[call.value]
 
+    @staticmethod
+    def _has_listener(log):
+        """Does the log show the listener of the URL, so that others can be told from it?"""
+        place = f":{_url_port(log)}"
+        return log.first("listener") or any(call.name == "bind" and endpoint(call.arguments).endswith(place)
+                                            for call in log.calls)
+
+    def _listen(self, file):
+        """A program may serve others, too, than the clients of the URL: its own processes, for instance."""
+        if file.kind == "other":
+            return
+        elsewhere = self._port and file.name and not file.name.endswith(f":{self._port}")
+        if elsewhere and (file.name[0] in "/@" or ":" in file.name):
+            file.kind, file.name = "other", f"a client at {file.name}"
+        else:
+            file.kind = "listener"
+
     def _accept(self, call, process, fd, note):
         listener = self._file(process, fd, note)
-        listener.kind = "listener"
+        self._listen(listener)
         self.blocks[id(call)] = not listener.nonblocking
+        self.of_call[id(call)] = listener
         if call.value is None or call.value < 0:
+            return
+        if listener.kind == "other":
+            process.files[call.value] = OpenFile("other", listener.name, "SOCK_NONBLOCK" in call.arguments)
             return
         peer = _PEER.search(call.result) or _PORT_IN_ADDRESS.search(call.arguments)
         connection = Connection("client", "", "SOCK_NONBLOCK" in call.arguments, process.pid, call.value, call,

@@ -84,12 +84,14 @@ class Meanings:
         return Meaning(f"waits, but not for clients{most}", "", rank)
 
     def _accept(self, call, connection):
-        if connection is not None:
+        if isinstance(connection, Connection):
             waits = "waits for a client, and " if self.seen.blocks[id(call)] and call.duration >= WAITED else ""
             return Meaning(f"{waits}accepts {self.name(connection)}")
         if "EAGAIN" in call.result:
             return Meaning("finds the backlog empty", rank=Rank.NOISE)
         waited = call.end is None or call.duration >= WAITED
+        if connection is not None and connection.kind == "other":
+            return Meaning(f"waits for {connection.name}", "", Rank.NOISE)
         return Meaning("waits for a client", "", Rank.STORY if waited else Rank.NOISE)
 
     def _client(self, call, client):

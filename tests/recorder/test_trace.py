@@ -361,6 +361,36 @@ class Words(unittest.TestCase):
                                           "# cpu: 7 at 1700000002.0 had 0.01 ready 1.0\n")
         self.assertIn("the only thread was busy with many short calls (getpid, 140 times), and with what", said)
 
+    def labels(self, *lines):
+        log = one("# url: http://127.0.0.1:80\n" + "".join(f"{line}\n" for line in (
+            '7 1700000000.00 bind(3, {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("0.0.0.0")}, 16) = 0 '
+            "<0.00001>", "7 1700000000.01 listen(3, 9) = 0 <0.00001>",
+            "7 1700000000.10 accept(3, NULL, NULL) = 4 <0.00001>",
+            '7 1700000000.11 read(4, "GET /slow HTTP/1.1\\r\\n", 99) = 16 <0.00001>', *lines,
+            '7 1700000001.9 write(4, "HTTP/1.1 200 OK", 15) = 15 <0.00001>')))
+        return {thread.tid: thread.label for thread in understand.understand(log).threads}
+
+    def test_child_that_closes_what_it_inherits_is_no_worker(self):
+        lines = ["7 1700000000.2 fork() = 8 <0.0001>", "8 1700000000.21 close(4) = 0 <0.0001>",
+                 "7 1700000000.3 wait4(8, NULL, 0, NULL) = 8 <1.5>",
+                 "8 1700000000.3 nanosleep({tv_sec=1, tv_nsec=0}, NULL) = 0 <1.4>"]
+        self.assertEqual(self.labels(*lines), {7: "main thread", 8: "process 8"})
+        lines[1] = '8 1700000000.21 read(4, "x", 99) = 1 <0.0001>'
+        self.assertEqual(self.labels(*lines), {7: "worker 1", 8: "worker 2"})
+
+    def test_child_that_listens_elsewhere_is_no_worker(self):
+        for place, label in (('sin_port=htons(81), sin_addr=inet_addr("127.0.0.1")', "process 8"),
+                             ('sun_path="/run/db"', "process 8"),
+                             ('sin_port=htons(80), sin_addr=inet_addr("127.0.0.1")', "worker 2")):
+            found = self.labels("7 1700000000.2 fork() = 8 <0.0001>",
+                                "8 1700000000.21 socket(AF_INET, SOCK_STREAM, 0) = 5 <0.00001>",
+                                f"8 1700000000.22 bind(5, {{{place}}}, 16) = 0 <0.00001>",
+                                "8 1700000000.23 listen(5, 9) = 0 <0.00001>",
+                                "8 1700000000.24 accept(5, NULL, NULL) = 6 <0.1>",
+                                '8 1700000000.40 read(6, "GET /x HTTP/1.1", 99) = 15 <0.01>',
+                                "8 1700000000.50 nanosleep({tv_sec=1, tv_nsec=0}, NULL) = 0 <1.0>")
+            self.assertEqual(found[8], label, place)
+
     def test_wait_that_a_signal_interrupts_goes_on(self):
         for result, woken in ("0", 8), ("-1 EAGAIN (Resource temporarily unavailable)", None):
             self.assert_goes_on(result, woken)

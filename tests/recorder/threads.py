@@ -4,7 +4,7 @@ from collections import Counter
 from kit.printable import printable
 from recorder import account, strace_log, symbols, waiting
 from recorder.account import Part
-from recorder.descriptors import LOOP, RECEIVE, Connection, Request
+from recorder.descriptors import ACCEPT, LOOP, RECEIVE, SEND, Connection, Request
 from recorder.lengths import duration
 from recorder.meaning import LONG, Meanings, Rank, waits
 from recorder.recording import Call, Recording, Thread, Upstream, Wait
@@ -217,6 +217,7 @@ class Threads:
         workers.sort(key=lambda pid: min(served[pid], default=len(self.experiment.clients)))
         below = self._descendants(workers or [self.threads[0].pid] if self.threads else [])
         several = len(workers) > 1 or any(thread.pid not in below for thread in everybody)
+        serving = workers[0] if workers else told[0].pid if told else 0
         for pid in {thread.pid for thread in everybody}:
             process = f"worker {workers.index(pid) + 1}" if pid in workers else \
                 "parent" if pid in passing and len(passing) == 1 else f"process {pid}"
@@ -228,13 +229,15 @@ class Threads:
                 called = printable(self.seen.names.get(thread.tid, ""))
                 if number > 1 and called and called != main and called not in self.seen.programs.get(pid, ""):
                     name += f" ({called})"
-                named = several or all(thread.pid != pid for thread in told)
+                named = several or pid != serving
                 thread.label = (name if not named else process if number == 1 else f"{process}, {name}")
                 thread.command = printable(self.seen.programs.get(pid, "")) if number == 1 else ""
 
 
 def _serves(thread):
-    return any(call.client is not None or call.waits_for == "clients" for call in thread.calls)
+    """Has it accepted, read or answered a client, or waited for any? A child may close what it has inherited."""
+    return any((call.client is not None and call.name in ACCEPT | RECEIVE | SEND) or call.waits_for == "clients"
+               for call in thread.calls)
 
 
 def _matters(thread, length):

@@ -143,7 +143,7 @@ class Causes:
         if not self.seen.blocks.get(id(call), False):
             return NOTHING
         file = self.seen.of_call.get(id(call))
-        if call.name in ACCEPT:
+        if call.name in ACCEPT and (file is None or file.kind != "other"):
             return Cause(CLIENTS)
         if isinstance(file, Connection):  # of one client: whoever waits so is not free for others
             return Cause(CLIENTS, self._name(self.seen.request_of.get(id(call)) or file))
