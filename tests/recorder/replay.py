@@ -9,6 +9,10 @@ from recorder import svg, verdict
 
 
 HERE = pathlib.Path(__file__).resolve().parent
+# Without one in the page, a browser asks a host for /favicon.ico.
+ICON = ("""<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"""
+        """%3Cpath d='M1 3h5v4H1z' fill='%23dceed5' stroke='%23368a4a'/%3E"""
+        """%3Cpath d='M1 9h14v4H1z' fill='%23ffdfa8' stroke='%23b07a1a'/%3E%3C/svg%3E">""")
 # What the script needs to know of each.
 THREAD = ("tid", "label", "start", "end")
 CALL = ("name", "start", "end", "source", "function", "waits_for", "plain", "stack")
@@ -47,6 +51,7 @@ def build(recordings):
     names = slugs(recordings)
     links = "\n".join(f'<a href="#{name}">{html.escape(each.name)}</a>' for name, each in zip(names, recordings))
     return ((HERE / "replay.html").read_text(encoding="utf-8")
+            .replace("<!-- icon -->", ICON)
             .replace("<!-- style -->", style())
             .replace("<!-- script -->", script())
             .replace("<!-- links -->", links)

@@ -93,7 +93,7 @@ def build(play, tutorial, recordings, preview=""):
     data = {"stages": built["stages"], "sources": built["sources"], "own": own, "measured": idle_costs(),
             "missing": built["missing"], "tutorial": tutorial, "recordings": recordings, "repository": REPOSITORY}
     script = inline(PAGE).replace("/* hatches */ {}", json.dumps(svg.HATCHES))
-    parts = {"style": replay.style() + (HERE / "page.css").read_text(encoding="utf-8"),
+    parts = {"icon": replay.ICON, "style": replay.style() + (HERE / "page.css").read_text(encoding="utf-8"),
              "preview": preview, "without": without_script(), "data": as_data(data),
              "worker": in_script(inline((*KERNEL, "page-worker"))), "script": in_script(script)}
     page = (HERE / "page.html").read_text(encoding="utf-8")

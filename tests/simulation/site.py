@@ -67,7 +67,8 @@ def with_sources(text):
 
 def listing(folder):
     names = "".join(f"<li>{html.escape(each.name)}</li>" for each in sorted(folder.iterdir()))
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{folder.name}</title><ul>{names}</ul></html>'
+    return (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{folder.name}</title>{replay.ICON}'
+            f"<ul>{names}</ul></html>")
 
 
 def build():
@@ -91,6 +92,8 @@ def dead_links():
         text = path.read_text(encoding="utf-8")
         markup = re.sub(r"<script.*?</script>", "", text, flags=re.S)
         links = [html.unescape(match[2]) for match in LINK.finditer(markup)]
+        if replay.ICON not in text:
+            links.append("favicon.ico")        # a browser asks for it
         if path.name == "index.html":
             links += re.findall(r'"(recordings\.html#[^"]+)"', text)
             links += [f"tutorial.html#{chapter}" for chapter in re.findall(r'chapter: "([^"]+)"', text)]

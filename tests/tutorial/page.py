@@ -31,6 +31,7 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
+{icon}
 <style>
 {style}
 </style>
@@ -218,7 +219,8 @@ def build(page, simulation=None):
     if simulation == "":
         text = re.sub(r'<div class="simulated".*?</div>', "", text)
     embedded = json.dumps(simulation).replace("<", "\\u003c") if simulation else ""
-    return PAGE.format(title=html.escape(TITLE), style=replay.style() + turns.STYLE + (HERE / "page.css").read_text(),
+    return PAGE.format(title=html.escape(TITLE), icon=replay.ICON,
+                       style=replay.style() + turns.STYLE + (HERE / "page.css").read_text(),
                        contents=contents, others=others, text=text, data=replay.data(list(shown.values())),
                        simulation=embedded and f'<script type="application/json" id="play">{embedded}</script>',
                        script=replay.script() + (HERE / "page.js").read_text())
