@@ -303,11 +303,12 @@ export class Bench {
     const part = lines.slice(this.first - 1, this.first - 1 + shown);
     const indent = Math.min(...part.filter(each => each.trim()).map(each => each.length - each.trimStart().length));
     this.codeLines.replaceChildren(...part.map((words, i) => {
-      const item = element("li", { value: this.first + i }, words.slice(indent));
-      if (item.value === number) {           // it wraps where it has to, within its indentation
-        const own = words.trimStart();
-        item.textContent = own;
-        item.style.paddingLeft = `calc(8px + ${words.length - own.length - indent}ch)`;
+      const own = words.trimStart(), deep = own && words.length - own.length - indent;
+      const item = element("li", { value: this.first + i }, "\t".repeat(deep / 4) + " ".repeat(deep % 4) + own);
+      if (item.value === number) {           // it wraps where it has to, between words, within its indentation
+        item.replaceChildren(...own.split(/(?<=[ (])/).flatMap(each =>
+          [element("span", {}, each), element("wbr", {})]));
+        item.style.setProperty("--deep", deep);
         item.className = "now";
         item.setAttribute("aria-current", "true");
       }
