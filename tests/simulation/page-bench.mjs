@@ -7,6 +7,7 @@ import {
 
 const CODE_LINES = 9, FEW_LINES = 5;   // on a phone
 const BEAT_MS = 520, SLIDE_MS = 700, FILM_MS = 6000;   // of "what matters": an event, a gap, and all of it at most
+const MANY = 60, RUSH_MS = 2000;   // nobody reads so many events one by one: this is all that they get
 const NOTHING_MS = 50;             // a gap that is worth a word
 
 export class Bench {
@@ -216,9 +217,10 @@ export class Bench {
       index++)
       if (this.timeline[index].matters) moments.push({ index, t: this.timeline[index].t });
     const real = this.pace === "real";
-    const beat = real ? 0 : Math.min(BEAT_MS, FILM_MS / Math.max(1, moments.length));
+    const most = moments.length > MANY ? RUSH_MS : FILM_MS;
+    const beat = real ? 0 : Math.min(BEAT_MS, most / Math.max(1, moments.length));
     const slides = new Set(moments.map(each => each.t)).size;
-    const slide = this.still.matches ? 0 : Math.min(SLIDE_MS, FILM_MS / Math.max(1, slides));
+    const slide = this.still.matches ? 0 : Math.min(SLIDE_MS, most / Math.max(1, slides));
     const pieces = [];
     let from = this.at.t, stop = 0;
     const add = (t, index, length, slides) => {
