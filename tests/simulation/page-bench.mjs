@@ -353,7 +353,8 @@ export class Bench {
 }
 
 // Even a descriptor that is watched for nothing has its hang-ups reported.
-const watchWords = (run, each) => fileWords(run, each.file) + (each.for === "nothing" ? " (for a hang-up)" : "");
+const watchWords = (run, each) => fileWords(run, each.file) +
+  (each.for === "nothing" ? " (for a hang-up)" : each.file === "listener" ? " (for new clients)" : "");
 
 // The moment at which a call ends: all that it waited for has happened.
 function duringCall(call, cursor) {

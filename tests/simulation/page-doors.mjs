@@ -21,7 +21,8 @@ const TURNS = [
       `and it has 1,024 doors at most: the server may not accept a client behind the wall.` },
   { call: "epoll", cards: true,
     words: "You are epoll. Before you may wait, write a card for each door: click each of them once.",
-    after: () => "Twelve cards, one epoll_ctl for each. That is paid once, and the kernel keeps the cards." },
+    after: () => "Twelve cards, one epoll_ctl for each. That is paid once, and the kernel keeps the cards.",
+    next: "Now wait" },
   { call: "epoll", note: true, words: "You are epoll. A knock, and the kernel hands you a note.",
     after: looks => `You looked at ${doors(looks)}. The kernel put that door on a list when the client knocked.` },
   { call: "epoll", note: true, words: "Another knock, another note.",
@@ -83,7 +84,7 @@ export class Doors {
     this.found = true;
     this.words.textContent = turn.after(this.looks.size);
     const last = this.turn === TURNS.length - 1;
-    const next = button(last ? "Now with ten thousand doors" : "Wait again", () => {
+    const next = button(last ? "Now with ten thousand doors" : turn.next || "Wait again", () => {
       if (last) return this.showDots();
       this.turn++;
       this.show();
@@ -151,7 +152,8 @@ export class Doors {
       for (const { stage, words } of this.fields) {
         const total = this.turns * (stage === "04-poll" ? looks : 1);
         const us = this.measured[stage][10000], none = this.measured[stage][0];
-        words.textContent = `${count(total, "look")} in ${count(this.turns, "turn")}: ${duration(us * this.turns)}. ` +
+        words.textContent = `${count(total, "look")} in ${count(this.turns, "turn")}` +
+          `${turn > 1 ? `: ${duration(us * turn)}` : ""}. ` +
           `Measured: ${duration(us)} for each request, and ${duration(none)} without idle clients.`;
       }
       this.words.textContent = "04 looked at each dot twice: the kernel at each of them, and then the program. " +

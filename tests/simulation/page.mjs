@@ -803,11 +803,11 @@ function otherControls() {
   const blocks = each => /^0[3-6]/.test(each) || OWN.includes(each);
   const choices = [...SERVERS.flatMap(each => blocks(each) ? [each, `${each} --block`] : [each])]
     .filter(each => each !== shortName(table) && !table.others.includes(each));
-  const select = element("select", { "aria-label": "Another server" },
+  const select = element("select", { "aria-label": "Server to compare with" },
     ...choices.map(each => element("option", {}, each)));
-  const add = button("The same clicks, beside it", () => guarded(change({ others: [...table.others, select.value] })));
+  const add = button("Add it, with the same clicks", () => guarded(change({ others: [...table.others, select.value] })));
   const none = button("Only one server", () => guarded(change({ others: [] })));
-  return [element("span", {}, "another server"), select, add, ...table.others.length ? [none] : []];
+  return [element("span", {}, "compare with"), select, add, ...table.others.length ? [none] : []];
 }
 
 // A goal begins again in its own server, if the player could not choose another one.
