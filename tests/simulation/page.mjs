@@ -440,20 +440,23 @@ function turned() {
   if (document.body.classList.contains("first") || !$("controls") || $("controls").hidden || bench.limit < Infinity)
     return;
   buildControls();
-  const { ending, broken: [mistake] } = bench.run;
-  const over = ending && ending.kind !== "waiting" && ending.at <= bench.at.t;
+  const { ending, broken: [mistake] } = bench.run, over = hasEnded(bench.run, bench.at.t);
   const atEnd = over || bench.at.t >= bench.end;
   const nodes = [];
-  if (goal && table.events.length && atEnd) nodes.push(...judged());
+  const failed = over && ending.kind === "exited" && ending.status;
+  if (failed) nodes.push(element("p", { className: "wrong" }, endWords()));
+  else if (goal && table.events.length && atEnd) nodes.push(...judged());
   if (!nodes.length) nodes.push(table.events.length && !atEnd
     ? `Time stands at ${span(bench.at.t)}. Act, or let time pass.`
     : over || table.events.length ? endWords() : "Time stands at 0. What do your clients do?");
-  if (atEnd && mistake && ending.kind !== "stopped")
+  if (atEnd && mistake && ending.kind !== "stopped" && !(failed && mistake.rule === "ending"))
     nodes.push(element("p", { className: "wrong" }, ruleWords(mistake)));
   say(...nodes);
   if (table.events.length) writeAddress();
   simulator.prepare(copyOf(table), Math.round(bench.at.t));
 }
+
+const hasEnded = ({ ending }, t) => ending && ending.kind !== "waiting" && ending.at <= t;
 
 function endWords() {
   const { ending, result } = bench.run, said = result.output.filter(each => each.fd === 2).pop();
@@ -538,6 +541,7 @@ async function goOn(mine, now, question) {
 }
 
 function questionFor(event) {
+  if (hasEnded(bench.run, event.at - 1)) return null;
   const clients = table.events.filter(isNewClient).length;
   if (goal && goal.number === 9 && (event.action === "reset" || event.action === "close"))
     return questionOfLeaving(event, clients);
@@ -708,6 +712,7 @@ function buildControls(disabled = false) {
   row(serverRows, ...optionControls(may));
   if (everything || table.others.length || (table.events.length && bench.at.t >= bench.end))
     row(serverRows, ...otherControls());
+  bench.playButton.disabled = !table.events.length;
   const undoing = button("Undo", () => guarded(undo()));
   undoing.disabled = !past.length;
   undoing.title = "Undo (Ctrl+Z)";
@@ -755,14 +760,14 @@ function optionControls(may) {
       onchange: () => guarded(change({ options: withOption(options, flag, box.checked) })) });
     made.push(fresh(name, element("label", { className: "check" }, box, element("code", {}, flag), words)));
   };
-  const number = (name, flag, words, least, most, step = 1) => {
+  // What is no value of an option, the server says itself.
+  const number = (name, flag, words, step = 1) => {
     if (!may(name)) return;
     const at = options.lastIndexOf(flag);
-    const field = element("input", { type: "number", min: least, max: most, step, value: at < 0 ? "" : options[at + 1],
+    const field = element("input", { type: "number", min: 0, step, value: at < 0 ? "" : options[at + 1],
       onchange: () => {
-        const value = field.value === "" || (name === "threads" && Number(field.value) === 0)
-          ? "" : Math.min(most, Math.max(least, Number(field.value)));
-        guarded(change({ options: withOption(options, flag, value) }));
+        const none = field.value === "" || (name === "threads" && Number(field.value) === 0);
+        guarded(change({ options: withOption(options, flag, none ? "" : Number(field.value)) }));
       } });
     made.push(fresh(name, element("label", {}, element("code", {}, flag), words, field)));
   };
@@ -778,10 +783,10 @@ function optionControls(may) {
     check("block", "--block", "/slow sleeps in the loop");
     check("compute", "--compute", "/slow computes");
   }
-  number("threads", "--threads", "in a pool", 0, 64);
-  number("delay", "--delay", "seconds of a /slow", 0.1, 60, "any");
-  number("timeout", "--timeout", "seconds for a silent client", 0.1, 60, "any");
-  number("descriptors", "--descriptors", "at most", 8, 20000);
+  number("threads", "--threads", "in a pool");
+  number("delay", "--delay", "seconds of a /slow", "any");
+  number("timeout", "--timeout", "seconds for a silent client", "any");
+  number("descriptors", "--descriptors", "at most");
   if (may("idle")) {
     const now = table.events.reduce((sum, each) => sum + (each.action === "idle" ? each.count : 0), 0);
     const select = element("select", { "aria-label": "Idle clients",
