@@ -810,7 +810,8 @@ function otherControls() {
     .filter(each => each !== shortName(table) && !table.others.includes(each));
   const select = element("select", { "aria-label": "Server to compare with" },
     ...choices.map(each => element("option", {}, each)));
-  const add = button("Add it, with the same clicks", () => guarded(change({ others: [...table.others, select.value] })));
+  const add = button("Add it, with the same clicks",
+    () => guarded(change({ others: [...table.others, select.value] })));
   const none = button("Only one server", () => guarded(change({ others: [] })));
   return [element("span", {}, "compare with"), select, add, ...table.others.length ? [none] : []];
 }

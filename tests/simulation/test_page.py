@@ -166,6 +166,17 @@ class Goals(unittest.TestCase):
         self.assertEqual([each["solved"] for each in judge(attempts)], [True, False])
 
 
+class Film(unittest.TestCase):
+    def test_many_events_are_not_shown_one_by_one(self):
+        """What a click of a hundred clients brings lasts two seconds, and then time passes."""
+        lasts = node("""
+            import {Bench} from "./page-bench.mjs";
+            const film = (events, to) => Bench.prototype.film.call({timeline: Array.from({length: events}, () =>
+              ({t: 0, matters: true})), at: {t: 0, index: -1}, pace: "matters", still: {matches: false}}, to);
+            console.log(JSON.stringify([4, 60, 500].map(events => film(events, 100).pop().stop)));""")
+        self.assertEqual([round(each) for each in lasts], [4 * 520 + 700, 6700, 2700])
+
+
 class Page(unittest.TestCase):
     def test_is_one_file_under_1_MB_that_asks_for_nothing(self):
         text = PAGE.read_text(encoding="utf-8")
@@ -258,8 +269,9 @@ class Own(Visitor):
         browser.wait("document.querySelector('#turn .solved')")
         self.assertRegex(self.text(browser, "#turn"),
                          r"the only thread was .* in epoll_pwait, called from 07-mine/server\.c:\d+")
-        browser.run("(each => { each.value = '05-epoll'; })(document.querySelector('[aria-label=\"Another server\"]'))")
-        browser.click("The same clicks, beside it")
+        browser.run("(each => { each.value = '05-epoll'; })"
+                    "(document.querySelector('[aria-label=\"Server to compare with\"]'))")
+        browser.click("Add it, with the same clicks")
         browser.wait(f"document.querySelector('.row h2').textContent === '{name} and 05-epoll'")
         picture = tool.scratch() / "own.png"
         browser.screenshot(picture)
@@ -473,14 +485,54 @@ class InBrowser(Visitor):
         browser.key("z", ctrl=True)
         browser.wait("location.hash.includes('0:/slow+100:/fast')")
 
+    def test_a_value_that_a_server_refuses_is_told_in_its_own_words(self):
+        browser = self.open("#goal-6")
+        browser.click("5 × /slow")
+        browser.wait("!document.querySelector('#controls input[type=number]')?.disabled")
+        browser.click_at(*browser.middle("document.querySelector('#controls input[type=number]')"))
+        browser.type("1000000")
+        browser.key("Enter")
+        browser.wait("/want a number from 1 to 1000/.test(document.querySelector('#turn').innerText)")
+        self.assertEqual(self.text(browser, "#turn"), "The server has ended, with status 2. It says: "
+                         "05-epoll: --threads 1000000: want a number from 1 to 1000")
+        browser.click("Undo")
+        browser.wait("/Act, or let time pass/.test(document.querySelector('#turn').innerText)")
+        self.quiet(browser)
+
+    def test_nobody_is_asked_about_a_server_that_has_ended(self):
+        browser = self.open("#01-blocking+--threads+2+--delay+1;+0:/slow+100:/fast")
+        browser.wait("/has ended, with status 2. It says:/.test(document.querySelector('#turn').innerText)")
+        self.assertFalse(browser.run("!!document.querySelector('.question')"))
+        self.assertTrue(browser.run("!document.querySelector('#controls button').disabled"))
+        self.quiet(browser)
+
+    def test_time_can_pass_once_a_client_has_done_something(self):
+        browser = self.open("#goal-1")
+        browser.wait("document.querySelector('button.play').disabled")
+        browser.click("Send /fast")
+        browser.wait("!document.querySelector('button.play').disabled")
+        browser.click("Undo")
+        browser.wait("document.querySelector('button.play').disabled")
+        self.quiet(browser)
+
+    def test_on_a_phone_a_line_breaks_between_its_words(self):
+        for clients in "0:silent", "0:/slow":
+            browser = self.open(f"#01-blocking+--delay+1;+{clients};+at+500", width=400)
+            browser.wait("document.querySelector('.code li.now')")
+            rows = browser.run("""[...document.querySelectorAll('.code li.now span')].map(each =>
+                [each.textContent, each.getClientRects().length, each.getBoundingClientRect().toJSON()])""")
+            self.assertEqual({pieces for _, pieces, _ in rows}, {1}, rows)      # none is cut in two
+            self.assertLess(max(box["right"] for *_, box in rows), 400)
+            self.assertEqual(rows[0][2]["top"], rows[1][2]["top"], "the first line is not filled")
+
     def test_other_servers_join_on_one_axis_and_fold_if_alike(self):
         browser = self.open("#05-epoll+--delay+1;+0:/slow+100:/fast;+at+0")
-        browser.wait(f"!!{browser.find('The same clicks, beside it')}")
-        self.assertIn("another server", self.text(browser, "#controls"))
+        browser.wait(f"!!{browser.find('Add it, with the same clicks')}")
+        self.assertIn("compare with", self.text(browser, "#controls"))
         for server, rows in (("01-blocking", 2), ("04-poll", 2), ("02-threaded", 3)):
             browser.run(f"(each => {{ each.value = '{server}'; }})"
-                        "(document.querySelector('[aria-label=\"Another server\"]'))")
-            browser.click("The same clicks, beside it")
+                        "(document.querySelector('[aria-label=\"Server to compare with\"]'))")
+            browser.click("Add it, with the same clicks")
             browser.wait(f"[...document.querySelectorAll('.row h2')].some(each => "
                          f"each.textContent.includes('{server}'))")
             self.assertEqual(browser.run("document.querySelectorAll('.row').length"), rows, server)
@@ -707,7 +759,7 @@ class InBrowser(Visitor):
                                 f"each.textContent.trim())")
             self.assertEqual(shown, ["Send /slow", "Send /fast", "--block/slow sleeps in the loop",
                                      "--delayseconds of a /slow",
-                                     "The same clicks, beside it", "Undo", "Start again"])
+                                     "Add it, with the same clicks", "Undo", "Start again"])
             # Links do not lead the frame away.
             self.assertEqual(browser.run(f"{inside}.querySelector('base').target"), "_blank")
 
@@ -715,6 +767,7 @@ class InBrowser(Visitor):
         servers = tool.scratch() / "programs.html"
         servers.write_text(page.build(build.build_programs(tool.scratch() / "programs"), "", {}))
         browser = self.browser
+        browser.resize(1200, 800)
         for name, words in (("loop", "The server was stopped after two seconds: it made no system call any more"),
                             ("trap", "The simulation stopped this server. The server trapped: unreachable"),
                             ("nap", "The simulation looks no further than"),
@@ -732,7 +785,7 @@ class InBrowser(Visitor):
                          "connection of the client with half a request.")
         self.assertIn("epoll_pwait(", self.text(browser, ".code li.now"))
         self.assertIn("is stopped", browser.run("document.querySelector('.lanes').textContent"))
-        self.assertIn("it watches\nthe listener and the client with half a request (for a hang-up)",
+        self.assertIn("it watches\nthe listener (for new clients) and the client with half a request (for a hang-up)",
                       self.text(browser, ".loop"))
         # A click that leads to such a server can be undone.
         browser.open(f"{servers.as_uri()}#trap;+0:/fast;+at+500")
@@ -818,7 +871,8 @@ class InBrowser(Visitor):
                 browser.click(str(door), ".door") if not cards else browser.click_at(
                     *browser.middle(f"document.querySelectorAll('.door')[{door - 1}]"))
             said.append(self.text(browser, "#doors .words"))
-            browser.click("Now with ten thousand" if len(said) == 6 else "Wait again")
+            browser.click("Now with ten thousand" if len(said) == 6 else
+                          "Now wait" if cards else "Wait again")
             if len(said) == 2:
                 self.assertIn("FD_SETSIZE", browser.run("document.querySelector('.wall').title"))
         self.assertEqual([re.search(r"You looked at (.*?)\.|(Twelve cards)", each)[0] for each in said],
