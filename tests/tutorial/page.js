@@ -98,14 +98,26 @@ const show = each => {
   each.closest("details")?.setAttribute("open", "");
   each.scrollIntoView({ block: "center" });
 };
+const MOST_FOUND = 30;
+// What stands around a word: whole words, and the word marked.
+function around(each, word) {
+  const text = each.textContent.replace(/\s+/g, " ").trim(), at = text.toLowerCase().indexOf(word);
+  const begin = at < 40 ? 0 : text.indexOf(" ", at - 30) + 1, end = text.indexOf(" ", at + word.length + 40);
+  const last = end < 0 ? text.length : end;
+  return [(begin ? "… " : "") + text.slice(begin, at), element("mark", {}, text.slice(at, at + word.length)),
+    text.slice(at + word.length, last) + (last < text.length ? " …" : "")];
+}
 search.oninput = () => {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const parts = words.join("").length < 3 ? [] : [...document.querySelectorAll("main :is(h2, h3, p, li, td, pre)")]
+  if (words.join("").length < 3) return found.replaceChildren();
+  const parts = [...document.querySelectorAll("main :is(h2, h3, p, li, td, pre)")]
     .filter(each => words.every(word => each.textContent.toLowerCase().includes(word)));
-  found.replaceChildren(...parts.slice(0, 30).map(each => {
+  found.replaceChildren(...parts.slice(0, MOST_FOUND).map(each => {
     const onclick = event => { event.preventDefault(); show(each); };
-    return element("li", {}, element("a", { href: "#", onclick }, each.textContent.trim().slice(0, 70)));
+    return element("li", {}, element("a", { href: "#", onclick }, ...around(each, words[0])));
   }));
+  if (parts.length > MOST_FOUND) found.append(element("li", {}, `The first ${MOST_FOUND} of ${parts.length} places.`));
+  if (!parts.length) found.append(element("li", {}, "Nothing on this page has all of these words."));
 };
 tools.prepend(search, found);
 // Each experiment is the simulation in a frame, which is made when it comes into view. Each frame holds a processor and

@@ -44,7 +44,8 @@ MORE = """{
     !/[\\w-]+\\/[\\w.-]+\\.\\w+/.test(each.previousElementSibling.textContent)).map(each => each.textContent),
   folded: all(".fold[hidden]").length, asked: seen(".choices").length, said: texts(".said"),
   contents: seen("nav li").length,
-  found: all("#found a").length,
+  ...Object.fromEntries([["found", "a"], ["marked", "mark"], ["searched", "li"]].map(([name, tag]) =>
+    [name, all(`#found ${tag}`).map(each => each.textContent)])),
   beside: document.querySelector("main").getBoundingClientRect().left >= 200 }"""
 SHOWN = [name for name in re.findall(r"\]\(([^)]+)\)", (ROOT / "tutorial.md").read_text(encoding="utf-8"))
          if name in pictures.PICTURES]
@@ -81,19 +82,23 @@ def check(report):
 
 PREDICTIONS = (ROOT / "tutorial.md").read_text(encoding="utf-8").count("<!-- choices:")
 READING = [{"click": ".choices button"}, {"click": "nav summary"}, {"search": "level-triggered", "wait": 500},
-           {"click": "#unfold"}]
+           {"search": "level-triggered spoons"}, {"click": "#unfold"}]
 
 
 def read(reports):
     """Choose, open the contents, search, and see all answers."""
-    chosen, opened, searched, unfolded = reports
+    chosen, opened, searched, missed, unfolded = reports
     width = chosen["width"]
     say(chosen["folded"] == chosen["asked"] == PREDICTIONS - 1 >= 8,
         f"{width} px: {chosen['asked']} questions and {chosen['folded']} folded parts, after one of {PREDICTIONS}")
     say(len(chosen["said"]) == 1, f"{width} px: what the reader said is not shown: {chosen['said']}")
     if width < 1000:
         say(chosen["contents"] == 0 < opened["contents"], f"{width} px: the contents do not open")
-    say(searched["found"] >= 3, f"{width} px: the search finds {searched['found']} places")
+    say(len(searched["found"]) >= 3, f"{width} px: the search finds {searched['found']}")
+    say({each.lower() for each in searched["marked"]} == {"level-triggered"},
+        f"{width} px: the places that the search finds do not show why: {searched['marked']}")
+    say(missed["searched"] == ["Nothing on this page has all of these words."],
+        f"{width} px: where nothing is found, the search says {missed['searched']}")
     say(unfolded["folded"] == unfolded["asked"] == 0, f"{width} px: not all answers are shown")
 
 
