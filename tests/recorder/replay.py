@@ -68,7 +68,14 @@ def section(recording, name):
     return (f'<section id="{name}">\n<h2>{html.escape(recording.name)}</h2> {verdict}\n'
             f'<p>{html.escape(recording.sentence)}</p>\n'
             f'<div class="picture" tabindex="0" role="group" aria-label="The drawing">{drawing}</div>\n'
+            f"{noted([recording], drawing)}\n"
             f'<p class="command">Recorded: <code>{html.escape(recording.command)}</code></p>\n</section>')
+
+
+def noted(recordings, drawing):
+    """What is to be said below a drawing, as text: a narrow screen breaks its lines."""
+    return (f'<p class="noted"><span class="works"></span>'
+            f'{"<br>".join(map(html.escape, svg.notes(recordings, drawing)))}</p>')
 
 
 def data(recordings):

@@ -603,9 +603,15 @@ def heading(recording, y):
     return parts, y + 38 + 19 * len(lines)
 
 
+def notes(recordings, drawn):
+    """Return what is to be said below a drawing of these recordings: of the bars, and of the times."""
+    due = "time-out" if any(recording.upstreams for recording in recordings) else "response"
+    return WORKS + AT_MOST.format(due) * ("at most" in drawn), RECORDED
+
+
 def draw(recordings, prefix="waits-", headings=True, styled=True):
     """Return one SVG of all the recordings. prefix begins each id in it: on a page, these must differ. A page
-    that has the style already leaves it out here."""
+    that has the style already, and says the notes in its own text, leaves both out here."""
     before = max(zero(recording) for recording in recordings)
     after = max(recording.duration - zero(recording) for recording in recordings)
     parts, y = [], 0
@@ -621,12 +627,11 @@ def draw(recordings, prefix="waits-", headings=True, styled=True):
             drawn, y = piece(Sheet(recording, axis, prefix, magnified), y)
             parts += drawn
         y += 8
-    due = "time-out" if any(recording.upstreams for recording in recordings) else "response"
-    works = WORKS + AT_MOST.format(due) * any("at most" in part for part in parts)
-    parts.append(f'<rect class="work" x="{MARGIN}" y="{y + 1}" width="18" height="10"/>')
-    for note, x in ((works, MARGIN + 24), (RECORDED, MARGIN)):
-        parts.append(text(x, y + 10, note, "quiet"))
-        y += 16
+    if styled:
+        parts.append(f'<rect class="work" x="{MARGIN}" y="{y + 1}" width="18" height="10"/>')
+        for note, x in zip(notes(recordings, "".join(parts)), (MARGIN + 24, MARGIN)):
+            parts.append(text(x, y + 10, note, "quiet"))
+            y += 16
     height = round(y + 8)
     drawn = "\n".join([f'<rect class="card" x=".5" y=".5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>', *parts])
     patterns = "".join(f'<pattern id="{prefix}{kind}" width="8" height="8" patternUnits="userSpaceOnUse">'

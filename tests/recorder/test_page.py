@@ -266,6 +266,12 @@ class Page(unittest.TestCase):
         self.assertNotRegex(built, r"<(?:link (?!rel=.icon. href=.data:)|img|iframe|object|embed)\b|\bsrc=|"
                                    r"@import|url\((?!#)")
 
+    def test_what_is_said_below_a_drawing_is_text_that_can_break_its_lines(self):
+        built = replay.build(recordings())
+        below = re.findall(r'</svg></div>\n<p class="noted">.*?<br>(.*?)</p>', built.replace("\n</svg>\n", "</svg>"))
+        self.assertEqual(below, [svg.RECORDED] * len(recordings()))
+        self.assertEqual(built.count(svg.RECORDED), len(below))
+
     def test_data_cannot_end_the_script(self):
         built = replay.build([computing()])
         self.assertEqual(built.count("</script>"), 2)

@@ -109,7 +109,8 @@ def recording(name, words):
     told = "".join(f'<div class="told"><strong>{html.escape(each.name)}</strong> {html.escape(each.sentence)}</div>\n'
                    for each in found)  # on a narrow screen, where the drawing is cut
     return (f'<div class="replay" data-recordings="{slugs}">\n{told}'
-            f'<figure class="scroll picture" tabindex="0">\n{drawing}</figure>\n</div>')
+            f'<figure class="scroll picture" tabindex="0">\n{drawing}</figure>\n'
+            f"{replay.noted(found, drawing)}\n</div>")
 
 
 def headings(text):
