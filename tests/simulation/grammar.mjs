@@ -39,7 +39,7 @@
 export class GrammarError extends Error {
   constructor(text, position, expected) {
     const found = shortened(text.slice(position).split(/\s/)[0]);
-    super(`${found === "" ? "the end" : found}: ${expected}`);
+    super(`${found === "" ? "at its end" : found}: ${expected}`);
     Object.assign(this, {name: "GrammarError", text, position, expected});
   }
 }

@@ -101,7 +101,8 @@ export class Bench {
     const pace = element("select", { "aria-label": "Pace", onchange: () => { this.pace = pace.value; } },
       element("option", { value: "matters" }, "what matters"), element("option", { value: "real" }, "real time"));
     this.gap = element("span", { className: "gap", "aria-hidden": "true" });
-    this.time.append(back, this.playButton, forth, this.slider, this.clock, pace);
+    this.time.append(back, this.playButton, forth, this.slider, this.clock,
+      element("label", {}, element("span", {}, "show "), pace));
     this.onPlay = () => this.playing ? this.stop() : this.play();
   }
 
