@@ -203,7 +203,7 @@ def without_script(built):
 
 # A page in place of the simulation: it says how high it is.
 STUB = "<!doctype html><title>stub</title><script>parent.postMessage({ playHeight: 321 }, '*')</script>"
-MOST_PRINTED = 3_000_000          # bytes
+MOST_PRINTED = 3_000_000          # bytes; a Chromium before 130 writes more for the same page, here 3.3 MB
 SCREENS = [(400, 800), (600, 400), (1200, 800)]  # the second: 1200 x 800 at 200 %
 SMALL = """[...document.querySelectorAll("button, summary, select, input, nav a, .here, .file a, .neighbours a")]
   .filter(each => each.checkVisibility()).map(each => [each, each.getBoundingClientRect()])
@@ -383,7 +383,8 @@ def use(built, axe):
         browser.without_scripts(False)
         browser.open((tool.scratch() / "used.html").as_uri())
         printed = len(base64.b64decode(browser.send("Page.printToPDF", printBackground=True)["data"]))
-        say(100_000 < printed < MOST_PRINTED, f"printed, the page has {printed} bytes")
+        version = int(re.search(r"/(\d+)", browser.send("Browser.getVersion")["product"])[1])
+        say(100_000 < printed < MOST_PRINTED * (1 if version >= 130 else 1.2), f"printed, the page has {printed} bytes")
         say(browser.console == [], f"the console: {browser.console}")
 
 
