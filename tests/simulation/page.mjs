@@ -597,7 +597,7 @@ function questionOfCost() {
   return { question: `In ${table.stage}, one /fast without idle clients costs ${duration(costs[0])} of processor ` +
       "time (measured). And now, with 10,000?",
     answers: ["as much", "about 10 times as much", "more than 100 times as much"],
-    judge: () => times < 2 ? 0 : times < 30 ? 1 : 2, happened: () => `${duration(costs[10000])} (measured)${factor}`,
+    judge: () => times < 2 ? 0 : times < 30 ? 1 : 2, happened: () => `${duration(costs[10000])} as measured${factor}`,
     until: () => Math.round(bench.at.t) + TURN_MS,
     explain: run => ({ call: run.threads[0].calls.find(each => LOOP.has(each.name) && each.start >= 0) || null,
       sentence: `Measured on ${data.measured.machine}, not simulated: ${duration(costs[10000])} for each request. ` +
