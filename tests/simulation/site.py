@@ -30,6 +30,8 @@ HEAD = """<meta property="og:title" content="{title}">
 <meta property="og:type" content="website">
 <meta property="og:image" content="{image}">
 <meta name="twitter:card" content="summary_large_image">"""
+BACK = '<p><a href="index.html">Play</a> · <a href="tutorial.html">The tutorial</a></p>'
+PAGES = ("index.html", "tutorial.html", "recordings.html")
 LINK = re.compile(r'(?<=\s)(href|src)="([^"]*)"')
 
 
@@ -79,9 +81,11 @@ def build():
     head = HEAD.format(title="You are two clients: who waits for whom?", words=WORDS,
                        image=f"{ADDRESS}/{PREVIEW.name}" if ADDRESS else PREVIEW.name)
     text = re.sub(r"""(?<=["'])play\.html\b""", "index.html", tutorial.build(SITE / "tutorial.html"))
-    pages = {"index.html": page.build(BUILD / "play", "tutorial.html", addresses, head), "tutorial.html": text,
-             "recordings.html": recorded}
-    for name, text in pages.items():
+    text = text.replace("<code>make trace</code> makes recordings", '<a href="recordings.html">The recordings</a>; '
+                        "<code>make trace</code> makes some", 1)
+    pages = page.build(BUILD / "play", "tutorial.html", addresses, head), text, recorded.replace(
+        "</h1>", f"</h1>\n{BACK}", 1)
+    for name, text in zip(PAGES, pages):
         (SITE / name).write_text(with_sources(text), encoding="utf-8")
 
 
@@ -92,6 +96,7 @@ def dead_links():
         text = path.read_text(encoding="utf-8")
         markup = re.sub(r"<script.*?</script>", "", text, flags=re.S)
         links = [html.unescape(match[2]) for match in LINK.finditer(markup)]
+        dead += [f"{path.name} does not lead to {each}" for each in PAGES if each != path.name and each not in text]
         if replay.ICON not in text:
             links.append("favicon.ico")        # a browser asks for it
         if path.name == "index.html":
