@@ -157,6 +157,7 @@ class Experiment:
         self.waited = self.fast_ms = self.delays = self.verdict = None
         self.threads = 0     # the most that were seen; 0: not counted
         self.places = []     # where they were while /slow was pending
+        self.everybody = True  # these are all that it has, in all of its processes
         self.standing = ""   # where /fast was meanwhile: backlog, unread, read; "" if it was not seen
         self.pid = None      # of the process that served the last request, if that was seen
         self.side_by_side = None  # how many /slow are served at a time; None: no number that fits
@@ -256,6 +257,7 @@ class Experiment:
         begin, slow_end = float(fast["epoch"]), float(rows[0]["epoch"]) + rows[0]["took_ms"] / 1000
         pids = self.samples.servers([int(row["port"]) for row in rows])
         self.pid = next(iter(pids), None)
+        self.everybody = pids >= set(self.samples.pids)
         self.places = self.samples.between(begin, slow_end, pids)
         end = min(slow_end, begin + fast["took_ms"] / 1000)
         self.standing = self.samples.standing(int(fast["port"]), begin, end)
@@ -274,7 +276,8 @@ class Experiment:
             report.say(bad(f"{fast} had to wait") + f", but {who} free, in {self.free}{meanwhile}:")
             report.say(f"{fast} waited for something inside the program (a lock, a pool), or behind it")
         else:
-            report.say(how + where.get(self.standing, "") * self.waited + f": {blocked.sentence(self.places)}")
+            report.say(how + where.get(self.standing, "") * self.waited +
+                       f": {blocked.sentence(self.places, self.everybody)}")
 
     def five_slow(self):
         slow, count = self.options.slow, 5 * self.options.workers
@@ -358,6 +361,9 @@ class Experiment:
             self.verdict = self.judge()
             if self.subject.url and self.in_turns() and self.side_by_side > 1 and self.delays >= SIDE_BY_SIDE:
                 self.all_busy()
+            elif self.subject.url and not self.waited and self.verdict == "1 at a time":
+                self.remarks = [f"{self.subject.name} serves one {self.options.slow} at a time; while it does, "
+                                f"{self.options.fast} does not wait."]
             if self.kept() or not self.subject.promise or self.tries == TRIES:
                 break
             self.tries += 1

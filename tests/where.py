@@ -223,9 +223,11 @@ def tell(port):
     before = {process.pid: process for process in first.processes}
     for process in second.processes:
         count = len(process.accepted)
+        if not process.listens and not count:
+            continue  # it had a connection that has gone meanwhile
         yield f"{process.name} (pid {process.pid}) " + (
             f"listens, and has accepted {count} of the connections" if process.listens else
-            f"does not listen, and has {count} of the connections, which were passed to it")
+            f"does not listen, and has {count} of the connections, passed to it or inherited")
         yield from tell_outgoing(process, second)
         yield from tell_threads(before.get(process.pid, process), process)
     yield (f"Read twice, {(second.began - first.began) * 1000:.0f} ms apart; each reading took "

@@ -82,12 +82,14 @@ def free(places):
     return next((place for place in places if re.match(r"epoll_|p?poll|p?select|_newselect|accept", place)), "")
 
 
-def sentence(places):
-    """Tell where threads were, such as "its one thread was in clock_nanosleep"."""
+def sentence(places, everybody=True):
+    """Tell where threads were, such as "its one thread was in clock_nanosleep". everybody: these are all that it has,
+    and not only those of the processes that served."""
     calls = list(dict.fromkeys(place for place in places if place != RUNNING))
     words = ["in " + " and ".join(filter(None, [", ".join(calls[:-1]), calls[-1]]))] if calls else []
     words += [RUNNING] if RUNNING in places else []
-    subject = "its one thread was" if len(places) == 1 else f"its {len(places)} threads were"
+    subject = ("its one thread was" if everybody else "the thread that served was") if len(places) == 1 else \
+        f"its {len(places)} threads were" if everybody else f"the {len(places)} threads that served were"
     return f"{subject} {', or '.join(words)}"
 
 

@@ -195,11 +195,16 @@ class Strangers(unittest.TestCase):
         self.ask("lock", ["free, in epoll_wait", r"something inside the program \(a lock, a pool\), or behind it"],
                  [MORAL], program="asyncio_ways.py")
 
+    def test_one_slow_at_a_time_is_a_verdict_where_fast_does_not_wait(self):
+        self.ask("turns", ["serves 1 at a time", "serves one /slow at a time; while it does, /fast does not wait"],
+                 [MORAL, "serializes"], program="asyncio_ways.py")
+
     def test_some_at_a_time_is_a_verdict(self):
         self.ask("prefork", ["serves 2 at a time", "while it does, /fast waits, too"], [MORAL, "serializes"])
 
     def test_process_that_serves_is_found(self):
-        self.ask("passing", ["accepted but unread", "its one thread was in (clock_nanosleep|p?select)"], ["recvmsg"])
+        self.ask("passing", ["accepted but unread", "the thread that served was in (clock_nanosleep|p?select)"],
+                 ["recvmsg", "its one thread"])
 
     def test_server_at_another_address_with_the_same_port_is_another_server(self):
         with Server("05-epoll", "--delay", "0.4") as ours:
@@ -258,6 +263,8 @@ class Blocked(unittest.TestCase):
                                  (["a", "b", "c", "running"], "its 4 threads were in a, b and c, or running"),
                                  (["running"], "its one thread was running")]:
             self.assertEqual(blocked.sentence(places), sentence)
+        self.assertEqual(blocked.sentence(["poll"], False), "the thread that served was in poll")
+        self.assertEqual(blocked.sentence(["poll", "futex"], False), "the 2 threads that served were in poll and futex")
 
     def test_a_process_of_ours_is_64_bit(self):
         self.assertFalse(proc.is_32_bit("self"))

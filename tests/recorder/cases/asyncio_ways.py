@@ -5,6 +5,7 @@ usage: asyncio_ways.py PORT WAY [UPSTREAM_PORT]
 The event loop is free:
   sleep     awaits a sleep
   lock      holds an asyncio.Lock that /fast wants, too
+  turns     the same, but /fast does not want it
   pool      uses a pool of one thread, which /fast needs, too
   await     awaits another server
   httpx     does so with HTTPX
@@ -79,7 +80,7 @@ async def slow(lock):
     loop = asyncio.get_running_loop()
     if WAY == "sleep":
         await asyncio.sleep(1)
-    elif WAY == "lock":
+    elif WAY in ("lock", "turns"):
         async with lock:
             await asyncio.sleep(1)
     elif WAY == "pool":
