@@ -124,6 +124,8 @@ def tell_outgoing(process, second):
             state = "is being connected; it has not answered"
         elif s.state != "ESTAB":
             continue
+        elif not s.details:  # at a path of this machine
+            state = "is connected; whether it has answered cannot be seen"
         elif s.waits_for_answer:
             state = f"was asked {ago(s.number('lastsnd'))}, and has not answered"
             able = [each for each in waiting if each.number("lastrcv") + second.late_ms >= s.number("lastsnd")]

@@ -116,4 +116,20 @@ def _outgoing(rest):
     ports = sorted({each.peer[1] for each in pairs if each.peer[1]})[:8]
     condition = " or ".join(f"dport = :{port}" for port in ports)
     found = sockets(f"( {condition} )") if ports else []
+    local = at_paths() if rest.keys() - {each.inode for each in pairs} else {}
+    found += [Socket("ESTAB", 0, 0, "", path, inode, "") for inode, path in local.items()]
     return {rest[each.inode]: each for each in found if each.inode in rest}
+
+
+def at_paths():
+    """{inode of a UNIX socket: the path of the server to which it is connected}. When something was sent, the kernel
+    does not tell."""
+    run = subprocess.run(["ss", "-Hxan"], capture_output=True, text=True, errors="replace",
+                         env={**os.environ, "LC_ALL": "C"})
+    paths, peers = {}, {}
+    for line in run.stdout.splitlines():
+        found = re.match(r"u_\w+ +ESTAB +\d+ +\d+ +(.*?) +(\d+) +\S.* (\d+)\s*$", line)
+        if found:
+            paths[found[2]], peers[found[2]] = found[1], found[3]
+    return {int(inode): printable(paths[peer]) for inode, peer in peers.items()
+            if paths[inode] == "*" and paths.get(peer, "*") != "*"}

@@ -32,8 +32,9 @@ client, _ = listener.accept()
 client.recv(999)
 if way == "half":
     client.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 4\\r\\n\\r\\ndo")
-if way == "ask":
-    other = socket.create_connection(("127.0.0.1", int(more[0])))
+if way in ("ask", "at"):
+    other = socket.socket(socket.AF_UNIX if way == "at" else socket.AF_INET)
+    other.connect(more[0] if way == "at" else ("127.0.0.1", int(more[0])))
     other.sendall(b"GET /slow HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
     other.recv(999)
 time.sleep(99)
@@ -167,6 +168,20 @@ class Where(unittest.TestCase):
                 rf"for {re.escape(here)}, the only request", self.ask(self.port)), 30))
             self.assertRegex(self.ask(self.port),
                              rf"asleep in recvfrom, until 127\.0\.0\.1:{other.port}, another server, sends something")
+
+    def test_connection_to_a_server_at_a_path_is_told(self):
+        path = str(tool.scratch() / "a base.sock")
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(path)
+            other.listen()
+            with self.python("at", path), socket.create_connection(("127.0.0.1", self.port)) as client:
+                client.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
+                connected, _ = other.accept()
+                with connected:
+                    waits = f"asleep in recvfrom, until {path}, another server, sends something"
+                    self.assertTrue(processes.wait_until(lambda: waits in " ".join(self.ask(self.port).split()), 30))
+                    self.assertRegex(" ".join(self.ask(self.port).split()),
+                                     rf"it has a connection to {path} \(descriptor \d+\), which is connected; whether")
 
     def test_watching_tells_of_changes(self):
         with Server("01-blocking", "--delay", "1") as server:
