@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import shutil
+import struct
 import subprocess
 import zlib
 
@@ -15,6 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MOST_BYTES = 2_000_000  # of a source file that is shown
 PLUMBING = {"common/clock.c", "common/net.c"}  # small wrappers: the line that calls them says more
 _LIBRARY = re.compile(r"/(usr/)?lib(32|64|x32)?/|\[")
+_NOT_OURS = ("/usr/", "/rustc/", "/rust/")  # the sources of libraries, as their makers name them
+PT_LOAD = 1  # elf(5)
 _LIBC = re.compile(r".*/(libc|libpthread|ld)[-.][^/]*|\[.*")
 
 
@@ -49,7 +52,9 @@ def _look_up(program, addresses):
     if shutil.which("addr2line") is None or path is None:
         return {}
     # A stack holds the addresses to return to: the call is just before.
-    command = ["addr2line", "-a", "-f", "-i", "-C", "-e", path, *(hex(address - 1) for address in addresses)]
+    segments = _segments(path)
+    wanted = {_address(address - 1, segments): address for address in addresses}
+    command = ["addr2line", "-a", "-f", "-i", "-C", "-e", path, *map(hex, wanted)]
     try:
         output = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
     except subprocess.TimeoutExpired:
@@ -58,10 +63,32 @@ def _look_up(program, addresses):
     for block in re.split(r"^(?=0x)", output, flags=re.M)[1:]:
         address, *lines = block.splitlines()
         places = [f"{function} {_shorten(line)}" for function, line in zip(lines[::2], lines[1::2])
-                  if re.search(r":[1-9]\d*( \(|$)", line) and not line.startswith("/usr/")]
+                  if re.search(r":[1-9]\d*( \(|$)", line) and not line.startswith(_NOT_OURS)]
         if places:
-            found[int(address, 16) + 1] = places
+            found[wanted[int(address, 16)]] = places
     return found
+
+
+def _segments(path):
+    """Where a program's parts are: [(offset in the file, length, address)]. Most linkers make offset and address the
+    same; lld, and any of a program that is not position-independent, do not."""
+    with contextlib.suppress(OSError, struct.error), open(path, "rb") as file:
+        head = file.read(64)
+        wide, order = head[4:5] == b"\2", "<" if head[5:6] == b"\1" else ">"
+        start, = struct.unpack_from(order + ("Q" if wide else "I"), head, 32 if wide else 28)
+        size, count = struct.unpack_from(order + "HH", head, 54 if wide else 42)
+        file.seek(start)
+        table = file.read(size * count)
+        rows = [struct.unpack_from(order + ("II4Q" if wide else "6I"), table, size * number) for number in range(count)]
+        if head[:4] == b"\x7fELF":
+            return [(row[2], row[5], row[3]) if wide else (row[1], row[4], row[2]) for row in rows if row[0] == PT_LOAD]
+    return []
+
+
+def _address(offset, segments):
+    """strace tells the place in the file; addr2line wants the address."""
+    return next((address + offset - begin for begin, length, address in segments if begin <= offset < begin + length),
+                offset)
 
 
 def _shorten(place):

@@ -11,6 +11,7 @@ import contextlib
 import json
 import pathlib
 import re
+import subprocess
 import sys
 import time
 import unittest
@@ -355,11 +356,24 @@ class Words(unittest.TestCase):
             self.assertIn(words, self.why(*lines[:-2], READ_FAST, ANSWER_FAST))
 
     def test_thread_that_only_makes_short_calls_is_busy_with_them(self):
-        calls = [f"7 {1700000000.3 + number / 100:.6f} getpid() = 7 <0.000010>" for number in range(140)]
+        calls = [f"7 {1700000000.3 + number / 500:.6f} getpid() = 7 <0.000010>" for number in range(700)]
         said = self.why("7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>", *calls,
                         READ_FAST, header="# cpu: 7 at 1700000000.0 had 0.0 ready 0.0\n"
                                           "# cpu: 7 at 1700000002.0 had 0.01 ready 1.0\n")
-        self.assertIn("the only thread was busy with many short calls (getpid, 140 times), and with what", said)
+        self.assertIn("the only thread was busy with many short calls (getpid, 700 times), and with what", said)
+
+    def test_place_in_a_file_becomes_an_address(self):
+        """They differ where the linker says so: addr2line would name another line, or none."""
+        source, program = tool.scratch() / "placed.c", tool.scratch() / "placed"
+        source.write_text("int first(void) { return 1; }\nint main(void) { return first() - 1; }\n")
+        subprocess.run(["cc", "-g", "-no-pie", "-o", program, source], check=True)
+        names = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
+        address, = (int(line.split()[0], 16) for line in names.splitlines() if line.endswith(" main"))
+        begin, _, start = next(each for each in symbols._segments(program) if each[2] <= address < each[2] + each[1])
+        place = address - start + begin
+        self.assertNotEqual(place, address)
+        self.assertEqual(symbols._look_up(program, [place + 5]), {place + 5: [f"main {source}:2"]})
+        self.assertEqual(symbols._segments(source), [])
 
     def labels(self, *lines):
         log = one("# url: http://127.0.0.1:80\n" + "".join(f"{line}\n" for line in (

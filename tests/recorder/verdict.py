@@ -13,7 +13,8 @@ from recorder.waiting import FUTEX, SET_BY_URING, SUSPICIOUS
 JUST = 0.02  # seconds: less is left of /slow's time than can be told apart
 A_WHILE = 0.2  # seconds: what a thread does is seen in no shorter time
 NEARLY_ALL = 0.8  # of the time: a wait that took so much of it is told alone, without short ones for the same
-MANY = 50      # so many calls that do not wait are what a thread was busy with, however short they were
+MANY = 50      # so many calls are what a thread was busy with, however short they were, if one came
+OFTEN = 0.003  # seconds after the other, strace included
 LEAST = 0.25  # of the time: a wait that took less is not what took it
 IDLE = {"clients", "lock", "thread", "turn", "other", UNKNOWN}  # what a thread does that has nothing to do, perhaps
 
@@ -64,7 +65,8 @@ class Doing:
         least = max(0.5 * (1 - between / max(end - begin, 1e-9)), LEAST)
         self.clear = bool(order) and self.shares[0][1] >= least
         self.many = between > (end - begin) / 2
-        self.starved = sum(each.seconds for each in starved) > (end - begin) / 2
+        self.kept = sum(each.seconds for each in starved) / max(end - begin, 1e-9)
+        self.starved = self.kept > 0.5
 
     def _seconds(self, key):
         return sum(each.seconds for each in self.groups[key])
@@ -81,7 +83,9 @@ class Doing:
         if self.clear:
             return self._one(self.shares[0][0])
         most = max((share for _, share in self.shares), default=0)
-        if self.many and (sum(self.short.values()) >= MANY and most < LEAST or most < 0.1 and not self.starved):
+        calls = sum(self.short.values())
+        many = calls >= MANY and (self.end - self.begin) / calls < OFTEN
+        if self.many and (many and most < LEAST or most < 0.1 and not self.starved):
             name, times = self.short.most_common(1)[0] if self.short else ("", 0)
             often = f" ({name}, {times:,} times)" if times >= MANY else ""
             return f"busy with many short calls{often}, and with what it did between them"
@@ -90,6 +94,7 @@ class Doing:
         if not self.shares:
             return "not there yet"
         parts = [f"{share * 100:.0f} % of that time {self._one(key)}" for key, share in self.shares[:2] if share > 0.1]
+        parts += [f"{self.kept * 100:.0f} % ready to run, but without a processor"] if self.kept > 0.1 else []
         return "busy with several things: " + " and ".join(parts) if parts else "busy with many things"
 
     def _one(self, key):

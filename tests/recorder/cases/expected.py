@@ -227,7 +227,7 @@ CASES = {
     "c-spin": Case("{ways} {port} spin", [WAITED, "read but not answered: thread 3 was computing"],
                    r"for a lock|only|main|thread 2 was computing"),
     "c-calls": Case("{ways} {port} calls",
-                    [WAITED, r"thread 3 was busy with many short calls \(getppid, [\d,]+ times\)"],
+                    [WAITED, r"thread 3 was (busy with many short calls \(getppid, [\d,]+ times\)|mostly ready to )"],
                     r"for a lock|only|main|thread 2 was computing"),
     "c-join": Case("{ways} {port} join",
                    [WAITED, r"thread \d was in futex.*, until thread 2 woke it; meanwhile thread 2 was in futex.*, "
