@@ -578,6 +578,17 @@ class Kept(unittest.TestCase):
         expected = waited("computing, or ready to run: this recording does not tell which")
         self.assertRegex(recording(text).sentence, expected)
 
+    def test_slow_request_that_failed_shows_nothing(self):
+        row = r"(\t[\d.]+)\1\t200\tThat was slow!"
+        for end, expected in [
+                (r"\t-\t-\tclosed early\t-", r"Nothing can be said: /slow was not answered \(closed early\)\."),
+                (r"\t-\t-\tno answer in 22 s\t-", "/fast did not wait: the only thread was waiting for any client"),
+                (r"\t50.1\t50.1\t500\tx", r"Nothing can be said: /slow was answered with 500 before /fast was sent\.")]:
+            text = re.sub(row, end, kept("05-epoll"))
+            self.assertRegex(recording(text).sentence, expected)
+        fast = re.sub(row.replace("slow", "fast"), r"\t-\t-\tclosed early\t-", kept("05-epoll"))
+        self.assertRegex(recording(fast).sentence, "^/fast was not answered")
+
     def test_call_that_is_not_known_may_have_waited(self):
         for call, expected in [("ioctl(3, TCSBRK, 0)", "in ioctl; for what cannot be seen"),
                                ("munmap(0x7f00, 4096)",
