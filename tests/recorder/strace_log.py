@@ -33,8 +33,10 @@ STOPPED = "stopped"  # not a call, but told as one
 MOST_BYTES = 60_000_000   # of a log that is read
 MOST_CALLS = 400_000
 MOST_IN_LINE = 100_000  # characters: a longer line is not understood
+MOST_DIGITS = 300       # in a row: Python refuses to read numbers of thousands, and a float has 308
 
-_ATTACHED = re.compile(r"strace: Process (\d+) (?:attached|detached)(?: with \d+ threads)?\n")
+_LONG_NUMBER = re.compile(rf"[0-9]{{{MOST_DIGITS}}}")
+_ATTACHED = re.compile(r"strace: Process (\d{1,10}) (?:attached|detached)(?: with \d+ threads)?\n")
 _OTHER_CLOCK = re.compile(r"(?:\[pid +\d+\] |\d+ +)?(\d\d:\d\d:\d\d(?:\.\d+)?|\d+\.\d{6}) \w+\(.*")
 _RESUMING = re.compile(r"<\.\.\. resuming interrupted ([\w ]{1,99}) \.\.\.>")
 _LINE = re.compile(r"(?:\[pid +(\d+)\] |(\d+) +)?([0-9]{9,11}\.[0-9]{1,9}) (.*)")
@@ -150,7 +152,7 @@ class _Reader:
         self.before: Dict[int, SystemCall] = {}  # the last call of each thread
 
     def line(self, text, is_last):
-        if len(text) > MOST_IN_LINE:
+        if len(text) > MOST_IN_LINE or (len(text) > MOST_DIGITS and _LONG_NUMBER.search(text)):
             self.log.unread += 1
             return
         header, frame, event = _HEADER.fullmatch(text), _FRAME.fullmatch(text), _LINE.fullmatch(text)

@@ -247,6 +247,22 @@ class Strangers(unittest.TestCase):
                    "# name: 1", "# inside: 7 is in (", "# mark: "]
         self.assertEqual(recording("\n".join(damaged) + "\n" + LOG).clients[0].path, "/a")
 
+    def test_long_number_is_none(self):
+        huge, lines = "9" * 5000, LOG.splitlines()
+        header = [f"# {line}" for line in (f"thread: {huge} of 1", f"name: {huge} is x", f"tasks: {huge}",
+                                           f"epoll: 5 of {huge} watches 3", f"epoll: 5 of 7 watches {huge}",
+                                           f"epoll: 5 of 7 at 1700000000.9 watches {huge}")]
+        calls = [f"{huge} 1700000000.03 close(5) = 0 <0.1>", f"100 1700000000.03 close({huge}) = 0 <0.1>",
+                 f"100 1700000000.03 close(5) = {huge} <0.1>",
+                 f"100 1700000000.03 nanosleep({{tv_sec={huge}, tv_nsec=0}}, NULL) = 0 <0.1>",
+                 f"100 1700000000.03 epoll_wait(5, [], 9, {huge}) = 0 <0.1>",
+                 f"100 1700000000.03 ppoll([{{fd={huge}, events=POLLIN}}], 1, NULL, NULL, 8) = 0 <0.1>",
+                 f"100 1700000000.03 clone(flags=0) = {huge} <0.1>", f"strace: Process {huge} attached"]
+        for text in [*header, *calls, *(line.replace(huge, huge[:310]) for line in header + calls)]:
+            recorded = recording("\n".join([text, *lines]))
+            self.assertEqual(recorded.clients[0].path, "/a", text[:60])
+            table.tell(recorded)
+
     def test_control_bytes_reach_neither_the_terminal_nor_a_picture(self):
         nasty = "\x1b[31m\x07\u202e\ud800"
         text = LOG.replace("/a HTTP", f"/a{nasty} HTTP")
