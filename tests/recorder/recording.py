@@ -40,7 +40,6 @@ class Thread:
     end: Optional[float]           # None: it still ran when the recording ended
     calls: List[Call] = field(default_factory=list)   # in the order of time, those of the story only
     parts: List[Part] = field(default_factory=list)   # all of its life within the recording: see account
-    command: str = ""              # of a child process: what it runs
     runs_tasks: bool = False       # of its program, such as goroutines: what it waits for is not what they wait for
 
 

@@ -231,7 +231,6 @@ class Threads:
                     name += f" ({called})"
                 named = several or pid != serving
                 thread.label = (name if not named else process if number == 1 else f"{process}, {name}")
-                thread.command = printable(self.seen.programs.get(pid, "")) if number == 1 else ""
 
 
 def _serves(thread):
