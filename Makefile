@@ -131,7 +131,7 @@ LIBEV = $(if $(shell grep -s '<ev.h>' $(@F)/server.c),-lev)
 wraps = $(patsubst __wrap_%,-Wl$(comma)--wrap=%,$(sort $(shell grep -os '__wrap_[a-z0-9_]*' $(1))))
 $(patsubst %,$(BUILD)/%,$(STAGES) $(MINE)): LIBRARIES = $(LIBEV) $(call wraps,$(@F)/server.c)
 $(TURNS): LIBRARIES = $(LIBEV) \
-  $(patsubst %,-Wl$(comma)--wrap=connections_%,start wait_ms begin_turn ready expire accept) \
+  $(patsubst %,-Wl$(comma)--wrap=connections_%,start wait_ms begin_turn ready expire accept unwatched) \
   $(patsubst %,-Wl$(comma)--wrap=%,net_wait_failed close epoll_ctl epoll_wait epoll_pwait ppoll \
   __ppoll_chk pselect poll __poll_chk usleep sleep nanosleep clock_nanosleep)
 

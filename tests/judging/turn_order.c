@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
     type __real_##name(__VA_ARGS__);                                                               \
     type __wrap_##name(__VA_ARGS__)
 WRAP(void, connections_start, const struct options *options, int listener, watch_function *watch);
+WRAP(void, connections_unwatched, int fd);
 WRAP(void, net_wait_failed, const char *call);
 WRAP(int, close, int fd);
 WRAP(int, epoll_ctl, int epoll, int op, int fd, struct epoll_event *event);
@@ -64,10 +66,15 @@ static int allowed_ms;         /* what connections_wait_ms has said for this tur
 static bool waited; /* in this turn: a library of the stage waits without our knowledge */
 static bool closed; /* by connections_begin_turn, in this turn: perhaps what the wait reported */
 
+#pragma weak ev_io_start /* not NULL: the stage uses libev */
+void ev_io_start(void);
+
 static watch_function *stage_watch;
 static int common;  /* how many functions of common/ we are in; 0: in the stage itself */
 static int failing; /* the error of the last epoll_ctl of watch, or 0 */
 static bool watched[1 << 16];
+static int lost_fd = -1; /* of a client that libev will not be able to watch */
+static int lost_turn;    /* since when */
 
 /* The client that epoll_ctl has no memory for: it comes after the crowd (ladder.py). Before it, the
  * listener, one client, twice, and the crowd. */
@@ -112,6 +119,8 @@ int __wrap_connections_wait_ms(void)
     common++;
     allowed_ms = __real_connections_wait_ms();
     common--;
+    if (lost_fd >= 0 && turn >= lost_turn + 2 && watched[lost_fd])
+        errx(1, "libev could not watch a client, and the loop keeps it");
     if (turn % HASTE == 0)
         allowed_ms = 0; /* it may always say so */
     return allowed_ms;
@@ -157,6 +166,17 @@ void __wrap_connections_accept(void)
     common--;
 }
 
+/* libev asks the kernel after watch has returned, and is not linked with __wrap_epoll_ctl: this is
+ * what it calls, and __real_epoll_ctl, too. (ld exports what a library asks for.) */
+__attribute__((weak)) int epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
+{
+    if (fd == lost_fd && op == EPOLL_CTL_ADD && watched[fd]) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return (int)syscall(SYS_epoll_ctl, epoll, op, fd, event);
+}
+
 /* Watch fd for a stage: a part of the stage that common/ calls. */
 static bool watch(int fd, enum want was, enum want want)
 {
@@ -166,6 +186,10 @@ static bool watch(int fd, enum want was, enum want want)
     common = 0;
     failing = was == WANT_NOTHING && ++adds == FAILING_ADD ? -1 : 0;
     bool result = stage_watch(fd, was, want);
+    if (result && failing < 0 && ev_io_start != NULL) {
+        lost_fd = fd;
+        lost_turn = turn;
+    }
     if (result && failing > 0) {
         errno = failing;
         err(1, "watch returns true, though epoll_ctl has failed");
@@ -184,6 +208,13 @@ void __wrap_connections_start(const struct options *options, int listener, watch
     stage_watch = function;
     common++;
     __real_connections_start(options, listener, watch);
+    common--;
+}
+
+void __wrap_connections_unwatched(int fd)
+{
+    common++;
+    __real_connections_unwatched(fd);
     common--;
 }
 
