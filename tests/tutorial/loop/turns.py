@@ -14,6 +14,8 @@ import textwrap
 import threading
 import types
 
+from recorder import svg
+
 HERE = pathlib.Path(__file__).resolve().parent
 STEP = HERE / "step4.py"
 PATIENCE = 20  # seconds, for a client or for the upstream
@@ -206,34 +208,19 @@ WAITS = ("wait", "look")                        # look: with a time-out of 0
 SCENES = re.compile(r'<svg class="scene" [^>]*viewBox="([^"]*)">(.*?)<desc>(.*?)</desc>\n</svg>', re.S)
 TITLE = "Three turns of the loop: two clients await one upstream"
 
-STYLE = """
-.turns { font: 12.5px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif }
-.turns text { fill: #1f2328 }
-.turns .name { font-size: 15px; font-weight: 600 }
+STYLE = svg.small_style("turns", "text", ".quiet", ".card", ".clients", ".work", ".turn", light="""\
 .turns .strong { font-weight: 600 }
 .turns .mono { font: 11.5px ui-monospace, SFMono-Regular, Menlo, "DejaVu Sans Mono", monospace }
-.turns .quiet { fill: #59636e }
-.turns .card { fill: #fff; stroke: #d0d7de }
-.turns .clients { fill: #d8eaf8; stroke: #2f7fb8 }
-.turns .work { fill: #24292f; stroke: #24292f }
 .turns .parked { fill: #fff; stroke: #59636e; stroke-dasharray: 3 2 }
-.turns .turn { fill: #efd9eb; stroke: #8e3b80 }
 .turns .done { fill: #ddecd3; stroke: #50802f }
 .turns .now { fill: none; stroke: #0550ae; stroke-width: 2 }
 .turns text.inverse { fill: #fff }
-@media (prefers-color-scheme: dark) {
-.turns text { fill: #e6edf3 }
-.turns .quiet { fill: #9da7b3 }
-.turns .card { fill: #0d1117; stroke: #3d444d }
-.turns .clients { fill: #123a56; stroke: #4ea3dd }
-.turns .work { fill: #dde3ea; stroke: #dde3ea }
+""", dark="""\
 .turns .parked { fill: #0d1117; stroke: #9da7b3 }
-.turns .turn { fill: #4a2145; stroke: #d98cc9 }
 .turns .done { fill: #24401b; stroke: #86bf5d }
 .turns .now { stroke: #79b8ff }
 .turns text.inverse { fill: #0d1117 }
-}
-"""
+""")
 
 
 def text(x, y, words, kind=""):
