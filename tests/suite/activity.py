@@ -19,25 +19,11 @@ class Activity:
 
     def look(self):
         """Return for how many seconds it has neither run nor wanted to run."""
-        states, used, wanted = self.now()
-        if (used, wanted) != self.seen or re.search("[RD]", states):
-            self.seen, self.since = (used, wanted), time.monotonic()
+        now = tasks(self.pid).values()
+        done = cpu_seconds(self.pid), sum(task.wanted for task in now)
+        if done != self.seen or any(task.running for task in now):
+            self.seen, self.since = done, time.monotonic()
         return time.monotonic() - self.since
-
-    def now(self):
-        """Return the states of its threads; the processor time that they have used, in seconds; and this plus
-        the time for which they have waited for a processor."""
-        states, ticks, ran, waited = "", 0, 0, 0
-        for pid in family(self.pid):
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                ticks += sum(map(int, proc.stat(pid)[11:13]))
-            for task in proc.threads(pid):
-                with contextlib.suppress(OSError):
-                    states += proc.stat(f"{pid}/task/{task}")[0]
-                    times = pathlib.Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()
-                    ran, waited = ran + int(times[0]), waited + int(times[1])
-        used = ticks / os.sysconf("SC_CLK_TCK")
-        return states, used, (ran + waited) / 1e9
 
 
 class Task(NamedTuple):
@@ -61,6 +47,15 @@ def tasks(pid):
                     re.search(r"^State:\t(.)", status, re.M)[1] in "RD", ran / 1e9, (ran + waited) / 1e9,
                     int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.M)[1]))
     return found
+
+
+def cpu_seconds(pid):
+    """Return the processor time that a process and its children have used, also in threads that have ended."""
+    ticks = 0
+    for member in family(pid):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            ticks += sum(map(int, proc.stat(member)[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 class Restlessness:

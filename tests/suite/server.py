@@ -20,7 +20,7 @@ from kit.printable import printable
 from kit.responses import has_length
 from kit.tree import ROOT
 from suite import cases
-from suite.activity import Activity, Restlessness, children, family, tasks
+from suite.activity import Activity, Restlessness, children, cpu_seconds, family, tasks
 from suite.client import Broken, Client, poll, request
 
 ASLEEP = 1        # seconds without any activity, after which a server has forgotten its client
@@ -348,7 +348,7 @@ class Server:
 
     def cpu_seconds(self):
         """Return the processor time that the server and its children have used."""
-        return Activity(self.program.pid).now()[1] if self.program else 0
+        return cpu_seconds(self.program.pid) if self.program else 0
 
     def expect_no_busy_loop(self, seconds, until="it has something to do"):
         """Expect that it sleeps. It may still be finishing something, so look several times. A busy loop
@@ -474,10 +474,6 @@ class Server:
         """Return the pids of its children."""
         return sorted(children(self.program.pid))
 
-    def suspend_worker(self, pid):
-        self.signal(signal.SIGSTOP, pid)
-        processes.wait_until(lambda: proc.stat(pid)[0] == "T")
-
     def wait_workers(self, count, but=()):
         """Wait until it has so many workers, and none of those; return them."""
         self.expected = f"{count} worker{'s' * (count != 1)}" + (", the dead one replaced" if but else "")
@@ -512,8 +508,8 @@ class Server:
             raise Failure(f"{wanted} open descriptors (ls /proc/$server/fd)",
                           f"{self.descriptors()} of them") from None
 
-    def lowest_free_descriptor(self, pid=None):
-        used = set(os.listdir(f"/proc/{pid or self.program.pid}/fd"))
+    def lowest_free_descriptor(self):
+        used = set(os.listdir(f"/proc/{self.program.pid}/fd"))
         return next(number for number in range(len(used) + 1) if str(number) not in used)
 
     def limit(self, what, most, pid=None):
@@ -563,13 +559,13 @@ class Server:
         self.did.append(f"{'sleep 0.4; ' if clients else ''}kill -{signal.Signals(number).name[3:]} "
                         f"{'$worker' if pid else '$server'}")
 
-    def suspend(self):
-        """Stop it until SIGCONT, and wait until it has stopped."""
-        self.signal(signal.SIGSTOP)
-        processes.wait_until(lambda: proc.stat(self.program.pid)[0] == "T")
+    def suspend(self, pid=None):
+        """Stop it, or a worker, until SIGCONT, and wait until it has stopped."""
+        self.signal(signal.SIGSTOP, pid)
+        processes.wait_until(lambda: proc.stat(pid or self.program.pid)[0] == "T")
 
-    def resume(self):
-        self.signal(signal.SIGCONT)
+    def resume(self, pid=None):
+        self.signal(signal.SIGCONT, pid)
 
     def wait_delivered(self, pid=None):
         """Wait until no signal is pending for it. (The kernel delivers a pending signal once, however often

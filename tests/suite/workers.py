@@ -97,14 +97,14 @@ def worker_that_leaves_takes_no_client_along(stage):
         server.expect_served()
         server.settle()  # a busy worker takes one more client before it looks for signals (stop_poll)
         for worker in (first, second):
-            server.suspend_worker(worker)
+            server.suspend(worker)
         clients = [server.client() for _ in range(8)]
         server.signal(signal.SIGTERM, first)
-        server.signal(signal.SIGCONT, first)
+        server.resume(first)
         server.expected = "a worker that exits"
         server.wait_for(lambda: first not in server.workers(), sleeps=10)
         time.sleep(0.1)  # let the parent say so; the case also holds if it has not
-        server.signal(signal.SIGCONT, second)
+        server.resume(second)
         for client in clients:
             client.say(FAST_CLOSE)
             server.expect_closed(client, server.expect(client, "/fast"))
@@ -121,12 +121,12 @@ def workers_told_before_their_parent_drain_the_backlog(stage):
         workers = server.wait_workers(2)
         server.expect_served()
         for worker in workers:
-            server.suspend_worker(worker)
+            server.suspend(worker)
         clients = [server.client(FAST) for _ in range(8)]
         server.suspend()
         for worker in workers:
             server.signal(signal.SIGTERM, worker)
-            server.signal(signal.SIGCONT, worker)
+            server.resume(worker)
         server.expected = "workers that exit"
         server.wait_for(lambda: all(proc.stat(worker)[0] == "Z" for worker in workers), sleeps=10)
         server.signal(signal.SIGTERM)
@@ -143,7 +143,7 @@ def stopped_worker_hears_sigterm(stage):
     with stage.serve("--workers", 2, "--timeout", LONG) as server:
         workers = server.wait_workers(2)
         server.expect_served()
-        server.suspend_worker(workers[0])
+        server.suspend(workers[0])
         server.expect_graceful_exit()
 
 
