@@ -208,6 +208,11 @@ class Tools(unittest.TestCase):
         self.assertIn(tool.process.returncode, statuses, tool.messages())
         self.assertEqual((left, files), ({}, []))
 
+    def assert_fails(self, tool, message):
+        """The tool ends with this message, and leaves nothing."""
+        self.assert_ends(tool, 1)
+        self.assertEqual(tool.messages(), f"test_tool.py: {message}")
+
     def assert_any_moment(self, command, seconds, count, kill=os.kill):
         """Start count tools for each signal. Send it at a random moment; some get a second one soon after."""
         targets = [Target(Tool(*command), number, random.uniform(0, seconds), kill)
@@ -310,36 +315,24 @@ class Tools(unittest.TestCase):
         os.waitpid(pid, 0)  # its parent has ended, so it is ours
 
     def test_full_disk_is_a_failure(self):
-        tool = start("serving", under_shell('exec "$@" >/dev/full'))
-        self.assert_ends(tool, 1)
-        self.assertEqual(tool.messages(), "test_tool.py: No space left on device\n")
+        self.assert_fails(start("serving", under_shell('exec "$@" >/dev/full')), "No space left on device\n")
 
     def test_failure_is_a_line_with_details(self):
-        tool = start("failing")
-        self.assert_ends(tool, 1)
-        self.assertEqual(tool.messages(), "test_tool.py: no luck\n    first line\n    second line\n")
+        self.assert_fails(start("failing"), "no luck\n    first line\n    second line\n")
 
     def test_refusal_of_the_system_is_a_line(self):
-        tool = start("refused")
-        self.assert_ends(tool, 1)
-        self.assertEqual(tool.messages(), "test_tool.py: /etc/file: Permission denied\n")
+        self.assert_fails(start("refused"), "/etc/file: Permission denied\n")
 
     def test_shortage_of_descriptors_is_a_line(self):
-        tool = start("starved")
-        self.assert_ends(tool, 1)
-        self.assertEqual(tool.messages(), "test_tool.py: /dev/null: Too many open files\n")
+        self.assert_fails(start("starved"), "/dev/null: Too many open files\n")
 
     def test_folder_for_temporary_files_may_be_missing(self):
-        tool = start("restart", ["env", "TMPDIR=/nowhere"])
-        self.assert_ends(tool, 1)
-        self.assertEqual(tool.messages(), "test_tool.py: no folder for temporary files in /nowhere (TMPDIR): "
-                                          "No such file or directory\n")
+        self.assert_fails(start("restart", ["env", "TMPDIR=/nowhere"]),
+                          "no folder for temporary files in /nowhere (TMPDIR): No such file or directory\n")
 
     def test_text_of_others_cannot_control_the_terminal(self):
-        tool = start("noisy")
-        self.assert_ends(tool, 1)
-        self.assertEqual(tool.messages(), "test_tool.py: it says \\x1b[31mred\\x1b[0m\\x0d\n"
-                                          "    and \\u202eturns\\x07\n    round .\\x00\n")
+        self.assert_fails(start("noisy"), "it says \\x1b[31mred\\x1b[0m\\x0d\n"
+                          "    and \\u202eturns\\x07\n    round .\\x00\n")
 
     def test_ctrl_c_while_a_command_imports_what_it_needs(self):
         slow = scratch() / "slow"
