@@ -28,8 +28,7 @@ def all_pids():
 
 def descriptors(pid, inodes):
     """{descriptor: inode} of those of a process that are one of these sockets, as far as we may look."""
-    wanted = {f"socket:[{inode}]": inode for inode in inodes}
-    return {int(fd): wanted[name] for fd, name in _links(pid) if name in wanted}
+    return {fd: inode for fd, inode in sockets(pid).items() if inode in inodes}
 
 
 def files(pid):

@@ -1,19 +1,15 @@
 // A button on each block of commands copies the commands alone. Without JavaScript the page has no buttons.
 for (const box of document.querySelectorAll(".commands")) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = "copy";
-  button.addEventListener("click", async () => {
-    const words = box.querySelector("code").textContent.trim() + "\n";
+  const code = box.querySelector("code"), button = element("button", { type: "button", onclick: async () => {
     try {
-      await navigator.clipboard.writeText(words);
+      await navigator.clipboard.writeText(code.textContent.trim() + "\n");
       button.textContent = "copied";
     } catch {
-      getSelection().selectAllChildren(box.querySelector("code"));
+      getSelection().selectAllChildren(code);
       button.textContent = "selected";
     }
     setTimeout(() => { button.textContent = "copy"; }, 1500);
-  });
+  } }, "copy");
   box.append(button);
 }
 // On a narrow screen the contents are a line that stays in sight, names the chapter, and opens.
