@@ -36,10 +36,7 @@ epoll_create1 dup3 pipe2 inotify_init1 preadv pwritev rt_tgsigqueueinfo perf_eve
 fanotify_mark prlimit64 name_to_handle_at open_by_handle_at clock_adjtime syncfs sendmmsg setns getcpu
 process_vm_readv process_vm_writev kcmp finit_module sched_setattr sched_getattr renameat2 seccomp getrandom
 memfd_create kexec_file_load bpf execveat userfaultfd membarrier mlock2 copy_file_range preadv2 pwritev2
-pkey_mprotect pkey_alloc pkey_free statx io_pgetevents rseq 424: pidfd_send_signal io_uring_setup io_uring_enter
-io_uring_register open_tree move_mount fsopen fsconfig fsmount fspick pidfd_open clone3 close_range openat2
-pidfd_getfd faccessat2 process_madvise epoll_pwait2 mount_setattr quotactl_fd landlock_create_ruleset
-landlock_add_rule landlock_restrict_self memfd_secret process_mrelease futex_waitv set_mempolicy_home_node
+pkey_mprotect pkey_alloc pkey_free statx io_pgetevents rseq
 """
 
 _ARM64 = """
@@ -69,10 +66,6 @@ perf_event_open accept4 recvmmsg 260: wait4 prlimit64 fanotify_init fanotify_mar
 open_by_handle_at clock_adjtime syncfs setns sendmmsg process_vm_readv process_vm_writev kcmp finit_module
 sched_setattr sched_getattr renameat2 seccomp getrandom memfd_create bpf execveat userfaultfd membarrier mlock2
 copy_file_range preadv2 pwritev2 pkey_mprotect pkey_alloc pkey_free statx io_pgetevents rseq kexec_file_load
-424: pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen fsconfig
-fsmount fspick pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2 process_madvise epoll_pwait2
-mount_setattr quotactl_fd landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret
-process_mrelease futex_waitv set_mempolicy_home_node
 """
 
 _I386 = """
@@ -114,10 +107,15 @@ arch_prctl io_pgetevents rseq 393: semget semctl shmget shmctl shmat shmdt msgge
 clock_gettime64 clock_settime64 clock_adjtime64 clock_getres_time64 clock_nanosleep_time64 timer_gettime64
 timer_settime64 timerfd_gettime64 timerfd_settime64 utimensat_time64 pselect6_time64 ppoll_time64 416:
 io_pgetevents_time64 recvmmsg_time64 mq_timedsend_time64 mq_timedreceive_time64 semtimedop_time64
-rt_sigtimedwait_time64 futex_time64 sched_rr_get_interval_time64 pidfd_send_signal io_uring_setup io_uring_enter
-io_uring_register open_tree move_mount fsopen fsconfig fsmount fspick pidfd_open clone3 close_range openat2
-pidfd_getfd faccessat2 process_madvise epoll_pwait2 mount_setattr quotactl_fd landlock_create_ruleset
-landlock_add_rule landlock_restrict_self memfd_secret process_mrelease futex_waitv set_mempolicy_home_node
+rt_sigtimedwait_time64 futex_time64 sched_rr_get_interval_time64
+"""
+
+# From here on, a call has the same number everywhere.
+_EVERYWHERE = """
+424: pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen fsconfig fsmount
+fspick pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2 process_madvise epoll_pwait2 mount_setattr
+quotactl_fd landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret process_mrelease futex_waitv
+set_mempolicy_home_node
 """
 
 
@@ -137,4 +135,5 @@ _TABLES = {("x86_64", False): _X86_64, ("x86_64", True): _I386, ("aarch64", Fals
 
 def names(bits_32=False, machine=None):
     """Return {number: name} of the calls of 64-bit, or 32-bit, programs on this machine; {} if there is no table."""
-    return _unpack(_TABLES.get((machine or platform.machine(), bits_32), ""))
+    table = _TABLES.get((machine or platform.machine(), bits_32))
+    return _unpack(table + _EVERYWHERE) if table else {}
