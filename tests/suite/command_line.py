@@ -46,9 +46,7 @@ def help_and_version_are_printed(stage):
 
 @case()
 def port_in_use_is_an_error(stage):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen(1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with stage.serve("--port", port, listens=False) as server:
             server.expect_exit(1)
@@ -61,9 +59,7 @@ def port_in_use_is_an_error(stage):
 @case()
 def error_message_is_one_write(stage):
     """So it stays in one piece, however many processes write to the same log."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen(1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for options, stdout, status in [(["--port", port], "", 1), (["--port", port, "--workers", 2], "", 1),
                                         (["--port", 0], ">/dev/full ", 1), (["--port", "x"], "", 2),

@@ -44,13 +44,18 @@ def second_sigint_ends_the_server_immediately(stage):
                     server.expect(client, "/fast")  # one segment: the server has read both
                 server.expect_descriptors(before + 1)
                 server.wait_asleep()
-                server.signal(first)
-                server.wait_delivered()
-                if not stage.one:  # 01 listens until it exits
-                    server.expect_refusal()
-                server.expect_silence([client], "a connection that outlives the first signal")
-                server.signal(signal.SIGINT)
-                server.expect_exit(-signal.SIGINT)
+                expect_end_by_second_signal(server, client, first, refuses=not stage.one)  # 01 listens until it exits
+
+
+def expect_end_by_second_signal(server, client, first, refuses=False):
+    """Expect that the first signal leaves the client alone, and that SIGINT then ends the server."""
+    server.signal(first)
+    server.wait_delivered()
+    if refuses:
+        server.expect_refusal()
+    server.expect_silence([client], "a connection that outlives the first signal")
+    server.signal(signal.SIGINT)
+    server.expect_exit(-signal.SIGINT)
 
 
 @case(NOT_RING)
@@ -63,11 +68,7 @@ def second_sigint_ends_a_server_in_the_trap(stage):
                 client = server.client(SLOW)
                 server.expect_descriptors(before + 1)
                 time.sleep(0.1)  # let it begin; the case also holds if it has not
-                server.signal(first)
-                server.wait_delivered()
-                server.expect_silence([client], "a connection that outlives the first signal")
-                server.signal(signal.SIGINT)
-                server.expect_exit(-signal.SIGINT)
+                expect_end_by_second_signal(server, client, first)
 
 
 @case(NOT_RING)
