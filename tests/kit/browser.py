@@ -177,6 +177,13 @@ class Browser:
         self.wait(f"!!{self.find(words, kinds)}")
         self.click_at(*self.middle(self.find(words, kinds)))
 
+    def choose(self, label, value):
+        """Wait until a select with this label is there, and choose a value of it."""
+        select = self.find(label, "select")
+        self.wait(f"!!{select}")
+        self.run(f"(each => {{ each.value = {json.dumps(value)}; each.dispatchEvent(new Event('change')); }})"
+                 f"({select})")
+
     def middle(self, expression):
         """Return where the middle of an element is, once it has not moved for a frame: a page may be about to draw."""
         return self.run("""(async find => { for (let before = "";;) {

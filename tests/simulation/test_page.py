@@ -269,8 +269,7 @@ class Own(Visitor):
         browser.wait("document.querySelector('#turn .solved')")
         self.assertRegex(self.text(browser, "#turn"),
                          r"the only thread was .* in epoll_pwait, called from 07-mine/server\.c:\d+")
-        browser.run("(each => { each.value = '05-epoll'; })"
-                    "(document.querySelector('[aria-label=\"Server to compare with\"]'))")
+        browser.choose("Server to compare with", "05-epoll")
         browser.click("Add it, with the same clicks")
         browser.wait(f"document.querySelector('.row h2').textContent === '{name} and 05-epoll'")
         picture = tool.scratch() / "own.png"
@@ -505,14 +504,12 @@ class InBrowser(Visitor):
                          "05-epoll: --threads 1000000: want a number from 1 to 1000")
         browser.click("Undo")
         browser.wait("/Act, or let time pass/.test(document.querySelector('#turn').innerText)")
-        self.quiet(browser)
 
     def test_nobody_is_asked_about_a_server_that_has_ended(self):
         browser = self.open("#01-blocking+--threads+2+--delay+1;+0:/slow+100:/fast")
         browser.wait("/has ended, with status 2. It says:/.test(document.querySelector('#turn').innerText)")
         self.assertFalse(browser.run("!!document.querySelector('.question')"))
         self.assertTrue(browser.run("!document.querySelector('#controls button').disabled"))
-        self.quiet(browser)
 
     def test_time_can_pass_once_a_client_has_done_something(self):
         browser = self.open("#goal-1")
@@ -521,7 +518,6 @@ class InBrowser(Visitor):
         browser.wait("!document.querySelector('button.play').disabled")
         browser.click("Undo")
         browser.wait("document.querySelector('button.play').disabled")
-        self.quiet(browser)
 
     def test_on_a_phone_a_line_breaks_between_its_words(self):
         for clients in "0:silent", "0:/slow":
@@ -538,8 +534,7 @@ class InBrowser(Visitor):
         browser.wait(f"!!{browser.find('Add it, with the same clicks')}")
         self.assertIn("compare with", self.text(browser, "#controls"))
         for server, rows in (("01-blocking", 2), ("04-poll", 2), ("02-threaded", 3)):
-            browser.run(f"(each => {{ each.value = '{server}'; }})"
-                        "(document.querySelector('[aria-label=\"Server to compare with\"]'))")
+            browser.choose("Server to compare with", server)
             browser.click("Add it, with the same clicks")
             browser.wait(f"[...document.querySelectorAll('.row h2')].some(each => "
                          f"each.textContent.includes('{server}'))")
@@ -659,9 +654,7 @@ class InBrowser(Visitor):
 
     def test_goal_10_is_asked_in_both_servers(self):
         browser = self.open("#goal-10")
-        select = browser.find("Idle clients", "select")
-        browser.wait(f"!!{select}")
-        browser.run(f"(each => {{ each.value = 10000; each.onchange(); }})({select})")
+        browser.choose("Idle clients", 10000)
         browser.wait("document.querySelector('.lanes').textContent.includes('10,000')")
         browser.wait("document.querySelector('.lanes').textContent.includes('connected, and silent')")
         browser.click("Send /fast")
@@ -797,8 +790,7 @@ class InBrowser(Visitor):
                       self.text(browser, ".loop"))
         # A click that leads to such a server can be undone.
         browser.open(f"{servers.as_uri()}#trap;+0:/fast;+at+500")
-        browser.wait(f"!!{browser.find('Server', 'select')}")
-        browser.run(f"(each => {{ each.value = 'loop'; each.onchange(); }})({browser.find('Server', 'select')})")
+        browser.choose("Server", "loop")
         browser.wait("document.getElementById('turn').innerText.includes('stopped after two seconds')")
         browser.click("Undo")
         browser.wait("document.getElementById('turn').innerText.includes('The server trapped')")
@@ -860,7 +852,7 @@ class InBrowser(Visitor):
             if len(gaps) == 2:
                 break
         self.assertEqual(gaps, ["100 ms in which nothing happens", "2.9 s in which nothing happens"])
-        browser.run("(each => { each.value = 'real'; each.onchange(); })(document.querySelector('[aria-label=Pace]'))")
+        browser.choose("Pace", "real")
         took, gaps = browser.run(PLAY)
         self.assertGreaterEqual(took, 2990)
         self.assertEqual((gaps, browser.run("document.querySelector('.clock').textContent")), ([], "3 s"))
