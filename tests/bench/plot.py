@@ -116,13 +116,12 @@ class Plot:
         self.line("axis", x, bottom, x + width, bottom)
         self.line("axis", x, top, x, bottom)
         for color, points, is_line in series:
-            places = [at(*point) for point in points]
+            places = ["{:.1f},{:.1f}".format(*at(*point)) for point in points]
             if is_line and places:
-                way = " L".join(f"{a:.1f},{b:.1f}" for a, b in places)
-                self.parts.append(f'<path class="c{color} line" d="M{way}"/>')
-            for a, b in places:
-                size = 3 if is_line else 1.6
-                self.parts.append(f'<circle class="c{color}" cx="{a:.1f}" cy="{b:.1f}" r="{size}"/>')
+                self.parts.append(f'<path class="c{color} line" d="M{" L".join(places)}"/>')
+            dots = " ".join(f"M{place} h0" for place in places)
+            self.parts.append(f'<path class="c{color}" d="{dots}" stroke-width="{7 if is_line else 4.2}" '
+                              'stroke-linecap="round"/>')
         for a, b, words, anchor in labels:
             self.text(*at(a, b), words, anchor=anchor)
         return bottom + 30
