@@ -304,7 +304,7 @@ class Conversation {
     const latest = due + this.tolerance + late;
     if (client.window !== null && run.late > 0) return {mistakes: []}; // a loop that works is late for each window
     if (this.gone <= latest || !client.reading || (run.end.kind === "killed" && run.over <= latest))
-      return this.unanswered(due, late, i);
+      return this.unanswered(due, late);
     if (answer === undefined) {
       const never = latest >= run.over && run.end.kind === "waiting" ? run.result.now : Math.min(latest, run.over);
       const resent = client.reset !== null ? `it was reset at ${ms(client.reset)}` : client.ended !== null
@@ -326,7 +326,7 @@ class Conversation {
   }
 
   // Nobody takes the response: it ends with the client, or at a deadline.
-  unanswered(due, late, i) {
+  unanswered(due, late) {
     const {run, client} = this;
     if (run.end.kind === "killed") return {mistakes: []};
     const end = this.gone < Infinity ? Math.max(this.gone, due) : due + run.timeout;

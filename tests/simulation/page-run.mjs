@@ -312,8 +312,8 @@ function who(run, thread) {
   return thread.label === "main thread" ? "the main thread" : thread.label;
 }
 
-// What a thread did from begin to end: [what, ms, call], most of the time first.
-function doings(run, thread, begin, end) {
+// What a thread did most of the time from begin to end: [what, ms, call].
+function mostly(thread, begin, end) {
   const times = new Map();
   const add = (what, ms, call) => {
     const entry = times.get(what) || [what, 0, call];
@@ -331,7 +331,7 @@ function doings(run, thread, begin, end) {
     code = call;
   }
   if (end > last) add("computing", end - last, code);
-  return [...times.values()].sort((a, b) => b[1] - a[1]);
+  return [...times.values()].sort((a, b) => b[1] - a[1])[0] || ["", 0, null];
 }
 
 // {waited, sentence, call}: call is the one to look at.
@@ -348,7 +348,7 @@ export function why(run, client) {
     : `${name} waited ${span(time - own)}${own ? ` besides its own ${span(own)}` : ""}`;
   const accepted = client.accepted === null || client.accepted > end ? null : client.accepted;
   if (accepted === null || accepted - client.start > (end - client.start) / 2) {
-    const [what, most, call] = doings(run, main, client.start, accepted ?? end)[0] || ["", 0, null];
+    const [what, most, call] = mostly(main, client.start, accepted ?? end);
     const place = `Meanwhile, ${name} was in the backlog: connected, and not accepted.`;
     if (most < (end - client.start) / 2) return { waited: true, call,
       sentence: `${ending}: ${who(run, main)} was busy, but no call took most of that time. ${place}` };
@@ -359,19 +359,19 @@ export function why(run, client) {
   const idle = pool.find(each => each.calls.some(call => call.end === null &&
     meaning(run, call, { t: end, order: Infinity }).waits === "lock"));
   if (idle && client.slow && client.answered === null) {
-    const [what, , call] = doings(run, main, accepted, end)[0] || ["", 0, null];
+    const [what, , call] = mostly(main, accepted, end);
     return { waited: true, call,
       sentence: `${ending}: ${who(run, main)} was ${what}, although ${idle.label} had nothing left to do.` };
   }
   if (pool.length && client.slow && queued > accepted) {
-    const [what, , call] = doings(run, pool[0], accepted, queued)[0] || ["", 0, null];
+    const [what, , call] = mostly(pool[0], accepted, queued);
     const waited = `${client.answered === null ? ". It waited" : ","} for a thread of the pool`;
     const busy = pool.length === 1 ? `its only thread, ${pool[0].label}, was`
       : `each of its ${grouped(pool.length)} threads was`;
     return { waited: true, call, sentence: `${ending}${waited}: ${busy} ${what}.` };
   }
   const server = run.threads.find(each => each.id === client.thread) || main;
-  const [what, , call] = doings(run, server, accepted, end)[0] || ["", 0, null];
+  const [what, , call] = mostly(server, accepted, end);
   return { waited: !alone, call,
     sentence: `${ending}${alone ? ". Meanwhile, " : ": "}${who(run, server)} was ${what}.` };
 }
@@ -380,7 +380,7 @@ export function why(run, client) {
 export function whyInOrder(run, client) {
   const last = client.answers[client.answers.length - 1];
   if (!last) return { call: null, sentence: "No answer came on this connection." };
-  const [what, , call] = doings(run, run.threads[0], client.start, last.t)[0] || ["", 0, null];
+  const [what, , call] = mostly(run.threads[0], client.start, last.t);
   return { call, sentence: `The last answer came at ${span(last.t)}. ` +
     `A connection is answered in the order of its requests, ` +
     `so /fast came after /slow.${what ? ` Meanwhile, ${who(run, run.threads[0])} was ${what}.` : ""}` };

@@ -333,7 +333,7 @@ export class Process {
       if (thread.wait === null || thread.todo !== null || thread.call !== null || thread.early === null) continue;
       const {name, args, ns} = thread.early;
       thread.call = this.log.begin(thread, name, args, this, ns);
-      if (thread.call !== null) this.log.waits(thread.call, thread, thread.wait);
+      if (thread.call !== null) this.log.waits(thread.call, thread.wait);
     }
   }
 
@@ -380,7 +380,7 @@ export class Process {
     thread.wait = result;
     if (result.deadline !== undefined && result.deadline < Infinity)
       result.timer = this.timeline.at(result.deadline, () => thread.wake());
-    if (thread.call !== null) this.log.waits(thread.call, thread, result);
+    if (thread.call !== null) this.log.waits(thread.call, result);
     if (this.deliverable(thread) !== 0) thread.wake();
     return false;
   }
@@ -389,7 +389,7 @@ export class Process {
   leave(thread) {
     const {result, call} = thread;
     thread.call = null;
-    if (call !== null) this.log.end(call, thread, result, this);
+    if (call !== null) this.log.end(call, result, this);
     if (this.due.length > 0 && thread.computing === null) this.countStep();
     // The mask of a wait holds until a handler has run, but not if the wait has come to another end.
     if (thread.restoreMask !== undefined && result !== -EINTR) {
@@ -463,7 +463,7 @@ export class Process {
       thread.mask = before;
       thread.result = result;
       this.ints[this.errnoAt >> 2] = errno;
-      this.log.returned(thread, interrupted);
+      this.log.returned(interrupted);
     }
   }
 

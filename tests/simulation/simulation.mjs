@@ -106,7 +106,7 @@ class Log {
     record.line = known.line;
   }
 
-  waits(record, thread, wait) {
+  waits(record, wait) {
     const {name} = record.hidden;
     record.waits = isLoop(name) || name === "accept4" ? "clients"
       : name === "clock_nanosleep" ? "delay"
@@ -114,7 +114,7 @@ class Log {
           : record.client !== null ? "client" : "thread";
   }
 
-  end(record, thread, result, process) {
+  end(record, result, process) {
     const {name, args, exit} = record.hidden;
     record.end = this.now / MS;
     record.hidden.ended = this.order++;
@@ -164,7 +164,7 @@ class Log {
     this.signals.push(record);
   }
 
-  returned(thread, interrupted) {
+  returned(interrupted) {
     const last = this.signals[this.signals.length - 1];
     Object.assign(last, {handled: true, interrupted});
     last.hidden.ended = this.order++;
