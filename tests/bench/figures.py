@@ -79,7 +79,7 @@ def idle(series, measured_on):
             (276, 10000, {0: "0", 10000: "10,000 idle"}, {0: "0", 1000: "1 ms", 2000: "2 ms", 3200: "3.2 ms"},
              [(6200, 2600, "04", "end"), (9800, 256, "02, 05, 06", "end")])):
         shown = [(stage[:2], [(n, us) for n, us in points if n <= most], True) for stage, points in lines]
-        y = plot.graph(x, 150, 150, across, up, shown, labels)
+        y = plot.graph(x, 150, across, up, shown, labels)
     plot.y = y
     return plot.draw(measured_on)
 
@@ -140,7 +140,7 @@ def wayout():
                 "Of 100 answers, each four come 50 ms after the four before, and /fast is always "
                 "answered immediately. A request through a pool costs about a third more.")
     plot.title("100 simultaneous /slow of 50 ms, a pool of 4")
-    plot.y = plot.graph(56, WIDTH - 80, 150, {0: "0", 25: "25", 50: "50", 100: "the 100th answer"},
+    plot.y = plot.graph(56, WIDTH - 80, {0: "0", 25: "25", 50: "50", 100: "the 100th answer"},
                         {0: "0", 500: "0.5 s", 1000: "1 s", 1400: "1.4 s"},
                         [("05", late, False), ("01", beside, False)],
                         [(46, 900, "/slow: four at a time", "end"), (98, 80, "/fast, meanwhile", "end")]) + 6

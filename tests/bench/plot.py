@@ -5,7 +5,7 @@ bar is stands beside it. A plot reads on white and on dark, and at the width of 
 import html
 
 WIDTH, MARGIN = 440, 14
-TITLE, ROW, BAR = 22, 21, 13   # heights
+TITLE, ROW, BAR, GRAPH = 22, 21, 13, 150   # heights
 # The colours of Okabe and Ito, which colour-blind readers can tell apart; on dark, brighter ones
 COLORS = {"01": ("#d55e00", "#f0803c"), "02": ("#c98500", "#e6a93a"), "03": ("#3d9bd9", "#6cbdf0"),
           "04": ("#0072b2", "#3f9fdd"), "05": ("#00835f", "#2fb890"), "06": ("#b8578f", "#e08abb"),
@@ -98,14 +98,14 @@ class Plot:
         self.parts.append(f'<rect class="{kind}" x="{x0:.1f}" y="{middle - BAR / 2}" width="{x1 - x0:.1f}" '
                           f'height="{BAR}" stroke="none"/>')
 
-    def graph(self, x, width, height, across, up, series, labels):
+    def graph(self, x, width, across, up, series, labels):
         """Draw lines, or points, in a panel at x. across and up: {value: its words at the axis}, the last is
         the end. series: (colour, points, is it a line?); labels: (x, y, words, anchor) in values. Return
         where the panel ends."""
-        x_most, y_most, top, bottom = max(across), max(up), self.y + 8, self.y + 8 + height
+        x_most, y_most, top, bottom = max(across), max(up), self.y + 8, self.y + 8 + GRAPH
 
         def at(a, b):
-            return x + a / x_most * width, bottom - b / y_most * height
+            return x + a / x_most * width, bottom - b / y_most * GRAPH
 
         for b, words in up.items():
             self.line("grid", x, at(0, b)[1], x + width, at(0, b)[1])

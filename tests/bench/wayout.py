@@ -171,7 +171,7 @@ def memory():
 
 # ---- all: nothing is lost
 
-def all_answered(stop_after=None):
+def all_answered(stop_after):
     """Ask for 10,000 /slow. Return the rows, the ports of the responses that the server has logged, and when
     it was told to stop, in seconds since 1970."""
     stopped = math.inf

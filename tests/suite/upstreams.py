@@ -187,7 +187,7 @@ def beside(stage, behave, *options, may_complain=False):
 
 def at_rest(server):
     """Serve a client. Return how many descriptors the server has open afterwards."""
-    expect(server, ask(server, "/fast"), 200, "That was fast!")
+    expect(ask(server, "/fast"), 200, "That was fast!")
     server.wait_asleep()
     return server.descriptors()
 
@@ -205,7 +205,7 @@ def finish(server, client, sleeps=0):
     return found
 
 
-def expect(server, found, status, content=None):
+def expect(found, status, content=None):
     wanted = f"status {status}" + (f' and "{content}"' if content else "")
     if found.status != status or content not in (None, found.body):
         raise Failure(wanted, str(found))
@@ -217,7 +217,7 @@ def upstream_is_asked(stage):
     """What it answers is passed on, each time anew, and HEAD gets no content."""
     with beside(stage, answer) as (upstream, server):
         for _ in range(3):
-            expect(server, ask(server), 200, CONTENT)
+            expect(ask(server), 200, CONTENT)
         if upstream.asked != 3:
             raise Failure("an upstream that is asked for each of 3 requests",
                           f"{upstream.asked} requests to it")
@@ -228,9 +228,9 @@ def fast_overtakes_upstream(stage):
             stage, upstream.port, beside=f"build/05-epoll --port {PORT} --delay 1") as server:
         client = server.client(request("/upstream", "Connection: close"))
         server.pause(0.1)
-        expect(server, ask(server, "/fast"), 200, "That was fast!")
+        expect(ask(server, "/fast"), 200, "That was fast!")
         server.expect_silence([client], "a response to /upstream later than that to /fast")
-        expect(server, finish(server, client, sleeps=1), 200, "That was slow!")
+        expect(finish(server, client, sleeps=1), 200, "That was slow!")
 
 
 def requests_in_one_piece_are_answered_in_order(stage):
@@ -240,23 +240,23 @@ def requests_in_one_piece_are_answered_in_order(stage):
             last = request("/upstream", "Connection: close")
             client = server.client(request("/upstream") * 5 + FAST + last)
             for _ in range(5):
-                expect(server, client.read(), status)
-            expect(server, client.read(), 200, "That was fast!")
-            expect(server, finish(server, client), status)
+                expect(client.read(), status)
+            expect(client.read(), 200, "That was fast!")
+            expect(finish(server, client), status)
 
 
 def bad_upstream_is_a_502(stage):
     for behave in BAD:
         with beside(stage, behave) as (_, server):
             for _ in range(3):
-                expect(server, ask(server), 502)
+                expect(ask(server), 502)
 
 
 def upstream_that_refuses_is_a_502(stage):
     with refusing() as port, serve(stage, port) as server:
         before = at_rest(server)
         for _ in range(3):
-            expect(server, ask(server), 502)
+            expect(ask(server), 502)
         server.expect_descriptors(before)
 
 
@@ -276,8 +276,8 @@ def expect_504(server):
     start = time.monotonic()
     client = server.client(request("/upstream", "Connection: close"))
     if not server.stage.one:
-        expect(server, ask(server, "/fast"), 200, "That was fast!")
-    expect(server, finish(server, client, sleeps=1), 504)
+        expect(ask(server, "/fast"), 200, "That was fast!")
+    expect(finish(server, client, sleeps=1), 504)
     took = time.monotonic() - start
     if not 0.99 <= took:
         raise Failure("a 504 after --timeout, 1 s", f"it comes after {took:.3f} s")
@@ -297,7 +297,7 @@ def client_that_leaves_meanwhile_harms_nobody(stage, may_complain=False):
             for client in clients:
                 getattr(client, leave)()
         server.expect_no_busy_loop(0.3)
-        expect(server, ask(server, "/fast", sleeps=PATIENCE), 200, "That was fast!")
+        expect(ask(server, "/fast", sleeps=PATIENCE), 200, "That was fast!")
 
 
 def client_that_resets_is_given_up(stage):
@@ -312,7 +312,7 @@ def client_that_resets_is_given_up(stage):
         server.expect_descriptors(before + 2)
         for there in upstream.clients:  # two have been closed at the other end
             say(there, response(CONTENT))
-        expect(server, finish(server, half), 200, CONTENT)
+        expect(finish(server, half), 200, CONTENT)
 
 
 def signal_does_not_end_the_wait_for_a_connection(stage):
@@ -325,7 +325,7 @@ def signal_does_not_end_the_wait_for_a_connection(stage):
         server.resume()
         server.pause(0.1)
         server.signal(signal.SIGTERM)
-        expect(server, finish(server, client, sleeps=1), 504)
+        expect(finish(server, client, sleeps=1), 504)
         if time.monotonic() - start < 0.99:
             raise Failure("a 504 after --timeout, 1 s", "it comes earlier")
         server.expect_exit()
@@ -338,7 +338,7 @@ def requests_in_flight_are_answered_before_exit(stage):
         client.all_received()
         server.pause(0.1)
         server.program.process.terminate()
-        expect(server, finish(server, client, sleeps=1), 200, "That was slow!")
+        expect(finish(server, client, sleeps=1), 200, "That was slow!")
         server.expect_exit()
 
 
@@ -366,7 +366,7 @@ def thousand_clients(stage, behaviours=(answer, reset, half, silent, by_turns), 
             if not found <= statuses:
                 raise Failure(f"status {' or '.join(sorted(statuses))} for each of {clients} clients",
                               ", ".join(sorted(found)))
-            expect(server, ask(server, "/fast"), 200, "That was fast!")
+            expect(ask(server, "/fast"), 200, "That was fast!")
 
 
 ALL = [upstream_is_asked, fast_overtakes_upstream, requests_in_one_piece_are_answered_in_order,

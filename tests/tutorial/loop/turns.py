@@ -256,7 +256,7 @@ def lane(scenes, number):
     return parts
 
 
-def draw_scene(scenes, number, x=0, y=0):
+def draw_scene(scenes, number, x, y):
     """Return one scene."""
     scene = scenes[number]
     step = shown_scenes(scenes).index(number) + 1
