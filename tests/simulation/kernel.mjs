@@ -106,7 +106,7 @@ function before(a, b) {
 
 // What a descriptor stands for. Each knows its readiness (mask), and tells those who wait for a change: threads in a
 // call of their own (waiters), instances of epoll (watches), and threads in select or poll (kernel.pollers).
-export class File {
+class File {
   constructor(kernel, kind) {
     this.kernel = kernel;
     this.kind = kind;

@@ -10,7 +10,7 @@ const TALL = 46;                   // of a lane whose name stands above it, on a
 const THIN = 2.5;                  // px: a bar is not narrower
 const DENSE = 12;                  // so many clients have a lane each; more share lanes
 
-export const escaped = words => String(words).replace(/[&<>"']/g, each => `&#${each.charCodeAt(0)};`);
+const escaped = words => String(words).replace(/[&<>"']/g, each => `&#${each.charCodeAt(0)};`);
 const widthOf = words => words.length * SMALL * 0.56;
 
 function svgText(x, y, words, style = "", anchor = "start") {
