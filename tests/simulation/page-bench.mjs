@@ -16,6 +16,7 @@ export class Bench {
     Object.assign(this, { ...parts, sources, onSeek });
     this.shown = [];               // rows: {run, names, heading, picture}
     this.timeline = [];            // moments of all runs: {t, orders, matters}
+    this.end = 0;                  // the last moment
     this.at = { t: 0, index: -1 }; // index in the timeline; 0.5 more between two moments
     this.limit = Infinity;         // the time cannot be moved beyond: a question is open
     this.pace = "matters";
@@ -186,7 +187,7 @@ export class Bench {
       this.playing = { finish };
       this.playButton.textContent = "❚❚";
       const frame = now => {
-        const passed = now - began;
+        const passed = Math.max(0, now - began);     // a frame may be older than the click
         while (i < film.length - 1 && film[i].stop <= passed) i++;
         if (passed >= total) return finish(true);
         const piece = film[i], share = (passed - piece.start) / (piece.stop - piece.start);

@@ -426,10 +426,10 @@ function usedBy({ options, events }) {
 }
 
 async function begin(mine, at) {
-  unlockTime();
-  $("controls").hidden = false;
   await simulateTable();
   if (mine !== scene) throw new Outdated();
+  $("controls").hidden = false;    // there is a run now
+  unlockTime();
   bench.standAt(0);                // drawn, the axis is known, and with it how far one can seek
   if (at !== undefined) return bench.seek(at);
   turned();

@@ -519,6 +519,19 @@ class InBrowser(Visitor):
         browser.click("Undo")
         browser.wait("document.querySelector('button.play').disabled")
 
+    def test_time_cannot_be_moved_before_there_is_a_run(self):
+        browser = self.open("#everything")
+        browser.wait("document.querySelector('#controls').checkVisibility()")
+        early = browser.run("""new Promise(done => {
+            addEventListener("hashchange", () =>
+              done([...document.querySelectorAll("#time, #controls")].some(each => each.checkVisibility())));
+            location.hash = "#05-epoll+--delay+1;+0:/slow+100:/fast;+at+50";
+        })""")
+        self.assertFalse(early)
+        browser.wait("document.querySelector('.clock').textContent === '50 ms'")
+        self.assertTrue(browser.run("document.querySelector('button.play').checkVisibility()"))
+        self.quiet(browser)
+
     def test_on_a_phone_a_line_breaks_between_its_words(self):
         for clients in "0:silent", "0:/slow":
             browser = self.open(f"#01-blocking+--delay+1;+{clients};+at+500", width=400)
