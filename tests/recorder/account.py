@@ -9,6 +9,7 @@ COMPUTING, OUTSIDE, STARVED, BETWEEN, CALLS, UNKNOWN = OWN = (
 HAD = 0.05       # of some time: a thread that had a processor for less of it did not compute
 READY = 0.5      # of the time of a call that does not wait: so much without a processor, and it was not the call
 A_PAUSE = 0.001  # seconds: between two calls, so much may be what being recorded costs, even on an idle machine
+LONG_PAUSE = 0.003  # seconds: strace may keep a thread so long, too, but then it has no processor
 PAUSES = 8       # so many times the usual time between two calls may be, too
 
 
@@ -99,6 +100,9 @@ def tell_computing(found, processor):
     """Outside of any call, a thread computed if it had a processor. If it had none, then it was ready to run, and other
     programs, or strace, kept it from running; perhaps in a call, too. Without samples, only the first can be either."""
     for part in found:
+        if part.kind == BETWEEN and part.seconds > LONG_PAUSE:  # the usual time between two calls may be a computation
+            had, _ = processor.during(part.start, part.end) or (0.0, 0.0)
+            part.kind = COMPUTING if had > part.seconds / 2 else BETWEEN
         if part.kind in (COMPUTING, CALLS) or (part.kind == UNKNOWN and part.name):
             known = processor.during(part.start, part.end)
             had, ready = known or (0.0, 0.0)

@@ -438,6 +438,12 @@ class Words(unittest.TestCase):
                                     "7 1700000002.1 accept(3, NULL, NULL) = 5 <1.0>"),
                          [("clients", "a client"), ("clients", "")])
 
+    def test_pause_in_which_a_thread_had_a_processor_is_a_computation(self):
+        for had, kinds in (0.09, ["computing"] * 2), (0.02, ["between"] * 2):
+            parts = [account.Part("between", 0, 0.05), account.Part("between", 0.05, 0.1)]
+            account.tell_computing(parts, account.Processor([(0.0, 0.0, 0.0), (0.1, had, 0.0)]))
+            self.assertEqual([part.kind for part in parts], kinds)
+
     def test_computation_with_short_calls_in_between_is_one(self):
         spans = ("computing", 0, 0.1), ("calls", 0.1, 0.11), ("computing", 0.11, 0.3), ("lock", 0.3, 0.31)
         parts = [account.Part(*span) for span in (*spans, ("computing", 0.31, 0.4))]
