@@ -378,6 +378,11 @@ class Words(unittest.TestCase):
                                           "# cpu: 7 at 1700000002.0 had 0.01 ready 1.0\n")
         self.assertIn("the only thread was busy with many short calls (getpid, 700 times), and with what", said)
 
+    def test_thread_that_is_in_calls_for_most_of_the_time_is_busy_in_them(self):
+        calls = [f"7 {1700000000.3 + number / 25:.6f} mmap(NULL, 67108864) = 0x7000 <0.035>" for number in range(34)]
+        said = self.why("7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>", *calls, READ_FAST)
+        self.assertIn("the only thread was busy in calls that do not wait, the longest of them in mmap", said)
+
     def test_place_in_a_file_becomes_an_address(self):
         """They differ where the linker says so: addr2line would name another line, or none."""
         source, program = tool.scratch() / "placed.c", tool.scratch() / "placed"

@@ -58,7 +58,8 @@ class Doing:
         between = sum(each.seconds for each in [*self.groups.pop((BETWEEN, ""), []), *starved])
         self.short = Counter(part.name for part in parts if part.name and part.seconds < account.A_PAUSE)
         self.tries = Counter(part.of for part in parts if part.kind == CALLS and part.of)
-        if all(each.longest < SUSPICIOUS for each in self.groups.get((CALLS, ""), [])):
+        calls = self.groups.get((CALLS, ""), [])
+        if all(each.longest < SUSPICIOUS and each.seconds < (end - begin) / 2 for each in calls):
             between += sum(each.seconds for each in self.groups.pop((CALLS, ""), []))
         order = sorted(self.groups, key=lambda key: -self._seconds(key))
         self.length = max(sum(part.seconds for part in parts), 1e-9)
