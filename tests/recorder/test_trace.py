@@ -613,6 +613,10 @@ class Kept(unittest.TestCase):
                 (r"\t50.1\t50.1\t500\tx", r"Nothing can be said: /slow was answered with 500 before /fast was sent\.")]:
             text = re.sub(row, end, kept("05-epoll"))
             self.assertRegex(recording(text).sentence, expected)
+        forever = re.sub(row, r"\t-\t-\tno answer in 70 s\t-", kept("01-blocking"))
+        tid, moment = re.findall(r"(?m)^(\d+) +([\d.]+) ", forever)[-1]
+        forever += f"{tid} {float(moment) + 70:.6f} accept4(3, NULL, NULL, 0) = 5 <0.000010>\n"
+        self.assertRegex(recording(forever).sentence, "^/fast waited 9.. ms: the only thread was in clock_nanosleep")
         fast = re.sub(row.replace("slow", "fast"), r"\t-\t-\tclosed early\t-", kept("05-epoll"))
         self.assertRegex(recording(fast).sentence, "^/fast was not answered")
 

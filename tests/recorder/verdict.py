@@ -16,6 +16,7 @@ NEARLY_ALL = 0.8  # of the time: a wait that took so much of it is told alone, w
 MANY = 50      # so many calls are what a thread was busy with, however short they were, if one came
 OFTEN = 0.003  # seconds after the other, strace included
 LEAST = 0.25  # of the time: a wait that took less is not what took it
+ITSELF = 0.5   # seconds that a fast request may take by itself, if no end of the slow one tells whether it has waited
 PENDING = "no answer in"  # what the probe says of a request that it has given up; others have failed before
 IDLE = {"clients", "lock", "thread", "turn", "other", UNKNOWN}  # what a thread does that has nothing to do, perhaps
 
@@ -36,7 +37,7 @@ def judge(recording, slow_path, fast_path, asked=True):
     if left < JUST:
         status = "" if slow.status in ("", "200") else f" with {slow.status}"
         return None, f"Nothing can be said: {slow.path} was answered{status} before {name} was sent."
-    if took > left / 2:
+    if took > min(left / 2, ITSELF if slow.done is None else left):
         return True, f"{name} waited {span(took)}{_why(recording, fast, fast.done)}."
     if slow.done is None and slow.status and not slow.status.startswith(PENDING):
         return None, f"Nothing can be said: {slow.path} was not answered ({slow.status})."

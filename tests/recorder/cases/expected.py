@@ -40,7 +40,9 @@ QUICK = r"127\.0\.0\.1:{quick}"
 LOOP = r"the only thread was waiting for any client, in epoll_p?wait"
 BEHIND = r"/fast waited [\d.]+ m?s for something inside the program \(a lock, a pool\), or behind it"
 FREE = r"the (only|main) thread had read it, and was free, in epoll_p?wait"
-SLEEP = r"the only thread was in (clock_nanosleep|select)"
+SEMAPHORES = "import multiprocessing; multiprocessing.Lock()"  # in /dev/shm
+SLEEPS = "(clock_nanosleep|select)"  # select: time.sleep of Python 3.9
+SLEEP = f"the only thread was in {SLEEPS}"
 
 C_LOCK = [WAITED, r"read but not answered: thread 3 was in futex.*, until thread 2 woke it; meanwhile thread 2 was in "
                   r"(clock_)?nanosleep"]
@@ -52,7 +54,7 @@ CASES = {
     # ---- Python: a loop
     "asyncio-sleep": Case(asyncio("sleep"), [DID_NOT, LOOP]),
     "asyncio-lock": Case(asyncio("lock"), [BEHIND, FREE], r"computing|in clock_nanosleep|was in epoll"),
-    "asyncio-pool": Case(asyncio("pool"), [BEHIND, FREE, r"meanwhile thread 2.* was in (clock_nanosleep|select)"],
+    "asyncio-pool": Case(asyncio("pool"), [BEHIND, FREE, rf"meanwhile thread 2.* was in {SLEEPS}"],
                          r"computing|the only thread"),
     "asyncio-await": Case(asyncio("await {up}"), [DID_NOT, LOOP, rf"while /slow waited for {UP}"]),
     "asyncio-both": Case(asyncio("both {up}"),
@@ -87,11 +89,11 @@ CASES = {
                         [DID_NOT, r"thread \d.* answered it, while thread \d.* was in (clock_nano|sele)"]),
     "http-mutex": Case(http("mutex"),
                        [WAITED, r"read but not answered: thread 3.* was in futex.*, until thread 2.* woke it; "
-                                       r"meanwhile thread 2.* was in (clock_nanosleep|select)"],
+                                       rf"meanwhile thread 2.* was in {SLEEPS}"],
                        r"computing|main thread|only"),
     "http-event": Case(http("event"),
                        [WAITED, r"thread 3.* was in futex.*, until thread 2.* woke it; meanwhile thread 2.* was "
-                                       r"in (clock_nanosleep|select)"], r"computing|main thread|only"),
+                                       rf"in {SLEEPS}"], r"computing|main thread|only"),
     "http-deadlock": Case(http("deadlock"), [r"/fast was not answered: thread 3.* was in futex.*, for a lock "
                                              r"or another thread, which did not come; so was thread 2.* \(for /slow\)"],
                           r"computing|main thread|only", "--timeout 3"),
@@ -103,7 +105,7 @@ CASES = {
                      r"(main thread|thread 3.*) was computing|only"),
     "http-prefork": Case(http("prefork"),
                          [DID_NOT, r"worker \d answered it, while worker \d was in (clock_nano|select)"]),
-    "http-passing": Case(http("passing"), [WAITED, r"accepted but unread: worker 1 was in (clock_nanosleep|select)"],
+    "http-passing": Case(http("passing"), [WAITED, rf"accepted but unread: worker 1 was in {SLEEPS}"],
                          r"computing|for a lock|parent was"),
     # ---- Python: other system calls
     "system-lockf": Case(system("lockf"), [WAITED, r"was in fcntl\w*, for the lock of \S*/system-\d+"],
@@ -114,10 +116,10 @@ CASES = {
     "system-sigwait": Case(system("sigwait"), [WAITED, r"was in rt_sigtimedwait\w*, for a signal"]),
     "system-signalfd": Case(system("signalfd"), [WAITED, "was in read, for a signal"], FALSE + "|client|pipe"),
     "system-patient": Case(system("patient"),
-                           [WAITED, r"was in (clock_nanosleep|select), \d+ times.*; in between, it looked for the end "
+                           [WAITED, rf"was in {SLEEPS}, \d+ times.*; in between, it looked for the end "
                                     r"of its child process \(sleep 1\) \d+ times"], "computing|for a lock|only"),
     "system-lock-file": Case(system("lock-file"),
-                             [WAITED, r"was in (clock_nanosleep|select), \d+ times.*; in between, it tried to make "
+                             [WAITED, rf"was in {SLEEPS}, \d+ times.*; in between, it tried to make "
                                       r"\S*/system-\d+, which was there, \d+ times"], "computing|for a lock|only"),
     "system-alarm": Case(system("alarm"),
                          [WAITED, r"the only thread was in (pause|rt_sigsuspend|ppoll), for a signal"]),
@@ -133,17 +135,18 @@ CASES = {
     "system-udp": Case(system("udp"), [WAITED, r"the main thread was in recvfrom, for 127\.0\.0\.1:\d+"]),
     "system-connect": Case(system("connect"), [WAITED, r"was in connect(, \d+ times)?, for 127\.0\.0\.1:\d+"]),
     "system-kept": Case(system("kept {up}"), [WAITED, rf"the only thread was in recvfrom, for {UP}"]),
-    "system-polling": Case(system("polling"), [WAITED, r"the only thread was in (clock_nanosleep|select), \d+ times"]),
+    "system-polling": Case(system("polling"), [WAITED, rf"the only thread was in {SLEEPS}, \d+ times"]),
     "system-itself": Case(system("itself"), [WAITED, r"the only thread was in (poll|recvfrom), for 127\.0\.0\.1:\d+, "
                                                      r"which is this very server"], FALSE),
-    "system-no-main": Case(system("no-main"), [WAITED, r"thread 2.* was in (clock_nanosleep|select)"],
+    "system-no-main": Case(system("no-main"), [WAITED, rf"thread 2.* was in {SLEEPS}"],
                            FALSE + "|main|only"),
     "system-pool": Case(system("pool {up}"),
                         [WAITED, rf"thread 3.* was in futex.*, until thread 2.* woke it; meanwhile thread 2.* was in "
                                  rf"recvfrom, for {UP}"], "computing|main thread|only"),
     "system-workers": Case(system("workers"),
                            [WAITED, r"the main thread was in futex.*, until thread \d.* woke it; meanwhile thread \d.* "
-                                    r"was in read, for its child process"], "computing|only"),
+                                    r"was in read, for its child process"], "computing|only",
+                           needs=SEMAPHORES),
     "system-reuseport": Case(system("reuseport"),
                              [r"worker \d (answered it, while worker \d )?was in (clock_nano|sele)"]),
     "system-turn": Case(system("turn"), [WAITED, r"worker \d was in (flock, for the lock of \S*/system-\d+|clock_nanosl"
@@ -155,7 +158,8 @@ CASES = {
                              FALSE + "|any client|accept"),
     "system-shared": Case(system("shared"),
                           [WAITED, r"read but not answered: worker \d was in futex, until worker \d woke it; meanwhile "
-                                   r"worker \d was in clock_nanosleep"], "computing|only|another thread"),
+                                   r"worker \d was in clock_nanosleep"], "computing|only|another thread",
+                          needs=SEMAPHORES),
     # ---- Node
     "node-timer": Case("node node_ways.js {port} timer",
                        [DID_NOT, r"the main thread was waiting for any client, in epoll"],
@@ -283,13 +287,13 @@ CASES = {
                       FALSE + "|only"),
     "tcl-block": Case("tclsh ways.tcl {port} block", [WAITED, "the main thread was in p?select"], FALSE + "|only"),
     # ---- servers that people run
-    "gunicorn": Case("gunicorn -b 127.0.0.1:{port} flask_app:app", [WAITED, r"the only worker was in clock_nanosleep"],
+    "gunicorn": Case("gunicorn -b 127.0.0.1:{port} flask_app:app", [WAITED, rf"the only worker was in {SLEEPS}"],
                      FALSE, folder="bench/apps"),
     "gunicorn-2": Case("gunicorn -w 2 -b 127.0.0.1:{port} flask_app:app",
-                       [DID_NOT, r"worker \d answered it, while worker \d was in clock_nanosleep"], FALSE,
+                       [DID_NOT, rf"worker \d answered it, while worker \d was in {SLEEPS}"], FALSE,
                        folder="bench/apps"),
     "gunicorn-threads": Case("gunicorn --threads 2 -b 127.0.0.1:{port} flask_app:app",
-                             [DID_NOT, r"thread \d.* answered it, while .*thread \d.* was in clock_nanosleep"], FALSE,
+                             [DID_NOT, rf"thread \d.* answered it, while .*thread \d.* was in {SLEEPS}"], FALSE,
                              folder="bench/apps"),
     "uvicorn": Case("uvicorn --port {port} fastapi_app:app", [DID_NOT, r"waiting for any client, in epoll_p?wait"],
                     FALSE, folder="bench/apps"),
@@ -307,19 +311,19 @@ CASES = {
     "apache-event": Case(APACHE.replace("model", "event"),
                          [DID_NOT, rf"thread.* answered it, while worker.* was in poll, for {UP}"], FALSE + "|only"),
     "gunicorn-one-thread": Case("gunicorn --threads 1 -k gthread -b 127.0.0.1:{port} flask_app:app",
-                                [WAITED, r"accepted but unread: worker 1, thread 2.* was in clock_nanosleep"], FALSE,
+                                [WAITED, rf"accepted but unread: worker 1, thread 2.* was in {SLEEPS}"], FALSE,
                                 folder="bench/apps"),
     "uvicorn-mistake": Case("MISTAKE=1 uvicorn --port {port} fastapi_app:app",
-                            [WAITED, "the (only|main) thread was in clock_nanosleep"], folder="bench/apps"),
+                            [WAITED, f"the (only|main) thread was in {SLEEPS}"], folder="bench/apps"),
     "uvicorn-workers": Case("MISTAKE=1 uvicorn --workers 2 --port {port} fastapi_app:app",
-                            [r"worker \d answered it, while worker \d was in clock_nanosleep|"
-                             r"/fast waited.*: worker \d was in clock_nanosleep"], FALSE + "|only",
+                            [rf"worker \d answered it, while worker \d was in {SLEEPS}|"
+                             rf"/fast waited.*: worker \d was in {SLEEPS}"], FALSE + "|only",
                             folder="bench/apps"),
     "fastapi-def": Case("uvicorn --port {port} fastapi_pool:app",
-                        [DID_NOT, r"waiting for any client, in epoll_p?wait, and thread 2.* was in clock_nanosleep"],
+                        [DID_NOT, rf"waiting for any client, in epoll_p?wait, and thread 2.* was in {SLEEPS}"],
                         FALSE + "|only", folder="bench/apps"),
     "fastapi-full-pool": Case("LIMIT=1 WAY=all-def uvicorn --port {port} fastapi_pool:app",
-                              [BEHIND, FREE, r"meanwhile thread 2.* was in clock_nanosleep"], r"computing|only",
+                              [BEHIND, FREE, rf"meanwhile thread 2.* was in {SLEEPS}"], r"computing|only",
                               folder="bench/apps"),
 }
 DELICATE = ["asyncio-lock", "asyncio-pool", "asyncio-await", "asyncio-queries", "http-gil", "http-mutex",

@@ -34,7 +34,7 @@ if (worker) worker.on("message", () => asked.shift()());
 
 if (!isMainThread) {
   parentPort.on("message", slow => { if (slow) compute(); parentPort.postMessage("done"); });
-} else if (way === "cluster" && cluster.isPrimary) {
+} else if (way === "cluster" && (cluster.isPrimary || cluster.isMaster)) {
   const workers = [cluster.fork(), cluster.fork()];
   let online = 0;  // none of them listens before both can
   cluster.on("online", () => { if (++online === 2) workers.forEach(worker => worker.send("listen")); });

@@ -59,7 +59,7 @@ my $all = IO::Select->new($server);
 while ($way eq 'select') {
     for my $ready ($all->can_read) {
         if ($ready == $server) {
-            $all->add($server->accept);
+            $all->add(scalar $server->accept);
         } else {
             $all->remove($ready);
             serve($ready);
