@@ -80,7 +80,7 @@ def _line(call):
         result = re.sub(r",? ?left \{.*?\}", "", result)
         return f"{call.name}({_TIME.sub(lambda t: _some(int(t[1]) * 10 ** 9 + int(t[2])), arguments)}) = {result}"
     if call.name == "epoll_ctl":
-        return f"epoll_ctl({_in_order(_ADDRESS.sub('...', arguments))}) = {result}"
+        return f"epoll_ctl({_ADDRESS.sub('...', _in_order(arguments))}) = {result}"
     return f"{call.name}({'|'.join(sorted(_ADDRESS.sub('...', arguments).split('|')))}) = {result}"
 
 
@@ -89,8 +89,9 @@ def _some(amount):
 
 
 def _in_order(events):
-    """The events without the half of data that the program has not set."""
-    return re.sub(r"data=\{u32=(\d+), u64=\d+\}", r"\1", events)
+    """The events without the half of data that the program has not set. (strace 6.13 prints one number, of both.)"""
+    events = re.sub(r"data=\{u32=(\d+), u64=\d+\}", r"\1", events)
+    return re.sub(r"data=0x([0-9a-f]+)", lambda data: str(int(data[1], 16) & 0xffffffff), events)
 
 
 def _without_repetitions(lines):
