@@ -722,6 +722,15 @@ static void refuse(unsigned what)
     }
 }
 
+/* A wait has ended, and is about to report an event. */
+static void begin_turn(void)
+{
+    if (kernel.draining)
+        begin_drain();
+    else
+        connections_begin_turn();
+}
+
 /* The kernel stops watching fd, though it was not asked to (06: EV_ERROR). */
 static void unwatch(int fd)
 {
@@ -801,13 +810,11 @@ static void perform(unsigned command, struct client *c)
         kernel.stopping = true;
         break;
     case STEP:
-        if (kernel.draining) /* an event is reported after a wait */
-            begin_drain();
-        else
-            connections_begin_turn();
+        begin_turn();
         step((int)(next() % FDS));
         break;
     case UNWATCH:
+        begin_turn();
         unwatch((int)(next() % FDS));
         break;
     }
