@@ -90,8 +90,8 @@ bug: ## show a bug of the gallery as a diff: NAME=... (patch -p1 plants it, patc
 SEEDS        = 1000
 FUZZ_SECONDS = 60
 FUZZERS      = $(BUILD)/fuzz/http $(BUILD)/fuzz/connections
-fuzz: $(FUZZERS) ## let libFuzzer look for inputs that break a rule, for FUZZ_SECONDS (60)
-	@python3 -m servers.fuzz.fuzz $(FUZZ_SECONDS) $^
+fuzz: $(FUZZERS) ## let libFuzzer look for inputs that break a rule, for FUZZ_SECONDS (60), from SEED
+	@python3 -m servers.fuzz.fuzz $(call value_of,SEED,--seed) $(FUZZ_SECONDS) $^
 
 soak: all hostile ## run honest and hostile clients against all six servers, for SECONDS (120)
 	@python3 -m servers.stress.soak $(call value_of,SECONDS)

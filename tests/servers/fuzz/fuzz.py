@@ -19,16 +19,20 @@ from kit.errors import Failed
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def fuzz(fuzzer, seconds):
-    """Run one fuzzer. Fail if it finds an input that breaks a rule."""
+def fuzz(fuzzer, seconds, seed):
+    """Run one fuzzer. Fail if it finds an input that breaks a rule. From the same corpus, the same
+    seed tries the same inputs. For 0, libFuzzer draws a seed."""
     if not os.access(fuzzer, os.X_OK):
         raise Failed(f"{fuzzer} is not built. To build and run it: make fuzz")
     new, log = fuzzer.with_suffix(".new"), fuzzer.with_suffix(".log")
     new.mkdir(exist_ok=True)
+    # libFuzzer builds inputs from operands that it compares, and some are addresses.
+    same_addresses = ["setarch", "-R"] if seed else []
     with open(log, "w") as output:
-        process = processes.start([fuzzer, f"-max_total_time={seconds}", f"-dict={HERE / 'http.dict'}",
-                                   "-print_final_stats=1", f"-artifact_prefix={fuzzer}-", new,
-                                   HERE / "corpus" / fuzzer.name], stdout=output, stderr=subprocess.STDOUT)
+        process = processes.start([*same_addresses, fuzzer, f"-max_total_time={seconds}", f"-seed={seed}", "-reload=0",
+                                   f"-dict={HERE / 'http.dict'}", "-print_final_stats=1",
+                                   f"-artifact_prefix={fuzzer}-", new, HERE / "corpus" / fuzzer.name],
+                                  stdout=output, stderr=subprocess.STDOUT)
     begun, terminal = time.monotonic(), sys.stdout.isatty()
 
     def say(state, end="\n"):
@@ -49,9 +53,10 @@ def main(arguments):
     parser = Parser(description=__doc__)
     parser.add_argument("seconds", metavar="SECONDS", type=commandline.whole_number(2, 999999))
     parser.add_argument("fuzzers", metavar="FUZZER", nargs="+", type=pathlib.Path)
+    parser.add_argument("--seed", metavar="N", type=commandline.whole_number(0, 2**32 - 1), default=0)
     options = parser.parse_args(arguments)
     for fuzzer in options.fuzzers:
-        fuzz(fuzzer, options.seconds // len(options.fuzzers))
+        fuzz(fuzzer, options.seconds // len(options.fuzzers), options.seed)
     return 0
 
 
