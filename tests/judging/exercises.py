@@ -174,13 +174,19 @@ def medium_changes_nothing_else(stage):
 exercise("edge", "05", "05-epoll", "05-epoll common")
 
 
-def edges(server):
-    """Return how many descriptors are watched with EPOLLET, and how many are watched."""
+def watched(server):
+    """Return what the kernel watches for the server: {descriptor: (events, data)} (proc(5), fdinfo)."""
     text = ""
     for path in pathlib.Path(f"/proc/{server.program.pid}/fdinfo").glob("*"):
         text += path.read_text()
-    events = [int(word, 16) for word in re.findall(r"^tfd: +\d+ events: +([0-9a-f]+)", text, re.M)]
-    return sum(word >> 31 for word in events), len(events)
+    return {int(fd): (int(events, 16), int(data, 16)) for fd, events, data in
+            re.findall(r"^tfd: +(\d+) events: +([0-9a-f]+) data: +([0-9a-f]+)", text, re.M)}
+
+
+def edges(server):
+    """Return how many descriptors are watched with EPOLLET, and how many are watched."""
+    found = watched(server).values()
+    return sum(events >> 31 for events, _ in found), len(found)
 
 
 @step("edge", "clients are watched with EPOLLET, and served")
@@ -229,18 +235,9 @@ exercise("oneshot", "05", "05-epoll", "05-epoll")
 EPOLLONESHOT = 1 << 30  # <sys/epoll.h>
 
 
-def watched(server):
-    """Return what the kernel watches for the server: {descriptor: (events, data)} (proc(5), fdinfo)."""
-    text = ""
-    for path in pathlib.Path(f"/proc/{server.program.pid}/fdinfo").glob("*"):
-        text += path.read_text()
-    return {int(fd): (int(events, 16), int(data, 16)) for fd, events, data in
-            re.findall(r"^tfd: +(\d+) events: +([0-9a-f]+) data: +([0-9a-f]+)", text, re.M)}
-
-
-def watched_with_clients(server, count):
-    """Return the same, when so many clients have been served and stay connected."""
-    clients = [server.client(FAST) for _ in range(count)]
+def watched_with_clients(server):
+    """Return the same, when three clients have been served and stay connected."""
+    clients = [server.client(FAST) for _ in range(3)]
     for client in clients:
         server.expect(client, "/fast")
     server.settle()
@@ -250,7 +247,7 @@ def watched_with_clients(server, count):
 @step("oneshot", "the listener and each client are watched with EPOLLONESHOT")
 def oneshot_is_used(stage):
     with stage.serve("--timeout", LONG) as server:
-        found = watched_with_clients(server, 3)
+        found = watched_with_clients(server)
         if len(found) != 4 or not all(events & EPOLLONESHOT for events, _ in found.values()):
             raise Failure("a listener and 3 clients, each with EPOLLONESHOT (events in /proc/$server/fdinfo)",
                           ", ".join(f"{fd}: {events:x}" for fd, (events, _) in sorted(found.items())))
@@ -276,7 +273,7 @@ exercise("pointer", "05", "05-epoll", "05-epoll")
 @step("pointer", "what the kernel keeps for each descriptor is a pointer of its own")
 def pointers_are_used(stage):
     with stage.serve("--timeout", LONG) as server:
-        found = watched_with_clients(server, 3)
+        found = watched_with_clients(server)
         maps = pathlib.Path(f"/proc/{server.program.pid}/maps").read_text()
         memory = [(int(begin, 16), int(end, 16)) for begin, end in
                   re.findall(r"^([0-9a-f]+)-([0-9a-f]+) rw", maps, re.M)]

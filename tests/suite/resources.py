@@ -1,7 +1,6 @@
 """Running out of descriptors or threads, and leaking none."""
 import itertools
 import select
-import signal
 import time
 
 from suite.cases import LONG, PROGRAM, READINESS, case
@@ -93,8 +92,7 @@ def clients_wait_for_threads(stage):
             raise Failure(server.expected,
                           f"{failure}\nalmost no threads are left, but the address space of the "
                           "server is full: threads that have ended have left their stacks") from None
-        server.signal(signal.SIGTERM)
-        server.expect_exit()
+        server.expect_graceful_exit()
 
 
 @case("04-poll 05-epoll 06-libev")
@@ -115,8 +113,7 @@ def clients_wait_for_memory(stage):
                 sockets[0].recv(1)
                 server.pause(0.1)  # let it run out of memory; the case also holds if it has not
             server.expect_served(sleeps=1)
-            server.signal(signal.SIGTERM)
-            server.expect_exit()
+            server.expect_graceful_exit()
 
 
 @case()

@@ -377,17 +377,17 @@ class Server:
         return f"while {count} client{'s are' if count > 1 else ' is'} connected" if count else \
             "though no client is connected"
 
-    def expect_no_wake_ups(self, seconds):
-        """Expect that it sleeps all the time."""
+    def expect_no_wake_ups(self):
+        """Expect that it sleeps for half a second."""
         before = tasks(self.program.pid)
-        time.sleep(seconds)
+        time.sleep(0.5)
         after = tasks(self.program.pid)
         self.expect_alive()
         times = max((task.slept - before[number].slept for number, task in after.items() if number in before),
                     default=0)
         if times > 2:
             raise Failure("a server that sleeps until something happens",
-                          f"it wakes up {times} times in {seconds} s, though nothing happens")
+                          f"it wakes up {times} times in 0.5 s, though nothing happens")
 
     def expect_few_threads(self):
         """A server that starts threads without end is stopped early. The threads of clients that have left may
@@ -512,12 +512,12 @@ class Server:
         used = set(os.listdir(f"/proc/{self.program.pid}/fd"))
         return next(number for number in range(len(used) + 1) if str(number) not in used)
 
-    def limit(self, what, most, pid=None):
-        """Set a soft resource limit, such as nofile."""
+    def limit(self, what, most):
+        """Set a soft resource limit, such as nofile. Return the one before."""
         number = getattr(resource, f"RLIMIT_{what.upper()}")
-        before, hard = servers.prlimit(pid or self.program.pid, number)
-        servers.prlimit(pid or self.program.pid, number, (most, hard))
-        self.did.append(f"prlimit --pid {'$worker' if pid else '$server'} --{what}={most}:")
+        before, hard = servers.prlimit(self.program.pid, number)
+        servers.prlimit(self.program.pid, number, (most, hard))
+        self.did.append(f"prlimit --pid $server --{what}={most}:")
         return before
 
     def exhaust_descriptors(self):
@@ -672,12 +672,12 @@ class Server:
                           shown(response))
         return response
 
-    def expect_closed(self, client, response, sleeps=0):
+    def expect_closed(self, client, response):
         """Expect that a response says close, and that the connection then ends."""
         if not response.closes:
             raise Failure("a response that says Connection: close", shown(response))
         self.expected = "the end of the connection, after Connection: close"
-        client.end(sleeps)
+        client.end()
 
     def expect_end(self, client, sleeps=0):
         self.expected = "the end of the connection"

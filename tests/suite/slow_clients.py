@@ -146,9 +146,9 @@ def head_completed_during_a_suspension_is_answered(stage):
 
 
 @contextlib.contextmanager
-def flooded(server, path="/fast", count=3):
-    """Let so many clients ask for path without end, and read the responses."""
-    clients = [server.client() for _ in range(count)]
+def flooded(server, path="/fast"):
+    """Let three clients ask for path without end, and read the responses."""
+    clients = [server.client() for _ in range(3)]
     floods = [threading.Thread(target=client.flood, args=[path], daemon=True) for client in clients]
     server.flooded = True
     for flood in floods:

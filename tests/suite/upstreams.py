@@ -21,7 +21,6 @@ from kit import tool  # first: see kit/__init__.py
 import concurrent.futures
 import contextlib
 import itertools
-import resource
 import signal
 import socket
 import struct
@@ -29,13 +28,14 @@ import threading
 import time
 
 from kit import measuring, servers
-from kit.commandline import Parser
+from kit.commandline import Parser, whole_number
 from suite.cases import LONG
 from suite.client import request
-from suite.server import FAST, FAST_CLOSE, PATIENCE, Failure, lines
+from suite.server import FAST, PATIENCE, Failure, allow_descriptors, lines
 
 PORT = 8001
 CONTENT = "That was the upstream!"
+LAST = request("/upstream", "Connection: close")  # on its connection
 
 
 # ---- upstreams
@@ -194,7 +194,7 @@ def at_rest(server):
 
 def ask(server, path="/upstream", sleeps=0):
     server.expected = f"a response to {path}"
-    client = server.client(FAST_CLOSE if path == "/fast" else request(path, "Connection: close"))
+    client = server.client(request(path, "Connection: close"))
     return finish(server, client, sleeps)
 
 
@@ -226,7 +226,7 @@ def upstream_is_asked(stage):
 def fast_overtakes_upstream(stage):
     with servers.Server("05-epoll", "--delay", "1") as upstream, serve(
             stage, upstream.port, beside=f"build/05-epoll --port {PORT} --delay 1") as server:
-        client = server.client(request("/upstream", "Connection: close"))
+        client = server.client(LAST)
         server.pause(0.1)
         expect(ask(server, "/fast"), 200, "That was fast!")
         server.expect_silence([client], "a response to /upstream later than that to /fast")
@@ -237,8 +237,7 @@ def requests_in_one_piece_are_answered_in_order(stage):
     """Also when the upstream fails immediately: a server must not confuse its descriptors then."""
     for behave, status in (answer, 200), (reset, 502):
         with beside(stage, behave) as (_, server):
-            last = request("/upstream", "Connection: close")
-            client = server.client(request("/upstream") * 5 + FAST + last)
+            client = server.client(request("/upstream") * 5 + FAST + LAST)
             for _ in range(5):
                 expect(client.read(), status)
             expect(client.read(), 200, "That was fast!")
@@ -274,7 +273,7 @@ def upstream_that_never_accepts_is_a_504(stage):
 
 def expect_504(server):
     start = time.monotonic()
-    client = server.client(request("/upstream", "Connection: close"))
+    client = server.client(LAST)
     if not server.stage.one:
         expect(ask(server, "/fast"), 200, "That was fast!")
     expect(finish(server, client, sleeps=1), 504)
@@ -304,7 +303,7 @@ def client_that_resets_is_given_up(stage):
     """Both descriptors are closed long before the time-out, and a half-close is no reason for that."""
     with beside(stage, silent, "--timeout", LONG) as (upstream, server):
         before = server.descriptors()
-        half, *clients = [server.client(request("/upstream", "Connection: close")) for _ in range(3)]
+        half, *clients = [server.client(LAST) for _ in range(3)]
         server.wait_for(lambda: upstream.asked == 3)
         half.half_close()
         for client in clients:
@@ -342,29 +341,19 @@ def requests_in_flight_are_answered_before_exit(stage):
         server.expect_exit()
 
 
-@contextlib.contextmanager
-def many_descriptors():
-    """As many as this machine allows, here and in the servers that are started meanwhile."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def thousand_clients(stage, behaviours=(answer, reset, half, silent, by_turns), clients=1000):
+def thousand_clients(stage):
     """Each gets an answer or a clear error, and the next one is served."""
-    for behave in behaviours:
+    allow_descriptors(2000)  # the server has one to each client, and one to the upstream
+    for behave in answer, reset, half, silent, by_turns:
         wanted = {answer: {"200"}, silent: {"504"}, by_turns: {"200", "502", "504"}}
         statuses = wanted.get(behave, {"502"})
         timeout = 2 if behave in (silent, by_turns) else LONG
-        with many_descriptors(), beside(stage, behave, "--timeout", timeout) as (_, server):
-            server.asked += clients
-            rows = measuring.probe(server.url, f"{clients}x0:/upstream", timeout=LONG)
+        with beside(stage, behave, "--timeout", timeout) as (_, server):
+            server.asked += 1000
+            rows = measuring.probe(server.url, "1000x0:/upstream", timeout=LONG)
             found = {row["status"] if row["status"] != "-" else row["body"] for row in rows}
             if not found <= statuses:
-                raise Failure(f"status {' or '.join(sorted(statuses))} for each of {clients} clients",
+                raise Failure(f"status {' or '.join(sorted(statuses))} for each of 1,000 clients",
                               ", ".join(sorted(found)))
             expect(ask(server, "/fast"), 200, "That was fast!")
 
@@ -398,7 +387,8 @@ def failures(stage, cases):
 def main(arguments):
     parser = Parser(description=__doc__, usage="%(prog)s NAME [--port PORT]")
     parser.add_argument("name", metavar="NAME", choices=list(BEHAVIOURS))
-    parser.add_argument("--port", type=int, default=PORT, help=f"where to listen ({PORT})")
+    parser.add_argument("--port", metavar="PORT", type=whole_number(0, 65535), default=PORT,
+                        help=f"where to listen ({PORT})")
     options = parser.parse_args(arguments)
     with Upstream(BEHAVIOURS[options.name], options.port) as upstream:
         print(f"{options.name}: listening on http://127.0.0.1:{upstream.port}", flush=True)

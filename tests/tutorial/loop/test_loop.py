@@ -8,7 +8,6 @@ import io
 import pathlib
 import re
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from kit.servers import Server
 from kit.tree import ROOT
 from suite import upstreams
 from suite.server import Stage
-from suite.upstreams import Upstream, silent
+from suite.upstreams import Upstream, reset, silent
 
 HERE = pathlib.Path(__file__).resolve().parent
 END = "# ---- "  # a line that begins so ends the loop: below is what uses it
@@ -94,11 +93,6 @@ def answer(client):
 
 def ask(server, path):
     return answer(connect(server, path))
-
-
-def reset(client):
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
 
 
 @dataclasses.dataclass
