@@ -8,7 +8,7 @@ import os
 import re
 
 from bench.plot import WIDTH, Plot
-from bench.results import RESULTS, load, machine, replace
+from bench.results import RESULTS, load, machine
 from kit import processes, tool
 from kit.commandline import Parser
 from kit.errors import Failed
@@ -38,7 +38,7 @@ def measure(names, quick):
         if measured < before and not quick:
             raise Failed(f"{name}.py measured {measured} figures, and {before} before: see above. To have the new ones "
                          f"all the same, delete {old.relative_to(ROOT)} first")
-        replace(RESULTS / f"{name}.tsv", f"# {machine()}\n{figures.read_text()}")
+        tool.write(RESULTS / f"{name}.tsv", f"# {machine()}\n{figures.read_text()}")
         wrong += status
     return wrong
 
@@ -207,7 +207,7 @@ def main(arguments):
     names = options.names or list(DRAW)
     wrong = measure(names, options.quick) if options.measure else 0
     for path, picture in drawn(names).items():
-        replace(ROOT / path, picture)
+        tool.write(ROOT / path, picture)
         print(path)
     if wrong:
         raise Failed("the pictures are drawn, but not all figures are as they should be: see above")

@@ -2,7 +2,6 @@
 import os
 import pathlib
 import platform
-import signal
 import statistics
 import time
 
@@ -33,15 +32,3 @@ def load(name):
         raise Failed(f"{path.relative_to(ROOT)} is missing. To measure it: make measure")
     first, _, rows = path.read_text().partition("\n")
     return first.lstrip("# "), measuring.table(rows)
-
-
-def replace(path, text):
-    """Write a file as a whole: nobody finds it half-written. A signal has to wait."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
-    new = path.with_name(f"{path.name}.new")
-    try:
-        new.write_text(text, encoding="utf-8")
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

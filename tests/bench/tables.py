@@ -6,7 +6,7 @@ import difflib
 import re
 import sys
 
-from bench.results import load, replace
+from bench.results import load
 from kit import tool
 from kit.commandline import Parser
 from kit.errors import Failed
@@ -115,7 +115,7 @@ def main(arguments):
         if found != 1:
             raise Failed(f"tutorial.md has {found} marks <!-- table: {make.__name__} -->, not one")
     if not options.check:
-        replace(TEXT, new)
+        tool.write(TEXT, new)
     elif new != old:
         sys.stderr.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True),
                                                    "tutorial.md", "tests/bench/results", n=0))

@@ -1,9 +1,9 @@
 """What the judge has found out, as JSON: for a teacher, or for another program."""
 import json
-import os
 from typing import NamedTuple, Optional
 
 from judging.ladder import Rung
+from kit import tool
 from kit.errors import Failed
 from suite.server import Failure
 
@@ -49,12 +49,10 @@ def as_json(stage, tried, ladder):
 
 
 def write(path, text):
-    """Write a file in one step: a reader finds it as it was, or as it is now."""
+    """Write a file in one step, and make its folder if that is missing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.{os.getpid()}")
-        new.write_text(text)
-        new.replace(path)
+        tool.write(path, text)
     except OSError as error:
         raise Failed(f"{path}: cannot be written: {error.strerror}") from None
 

@@ -21,7 +21,7 @@ from kit.processes import Program
 from kit.report import Report
 from kit.servers import Server
 from kit.terminals import open_terminal
-from kit.tool import run, scratch
+from kit.tool import run, scratch, write
 from kit.tree import ROOT, TESTS
 
 ITSELF = ["-m", "kit.test_tool"]
@@ -100,8 +100,16 @@ def waiting():
     report.end("done")
 
 
-TOOLS = {tool.__name__: tool
-         for tool in [restart, stubborn, stopped, serving, failing, refused, starved, noisy, crashing, waiting]}
+def writing():
+    """Write a file again and again."""
+    while True:
+        write(pathlib.Path(os.environ["TMPDIR"], "file"), TEXT)
+        print("up")
+
+
+TEXT = "text" * 250000
+TOOLS = {tool.__name__: tool for tool in [restart, stubborn, stopped, serving, failing, refused, starved, noisy,
+                                          crashing, waiting, writing]}
 
 
 STARTED = []
@@ -350,6 +358,14 @@ class Tools(unittest.TestCase):
         tool = start("crashing")
         self.assert_ends(tool, 1)
         self.assertIn("ValueError: a defect", tool.messages())
+
+    def test_file_is_written_as_a_whole_or_not_at_all(self):
+        for _ in range(8):
+            tool = start_and_wait("writing")
+            time.sleep(random.uniform(0, 0.02))
+            os.kill(tool.pid, signal.SIGTERM)
+            tool.wait_for(lambda tool=tool: not tool.alive)
+            self.assertEqual({file.name: file.read_text() == TEXT for file in tool.files()}, {"file": True})
 
     def test_line_that_takes_long_says_for_how_long(self):
         tool = start("waiting")

@@ -149,6 +149,19 @@ def scratch():
     return _scratch
 
 
+def write(path, text):
+    """Write a file in one step: a reader finds it as it was, or as it is now. A signal has to wait, so that it leaves
+    no half of a file."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def need(command, target):
     """Fail if a command is missing, and name the make target that installs it."""
     if shutil.which(command) is None:
