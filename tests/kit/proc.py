@@ -98,10 +98,14 @@ def is_nonblocking(pid, fd):
     return bool(found and int(found[1], 8) & os.O_NONBLOCK)
 
 
-def serving(port, hosts=None):
-    """Return the processes that listen on a port, as far as we may look. hosts: see listeners."""
-    inodes = listeners(port, hosts)
-    return [pid for pid in all_pids() if descriptors(pid, inodes)]
+def owners(inodes):
+    """Return the processes that have one of these sockets, as far as we may look."""
+    return [pid for pid in all_pids() if descriptors(pid, inodes)] if inodes else []
+
+
+def without_init(pids):
+    """Leave out the init process, if there are others: it listens for services that it starts."""
+    return [pid for pid in pids if pid != 1] or pids
 
 
 def threads(pid):

@@ -24,9 +24,9 @@ class Urls(unittest.TestCase):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
             self.assertTrue(urls.connects(f"http://127.0.0.1:{port}"))
-            self.assertEqual(proc.serving(port), [os.getpid()])
+            self.assertEqual(proc.owners(proc.listeners(port)), [os.getpid()])
         self.assertFalse(urls.connects(f"http://127.0.0.1:{port}"))
-        self.assertEqual((proc.serving(port), proc.listeners(port)), ([], set()))
+        self.assertEqual((proc.listeners(port), proc.owners(set())), (set(), []))
 
     def test_only_addresses_of_this_machine_are_here(self):
         self.assertTrue(urls.is_here("http://127.0.0.1:1"))

@@ -279,12 +279,8 @@ def listening(url):
 
 def serving(url):
     """The processes that serve a URL, as far as they run on this machine and may be seen: those that listen, and the
-    one that has the connection if somebody connects. (A parent may pass it to a worker.) The init process listens
-    for services that it starts, and is not meant."""
-    listeners = listening(url)
-    pids = [pid for pid in proc.all_pids() if proc.descriptors(pid, listeners)]
-    pids = [pid for pid in pids if pid != 1] or pids
-    return list(dict.fromkeys([*pids, *_who_accepts(url)]))
+    one that has the connection if somebody connects. (A parent may pass it to a worker.)"""
+    return list(dict.fromkeys([*proc.without_init(proc.owners(listening(url))), *_who_accepts(url)]))
 
 
 def _who_accepts(url):
@@ -297,8 +293,7 @@ def _who_accepts(url):
 
         inodes = processes.wait_until(accepted, 0.3)
         time.sleep(0.05)  # it may be passed on
-        found = [pid for pid in proc.all_pids() if proc.descriptors(pid, inodes or ())] if inodes else []
-        return [pid for pid in found if pid != os.getpid()]
+        return [pid for pid in proc.owners(inodes) if pid != os.getpid()]
     return []
 
 

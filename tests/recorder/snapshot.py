@@ -73,17 +73,12 @@ class Snapshot:
     late_ms: float = 0          # so much later the connections to other servers were read
 
 
-def owners(inodes):
-    """The processes that have one of these sockets, as far as we may look."""
-    return [pid for pid in proc.all_pids() if pid != os.getpid() and proc.descriptors(pid, inodes)]
-
-
 def serving(port):
     """The processes that listen on a port, and those that have a connection to it: a parent may pass them on."""
     found = sockets("sport", "=", f":{port}")
-    listening = owners({each.inode for each in found if each.state == "LISTEN"})
-    accepted = owners({each.inode for each in found if each.state != "LISTEN" and each.inode})
-    return list(dict.fromkeys([pid for pid in listening if pid != 1 or len(listening) == 1] + accepted))
+    listening = proc.owners({each.inode for each in found if each.state == "LISTEN"})
+    accepted = proc.owners({each.inode for each in found if each.state != "LISTEN" and each.inode})
+    return [pid for pid in dict.fromkeys(proc.without_init(listening) + accepted) if pid != os.getpid()]
 
 
 def take(port, pids):
