@@ -84,7 +84,7 @@ faults: all ## inject errors of the kernel into every system call, with strace
 bugs: ## plant the bugs of tests/servers/bugs, or NAME=...: do the tests that each names catch it?
 	@python3 -m servers.bugs.bugs $(foreach name,$(value NAME),$(call quoted,$(name)))
 
-bug: ## show a bug of the gallery as a diff: NAME=... (patch -p1 plants it, patch -R -p1 removes it)
+bug: ## list the bugs of the gallery, or show one as a diff: NAME=... (patch -p1 plants it, patch -R -p1 removes it)
 	@python3 -m servers.bugs.bugs --diff $(call value_of,NAME)
 
 SEEDS        = 1000

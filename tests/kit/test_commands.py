@@ -51,6 +51,13 @@ class Commands(unittest.TestCase):
         for name in ["all", "latency", "test", "start", "check", "bugs", "lint", "scale", "tutorial", "deps"]:
             self.assertIn(name, listed)
 
+    def test_gallery_is_listed_with_a_line_for_each_bug(self):
+        bugs = sorted(path.stem for path in (ROOT / "tests/servers/bugs").glob("*.bug"))
+        lines = make("bug").stdout.splitlines()
+        self.assertEqual([line.split()[0] for line in lines], bugs)
+        wrong = make("bug", "NAME=no-such")
+        self.assertTrue(wrong.stderr.startswith("bugs.py: no-such: no such bug in tests/servers/bugs\n"), wrong.stderr)
+
     def test_command_runs_although_a_file_has_its_name(self):
         named = re.findall(r"^  make (\S+)", make("help").stdout, re.M)
         phony = set(make("-pn", "help").stdout.partition("\n.PHONY: ")[2].partition("\n")[0].split())

@@ -1,6 +1,6 @@
 """Plant each bug of tests/servers/bugs in a copy of the tree, and require that the tests which it names
 notice it. NAME is a file NAME.bug in this folder; without names, plant all of them.
-Exit status: 0 if every bug is caught, else 1.
+Exit status: 0 if every bug is caught; 1 if not; 2 for a bad command line.
 """
 import argparse
 import os
@@ -13,6 +13,7 @@ import textwrap
 import time
 
 from kit import processes, tool
+from kit.commandline import Parser
 from kit.errors import Failed
 from kit.report import Report
 from kit.tree import ROOT, STAGES
@@ -139,18 +140,21 @@ def plant_all(names, find):
 
 
 def main(arguments):
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, usage="%(prog)s [OPTION]... [NAME]...")
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--find", action="store_true",
                         help="run all tests that might notice, and list those that do (for a new bug)")
-    parser.add_argument("--diff", action="store_true", help="show each bug as a diff, and plant none")
+    parser.add_argument("--diff", action="store_true", help="show each NAME as a diff, or list all bugs; plant none")
     parser.add_argument("--plant", type=pathlib.Path, metavar="TREE", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     names = options.names or every_name()
     for name in names:
         if name not in every_name():
-            parser.error(f"{name}: there is no tests/servers/bugs/{name}.bug")
+            parser.error(f"{name}: no such bug in tests/servers/bugs")
+    if options.diff and not options.names:
+        width = max(map(len, names))
+        print("\n".join(f"{name:<{width}}  {Bug(name).head.splitlines()[0]}" for name in names))
+        return 0
     if options.diff:
         print("\n".join(bug.head + bug.diff() for bug in map(Bug, names)), end="")
         return 0
