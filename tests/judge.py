@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write a stage yourself, and be stage.
+"""Write a stage yourself, and have it judged.
 
   start NAME --like STAGE   make NAME/server.c, which is STAGE with its model cut out
   check NAME                climb the ladder: one line for each rung, up to the first that fails
@@ -58,11 +58,11 @@ def parse(arguments):
     parser.add_argument("command", metavar="COMMAND", choices=list(COMMANDS))
     parser.add_argument("name", metavar="NAME", nargs="?")
     parser.add_argument("--like", metavar="STAGE", choices=list(skeleton.CUTS),
-                        help="the stage whose model it has (check remembers what start was told)")
-    parser.add_argument("--program", metavar="PROGRAM", help="judge this program")
-    parser.add_argument("--all", action="store_true", help="go on after a rung that fails")
+                        help="the stage whose model yours has (check remembers what you told start)")
+    parser.add_argument("--program", metavar="PROGRAM", help="judge this program instead")
+    parser.add_argument("--all", action="store_true", help="climb on after a rung that fails")
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path,
-                        help="check, exercise, grade: write the result to this file, too")
+                        help="check, exercise, grade: also write the result to this file")
     for name, what, standard, most in grade.LIMITS:
         parser.add_argument(f"--{name}", metavar="N", type=whole_number(1, most), default=standard,
                             help=f"grade: {what} for each submission ({standard})")
@@ -98,13 +98,13 @@ def check(options):
         raise argparse.ArgumentTypeError("--program wants a command, or http://HOST:PORT")
     if command == "start":
         if options.like is None:
-            raise argparse.ArgumentTypeError("start: --like (LIKE) which stage? such as 05-epoll")
+            raise argparse.ArgumentTypeError("start: want --like STAGE (with make: LIKE=05-epoll)")
         if name < "07":
             raise argparse.ArgumentTypeError(f"{name}: 00 to 06 belong to the toolkit; want 07 or more")
 
 
 def get_stage(options):
-    """Return what is to be stage."""
+    """Return the stage to be judged."""
     name = options.name
     if name in exercises.EXERCISES:
         return exercises.EXERCISES[name].stage()

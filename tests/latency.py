@@ -92,7 +92,7 @@ def parse_subject(text):
                                              "--workers N")
         return next((subject for subject in POOLS if subject.name == text), Subject(text))
     raise argparse.ArgumentTypeError(
-        f"{text}: no such stage, and no http:// URL; want one of: {' '.join(SUBJECTS)}")
+        f"{text}: neither a stage nor an http:// URL; want one of: {' '.join(SUBJECTS)}")
 
 
 def header(text):
@@ -116,16 +116,16 @@ def parse(arguments):
     parser.add_argument("--workers", type=commandline.whole_number(1, 999), metavar="N", default=1,
                         help="start each stage with N processes, and send N times as many /slow (1)")
     parser.add_argument("--way-out", action="store_true",
-                        help="ask also: " + ", ".join(subject.name for subject in POOLS))
+                        help="also ask: " + ", ".join(subject.name for subject in POOLS))
     parser.add_argument("--predict", action="store_true",
-                        help="ask before each server what will happen, and show that beside what happened")
+                        help="ask you before each server what will happen, and show your answer beside what happened")
     for path, kind in ("/slow", "slow"), ("/fast", "fast"):
         parser.add_argument(f"--{kind}", type=commandline.route, metavar="PATH", default=path,
                             help=f"the {kind} route ({path})")
     parser.add_argument("--header", metavar="LINE", action="append", default=[], type=header,
-                        help='send this field, such as "Cookie: a=b", to a URL; may be repeated')
+                        help='a field for the requests to a URL, such as "Cookie: a=b"; may be repeated')
     parser.add_argument("--method", type=method, default="GET", help="the method for the slow route (GET)")
-    parser.add_argument("--data", metavar="TEXT", help="the body for the slow route, with another method")
+    parser.add_argument("--data", metavar="TEXT", help="the body for the slow route, with a --method such as POST")
     options = parser.parse_args(arguments)
     if options.data is not None and options.method == "GET":
         parser.error(f"--data {options.data}: want --method, too, such as POST")

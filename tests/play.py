@@ -3,18 +3,19 @@
 that jumps from event to event, and clients that do what you tell them. It prints what
 build/probe prints of a real server. The page build/play.html shows the same.
 
-A SHOT is TIME:ACTION, the time in milliseconds. PATH asks for it, as with build/probe;
-silent, half, keep, post and pipeline are other clients; rest, half-close, close, reset and
-stop-reading are what the last client does, or client N with @N at the end; idle=N are
-clients that connect before all others and say nothing; TERM and INT are signals. OPTIONs
-are those of the stage, and --descriptors N, its limit. Instead of all that, an address
-of the page will do.
+A SHOT is TIME:ACTION, with the time in milliseconds. A PATH is a client that asks for it,
+as with build/probe. silent, half, keep, post and pipeline are other clients. rest,
+half-close, close, reset and stop-reading are what the last client does (with @N at the
+end, client N). idle=N are clients that connect before all others and say nothing. TERM
+and INT are signals. An OPTION is one of the stage, or --descriptors N, its limit. An
+address of the page can stand in place of STAGE, OPTIONs and SHOTs.
 
-With --seeds, a number chooses clients, signals and errors, and the runs are held against
+With --seeds, a number chooses clients, signals and errors, and each run must keep some
 rules: a complete request gets its response when it is due, nothing spins, a drain ends.
-What breaks a rule is shrunk, and printed as such an address. --seeds N runs 1 to N, on
-the six or on each STAGE; --seeds 201-400 runs these. --bug NAME plants a bug of
-tests/servers/bugs first, and --bug all each in turn: which do the seeds find?"""
+A run that breaks a rule is made smaller, and printed as an address of the page. --seeds N
+runs the numbers 1 to N, on the six stages or on each STAGE, and --seeds 201-400 these
+numbers. --bug NAME first plants a bug of tests/servers/bugs, and --bug all each bug in
+turn, to see which of them the seeds find."""
 from kit import tool  # first: see kit/__init__.py
 
 import argparse
@@ -61,7 +62,7 @@ def parse(arguments):
                         help="write the calls as strace does, for tests/trace.py --from")
     parser.add_argument("--json", type=output, metavar="FILE",
                         help="write all that is known of the run (- for stdout)")
-    parser.add_argument("--until", type=seconds(0, 86400), metavar="SECONDS", help="stop there")
+    parser.add_argument("--until", type=seconds(0, 86400), metavar="SECONDS", help="stop the run there")
     parser.add_argument("--goal", type=whole_number(1, 99), metavar="N",
                         help="judge the addresses on stdin, a line each: do they reach goal N of the page?")
     parser.add_argument("--seeds", type=seed_numbers, metavar="N",
@@ -78,7 +79,7 @@ def parse(arguments):
     if len(rest) == 1 and ";" in rest[0]:
         return options, rest[0]
     if not any(map(SHOT.match, rest)):
-        parser.error(f"{rest[-1]}: want at least one TIME:ACTION after it, such as 0:/slow; see --help")
+        parser.error(f"{' '.join(rest)}: want at least one TIME:ACTION, such as 0:/slow; see --help")
     words = [word for word in rest if not SHOT.match(word)]
     return options, f"{' '.join(words)}; {' '.join(word for word in rest if SHOT.match(word))}"
 

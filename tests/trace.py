@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Record how a server answers /slow and, a little later, another client's /fast.
-Tell which calls its threads made, how long each took, and why /fast had to wait, or
+Show which calls its threads made, how long each took, and why /fast had to wait, or
 did not.
 
-A STAGE is started here; if nothing is named, all of them, and trap, which is
-06-libev with --block. A URL is a server of your own: a COMMAND starts it here, or it
-is already running on this machine.
+trace.py starts and stops each STAGE that it records. Without arguments, it records all
+stages, and trap, which is 06-libev with --block. A URL is a server of your own:
+trace.py starts it with COMMAND, or it is already running on this machine.
 """
 from kit import tool  # first: see kit/__init__.py
 
@@ -60,7 +60,7 @@ def parse(arguments):
     parser.add_argument("--delay", type=commandline.seconds(0.1, 3600), metavar="SECONDS",
                         help="how long /slow waits in a stage (1)")
     parser.add_argument("--gap", type=commandline.seconds(0.001, 3600), metavar="SECONDS", default=0.1,
-                        help="send /fast so much later than /slow (0.1)")
+                        help="the time between /slow and /fast (0.1)")
     parser.add_argument("--slow", type=commandline.route, metavar="PATH", default="/slow",
                         help="the slow route (/slow)")
     parser.add_argument("--fast", type=commandline.route, metavar="PATH", default="/fast",
@@ -71,14 +71,14 @@ def parse(arguments):
                         help="the process to record, with its threads and the processes that it has started "
                              "(those that listen at the URL)")
     parser.add_argument("--wait", type=commandline.seconds(0.1, 3600), metavar="SECONDS", default=30,
-                        help="give a COMMAND so long to answer (30)")
+                        help="how long COMMAND may take until it answers (30)")
     parser.add_argument("--timeout", type=commandline.seconds(0.1, 3600), metavar="SECONDS",
                         help="how long a request may take (twice the delay of a stage and 10; for a URL, 70)")
     parser.add_argument("--name", help="the title for a server of your own (the command)")
     parser.add_argument("--from", dest="file", metavar="FILE",
-                        help="tell what was recorded before: a log of --raw, or of strace -f -ttt -T")
+                        help="show what was recorded before, by --raw or by strace -f -ttt -T")
     parser.add_argument("--sources", metavar="FOLDER",
-                        help="show lines of the source files in this folder, too (without --from: of this one)")
+                        help="also show lines of the source files in this folder (without --from: of this one)")
     for option, text in OUTPUTS.items():
         parser.add_argument(f"--{option}", type=commandline.output, metavar="FILE", help=text)
     options = parser.parse_args(words)
@@ -101,7 +101,7 @@ def contradiction(options):
         return wrong_url(options)
     for word in options.subjects:
         if word not in SUBJECTS:
-            return f"{word}: no such stage, and no http:// URL; want one of: {' '.join(SUBJECTS)}"
+            return f"{word}: neither a stage nor an http:// URL; want one of: {' '.join(SUBJECTS)}"
     if options.command is not None or options.pid is not None:
         return "want the URL where the server answers, such as http://127.0.0.1:8000"
     if options.name is not None:

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Where is my request now? Tell of each connection to a port where it stands, and of
-each thread of the process that serves it what it is doing at this moment.
+"""Where is my request now? Show where each connection to a port stands, and what each
+thread of the process that serves the port is doing at this moment.
 
 A connection is in the backlog until the server accepts it. Then its bytes are unread,
 or read and not answered, or answered. The kernel knows all of this (ss, /proc), and
 the server does not notice: where.py stops nothing and attaches to nothing. It reads
-all of this twice, and tells what is alike. What a server does with a request after
-reading it cannot be seen from here, except for its connections to other servers.
+all of this twice, and shows what both readings have in common. What a server does with
+a request that it has read cannot be seen from here, except for its connections to other
+servers.
 """
 from kit import tool  # first: see kit/__init__.py
 
@@ -283,7 +284,7 @@ def main(arguments):
     parser = Parser(description=__doc__, epilog=EPILOG, usage="%(prog)s [--watch [SECONDS]] PORT")
     parser.add_argument("port", type=commandline.whole_number(1, 65535), metavar="PORT")
     parser.add_argument("--watch", type=commandline.seconds(0.05, 3600), nargs="?", const=0.2, metavar="SECONDS",
-                        help="print a line for each change instead, and look again after so many seconds (0.2)")
+                        help="instead, look again every SECONDS (0.2), and print a line for each change")
     options = parser.parse_args(arguments)
     tool.need("ss", "deps-tutorial")
     if options.watch:

@@ -21,12 +21,12 @@ from simulation import libev
 LIMITS = [("seconds", "seconds", 600, 86400), ("memory", "MiB of memory", 2048, 1 << 20),
           ("processes", "processes and threads", 2000, 1 << 20)]
 HELP = """\
-grade wants a folder with a submission in each of its folders: server.c, its headers,
-and "like" (the stage whose model it has; --like is for all that have none). Each is
-judged in a copy of the tree, and its server runs as another user, who can write to one
-folder alone, in memory: so run grade as root. It goes on where it was if it was ended
-before, and judges a submission again if that has changed. FOLDER/grades.json has the
-results.
+FOLDER has a folder for each submission, with server.c, its headers, and a file "like",
+which names the stage whose model it has (--like is for submissions without one). grade
+judges each submission in a copy of the tree, and runs its server as another user, who
+can write only to one folder, in memory. So run grade as root. If you stop grade and run
+it again, it goes on where it was. It judges a submission again if that has changed. The
+results are in FOLDER/grades.json.
 
 This is no sandbox: it stops mistakes, not an attack. A limit that this machine refuses
 is named in each row. If you do not know the people, run it in the container of README.md:

@@ -176,7 +176,7 @@ class Skeleton(unittest.TestCase):
     def test_wrong_command_line_is_a_line_that_says_why(self):
         name = "want two digits and a word, such as 07-mine"
         url = "want http://HOST[:PORT] with a PORT up to 65535, and no path"
-        for words, said in [(["start", "07-x"], "start: --like (LIKE) which stage? such as 05-epoll"),
+        for words, said in [(["start", "07-x"], "start: want --like STAGE (with make: LIKE=05-epoll)"),
                             (["start", "05-x", "--like", "05-epoll"], "05-x: 00 to 06 belong to the toolkit; "
                              "want 07 or more"),
                             (["start", "7-x", "--like", "05-epoll"], f"7-x: {name}"),

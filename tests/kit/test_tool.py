@@ -385,6 +385,9 @@ class Tools(unittest.TestCase):
                                (["--slow"], "--slow wants a value"),
                                (["--del", "1"], "--del: no such option; see --help")]:
             self.assert_wrong("latency.py", words, message)
+        for words in ["--foo"], ["05-epoll", "foo"]:
+            self.assert_wrong("play.py", words, f"{' '.join(words)}: want at least one TIME:ACTION, such as 0:/slow; "
+                                                "see --help")
 
     def test_file_that_cannot_be_written_is_named(self):
         name = scratch() / "file"

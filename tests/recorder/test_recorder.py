@@ -286,7 +286,7 @@ class Refusals(unittest.TestCase):
 
     def test_wrong_command_line_is_refused(self):
         for message, arguments in [
-                ("07-kqueue: no such stage", ["07-kqueue"]),
+                ("07-kqueue: neither a stage nor an http:// URL", ["07-kqueue"]),
                 ("--delay x: want seconds", ["--delay", "x"]),
                 ("--gap 2: want less than the delay, which is 1", ["--gap", "2"]),
                 ("--shots 5: want requests", ["--shots", "5"]),

@@ -1,4 +1,4 @@
-"""A client that says anything, step by step, and remembers what it did. As words, a STEP is
+"""A client that says anything, step by step, and remembers what it did. A STEP is one of
 
   /fast        send a request for this path
   say:TEXT     send these bytes; \\r, \\n, \\\\ and \\x7f stand for one byte
@@ -10,7 +10,7 @@
   reset        break the connection off
   wait:0.5     do nothing for half a second
 
-/fast*3 and say:x*8192 stand for three requests and 8,192 bytes, in one piece."""
+/fast*3 sends three requests in one piece, and say:x*8192 sends 8,192 bytes."""
 import contextlib
 import fcntl
 import re
