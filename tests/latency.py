@@ -204,6 +204,8 @@ class Experiment:
         """Return what is wrong with an answer, or None."""
         asked, status, body = row["path"], row["status"], row["body"]
         if not re.fullmatch(r"2\d\d", status) or self.server and status != "200":
+            if status == "refused":
+                return "refused: nothing is listening there"
             return f"{asked}: status {status}" if status.isdigit() else f"{asked}: {status}"
         expected = "That was slow!" if asked == self.options.slow else "That was fast!"
         if self.server and body != expected:

@@ -177,6 +177,11 @@ class Strangers(unittest.TestCase):
         for pattern in [*never, "unclear"]:
             self.assertNotRegex(output, pattern)
 
+    def test_no_server(self):
+        status, output, _ = latency(f"http://127.0.0.1:{free_port()}")
+        self.assertEqual(status, 1)
+        self.assertRegex(output, r"(?m)^http://\S+ +refused: nothing is listening there$")
+
     def test_slow_route_wants_another_method(self):
         """It takes POST with this body and this field, and nothing else."""
         words = ["--method", "POST", "--data", "a=b", "--header", "Cookie: c=d"]
