@@ -65,7 +65,7 @@ static bool watch(struct coroutine *c, int fd, uint32_t events)
 }
 
 /* Let others run until fd is ready for events, or the deadline has passed. Return whether it is
- * ready. With events 0, only time passes.
+ * ready. With events 0, only time passes. If epoll has no room for fd, a short time passes.
  *
  * Its client stays watched after a wait. Another descriptor does not, such as that of an upstream:
  * it may soon be closed, and its number be another coroutine's. */
@@ -77,7 +77,7 @@ static bool wait_for(int fd, uint32_t events, int64_t deadline_ns)
     if (other)
         watch(me, me->fd, 0);
     if (events != 0 && !watch(me, fd, events))
-        return false;
+        events = 0, deadline_ns = clock_now_ns() + NET_RETRY_NS;
     if (deadline_ns != NEVER)
         timer_set(&me->timer, deadline_ns);
     me->wants = events;

@@ -167,6 +167,23 @@ class Serving(unittest.TestCase):
                 self.assertEqual(server.process.wait(10), 0)
 
 
+    @unittest.skipIf(shutil.which("strace") is None, "strace is missing. To install it: make deps-tools")
+    @unittest.skipIf(shutil.which("strace") is None, "strace is missing. To install it: make deps-tools")
+    def test_server_without_room_in_epoll_looks_now_and_then_and_does_not_spin(self):
+        for calls in "1+", "2+":  # none for the listener, or none for clients
+            under = ["strace", "-D", "-o", "/dev/null", "-e", f"inject=epoll_ctl:error=ENOSPC:when={calls}"]
+            with self.subTest(calls), serve(under=under) as server:  # -D: the server is our child
+                with socket.create_connection(("127.0.0.1", server.port)) as silent:
+                    rows = probe(server.url, "100:/fast", "200:/fast")
+                    self.assertEqual([row["status"] for row in rows], ["200", "200"])
+                    used = server.cpu_seconds
+                    time.sleep(1)
+                    self.assertLess(server.cpu_seconds - used, 0.5)
+                    silent.close()
+                server.process.terminate()
+                self.assertEqual(server.process.wait(10), 0)
+
+
 class Tools(unittest.TestCase):
     WARNING = r"==\d+==WARNING: ASan doesn't fully support makecontext/swapcontext .*\n"
 
