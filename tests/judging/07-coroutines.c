@@ -219,26 +219,35 @@ static void bottom(void)
     }
 }
 
-/* Prepare a coroutine for fd, which the loop begins in this turn. Return false if there is no
- * memory. */
-static bool new_coroutine(void (*function)(void), int fd)
+/* Make sure that there is room for one more coroutine. Return false, with errno set, if not. */
+static bool reserve_coroutine(void)
 {
-    struct coroutine *c = LIST_FIRST(&spare);
+    struct coroutine *c;
 
     if (!timers_reserve(count + 1))
         return false;
-    if (c != NULL) {
-        LIST_REMOVE(c, link);
-        spare_count--;
-    } else if ((c = calloc(1, sizeof *c)) == NULL || !stack_new(&c->stack, STACK_SIZE, bottom)) {
+    if (!LIST_EMPTY(&spare))
+        return true;
+    if ((c = calloc(1, sizeof *c)) == NULL || !stack_new(&c->stack, STACK_SIZE, bottom)) {
         free(c);
         return false;
     }
+    LIST_INSERT_HEAD(&spare, c, link);
+    spare_count++;
+    return true;
+}
+
+/* Prepare a coroutine for fd, which the loop begins in this turn. Its room has been reserved. */
+static void new_coroutine(void (*function)(void), int fd)
+{
+    struct coroutine *c = LIST_FIRST(&spare);
+
+    LIST_REMOVE(c, link);
+    spare_count--;
     *c = (struct coroutine){.stack = c->stack, .function = function, .fd = fd, .idle = -1};
     LIST_INSERT_HEAD(&coroutines, c, link);
     count++;
     timer_set(&c->timer, 0); /* long due */
-    return true;
 }
 
 static void converse(void)
@@ -255,12 +264,14 @@ static void accept_clients(void)
 
     while (!stop_requested ||
            (backlog-- > 0 && !workers_leave_backlog() && clock_now_ns() < give_up_ns)) {
-        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        /* Memory first: if there is none (ENOMEM), the client is better off in the backlog. */
+        int fd = -1;
+        if (reserve_coroutine())
+            fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         bool empty = fd < 0 && errno == EAGAIN;
-        bool out_of_something =
-            fd >= 0 ? !new_coroutine(converse, fd) : !empty && !net_accept_again(errno);
-        if (fd >= 0 && out_of_something)
-            close(fd);
+        bool out_of_something = fd < 0 && !empty && !net_accept_again(errno);
+        if (fd >= 0)
+            new_coroutine(converse, fd);
         /* A drain ends when the backlog is empty, or when no client is left to free anything. */
         if (stop_requested && (empty || (out_of_something && count == 1)))
             break;
@@ -320,8 +331,9 @@ int main(int argc, char **argv)
     options = options_parse(argc, argv, "07-coroutines", WITH_BLOCK | WITH_COMPUTE);
     listener = server_open(&options, SOCK_NONBLOCK, &unblocked);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (epoll_fd < 0 || !new_coroutine(accept_clients, listener))
+    if (epoll_fd < 0 || !reserve_coroutine())
         err(1, "cannot begin");
+    new_coroutine(accept_clients, listener);
 
     while (!LIST_EMPTY(&coroutines)) {
         struct epoll_event events[MAX_EVENTS];

@@ -2,6 +2,7 @@
 common/blocking.c that 01 and 02 link, that each stack has its guard, and that three classic mistakes show."""
 import platform
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -155,6 +156,14 @@ class Serving(unittest.TestCase):
                 self.assertLessEqual(size_kib(server), before + 500 * STACK_KIB + MORE_KIB)
                 probe(server.url, *[f"{10 * number}:/fast" for number in range(500)])  # one in a turn
                 self.assertLessEqual(size_kib(server), before + SPARE_MOST * STACK_KIB + MORE_KIB)
+
+    def test_clients_wait_in_the_backlog_while_memory_is_short(self):
+        with serve("assembly", "--delay", 0.3) as server:
+            most = (size_kib(server) + MORE_KIB) << 10
+            resource.prlimit(server.pid, resource.RLIMIT_AS, (most, most))
+            rows = probe(server.url, "300x0:/slow")
+            self.assertEqual({row["body"] for row in rows}, {"That was slow!"})
+            self.assertGreater(max(float(row["took_ms"]) for row in rows), 600)  # they had to wait
 
     def test_requests_in_flight_are_answered_before_exit(self):
         for way in WAYS:
