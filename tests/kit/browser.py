@@ -24,8 +24,7 @@ from kit.errors import Failed
 PATIENCE = 60                      # in seconds, for a browser on a busy machine
 CONTROLS = "button, a, select, input, summary, label"
 KEYS = {"Enter": ("\r", 13), " ": (" ", 32), "Tab": ("", 9), "ArrowLeft": ("", 37), "ArrowRight": ("", 39),
-        "Home": ("", 36), "End": ("", 35),
-        "Escape": ("", 27)}
+        "Home": ("", 36), "End": ("", 35), "Escape": ("", 27)}
 
 
 class Browser:
@@ -174,18 +173,19 @@ class Browser:
 
     def click(self, words, kinds=CONTROLS):
         """Wait until a control with these words is there, and click it with the mouse."""
-        self.wait(f"!!{self.find(words, kinds)}")
         self.click_at(*self.middle(self.find(words, kinds)))
 
     def choose(self, label, value):
         """Wait until a select with this label is there, and choose a value of it."""
         select = self.find(label, "select")
-        self.wait(f"!!{select}")
+        self.wait(select)
         self.run(f"(each => {{ each.value = {json.dumps(value)}; each.dispatchEvent(new Event('change')); }})"
                  f"({select})")
 
     def middle(self, expression):
-        """Return where the middle of an element is, once it has not moved for a frame: a page may be about to draw."""
+        """Wait until an element is there. Return where its middle is, once it has not moved for a frame: a page may be
+        about to draw."""
+        self.wait(expression)
         return self.run("""(async find => { for (let before = "";;) {
             const each = find();
             each.scrollIntoView({block: "center"});
@@ -199,21 +199,20 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
-    def drag(self, x0, y0, x1, y1, steps=10):
+    def drag(self, x0, y0, x1, y1):
         self.send("Input.dispatchMouseEvent", type="mousePressed", x=x0, y=y0, button="left", clickCount=1)
-        for i in range(1, steps + 1):
-            self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x0 + (x1 - x0) * i / steps,
-                      y=y0 + (y1 - y0) * i / steps, button="left", buttons=1)
+        for part in range(1, 11):
+            self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x0 + (x1 - x0) * part / 10,
+                      y=y0 + (y1 - y0) * part / 10, button="left", buttons=1)
         self.send("Input.dispatchMouseEvent", type="mouseReleased", x=x1, y=y1, button="left", clickCount=1)
 
     def touch(self, enabled=True):
         """Be a device that one touches, or one with a mouse."""
         self.send("Emulation.setTouchEmulationEnabled", enabled=enabled, maxTouchPoints=1)
 
-    def tap(self, words, kinds=CONTROLS):
+    def tap(self, words):
         """Wait until a control with these words is there, and touch it."""
-        self.wait(f"!!{self.find(words, kinds)}")
-        self.swipe([self.middle(self.find(words, kinds))])
+        self.swipe([self.middle(self.find(words))])
 
     def swipe(self, points):
         """Touch the first of these points, move over the others, and let go."""
@@ -238,13 +237,11 @@ class Browser:
         """Return what is on the screen, as a PNG file."""
         return base64.b64decode(self.send("Page.captureScreenshot", format="png", **more)["data"])
 
-    def screenshot(self, path, whole=True):
-        more = {}
-        if whole:
-            size = self.send("Page.getLayoutMetrics")["cssContentSize"]
-            clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-            more = {"clip": clip, "captureBeyondViewport": True}
-        path.write_bytes(self.capture(**more))
+    def screenshot(self, path):
+        """Write the whole page to a PNG file, with what is outside of the screen."""
+        size = self.send("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        path.write_bytes(self.capture(clip=clip, captureBeyondViewport=True))
 
 
 def _pipe():

@@ -266,10 +266,10 @@ def fitting(axis, x0, x1, y, labels):
     return ""
 
 
-def grid(axis, origin, y0, y1, least=75):
+def grid(axis, origin, y0, y1):
     """Return vertical lines at round times after the origin, with the times above them."""
     (t0, x0), (t1, x1) = axis.points
-    rough = least * (t1 - t0) / (x1 - x0)
+    rough = 75 * (t1 - t0) / (x1 - x0)  # so far apart, their times do not overlap
     power = 10 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
     parts = []

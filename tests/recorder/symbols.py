@@ -9,10 +9,9 @@ import subprocess
 import zlib
 
 from kit.printable import printable
+from kit.tree import ROOT
 from recorder import strace_log
 
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MOST_BYTES = 2_000_000  # of a source file that is shown
 PLUMBING = {"common/clock.c", "common/net.c"}  # small wrappers: the line that calls them says more
 _LIBRARY = re.compile(r"/(usr/)?lib(32|64|x32)?/|\[")
@@ -127,7 +126,7 @@ def find(name, folders=()):
     return None
 
 
-def _files(places, folders=()):
+def _files(places, folders):
     """Return (name, path, numbers of the lines) for each file that these places name, that is there, and that has
     these lines."""
     numbers = {}

@@ -234,23 +234,13 @@ class Turns(unittest.TestCase):
 
 
 class Blocked(unittest.TestCase):
-    def place(self, files, bits_32=False):
-        """Return where a thread is whose files in /proc have these contents."""
-        with mock.patch("kit.proc.read", lambda path: files.get(path.rsplit("/", 1)[1], "")), \
-                mock.patch("kit.proc.call_names", lambda bits_32=False: {162 if bits_32 else 35: "nanosleep"}), \
-                mock.patch("kit.proc.is_32_bit", lambda _: bits_32):
-            return blocked.where(1, 1)
-
     def test_what_cannot_be_seen_is_not_said(self):
-        asleep = {"status": "Name:\tx\nState:\tS (sleeping)\n"}
-        self.assertEqual(self.place({**asleep, "syscall": "35 0x1 0x2\n", "wchan": "hrtimer"}), "nanosleep")
-        self.assertEqual(self.place({**asleep, "wchan": "hrtimer"}), "the kernel's hrtimer")
-        self.assertEqual(self.place({**asleep, "syscall": "162 0x1 0x2\n", "wchan": "hrtimer"}, bits_32=True),
-                         "nanosleep")
-        self.assertIsNone(self.place({**asleep, "syscall": "36 0x1 0x2\n"}))
-        self.assertIsNone(self.place({**asleep, "syscall": "-1 0x1 0x2\n", "wchan": "0"}))
-        self.assertIsNone(self.place({}))
-        self.assertEqual(self.place({"status": "State:\tR (running)\n", "syscall": "running\n"}), "running")
+        for place, said in [(proc.Place("S", 35), "nanosleep"), (proc.Place("S", 36), None), (proc.Place("S"), None),
+                            (proc.Place("S", function="hrtimer"), "the kernel's hrtimer"), (None, None),
+                            (proc.Place("S", 162, bits_32=True), "nanosleep"), (proc.Place("R"), "running")]:
+            with mock.patch("kit.proc.place", lambda *_, place=place: place), \
+                    mock.patch("kit.proc.call_names", lambda bits_32: {162 if bits_32 else 35: "nanosleep"}):
+                self.assertEqual(blocked.where(1, 1), said)
 
     def test_a_thread_is_where_it_mostly_is(self):
         samples = blocked.Samples([])
@@ -270,9 +260,6 @@ class Blocked(unittest.TestCase):
             self.assertEqual(blocked.sentence(places), sentence)
         self.assertEqual(blocked.sentence(["poll"], False), "the thread that served was in poll")
         self.assertEqual(blocked.sentence(["poll", "futex"], False), "the 2 threads that served were in poll and futex")
-
-    def test_a_process_of_ours_is_64_bit(self):
-        self.assertFalse(proc.is_32_bit("self"))
 
 
 if __name__ == "__main__":
