@@ -389,6 +389,11 @@ class Tools(unittest.TestCase):
             self.assert_wrong("play.py", words, f"{' '.join(words)}: want at least one TIME:ACTION, such as 0:/slow; "
                                                 "see --help")
 
+    def test_name_of_no_test_is_refused(self):
+        tool = Tool("-m", "kit.test_proc", "Places.test_nothing")
+        self.assert_ends(tool, 2)
+        self.assertEqual((tool.output(), tool.messages()), ("", "test_proc.py: Places.test_nothing: no such test\n"))
+
     def test_file_that_cannot_be_written_is_named(self):
         name = scratch() / "file"
         name.write_text("")

@@ -1,7 +1,9 @@
 """Run the tests of a module in Python: what the modules test_*.py share."""
+import operator
 import sys
 import unittest
 
+from kit import tool
 from kit.report import tick, write
 
 
@@ -46,6 +48,12 @@ def run(arguments):
 def main(arguments, few=FEW):
     """The same. A few that failed run once more, beside no other test: this machine may have been busy. Return the
     exit status."""
+    for name in arguments:
+        try:
+            operator.attrgetter(name)(sys.modules["__main__"])
+        except AttributeError:
+            print(f"{tool.name()}: {name}: no such test", file=sys.stderr)
+            return 2
     passed, failed = run(arguments)
     alone = 0
     if 0 < len(failed) <= few:

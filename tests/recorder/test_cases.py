@@ -1,9 +1,6 @@
 """Do the tools tell the truth about servers of many kinds? Each case says which words must be in the sentence, and
 which must never be: a wrong thread, call, address, or "computing". "Cannot be seen" is a right answer only where a case
 has it among its words. A case whose program is not installed is skipped, and counted.
-
-usage: python3 -m recorder.test_cases [CASE]...
-       python3 -m recorder.test_cases repeat TIMES [CASE]...
 """
 import os
 import pathlib
@@ -15,6 +12,7 @@ import unittest
 from collections import Counter
 
 from kit import processes, tool, unittests
+from kit.commandline import Parser, whole_number
 from kit.servers import Server
 from kit.tree import ROOT, TESTS, built
 from kit.urls import connects, free_port
@@ -204,10 +202,17 @@ def without_numbers(sentence):
 
 
 def main(arguments):
-    """With "repeat N": these cases so many times, or the most delicate ones. With names of cases: these."""
-    if arguments[:1] == ["repeat"]:
-        return repeat(int(arguments[1]), arguments[2:] or DELICATE)
-    return unittests.main([f"Cases.test_{name.replace('-', '_')}" for name in arguments])
+    parser = Parser(description=__doc__, usage="%(prog)s [--repeat TIMES] [CASE]...")
+    parser.add_argument("cases", metavar="CASE", nargs="*")
+    parser.add_argument("--repeat", metavar="TIMES", type=whole_number(1, 1000),
+                        help="record these, or the most delicate ones, so many times, and print which sentences came")
+    options = parser.parse_args(arguments)
+    for name in options.cases:
+        if name not in CASES:
+            parser.error(f"{name}: there is no such case in tests/recorder/cases/expected.py")
+    if options.repeat:
+        return repeat(options.repeat, options.cases or DELICATE)
+    return unittests.main([f"Cases.test_{name.replace('-', '_')}" for name in options.cases])
 
 
 if __name__ == "__main__":

@@ -289,7 +289,11 @@ def main(arguments):
     parser.add_argument("--static", action="store_true", help="run no commands")
     parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help="run only chapters whose title begins so")
     options = parser.parse_args(arguments)
-    chapters = static(TEXT.read_text(encoding="utf-8"))
+    text = TEXT.read_text(encoding="utf-8")
+    for words in options.chapters:
+        if not any(chapter.title.startswith(words) for chapter in markdown.read(text)):
+            parser.error(f"{words}: no chapter begins so")
+    chapters = static(text)
     if not options.static:
         build = subprocess.run(["make", "-s", "BUILD=build", *PROGRAMS], cwd=ROOT)
         if build.returncode != 0:
