@@ -31,11 +31,13 @@ $(if $(filter-out 1,$(words $(BUILD))),$(error BUILD=$(BUILD): it has to be the 
 export BUILD
 export PYTHONPATH := $(CURDIR)/tests
 
-# A value that a reader gives a command is one word for the shell, whatever is in it, and not expanded by make.
-VALUES = STAGE LIKE NAME PROGRAM SECONDS CASE
+# A value that a reader gives a command is one word for the shell, or one for each of its words, whatever is in it, and
+# not expanded by make.
+VALUES = STAGE LIKE NAME PROGRAM SECONDS CASE CASES TESTS SEEDS SEED BUG FUZZ_SECONDS
 unexport $(VALUES)
 quoted = '$(subst ','\'',$(1))'
 value_of = $(if $(value $(1)),$(2) $(call quoted,$(value $(1))))
+words_of = $(foreach word,$(value $(1)),$(call quoted,$(word)))
 
 quiet = $(if $(V),,@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,printf '  %-4s %s\n' $(1);))
 need  = echo '\#include <$(1)>' | $(CC) -E -x c - >/dev/null 2>&1 || \

@@ -35,7 +35,7 @@ case: all ## run some black-box cases: CASE=fast_overtakes_slow, or a subject, C
 	@python3 -m suite.run $(call value_of,STAGE,--stage) $(call value_of,PROGRAM,--program) $(call value_of,CASE)
 
 judge-test: all $(COROUTINES) ## test the judge, and the solutions of the exercises: TESTS="Hints Liars.test_..." for some
-	@python3 -m judging.test_judge $(foreach name,$(value TESTS),$(call quoted,$(name)))
+	@python3 -m judging.test_judge $(call words_of,TESTS)
 	@$(if $(value TESTS),,python3 -m judging.test_mistakes)
 	@$(if $(value TESTS),,python3 -m judging.test_grade)
 	@$(if $(value TESTS),,python3 -m judging.test_program)
@@ -43,13 +43,13 @@ judge-test: all $(COROUTINES) ## test the judge, and the solutions of the exerci
 	@$(if $(value TESTS),,python3 -m judging.test_upstream)
 
 mistakes: all ## plant each mistake of tests/judging/mistakes.txt, or NAME=...: where does the judge stop it, what does it hint?
-	@python3 -m judging.test_mistakes $(if $(value NAME),$(foreach name,$(value NAME),$(call quoted,$(name))),--all)
+	@python3 -m judging.test_mistakes $(if $(value NAME),$(call words_of,NAME),--all)
 
 hints-test: all ## plant each bug of the gallery in a stage of a reader: does a hint name it?
 	@python3 -m judging.test_judge --gallery Hints.test_planted_bug_is_named
 
 cases: all ## test what is said of servers of many kinds, of those that are installed: CASES="asyncio-lock c-mutex"
-	@python3 -m recorder.test_cases $(CASES)
+	@python3 -m recorder.test_cases $(call words_of,CASES)
 
 trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 	@python3 -m recorder.test_account
@@ -70,7 +70,7 @@ page-test: all play ## test the page to play with, in a browser
 
 seeds: ## let numbers choose clients, signals and errors, and hold the runs against rules: SEEDS=1000 (STAGE=07-mine; BUG=all: which bugs of the gallery do they find?)
 	@python3 -m simulation.build --quiet $(call value_of,STAGE)
-	@tests/play.py --seeds $(call quoted,$(value SEEDS)) $(call value_of,BUG,--bug) $(call value_of,STAGE)
+	@tests/play.py --seeds $(call value_of,SEEDS) $(call value_of,BUG,--bug) $(call value_of,STAGE)
 
 tutorial-test: all hold trigger early states ## check that the tutorial tells the truth
 	@python3 -m tutorial.check_tutorial
@@ -82,7 +82,7 @@ faults: all ## inject errors of the kernel into every system call, with strace
 	@python3 -m servers.stress.faults
 
 bugs: ## plant the bugs of tests/servers/bugs, or NAME=...: do the tests that each names catch it?
-	@python3 -m servers.bugs.bugs $(foreach name,$(value NAME),$(call quoted,$(name)))
+	@python3 -m servers.bugs.bugs $(call words_of,NAME)
 
 bug: ## list the bugs of the gallery, or show one as a diff: NAME=... (patch -p1 plants it, patch -R -p1 removes it)
 	@python3 -m servers.bugs.bugs --diff $(call value_of,NAME)
@@ -91,7 +91,7 @@ SEEDS        = 1000
 FUZZ_SECONDS = 60
 FUZZERS      = $(BUILD)/fuzz/http $(BUILD)/fuzz/connections
 fuzz: $(FUZZERS) ## let libFuzzer look for inputs that break a rule, for FUZZ_SECONDS (60), from SEED
-	@python3 -m servers.fuzz.fuzz $(call value_of,SEED,--seed) $(FUZZ_SECONDS) $^
+	@python3 -m servers.fuzz.fuzz $(call value_of,SEED,--seed) $(call value_of,FUZZ_SECONDS) $^
 
 soak: all hostile ## run honest and hostile clients against all six servers, for SECONDS (120)
 	@python3 -m servers.stress.soak $(call value_of,SECONDS)

@@ -19,12 +19,12 @@ class Commands(unittest.TestCase):
         trace = tool.scratch() / "ran"
         for command, variable in [("start LIKE=05-epoll", "STAGE"), ("start STAGE=07-x", "LIKE"), ("check", "STAGE"),
                                   ("hint", "STAGE"), ("solution", "STAGE"), ("exercise", "NAME"), ("bugs", "NAME"),
-                                  ("case", "CASE"), ("case", "STAGE")]:
+                                  ("case", "CASE"), ("case", "STAGE"), ("cases", "CASES")]:
             for strange in STRANGE:
                 value = strange.format(trace)
                 with self.subTest(f"make {command} {variable}={value}"):
                     made = make(*command.split(), f"{variable}={value}")
-                    self.assertRegex(made.stderr, r"(?m)^(judge|bugs|run)\.py: ")
+                    self.assertRegex(made.stderr, r"(?m)^(judge|bugs|run|test_cases)\.py: ")
                     self.assertNotIn("Traceback", made.stderr)
                     self.assertEqual(made.returncode, 2)
                     self.assertFalse(trace.exists())
