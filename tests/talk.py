@@ -67,7 +67,8 @@ def take(client, step):
 
 
 def main(arguments):
-    parser = Parser(description=clients.__doc__, usage="%(prog)s URL STEP...")
+    parser = Parser(description=clients.__doc__, usage="%(prog)s URL STEP...",
+                    epilog="Exit status: 0 if every step succeeded; 1 if not; 2 for a bad command line.")
     parser.add_argument("url", metavar="URL", type=urls.url)
     parser.add_argument("steps", metavar="STEP", nargs="+", type=step)
     options = parser.parse_args(arguments)

@@ -58,7 +58,7 @@ trace-test: all ## test the recorder, its page in a browser, and tests/where.py
 	@python3 -m recorder.test_where
 	@python3 -m recorder.test_page
 
-play-test: simulation-test page-test ## both of the next two
+play-test: simulation-test page-test ## run simulation-test and page-test
 
 simulation-test: all play ## test the simulation, and hold its kernel against Linux (ALL=1: each script on each stage)
 	@python3 -m simulation.test_simulation
