@@ -54,7 +54,8 @@ def exercise(name, chapter, build, files):
 
 def step(name, title):
     def add(function):
-        EXERCISES[name].rungs.append(Rung(name, title, (), function, ALL, STAGE, (), ""))
+        asked = EXERCISES[name]
+        asked.rungs.append(Rung(name, title, (), function, ALL, STAGE, (), asked.chapter))
         return function
     return add
 

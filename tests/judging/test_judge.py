@@ -453,6 +453,11 @@ class Exercises(unittest.TestCase):
             solution = judge("solution", name, tree=trees[name]).finish()
             self.assertEqual(solution.out, exercises.EXERCISES[name].solution.read_text())
 
+    def test_reader_is_sent_to_the_chapter_that_tells_of_it(self):
+        for exercise in exercises.EXERCISES.values():
+            for rung in exercise.rungs:
+                self.assertEqual(hints.section(rung, exercise.stage()), hints.chapter(exercise.chapter))
+
     def test_what_takes_a_solution_back_takes_back_all_of_it(self):
         for name, exercise in exercises.EXERCISES.items():
             changed = re.findall(r"^--- a/(\S+)", exercise.solution.read_text(), re.M)
