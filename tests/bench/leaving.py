@@ -52,10 +52,8 @@ def uvicorn(name, **environment):
 
 SUBJECTS = [
     *[Subject(stage, [built(stage), "--port", "0", "--delay", DELAY], cancels=False) for stage in STAGES],
-    Subject("step4.py", [sys.executable, ROOT / "tests/tutorial/loop/step4.py", "--port", "0", "--delay", DELAY],
-            cancels=False),
-    Subject("step5.py", [sys.executable, ROOT / "tests/tutorial/loop/step5.py", "--port", "0", "--delay", DELAY],
-            cancels=True),
+    *[Subject(step, [sys.executable, ROOT / "tests/tutorial/loop" / step, "--port", "0", "--delay", DELAY],
+              cancels=step == "step5.py") for step in ("step4.py", "step5.py")],
     Subject("asyncio streams", [sys.executable, APP, "0"]),
     uvicorn("async def"),
     uvicorn("async def, middleware", MIDDLEWARE="1"),

@@ -123,6 +123,21 @@ def installed(what, packages, command, module=None):
     return found
 
 
+def uvicorn(app):
+    """Return the command that serves a FastAPI application of apps/; None if that cannot be run."""
+    if not installed("uvicorn with FastAPI", "uvicorn python3-fastapi", "uvicorn", "fastapi"):
+        return None
+    return ["uvicorn", "--workers=1", "--port=0", "--no-access-log", "--app-dir", APPS, app]
+
+
+def gunicorn(app, *options):
+    """The same for a Flask application."""
+    if not installed("gunicorn with Flask", "gunicorn python3-flask", "gunicorn", "flask"):
+        return None
+    return ["gunicorn", "--workers=1", *options, "--bind", "127.0.0.1:0", "--worker-tmp-dir", tool.scratch(),
+            "--chdir", APPS, app]
+
+
 def start_others():
     """Return what uvicorn says of the event loop that it runs on."""
     loop = None
@@ -130,16 +145,14 @@ def start_others():
         start_nginx()
     if installed("Node", "nodejs", "node"):
         start_other("node", "latency cost", "concurrent", ["node", APPS / "node.js"])
-    if installed("uvicorn with FastAPI", "uvicorn python3-fastapi", "uvicorn", "fastapi"):
-        command = ["uvicorn", "--workers=1", "--port=0", "--no-access-log", "--app-dir", APPS,
-                   "fastapi_app:app"]
+    command = uvicorn("fastapi_app:app")
+    if command:
         output = start_other("uvicorn+FastAPI", "latency cost", "concurrent", command)
         loop = re.search(r"^loop: .*$", output, re.M)
         start_other("FastAPI,time.sleep", "latency", "serializes", command, MISTAKE="1")
-    if installed("gunicorn with Flask", "gunicorn python3-flask", "gunicorn", "flask"):
-        start_other("gunicorn+Flask", "latency cost", "serializes", [
-            "gunicorn", "--workers=1", "--bind", "127.0.0.1:0", "--worker-tmp-dir", tool.scratch(),
-            "--chdir", APPS, "flask_app:app"])
+    command = gunicorn("flask_app:app")
+    if command:
+        start_other("gunicorn+Flask", "latency cost", "serializes", command)
     return loop and loop[0]
 
 

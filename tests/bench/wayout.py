@@ -19,7 +19,7 @@ from collections import namedtuple
 
 from bench import peers
 from bench.results import median
-from bench.peers import APPS, DELAY, report
+from bench.peers import DELAY, report
 from kit import measuring, proc, processes, tool, tree
 from kit.errors import Failed
 from kit.processes import PIPES
@@ -56,16 +56,14 @@ def start_beside():
     for stage, options, *promise in STAGES:
         name = peers.start_stage(stage, "beside", None, *options.split())
         rows.append(Row(name, *promise))
-    if peers.installed("uvicorn with FastAPI", "uvicorn python3-fastapi", "uvicorn", "fastapi"):
-        command = ["uvicorn", "--workers=1", "--port=0", "--no-access-log", "--app-dir", APPS,
-                   "fastapi_pool:app"]
+    command = peers.uvicorn("fastapi_pool:app")
+    if command:
         for name, environment, *promise in FASTAPI:
             peers.start_other(name, "beside", None, command, **environment)
             rows.append(Row(name, *promise))
-    if peers.installed("gunicorn with Flask", "gunicorn python3-flask", "gunicorn", "flask"):
-        peers.start_other("Flask,gunicorn--threads=2", "beside", None, [
-            "gunicorn", "--workers=1", "--threads=2", "--bind", "127.0.0.1:0",
-            "--worker-tmp-dir", tool.scratch(), "--chdir", APPS, "flask_app:app"])
+    command = peers.gunicorn("flask_app:app", "--threads=2")
+    if command:
+        peers.start_other("Flask,gunicorn--threads=2", "beside", None, command)
         rows.append(Row("Flask,gunicorn--threads=2", 2, True, 3))
     report.end()
     peers.say_missing()
