@@ -95,18 +95,6 @@ def parse_subject(text):
         f"{text}: neither a stage nor an http:// URL; want one of: {' '.join(SUBJECTS)}")
 
 
-def header(text):
-    if re.fullmatch(r"[!-9;-~]+:[ -~]*", text):
-        return text
-    raise argparse.ArgumentTypeError(f"{text}: want NAME: VALUE")
-
-
-def method(text):
-    if re.fullmatch(r"[A-Z]+", text):
-        return text
-    raise argparse.ArgumentTypeError(f"{text}: want a method, such as POST")
-
-
 def parse(arguments):
     parser = report.parser(__doc__, usage="%(prog)s [OPTION]... [STAGE | URL]...")
     parser.add_argument("subjects", nargs="*", metavar="STAGE | URL", type=parse_subject,
@@ -122,9 +110,11 @@ def parse(arguments):
     for path, kind in ("/slow", "slow"), ("/fast", "fast"):
         parser.add_argument(f"--{kind}", type=commandline.route, metavar="PATH", default=path,
                             help=f"the {kind} route ({path})")
-    parser.add_argument("--header", metavar="LINE", action="append", default=[], type=header,
+    parser.add_argument("--header", metavar="LINE", action="append", default=[],
+                        type=commandline.matching("[!-9;-~]+:[ -~]*", "NAME: VALUE"),
                         help='a field for the requests to a URL, such as "Cookie: a=b"; may be repeated')
-    parser.add_argument("--method", type=method, default="GET", help="the method for the slow route (GET)")
+    parser.add_argument("--method", type=commandline.matching("[A-Z]+", "a method, such as POST"), default="GET",
+                        help="the method for the slow route (GET)")
     parser.add_argument("--data", metavar="TEXT", help="the body for the slow route, with a --method such as POST")
     options = parser.parse_args(arguments)
     if options.data is not None and options.method == "GET":

@@ -3,14 +3,13 @@ NAME is one of the files of results: scale, peers, wayout, switches; without nam
 
 Exit status: 0 if all is drawn, and nothing that was measured is other than it should be; 1 if not, 2
 for a bad command line."""
-import argparse
 import os
 import re
 
 from bench.plot import WIDTH, Plot
 from bench.results import RESULTS, load, machine
 from kit import processes, tool
-from kit.commandline import Parser
+from kit.commandline import Parser, one_of
 from kit.errors import Failed
 from kit.tree import BUILD_NOTE, ROOT, STAGES
 
@@ -193,13 +192,8 @@ def drawn(names=tuple(DRAW)):
 
 
 def main(arguments):
-    def name(text):
-        if text not in DRAW:
-            raise argparse.ArgumentTypeError(f"{text}: want one of {' '.join(DRAW)}")
-        return text
-
     parser = Parser(description=__doc__, epilog=BUILD_NOTE)
-    parser.add_argument("names", nargs="*", metavar="NAME", type=name)
+    parser.add_argument("names", nargs="*", metavar="NAME", type=one_of(DRAW))
     parser.add_argument("--measure", action="store_true",
                         help="first measure anew, some ten minutes for all, and replace tests/bench/results")
     parser.add_argument("--quick", action="store_true", help="with --measure: fewer clients and rounds")

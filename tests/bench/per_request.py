@@ -13,6 +13,7 @@ import signal
 import socket
 
 from kit import proc, processes, tool
+from kit.commandline import one_of
 from kit.errors import Failed
 from kit.report import Report
 from kit.servers import Server
@@ -67,12 +68,9 @@ def count(stage, pattern, under, is_child=False):
 
 def main(arguments):
     parser = report.parser(__doc__)
-    parser.add_argument("stages", nargs="*", metavar="STAGE",
+    parser.add_argument("stages", nargs="*", metavar="STAGE", type=one_of(KEPT),
                         help="those to count (02 to 06, 07-coroutines, 07-ucontext)")
     options = parser.parse_args(arguments)
-    for stage in options.stages:
-        if stage not in KEPT:
-            parser.error(f"{stage}: want one of {' '.join(KEPT)}")
     for program in ("valgrind", "strace"):
         tool.need(program, "deps-tools")
     report.start(parser, options, *STAGES)

@@ -17,6 +17,7 @@ from collections import namedtuple
 
 from bench.results import median
 from kit import measuring, proc, processes, tool
+from kit.commandline import one_of
 from kit.errors import Failed
 from kit.processes import PIPES
 from kit.report import Report
@@ -270,11 +271,8 @@ def beyond(stage, size):
 
 def main(arguments):
     parser = report.parser(__doc__, "fewer clients, shorter waits: two minutes, for a first look or a test")
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"one of {' '.join(STAGES)}")
+    parser.add_argument("stages", nargs="*", metavar="STAGE", type=one_of(STAGES), help=f"one of {' '.join(STAGES)}")
     options = parser.parse_args(arguments)
-    for stage in options.stages:
-        if stage not in STAGES:
-            parser.error(f"{stage}: no such stage; want one of {' '.join(STAGES)}")
     stages, size = options.stages or STAGES, QUICK if options.quick else FULL
     report.start(parser, options, "probe", "hold", *stages)
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))  # for all that is started here

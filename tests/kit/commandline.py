@@ -49,12 +49,21 @@ seconds = functools.partial(_number, r"\d+\.?\d*|\.\d+", float, "seconds,")
 whole_number = functools.partial(_number, r"[1-9]\d{0,17}|0", int, "a number")
 
 
-def route(text):
-    """The type of an argument that is a path of a server."""
-    if re.fullmatch(r"/[!-\[\]-~]*", text):
-        return text
-    raise argparse.ArgumentTypeError(
-        f"{text}: want a path that begins with /, without blanks, backslashes or bytes above 0x7E")
+def matching(pattern, wanted):
+    """Return a type for an argument: a text that is written so."""
+    def parse(text):
+        if re.fullmatch(pattern, text, re.ASCII):
+            return text
+        raise argparse.ArgumentTypeError(f"{text}: want {wanted}")
+    return parse
+
+
+route = matching(r"/[!-\[\]-~]*", "a path that begins with /, without blanks, backslashes or bytes above 0x7E")
+
+
+def one_of(names):
+    """Return a type for each of several arguments, perhaps none: one of these names."""
+    return matching("|".join(map(re.escape, names)), f"one of {' '.join(names)}")
 
 
 def output(text):
