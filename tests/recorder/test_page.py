@@ -64,19 +64,19 @@ def in_backlog(recording, moment):
 
 # ---- the browser
 
-# Takes steps, and returns what the page shows after each. MORE stands for what else a test wants to know.
-VISIT = """(async steps => {
-  const all = css => [...document.querySelectorAll(css)];
-  const seen = css => all(css).filter(each => each.checkVisibility());
-  const texts = css => seen(css).map(each => each.textContent);
-  // Labels of a drawing that overlap, or that leave it.
-  const clashes = svg => {
+# The labels of a drawing that overlap, or that leave it
+CLASHES = """svg => {
     const boxes = [...svg.querySelectorAll("text")].map(each => [each.textContent, each.getBBox()]);
     return boxes.flatMap(([words, a], i) => [
       ...a.x < 0 || a.x + a.width > svg.viewBox.baseVal.width ? [words] : [],
       ...boxes.slice(i + 1).filter(([, b]) => a.x + 1 < b.x + b.width && b.x + 1 < a.x + a.width &&
         a.y + 4 < b.y + b.height && b.y + 4 < a.y + a.height).map(([other]) => words + " / " + other)]);
-  };
+  }"""
+# Takes steps, and returns what the page shows after each. MORE stands for what else a test wants to know.
+VISIT = """(async steps => {
+  const all = css => [...document.querySelectorAll(css)];
+  const seen = css => all(css).filter(each => each.checkVisibility());
+  const texts = css => seen(css).map(each => each.textContent);
   const root = document.documentElement;
   const report = (slider = seen(".slider")[0]) => ({ width: innerWidth, clock: performance.now() / 1e3,
     sideways: root.scrollWidth - root.clientWidth,
@@ -86,7 +86,7 @@ VISIT = """(async steps => {
     loop: texts(".loop h3, .loop dd"), time: slider && Number(slider.value),
     spoken: slider && slider.getAttribute("aria-valuetext"),
     cursors: seen(".cursor").map(each => each.getAttribute("d")),
-    clashes: seen(".picture svg").flatMap(clashes), ...MORE });
+    clashes: seen(".picture svg").flatMap(CLASHES), ...MORE });
   const reports = [];
   for (const { hash, key, wait, click, beside, slide, focus, search } of steps) {
     const on = document.activeElement;
@@ -111,7 +111,7 @@ VISIT = """(async steps => {
     for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
     reports.push(report());
   }
-  return reports; })"""
+  return reports; })""".replace("CLASHES", CLASHES)
 
 
 def opened(browser, built, address=""):

@@ -32,12 +32,18 @@ class Count:
 
 
 def say(holds, words):
+    """Count whether something holds. If it does not, say what is wrong, in these words."""
     if holds:
         Count.passed += 1
     else:
         Count.failed += 1
         print(f"FAILED: {words}", flush=True)
-    return holds
+
+
+def summed_up():
+    """Print how much holds, and return the exit status."""
+    print(f"{Count.passed} passed, {Count.failed} failed")
+    return 1 if Count.failed else 0
 
 
 # ---- without running anything
@@ -303,8 +309,7 @@ def main(arguments):
                 run_chapter(chapter)
         if not options.chapters:
             readme()
-    print(f"{Count.passed} passed, {Count.failed} failed")
-    return 1 if Count.failed else 0
+    return summed_up()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from recorder import replay, strace_log, svg, symbols
 from recorder import test_page as page_test
 from simulation.test_page import axe_core
 from tutorial import page, pictures
+from tutorial.check_tutorial import say, summed_up
 
 HERE = __file__.rpartition("/")[0]
 
@@ -49,16 +50,6 @@ MORE = """{
   beside: document.querySelector("main").getBoundingClientRect().left >= 200 }"""
 SHOWN = [name for name in re.findall(r"\]\(([^)]+)\)", (ROOT / "tutorial.md").read_text(encoding="utf-8"))
          if name in pictures.PICTURES]
-failed = passed = 0
-
-
-def say(holds, words):
-    global failed, passed
-    if holds:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {words}")
 
 
 def check(report):
@@ -322,13 +313,8 @@ def scenes(browser, where):
     walk.append(browser.run(at))
     say(walk == [[each] for each in [0, 1, 2, 1, 2, 3, 2, 1, 0, 0, last, last, last]],
         f"{where}: the scenes shown are {walk}")
-    clash = browser.run(f"""(svg => [...svg.querySelectorAll("text")]
-      .map(each => [each.textContent, each.getBBox()])
-      .flatMap(([words, a], i, all) => [...a.x + a.width > svg.viewBox.baseVal.width ? [words] : [],
-        ...all.slice(i + 1).filter(([, b]) => a.x + 1 < b.x + b.width && b.x + 1 < a.x + a.width &&
-          a.y + 4 < b.y + b.height && b.y + 4 < a.y + a.height).map(([other]) => words + " / " + other)]))
-      ({box}.querySelector("li:not([hidden]) .scene"))""")
-    say(clash == [], f"{where}: words in a scene overlap: {clash}")
+    clashes = browser.run(f"({page_test.CLASHES})({box}.querySelector('li:not([hidden]) .scene'))")
+    say(clashes == [], f"{where}: words in a scene overlap: {clashes}")
     letters = browser.run(f"{box}.querySelector('li:not([hidden]) .mono').getBoundingClientRect().height")
     say(letters > 9, f"{where}: the words of a scene are {letters} px high")
 
@@ -409,8 +395,7 @@ def main(arguments):
         for picture, walk in zip(SHOWN, walks):
             play(picture, reports[:len(walk)])
             reports = reports[len(walk):]
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return summed_up()
 
 
 if __name__ == "__main__":
