@@ -13,6 +13,8 @@ LOOP = {"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "ppoll_tim
         "pselect6", "pselect6_time64"}
 DUPLICATE = {"dup", "dup2", "dup3"}
 NAME_SERVER = 53  # a port
+A_CLIENT_AT = "a client at "  # what comes from a listener that is not the one of the URL
+MOST_LOCKS = 100  # of a file: so many of the last are looked at
 
 _FD = re.compile(r"(-?\d+)(?:<(.{0,4999}?)>(?=[,)\s\]}]|$))?")
 _PEER = re.compile(r"->.*:(\d+)\]")
@@ -26,7 +28,8 @@ _EVENT_DATA = re.compile(r"(?:u64|data)=(?:0x([0-9a-f]{1,16})|([0-9]{1,20}))(?!\
 _REQUEST = re.compile(r"(?:GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (\S+) HTTP/1")
 _PASSED = re.compile(r"SCM_RIGHTS, cmsg_data=\[(.*?)\](?=\}|$)")
 _MAPPED = re.compile(r"\[?::ffff:(\d+\.\d+\.\d+\.\d+)\]?")
-_EVENTS = {"signalfd": "a signal", "inotify": "a change of files (inotify)"}  # what comes from such a descriptor
+_EVENTS = {"signalfd": "a signal", "inotify": "a change of files (inotify)",
+           "mq_open": "a message"}  # what comes from such a descriptor
 _WAKE_UPS = ("eventfd", "anon_inode:[eventfd]")
 
 
@@ -90,6 +93,16 @@ class Exchange:
 
 
 @dataclass
+class Lock:
+    """Somebody has the lock of a file, from one moment to another."""
+    tid: int
+    pid: int
+    fd: int
+    begin: float
+    end: Optional[float] = None
+
+
+@dataclass
 class Process:
     pid: int
     files: Dict[int, OpenFile] = field(default_factory=dict)
@@ -109,6 +122,7 @@ class Descriptors:
         self.exchanges: List[Exchange] = []
         self.of_call: Dict[int, OpenFile] = {}       # id(call) -> what it is about
         self.request_of: Dict[int, Request] = {}     # id(call) -> the request that it reads or answers
+        self.reads: Dict[int, bool] = {}             # id(call) -> whether it reads from its descriptor, or writes
         self.blocks: Dict[int, bool] = {}            # id(call) -> whether it may wait at its descriptor
         self.watched: Dict[int, List[OpenFile]] = {}  # id(call that waits)
         self.reported: Dict[int, List[OpenFile]] = {}
@@ -117,7 +131,11 @@ class Descriptors:
         self.pid_of: Dict[int, int] = {}
         self.names: Dict[int, str] = {}              # of threads
         self.programs: Dict[int, str] = {}           # of processes: the command that they run
-        self.writers: Dict[str, int] = {}            # the name of a pipe -> the process that last wrote into it
+        self.moves = {}                              # (channel, read?) -> when, and by which calls, in this order
+        self.movers = {}                             # (channel, read?) -> the processes that read there, or wrote
+        self.locks = {}                              # path -> [Lock], in the order in which they were got
+        self.holder: Dict[int, int] = {}             # id(call that waits for such a lock) -> the thread that had it
+        self.acceptors = {}                          # the name of another listener -> the threads that accepted there
         self.serving: Dict[int, Request] = {}        # tid -> the request that it read last, and has not answered
         self.tasks = set()                           # pids of those whose threads run tasks of their own
         self.passing = set()                         # tids that pass connections of clients to another process
@@ -190,16 +208,22 @@ class Descriptors:
             self._accept(call, process, fd, note)
         elif call.name in ("socket", "socketpair", "pipe", "pipe2", "eventfd", "eventfd2", "timerfd_create",
                            "open", "openat", "openat2", "creat", "memfd_create", "signalfd", "signalfd4",
-                           "inotify_init", "inotify_init1", "pidfd_open"):
+                           "inotify_init", "inotify_init1", "pidfd_open", "mq_open"):
             self._open(call, process)
         elif call.name == "listen" and call.value == 0:
             self._listen(self._file(process, fd, note))
         elif call.name == "bind" and call.value == 0 and fd in process.files:
             process.files[fd].name = endpoint(call.arguments) or process.files[fd].name
+        elif call.name == "getsockname" and call.value == 0 and fd in process.files:
+            file = process.files[fd]  # the kernel may have chosen the port
+            file.name = re.sub(r"\S+:0$", lambda old: endpoint(call.arguments) or old[0], file.name)
         elif call.name == "connect":
             self._connect(call, process, fd, note)
         elif call.name == "close":
             self.of_call[id(call)] = process.files.pop(fd, None)
+            self._unlock(self.of_call[id(call)], process.pid, fd, call.start)
+        elif call.name == "flock":
+            self._lock(call, process, fd, note, "LOCK_UN" in call.arguments)
         elif call.name in ("epoll_create", "epoll_create1"):
             if (call.value or 0) > 0:
                 process.files[call.value], process.epolls[call.value] = OpenFile("epoll"), {}
@@ -252,6 +276,28 @@ class Descriptors:
             self.names.pop(call.tid, None)
             process.whole, process.ring = True, False
 
+    def _lock(self, call, process, fd, note, ends):
+        """A lock of a file is got, or given back."""
+        file = self.of_call[id(call)] = self._file(process, fd, note)
+        holder = next((lock.tid for lock in reversed(self.locks.get(file.name, [])[-MOST_LOCKS:])
+                       if lock.tid != call.tid and lock.begin <= call.start and self._has(lock, call.start)), None)
+        if holder:
+            self.holder[id(call)] = holder
+        if call.value == 0:
+            self._unlock(file, process.pid, fd, call.start)
+            if not ends:
+                self.locks.setdefault(file.name, []).append(Lock(call.tid, process.pid, fd, call.end or call.start))
+
+    def _unlock(self, file, pid, fd, moment):
+        for lock in self.locks.get(file.name, [])[-MOST_LOCKS:] if file else ():
+            if lock.end is None and (lock.pid, lock.fd) == (pid, fd):
+                lock.end = moment
+
+    def _has(self, lock, moment):
+        """Does it still have the lock? Whoever ends gives it back."""
+        end = lock.end or (self.log.ends[lock.pid][0] if lock.pid in self.log.ends else None)
+        return end is None or moment < end
+
     def _open(self, call, process):
         """A call that returns a new descriptor, or two."""
         if (call.value or 0) < 0 or call.value is None:
@@ -293,7 +339,7 @@ class Descriptors:
             return
         elsewhere = self._port and file.name and not file.name.endswith(f":{self._port}")
         if elsewhere and (file.name[0] in "/@" or ":" in file.name):
-            file.kind, file.name = "other", f"a client at {file.name}"
+            file.kind, file.name = "other", f"{A_CLIENT_AT}{file.name}"
         else:
             file.kind = "listener"
 
@@ -305,6 +351,7 @@ class Descriptors:
         if call.value is None or call.value < 0:
             return
         if listener.kind == "other":
+            self.acceptors.setdefault(listener.name, set()).add(call.tid)
             process.files[call.value] = OpenFile("other", listener.name, "SOCK_NONBLOCK" in call.arguments)
             return
         peer = _PEER.search(call.result) or _PORT_IN_ADDRESS.search(call.arguments)
@@ -328,12 +375,15 @@ class Descriptors:
             self._exchange(call, file, call.start)
 
     def _exchange(self, call, file, moment):
-        """Another server is asked for something: on whose account?"""
+        """Another server is asked for something."""
+        self._last_exchange[file] = Exchange(file, call.tid, moment, self._on_account_of(call))
+        self.exchanges.append(self._last_exchange[file])
+
+    def _on_account_of(self, call):
+        """The request for which a call is made, as far as that is known."""
         pending = [request for request in self._unanswered if request.connection.pid == self.pid_of[call.tid]]
         own = self.serving.get(call.tid)
-        request = pending[0] if len(pending) == 1 else own if own in pending else None
-        self._last_exchange[file] = Exchange(file, call.tid, moment, request)
-        self.exchanges.append(self._last_exchange[file])
+        return pending[0] if len(pending) == 1 else own if own in pending else None
 
     def _transfer(self, call, process, fd, note):
         file = self._file(process, fd, note)
@@ -353,6 +403,7 @@ class Descriptors:
             known = _server(endpoint(call.arguments))  # sendto with an address
             file.kind, file.name = known.kind, known.name
         self.of_call[id(call)] = file
+        self.reads[id(call)] = receives
         self.blocks[id(call)] = not file.nonblocking and "MSG_DONTWAIT" not in call.arguments
         if isinstance(file, Connection):
             if count > 0 and "MSG_PEEK" not in call.arguments:
@@ -361,8 +412,11 @@ class Descriptors:
                 self.request_of[id(call)] = file.requests[-1]
         elif file.kind == "server":
             self._ask(call, file, receives, count)
-        elif file.kind == "pipe" and not receives:
-            self.writers[file.name] = process.pid
+        elif file.kind in ("pipe", "wake-up") and count > 0:
+            moments, calls = self.moves.setdefault((channel(file), receives), ([], []))
+            moments.append(_takes_effect(call))
+            calls.append(call)
+            self.movers.setdefault((channel(file), receives), set()).add(process.pid)
 
     def _serve(self, call, connection, receives, path):
         """Part of a request is read, or of a response sent."""
@@ -421,6 +475,8 @@ class Descriptors:
         if call.name in DUPLICATE or "F_DUPFD" in call.arguments:
             if (call.value if call.value is not None else -1) >= 0:
                 process.files[call.value] = file
+        elif "F_SETLK" in call.arguments or "F_OFD_SETLK" in call.arguments:
+            self._lock(call, process, fd, note, "F_UNLCK" in call.arguments)
         elif "F_SETFL" in call.arguments and call.value == 0:
             file.nonblocking = "O_NONBLOCK" in call.arguments
         elif "FIONBIO" in call.arguments and call.value == 0:
@@ -550,6 +606,11 @@ def _set(words):
 def _polled(words):
     """The same of the descriptors in an array for poll."""
     return [(int(fd), note) for fd, note in re.findall(r"\{fd=(\d+)(?:<(.{0,999}?)>(?=,))?", words)]
+
+
+def channel(file):
+    """What both ends of a pipe, or all that have a wake-up, share."""
+    return file.name if file.kind == "pipe" else file
 
 
 def _event_data(call):

@@ -97,9 +97,10 @@ class Meanings:
     def _client(self, call, client):
         """A call about the connection of a client."""
         count = call.value or 0
-        if call.name in RECEIVE:
+        reads = self.seen.reads.get(id(call))
+        if reads:
             return self._receive(call, client, count)
-        if call.name in SEND:
+        if reads is False:
             if count > 0 or call.end is None:
                 return Meaning(f"sends {f'{count} bytes ' if count else ''}to {client}")
             return Meaning(f"cannot send to {client} now", rank=Rank.DETAIL)
@@ -133,7 +134,7 @@ class Meanings:
         rank = Rank.STORY if waited or (self.talkative and file.kind == SERVER) else Rank.NOISE
         if call.name == "connect":
             return Meaning(f"connects to {name}", "", rank)
-        if call.name in SEND:
+        if not self.seen.reads.get(id(call)):
             return Meaning(f"asks {name}" if count > 0 else f"cannot send to {name} now", "",
                            rank if count > 0 else Rank.NOISE)
         if count > 0:

@@ -486,7 +486,7 @@ class Words(unittest.TestCase):
         eventfd = "7 1700000000.5 eventfd2(0, EFD_NONBLOCK) = 5 <0.000001>"
         ppoll = "7 1700000001.0 ppoll([{{fd=5, events=POLLIN}}], 1, {{tv_sec=1, tv_nsec=0}}, NULL, 8) = {} <1.0>"
         self.assertEqual(self.waits(eventfd, ppoll.format("0 (Timeout)")), [("delay", "or a wake-up")])
-        self.assertEqual(self.waits(eventfd, ppoll.format("1 ([{fd=5, revents=POLLIN}])")), [("thread", "")])
+        self.assertEqual(self.waits(eventfd, ppoll.format("1 ([{fd=5, revents=POLLIN}])")), [("other", "a wake-up")])
 
     def test_wait_on_a_wake_up_that_ends_with_a_child_is_for_the_child(self):
         """The handler of SIGCHLD ends it, and no other thread."""
@@ -517,16 +517,16 @@ class Words(unittest.TestCase):
                          [unknown, clients, clients])  # what it returned, it watched
         refused = [line.replace("= 6", "= -1 EPERM (Operation not permitted)") for line in self.RING[:-1]]
         self.assertEqual(self.waits(*refused, "7 1700000000.7 epoll_ctl(5, EPOLL_CTL_ADD, 9, {events=EPOLLIN, data=9})"
-                                    " = 0 <0.00001>", wake_up), [("thread", "")])
+                                    " = 0 <0.00001>", wake_up), [("other", "a wake-up")])
 
     def test_epoll_that_io_uring_sets_waits_for_what_proc_tells(self):
         wait = "7 1700000001.0 epoll_pwait(5, [{events=EPOLLIN, data=0x9}], 64, 900, NULL, 8) = 1 <0.2>"
         again = "7 1700000002.0 epoll_pwait(5,  <unfinished ...>"
         look = "# epoll: 5 of 7 at 1700000000.9 watches 9\n"
-        self.assertEqual(self.ring(wait, header=look), [("thread", "")])
+        self.assertEqual(self.ring(wait, header=look), [("other", "a wake-up")])
         self.assertEqual(self.ring(wait, header=look.replace(" 9\n", " 3 9\n")), [("clients", "")])
         later = "# epoll: 5 of 7 at 1700000003.1 watches 3 9\n"
-        self.assertEqual(self.ring(wait, again, header=look + later), [("thread", ""), ("clients", "")])
+        self.assertEqual(self.ring(wait, again, header=look + later), [("other", "a wake-up"), ("clients", "")])
         self.assertEqual(self.ring("7 1700000000.95 close(5) = 0 <0.00001>",
                                     "7 1700000000.96 epoll_create1(0) = 5 <0.00001>", wait, header=look),
                          [("unknown", waiting.SET_BY_URING)])  # it is another one
@@ -537,6 +537,106 @@ class Words(unittest.TestCase):
                               '7 1700000001.0 read(5<pipe:[77]>, "x", 1) = 1 <1.0>',
                               '9 1700000002.0 write(6<pipe:[77]>, "x", 1) = 1 <0.00001>')
         self.assertEqual(read, ("thread", ""))
+
+
+class Others(unittest.TestCase):
+    """Who ended a wait? It is said only of the one whose call shows it."""
+
+    THREADS = ("7 1700000000.01 clone(flags=CLONE_VM|CLONE_FILES|CLONE_THREAD) = 2 <0.0001>",
+               "7 1700000000.02 clone(flags=CLONE_VM|CLONE_FILES|CLONE_THREAD) = 9 <0.0001>")
+    PROCESSES = ("7 1700000000.01 pipe2([5<pipe:[77]>, 6<pipe:[77]>], 0) = 0 <0.000001>",
+                 "7 1700000000.02 eventfd2(0, 0) = 8<anon_inode:[eventfd]> <0.000001>",
+                 "7 1700000000.03 fork() = 20 <0.0001>", "7 1700000000.04 fork() = 30 <0.0001>",
+                 "30 1700000000.05 fork() = 31 <0.0001>")
+
+    def cause(self, *lines):
+        """What the call waits for that begins in the second second: its kind, of what, by whom."""
+        log = one("".join(f"{line}\n" for line in lines))
+        causes = waiting.Causes(log, descriptors.Descriptors(log))
+        call, = (call for call in log.calls if call.start == 1700000001.0)
+        cause = causes.of(call)
+        return cause.kind, cause.of, cause.by
+
+    def test_who_writes_into_a_pipe_at_that_moment(self):
+        def wait(reader, writer, fd=(5, 6), name="pipe:[77]"):
+            earlier = f'20 1700000000.5 write({fd[1]}<{name}>, "x", 1) = 1 <0.00001>'
+            read = f'{reader} 1700000001.0 read({fd[0]}<{name}>, "x", 1) = 1 <1.0>'
+            write = f'{writer} 1700000001.9 write({fd[1]}<{name}>, "x", 1) = 1 <0.00001>'
+            later = f'20 1700000005.5 write({fd[1]}<{name}>, "x", 1) = 1 <0.00001>'
+            return self.cause(*self.PROCESSES, earlier, read, write, later)
+
+        for fd, name in ((5, 6), "pipe:[77]"), ((8, 8), "anon_inode:[eventfd]"):
+            self.assertEqual(wait(20, 30, fd, name), ("thread", "", 30))   # a sibling is no child
+            self.assertEqual(wait(20, 7, fd, name), ("thread", "", 7))     # nor is the parent
+            self.assertEqual(wait(7, 30, fd, name), ("child", "", 30))
+            self.assertEqual(wait(7, 31, fd, name), ("child", "", 31))     # a child of a child
+            self.assertEqual(wait(30, 20, fd, name), ("thread", "", 20))
+
+    def test_who_reads_from_a_full_pipe(self):
+        found = self.cause(*self.PROCESSES, '20 1700000001.0 write(6<pipe:[77]>, "x", 9) = 9 <1.0>',
+                           '30 1700000001.9 read(5<pipe:[77]>, "x", 9) = 9 <0.00001>')
+        self.assertEqual(found, ("thread", "", 30))
+
+    def test_number_in_a_contended_lock_is_no_thread(self):
+        """In a container, there may be a thread 2; a mutex that is waited for contains a 2."""
+        wake = "9 1700000001.9 futex(0x5000, FUTEX_WAKE{}, 1) = 1 <0.00001>"
+        for private in "_PRIVATE", "":
+            lock = f"7 1700000001.0 futex(0x5000, FUTEX_WAIT{private}, 2, NULL) = 0 <1.0>"
+            self.assertEqual(self.cause(*self.THREADS, lock, wake.format(private))[::2], ("lock", 9))
+        self.assertEqual(self.cause(*self.THREADS, lock, "2 1700000001.99 +++ exited with 0 +++"),
+                         ("thread", "its end", 2))
+        left = lock.replace(" 2, NULL", f" {0x80000002}, NULL")  # a robust lock, whose owner ends
+        self.assertEqual(self.cause(*self.THREADS, left, "2 1700000001.99 +++ exited with 0 +++"),
+                         ("thread", "its end", 2))
+        self.assertEqual(self.cause(*self.THREADS, left, wake.format(""))[::2], ("lock", 9))
+
+    def test_one_of_two_addresses(self):
+        wait = "7 1700000001.0 futex(0x5000, FUTEX_WAIT_PRIVATE, 1, NULL) = 0 <1.0>"
+        wake = ("9 1700000001.9 futex(0x6000, FUTEX_WAKE_OP_PRIVATE, 1, 9, 0x{}000, FUTEX_OP_SET<<28|0<<12|"
+                "FUTEX_OP_CMP_EQ<<24|0) = 1 <0.00001>")
+        self.assertEqual(self.cause(*self.THREADS, wait, wake.format(5)), ("lock", "", 9))
+        self.assertEqual(self.cause(*self.THREADS, wait, wake.format(7)), ("lock", "", None))
+        vector = ("7 1700000001.0 futex_waitv([{val=0x1, uaddr=0x6000, flags=FUTEX_32|FUTEX_PRIVATE_FLAG}, {val=0x1, "
+                  "uaddr=0x5000, flags=FUTEX_32|FUTEX_PRIVATE_FLAG}], 2, 0, NULL, CLOCK_REALTIME) = 1 <1.0>")
+        self.assertEqual(self.cause(*self.THREADS, vector, "9 1700000001.9 futex(0x5000, FUTEX_WAKE_PRIVATE, 1) = 1 "
+                                                           "<0.00001>"), ("lock", "", 9))
+
+    def test_child_that_borrows_the_memory(self):
+        found = self.cause("7 1700000001.0 vfork() = 8 <1.0>", "8 1700000001.1 nanosleep({tv_sec=1, tv_nsec=0}, NULL) "
+                           "= 0 <0.8>", "8 1700000001.99 +++ exited with 0 +++")
+        self.assertEqual(found, ("child", "", 8))
+
+    def test_who_has_the_lock_of_a_file(self):
+        path = "/run/orders"
+        ways = {"flock(15<{}>, LOCK_EX)": "flock(15<{}>, LOCK_UN)",
+                "fcntl(15<{}>, F_SETLKW, {{l_type=F_WRLCK}})": "fcntl(15<{}>, F_SETLK, {{l_type=F_UNLCK}})",
+                "flock(15<{}>, LOCK_SH)": "close(15<{}>)"}
+        for get, give in ways.items():
+            got = f"20 1700000000.5 {get.format(path)} = 0 <0.00001>"
+            wait = f"30 1700000001.0 {get.format(path)} = 0 <1.0>"
+            given = f"{give.format(path)} = 0 <0.00001>"
+            for who, *lines in ((20, got, wait, f"20 1700000001.9 {given}"), (None, got.replace(path, "/x"), wait),
+                                (None, got, f"20 1700000000.6 {given}", wait),
+                                (None, got, "20 1700000000.6 +++ exited with 0 +++", wait)):
+                self.assertEqual(self.cause(*self.PROCESSES, *lines), ("file", path, who))
+
+    def test_another_server_may_be_a_process_of_the_same_program(self):
+        listens = ("7 1700000000.06 socket(AF_INET, SOCK_STREAM, 0) = 10 <0.00001>",
+                   '7 1700000000.07 bind(10, {{sa_family=AF_INET, sin_port=htons({}), sin_addr=inet_addr("{}")}}, 16) '
+                   "= 0 <0.00001>", "7 1700000000.08 listen(10, 9) = 0 <0.00001>",
+                   '7 1700000000.085 getsockname(10, {{sa_family=AF_INET, sin_port=htons(81), sin_addr='
+                   'inet_addr("127.0.0.1")}}, [16]) = 0 <0.00001>', "7 1700000000.09 fork() = 40 <0.0001>")
+        asks = ("30 1700000000.1 socket(AF_INET, SOCK_STREAM, 0) = 12 <0.00001>",
+                '30 1700000000.2 connect(12, {sin_port=htons(81), sin_addr=inet_addr("127.0.0.1")}, 16) = 0 <0.00001>',
+                '30 1700000001.0 read(12, "x", 9) = 1 <1.0>')
+        accept = "{} 1700000000.3 accept(10, NULL, NULL) = 11 <0.00001>"
+        url = ("# url: http://127.0.0.1:80", "# listener: 3 of 7", *self.PROCESSES)
+        for port, host in (81, "127.0.0.1"), (81, "0.0.0.0"), (0, "127.0.0.1"):
+            lines = [*url, *(line.format(port, host) for line in listens), *asks]
+            self.assertEqual(self.cause(*lines, accept.format(40)), ("server", "127.0.0.1:81", 40))
+            self.assertEqual(self.cause(*lines), ("server", "127.0.0.1:81", None))
+            self.assertEqual(self.cause(*lines, accept.format(40), accept.format(7)), ("server", "127.0.0.1:81", None))
+
 
 
 # ---- what is understood of kept recordings

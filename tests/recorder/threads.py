@@ -61,7 +61,8 @@ class Threads:
             call.plain = f"starts {labels.get(tid, 'a thread or a process')}"
         for thread in self.threads:
             for call in thread.calls:
-                if call.waits_for == "lock" and call.by in labels:
+                woken = call.waits_for == "lock" or call.waits_for == "thread" and not call.of
+                if woken and call.by in labels:
                     call.plain = f"waits until {labels[call.by].replace('main', 'the main')} wakes it"
 
     def since(self, moment):
@@ -112,7 +113,7 @@ class Threads:
                     if call.name in LOOP:
                         waits.append(self._wait(call, told))
             if isinstance(file, Connection):
-                serving = request if call.name in RECEIVE and (call.value or 0) > 0 else None
+                serving = request if self.seen.reads.get(id(call)) and (call.value or 0) > 0 else None
         begin, end = max(thread.start, 0), self.since(self.end) if thread.end is None else thread.end
         thread.parts = account.parts(timed, begin, end, known_from, self.pause)
         account.tell_computing(thread.parts, processor)

@@ -4,20 +4,23 @@ It names a thread, a call, an address only where the log shows it. Where it does
 from collections import Counter
 
 from kit import urls
-from recorder import account, clients
+from recorder import account, clients, strace_log
 from recorder.account import BETWEEN, CALLS, COMPUTING, OUTSIDE, STARVED, UNKNOWN
-from recorder.descriptors import LOOP, RECEIVE
+from recorder.descriptors import A_CLIENT_AT, LOOP, RECEIVE
 from recorder.lengths import duration as span
 from recorder.waiting import FUTEX, SET_BY_URING, SUSPICIOUS
 
 JUST = 0.02  # seconds: less is left of /slow's time than can be told apart
 A_WHILE = 0.2  # seconds: what a thread does is seen in no shorter time
+MEANWHILE = "; meanwhile "
+CHAIN = 2      # so many threads or processes are named, of which one waits for the next
 NEARLY_ALL = 0.8  # of the time: a wait that took so much of it is told alone, without short ones for the same
 MANY = 50      # so many calls are what a thread was busy with, however short they were, if one came
 OFTEN = 0.003  # seconds after the other, strace included
 LEAST = 0.25  # of the time: a wait that took less is not what took it
 ITSELF = 0.5   # seconds that a fast request may take by itself, if no end of the slow one tells whether it has waited
 PENDING = "no answer in"  # what the probe says of a request that it has given up; others have failed before
+WORK = {COMPUTING, OUTSIDE, "server", "names", "file"}  # what a process does for others; it sleeps for itself
 IDLE = {"clients", "lock", "thread", "turn", "other", UNKNOWN}  # what a thread does that has nothing to do, perhaps
 
 
@@ -49,7 +52,7 @@ def judge(recording, slow_path, fast_path, asked=True):
 class Doing:
     """What a thread did from begin to end, in one phrase that begins after "was"."""
 
-    def __init__(self, recording, thread, begin, end, deep=True):
+    def __init__(self, recording, thread, begin, end, deep=CHAIN):
         self.recording, self.thread, self.begin, self.end, self.deep = recording, thread, begin, end, deep
         parts = account.between(thread.parts, begin, end)
         self.groups = {}  # (kind, of) -> the Sums of it
@@ -121,6 +124,8 @@ class Doing:
             others = (_busy_others(self.recording, [self.thread], self.begin, self.end, self.thread.pid)
                       if self.deep else "")
             return f"in {most.name}{most.place}, {most.times:,} timed waits, perhaps for a lock{others}"
+        if most.name == strace_log.STOPPED:
+            return "stopped by a signal, until another one let it go on"
         several = kind != "clients" and most.longest < NEARLY_ALL * most.seconds
         often = f", {most.times:,} times" if most.times > 1 and several else ""
         each = f"{often}, {_ms(most.seconds / most.times)} each" if most.times > 2 and several else often
@@ -139,14 +144,14 @@ class Doing:
             return ", waiting for any client" if most.name in LOOP else ""
         if kind == "server":
             itself = ", which is this very server" * urls.names(self.recording.url, of)
-            return f", for {of or 'another server'}{itself}"
+            return f", for {of or 'another server'}{itself}{self._at_the_other_end(most.by)}"
         if kind == "names":
             return f", for the name server {of}"
         if kind == "file":
-            return (f", for {'the lock of ' * (most.name in ('flock', 'fcntl', 'fcntl64'))}{of}" if of
-                    else ", for files")
+            lock = "the lock of " * (most.name in ("flock", "fcntl", "fcntl64"))
+            return f", for {lock}{of}{self._holder_of_file(most.by)}" if of else ", for files"
         if kind == "child":
-            return f", for its child process{f' ({of})' if of else ''}{self._meanwhile(most.by, child=True)}"
+            return f", for its child process{f' ({of})' if of else ''}{self._meanwhile(most.by, 'it')}"
         if kind == "turn":
             return f", waiting for its turn (the interpreter's lock){self._holder()}"
         if kind == "lock":
@@ -154,7 +159,12 @@ class Doing:
         if kind == "delay":
             return ""
         if kind == "thread":
-            return ", for another thread" if of != "its end" else ", until another thread ends"
+            other = _thread(self.recording, most.by)
+            if other is None:
+                return ", for another thread" if most.of != "its end" else ", for the end of another thread"
+            who = _who(self.recording, other, False)
+            until = f", for the end of {who}" if most.of == "its end" else f", until {who} woke it"
+            return f"{until}{self._meanwhile(most.by)}"
         return f", for {of}" if of else ""
 
     def _lock(self, most):
@@ -180,25 +190,39 @@ class Doing:
                     also.append(f"{_who(self.recording, thread, False)} (for {client.path})")
         return ", which did not come; so was " + " and ".join(also) if also else ", which did not come"
 
-    def _meanwhile(self, tid, child=False):
+    def _meanwhile(self, tid, subject=""):
         """What another thread, or a child process, did in the same time."""
         other = _thread(self.recording, tid)
         if other is None or not self.deep:
             return ""
-        doing = Doing(self.recording, other, self.begin, self.end, deep=False)
+        doing = Doing(self.recording, other, self.begin, self.end, deep=self.deep - 1)
         covered = doing.length / max(self.end - self.begin, 1e-9)
-        if not doing.clear or covered < 0.5 or doing.free() or doing.kind == "turn":
+        if not doing.clear or covered < 0.5 or doing.free() or doing.kind == "turn" or \
+                doing.shares[0][0][1].startswith(A_CLIENT_AT):
             return ""
-        subject = "it" if child and other.pid == tid else _who(self.recording, other, False)
-        return f"; meanwhile {subject} was {doing.phrase()}"
+        return f"{MEANWHILE}{subject or _who(self.recording, other, False)} was {doing.phrase()}"
+
+    def _holder_of_file(self, tid):
+        """Who had the lock of a file, if a call shows that, and what it did meanwhile."""
+        other = _thread(self.recording, tid)
+        if other is None or other.runs_tasks:
+            return ""
+        return f", which {_who(self.recording, other, False)} had{self._meanwhile(tid)}" if tid else ""
+
+    def _at_the_other_end(self, tid):
+        """The process of this program that is the other server, and what it did meanwhile."""
+        other = _thread(self.recording, tid)
+        if not tid or other in (None, self.thread):
+            return ""
+        return f", which is {_who(self.recording, other, False)} of this program{self._meanwhile(tid, 'it')}"
 
     def _holder(self):
         """Who could have had the interpreter's lock: the thread of the process that computed."""
         for other in _everybody(self.recording):
             if other is not self.thread and other.pid == self.thread.pid and self.deep:
-                doing = Doing(self.recording, other, self.begin, self.end, deep=False)
+                doing = Doing(self.recording, other, self.begin, self.end, deep=0)
                 if doing.clear and doing.kind in (COMPUTING, OUTSIDE):
-                    return f"; meanwhile {_who(self.recording, other, False)} was {doing.phrase()}"
+                    return f"{MEANWHILE}{_who(self.recording, other, False)} was {doing.phrase()}"
         return ""
 
 
@@ -241,7 +265,7 @@ def _in_backlog(recording, fast, begin, end):
         return (f" in the backlog: {_who(recording, thread)} did not accept it, although it was "
                 f"waiting for clients, {doing.phrase().partition(', waiting')[0]}")
     asked = _upstreams(recording, begin, end) if doing.idle() else []
-    return _sentence(recording, threads, begin, end) + ("; meanwhile " + ", and ".join(asked[:3]) if asked else "")
+    return _sentence(recording, threads, begin, end) + (MEANWHILE + ", and ".join(asked[:3]) if asked else "")
 
 
 def _sentence(recording, threads, begin, end):
@@ -268,7 +292,8 @@ def _unread(recording, fast, begin, end):
     if doing.free():
         return (f"{where}: {_who(recording, known)} had accepted it, and was waiting for clients, "
                 f"{doing.phrase().partition(', waiting')[0]}{busy}")
-    return f"{where}: {_who(recording, known)} was {doing.phrase()}{busy}"
+    words = doing.phrase()
+    return f"{where}: {_who(recording, known)} was {words}{busy * (MEANWHILE not in words)}"
 
 
 def _inside(recording, fast, begin, end):
@@ -301,14 +326,21 @@ def _inside(recording, fast, begin, end):
 
 def _busy_others(recording, known, begin, end, pid):
     """What else shows: the threads of the same process that were not idle, and other servers that were asked."""
-    told = []
+    doings = {}  # what they did -> who
     for other in recording.threads:
-        if other not in known and other.pid == pid:
-            doing = Doing(recording, other, begin, end, deep=False)
-            if doing.clear and not doing.idle() and not (other.runs_tasks and doing.kind == "delay"):
-                told.append(f"{_who(recording, other, False)} was {doing.phrase()}")
+        doing = Doing(recording, other, begin, end, deep=0)
+        helps = other.pid == pid or other.label.startswith("process") and doing.kind in WORK
+        if other not in known and helps and doing.clear and not doing.idle() and not (
+                other.runs_tasks and doing.kind == "delay"):
+            doings.setdefault(doing.phrase(), []).append(_who(recording, other, False))
+    told = [f"{_and(who)} {'was' if len(who) == 1 else 'were'} {phrase}" for phrase, who in doings.items()]
     told += _upstreams(recording, begin, end)
-    return "; meanwhile " + ", and ".join(told[:3]) if told else ""
+    return MEANWHILE + ", and ".join(told[:3]) if told else ""
+
+
+def _and(names):
+    names = names if len(names) < 4 else [*names[:2], f"{len(names) - 2} more"]
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _upstreams(recording, begin, end):
@@ -352,7 +384,7 @@ def _why_not(recording, slow, fast, name):
     else:
         call = _call_at(server, fast.start, fast.accepted or fast.done)
     if call is None:
-        doing = Doing(recording, server, fast.start, fast.done, deep=False)
+        doing = Doing(recording, server, fast.start, fast.done, deep=0)
         computed = doing.clear and doing.kind in (COMPUTING, OUTSIDE)
         words = f"{who} was {doing.phrase() if computed else 'between two calls'}"
     elif call.waits_for == "clients" and not call.of:
@@ -363,7 +395,7 @@ def _why_not(recording, slow, fast, name):
         call = _call_at(thread, fast.done, fast.done)
         if thread is not server and thread.pid == server.pid and not thread.runs_tasks and call and \
                 call.waits_for in ("delay", "server", "names", "file", "child") and call.start >= slow.start:
-            doing = Doing(recording, thread, fast.done, fast.done + 1e-4, deep=False)
+            doing = Doing(recording, thread, fast.done, fast.done + 1e-4, deep=0)
             return f"{words}, and {_who(recording, thread, False)} was {doing.phrase()}"
     asked = _asked(recording, slow, fast)
     if asked:

@@ -3,12 +3,13 @@
 A call that cannot wait (its descriptor is non-blocking, its time-out is 0, it only asks the kernel for something)
 waits for nothing, however long it took: strace, and a busy machine, make any call slow.
 """
+import bisect
 import re
 from dataclasses import dataclass
 from typing import Dict, Optional
 
 from recorder import strace_log
-from recorder.descriptors import ACCEPT, LOOP, RECEIVE, SEND, Connection, first_fd
+from recorder.descriptors import A_CLIENT_AT, ACCEPT, LOOP, RECEIVE, SEND, Connection, channel, first_fd
 
 # What a call can wait for. "" is: nothing.
 CLIENTS, CLOCK, SERVER, NAMES, FILE, CHILD, LOCK, TURN, THREAD, OTHER, UNKNOWN = KINDS = (
@@ -17,6 +18,8 @@ SUSPICIOUS = 0.05  # seconds: a call that does not wait, and took so long, was n
 SOON = 0.02        # seconds: what ends so soon before, or after, ends with it
 TURNS = 3          # so many short waits in a row for the interpreter's lock tell that it is that
 A_TURN = 0.03      # seconds: each of them ends by then
+OWNER = 0x3fffffff  # FUTEX_TID_MASK: of a number that says who has a lock
+MOST_MOVES = 100   # so many calls at the other end of a pipe are looked at, for each that waits
 
 SLEEP = {"nanosleep", "clock_nanosleep", "clock_nanosleep_time64"}
 FUTEX = {"futex", "futex_time64", "futex_wait", "futex_waitv"}
@@ -32,6 +35,8 @@ _FOR_PROCESSES = {"msgrcv": "a message", "mq_timedreceive": "a message", "mq_tim
                   "semtimedop_time64": "a semaphore"}
 _NEVER_WAIT = {"mmap", "mmap2", "munmap", "mremap", "mprotect", "madvise", "brk", "sched_yield", "exit", "exit_group"}
 _FUTEX_CALL = re.compile(r"(0x[0-9a-f]+)(?:<.*?>)?, FUTEX_(\w+?)(?:_PRIVATE)?(?:\||, |$)")
+
+_SECOND = re.compile(r", (0x[0-9a-f]+), FUTEX_OP_")  # FUTEX_WAKE_OP may wake at two addresses
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Causes:
         self.seen, self._name = seen, name
         self.started = {strace_log.child(call): call for call in log.calls if strace_log.child(call)}
         self._wakes = _wakes(log.calls)
-        self._goes_on = _interrupted(log.calls)
+        self._goes_on, self._ends = _interrupted(log.calls), log.ends
         self._children = self._lives_of_children(log)
         self._of: Dict[int, Cause] = {id(call): self._cause(call) for call in log.calls}
         calls_of = {}
@@ -87,16 +92,16 @@ class Causes:
             return Cause(OTHER, "a signal")
         if call.name.startswith("fcntl"):
             locks = re.search(r"F_(OFD_)?SETLKW", call.arguments)
-            return Cause(FILE, self._path(call)) if locks else self._attempt(call)
+            return Cause(FILE, self._path(call), self.seen.holder.get(id(call))) if locks else self._attempt(call)
         if call.name in _TO_FILES:
             attempt = "LOCK_NB" in call.arguments or "EEXIST" in call.result
-            return self._attempt(call) if attempt else Cause(FILE, self._path(call))
+            return self._attempt(call) if attempt else Cause(FILE, self._path(call), self.seen.holder.get(id(call)))
         if call.name.startswith("io_uring_enter"):
             least = re.match(r"\d+(?:<.*?>)?, \d+, (\d+)", call.arguments)
             return Cause(UNKNOWN, URING) if least is None or least[1] != "0" else NOTHING
         if call.name == "restart_syscall":
             return Cause(UNKNOWN)
-        if strace_log.child(call) and "CLONE_VFORK" in call.arguments:
+        if strace_log.child(call) and (call.name == "vfork" or "CLONE_VFORK" in call.arguments):
             return Cause(CHILD, self._command(strace_log.child(call)), strace_log.child(call))
         if call.name in _FOR_PROCESSES:
             return NOTHING if "IPC_NOWAIT" in call.arguments else Cause(OTHER, _FOR_PROCESSES[call.name])
@@ -121,19 +126,18 @@ class Causes:
         for kind in (SERVER, NAMES):
             if kind in kinds:
                 named = dict.fromkeys(file.name for file in watched if file.kind == kind)
-                return Cause(kind, ", ".join(list(named)[:3]) + ", ..." * (len(named) > 3))
+                return self._server(kind, ", ".join(list(named)[:3]) + ", ..." * (len(named) > 3))
         if process.pid in self.seen.tasks:
             return A_TASK
         if not kinds or kinds == {"timer"}:
             return Cause(CLOCK)
         if call.value == 0:
             return Cause(CLOCK, OR_WOKEN)
-        if "pipe" in kinds:
-            ends = [self._pipe(file, call) for file in watched if file.kind == "pipe"]
-            return next((end for end in ends if end.kind == CHILD), ends[0])
-        if "wake-up" in kinds:
-            return self._child_that_ended(call) or (
-                Cause(OTHER, "a signal") if "EINTR" in call.result or "ERESTART" in call.result else Cause(THREAD))
+        ends = [self._other_end(file, call) for file in watched if file.kind in ("pipe", "wake-up")]
+        if ends:
+            return next((end for end in ends if end.kind == CHILD), next((end for end in ends if end.by), ends[0]))
+        if kinds == {"file"}:  # of a special one: it may have nothing to read
+            return Cause(FILE, ", or ".join(dict.fromkeys(file.name for file in watched)))
         if "child" in kinds:
             return self._child_of(next(file for file in watched if file.kind == "child"))
         named = dict.fromkeys(file.name for file in watched if file.kind == "other" and file.name)
@@ -150,26 +154,63 @@ class Causes:
         if file is None:
             return Cause(UNKNOWN)
         if file.kind in (SERVER, NAMES, FILE):
-            return Cause(file.kind, file.name)
-        if file.kind == "pipe":
-            return self._pipe(file, call)
+            return self._server(file.kind, file.name)
+        if file.kind in ("pipe", "wake-up"):
+            return self._other_end(file, call)
         if file.kind == "timer":
             return Cause(CLOCK)
-        if file.kind == "other" and file.name:
-            return Cause(OTHER, file.name)
-        return Cause(THREAD) if file.kind == "wake-up" else Cause(UNKNOWN)
+        return Cause(OTHER, file.name) if file.kind == "other" and file.name else Cause(UNKNOWN)
+
+    def _server(self, kind, name):
+        """Another server; the one thread of this program, if the log has it, that accepts its clients."""
+        port = name.rpartition(":")[2]
+        for place in (name, f"0.0.0.0:{port}", f"[::]:{port}"):
+            tids = self.seen.acceptors.get(A_CLIENT_AT + place, ())
+            if len(tids) == 1:
+                return Cause(kind, name, *tids)
+        return Cause(kind, name)
 
     def _child_of(self, file):
         pid = int(file.name) if file.name.isdigit() else None
         return Cause(CHILD, self._command(pid), pid)
 
-    def _pipe(self, file, call):
-        """A pipe, or a pair of sockets: to whom? The log shows who wrote into it, if anybody did; or that a child
-        ended just when the wait did."""
-        writer, own = self.seen.writers.get(file.name), self.seen.pid_of[call.tid]
-        if writer and writer != own and self.started.get(writer):
-            return Cause(CHILD, self._command(writer), writer)
-        return self._child_that_ended(call) or (Cause(THREAD) if writer == own else Cause(OTHER, "a pipe"))
+    def _other_end(self, file, call):
+        """A pipe, a pair of sockets, or a number that others write: who? The log shows who did so while this call
+        waited, or which process did so at all; or that a child ended just when the wait did."""
+        receives, own, last = self.seen.reads.get(id(call), True), self.seen.pid_of[call.tid], self._last(call)
+        by = self._moved(file, not receives, call.tid, call.start, last.end)
+        pids = {self.seen.pid_of[by]} if by else self.seen.movers.get((channel(file), not receives), set())
+        others = list(pids - {own})
+        if len(others) == 1 and own in self._ancestors(others[0]):
+            return Cause(CHILD, self._command(others[0]), others[0])
+        if len(others) == 1 and by:
+            return Cause(THREAD, "", by)
+        ended = self._child_that_ended(call)
+        if ended or by:
+            return ended or Cause(THREAD, "", by)
+        if "EINTR" in last.result or "ERESTART" in last.result:
+            return Cause(OTHER, "a signal")
+        if pids == {own}:
+            return Cause(THREAD)
+        return Cause(OTHER, "a pipe" if file.kind == "pipe" else "a wake-up")
+
+    def _moved(self, file, receives, tid, begin, end):
+        """The other thread that last read there, or wrote, between two moments; None if none did."""
+        if end is None:
+            return None
+        moments, calls = self.seen.moves.get((channel(file), receives), ([], []))
+        first, last = bisect.bisect(moments, begin), bisect.bisect(moments, end + SOON)
+        moved = [call.tid for call in calls[max(first, last - MOST_MOVES):last]
+                 if call.tid != tid and call.start <= end]
+        return moved[-1] if moved else None
+
+    def _ancestors(self, pid):
+        """The processes that have started a process, or one of those that did."""
+        found = []
+        while pid in self.started and pid not in found:
+            found.append(pid)
+            pid = self.seen.pid_of[self.started[pid].tid]
+        return {*found[1:], pid}
 
     def _child_that_ended(self, call):
         """The child process that ended just when this call did, as its cause; or None."""
@@ -225,9 +266,9 @@ class Causes:
         address, operation = (found[1], found[2]) if found else ("", "WAIT" if call.name != "futex" else "")
         if not operation.startswith(("WAIT", "LOCK_PI", "CLOCK", "CMP_REQUEUE_PI")) or "WAKE" in operation:
             return NOTHING if found else Cause(LOCK)
-        joined = re.search(r"FUTEX_WAIT[\w|]*, (\d+),", call.arguments)
-        if joined and int(joined[1]) in self.seen.pid_of:
-            return Cause(THREAD, "its end", int(joined[1]))
+        joined = self._joined(call)
+        if joined:
+            return Cause(THREAD, "its end", joined)
         if self.seen.pid_of[call.tid] in self.seen.tasks:
             return A_TASK
         if "ETIMEDOUT" in call.result:
@@ -237,16 +278,34 @@ class Causes:
         if "EAGAIN" in call.result:
             return NOTHING
         private = "PRIVATE" in call.arguments or not found
-        return Cause(LOCK, "" if private else SHARED, self._waker(call, address, private))
+        addresses = [address] if found else re.findall(r"uaddr=(0x[0-9a-f]+)", call.arguments)
+        return Cause(LOCK, "" if private else SHARED, self._waker(call, addresses, private))
 
-    def _waker(self, call, address, private):
+    def _joined(self, call):
+        """The thread whose end this call waits for, or None: the kernel wakes whoever waits where the number of a
+        thread stands, in this process or another one. A mutex that is contended has a number there, too: 2."""
+        found = re.search(r"FUTEX_WAIT[\w|]*, (\d+),", call.arguments)
+        number = int(found[1]) if found and "PRIVATE" not in found[0] else 0
+        tid = number & OWNER  # of a lock that its owner may leave by ending, too
+        if tid == call.tid or self.seen.pid_of.get(tid) != self.seen.pid_of[call.tid]:
+            return None
+        known = number == tid > 2 and (call.end is None or call.value != 0)
+        return tid if known or self._ended_in(call, tid) else None
+
+    def _ended_in(self, call, tid):
+        """Did a thread end while this call waited, and the call then?"""
+        end = self._ends[tid][0] if tid in self._ends and call.end is not None else None
+        return end is not None and max(call.start, call.end - SOON) < end + SOON and end < call.end + SOON
+
+    def _waker(self, call, addresses, private):
         """The thread that woke this one: of this process, if the futex is private to it. What a signal interrupted may
         find, when it goes on, that it need not wait any more."""
         first, call = call, self._last(call)
-        if call.end is None or not (call.value == 0 or (call is not first and "EAGAIN" in call.result)):
+        woken = (call.value or 0) >= 0 if call.name == "futex_waitv" else call.value == 0
+        if call.end is None or not (woken or (call is not first and "EAGAIN" in call.result)):
             return None
         pid = self.seen.pid_of[call.tid]
-        wakers = [wake for wake in self._wakes.get(address, ()) if wake.tid != call.tid
+        wakers = [wake for address in addresses for wake in self._wakes.get(address, ()) if wake.tid != call.tid
                   and (self.seen.pid_of[wake.tid] == pid or not private and wake.value != 0)
                   and call.start <= wake.start <= call.end + 0.0005]
         return wakers[-1].tid if wakers else None
@@ -311,7 +370,8 @@ def _wakes(calls):
         if call.name in FUTEX:
             match = _FUTEX_CALL.match(call.arguments)
             if match and ("WAKE" in match[2] or "REQUEUE" in match[2] or "UNLOCK" in match[2]):
-                found.setdefault(match[1], []).append(call)
+                for address in {match[1], *_SECOND.findall(call.arguments)}:
+                    found.setdefault(address, []).append(call)
     return found
 
 

@@ -7,6 +7,7 @@ The event loop is free:
   lock      holds an asyncio.Lock that /fast wants, too
   turns     the same, but /fast does not want it
   pool      uses a pool of one thread, which /fast needs, too
+  processes uses a pool of one process, which computes, and which /fast needs, too
   await     awaits another server
   httpx     does so with HTTPX
   both      awaits another server, and so does /fast
@@ -21,6 +22,7 @@ The event loop is blocked:
   compute   computes
 """
 import asyncio
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -29,12 +31,13 @@ import tempfile
 import threading
 import time
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 PORT, WAY = int(sys.argv[1]), sys.argv[2]
 UPSTREAM = int(sys.argv[3]) if len(sys.argv) > 3 else 0
 URL = f"http://127.0.0.1:{UPSTREAM}/slow"
 POOL = ThreadPoolExecutor(1)
+PROCESSES = ProcessPoolExecutor(1, multiprocessing.get_context("fork")) if WAY == "processes" else None
 if WAY == "requests":  # no other way needs these packages
     import requests
 if WAY == "httpx":
@@ -85,6 +88,8 @@ async def slow(lock):
             await asyncio.sleep(1)
     elif WAY == "pool":
         await loop.run_in_executor(POOL, time.sleep, 1)
+    elif WAY == "processes":
+        await loop.run_in_executor(PROCESSES, compute)
     elif WAY in ("await", "both"):
         await await_upstream()
     elif WAY == "httpx":
@@ -114,6 +119,8 @@ async def fast(lock):
             pass
     elif WAY == "pool":
         await asyncio.get_running_loop().run_in_executor(POOL, int)
+    elif WAY == "processes":
+        await asyncio.get_running_loop().run_in_executor(PROCESSES, int)
     elif WAY == "both":
         await await_upstream()
 

@@ -56,6 +56,8 @@ CASES = {
     "asyncio-lock": Case(asyncio("lock"), [BEHIND, FREE], r"computing|in clock_nanosleep|was in epoll"),
     "asyncio-pool": Case(asyncio("pool"), [BEHIND, FREE, rf"meanwhile thread 2.* was in {SLEEPS}"],
                          r"computing|the only thread"),
+    "asyncio-processes": Case(asyncio("processes"), [BEHIND, FREE, r"meanwhile process \d+ was computing"],
+                              r"(main|only) thread was computing|worker"),
     "asyncio-await": Case(asyncio("await {up}"), [DID_NOT, LOOP, rf"while /slow waited for {UP}"]),
     "asyncio-both": Case(asyncio("both {up}"),
                          [rf"/fast waited .* for {UP}: the only thread had read it, and was free"],
@@ -79,9 +81,10 @@ CASES = {
     "http-cold": Case(http("cold"), [WAITED, SLEEP]),
     "http-cached": Case(http("cached"), [WAITED, SLEEP]),
     "http-stream": Case(http("stream"), [WAITED, SLEEP]),
-    "http-stopped": Case(http("stopped"), [WAITED, r"in stopped, for a signal that lets it go on"],
+    "http-stopped": Case(http("stopped"), [WAITED, r"was stopped by a signal, until another one let it go on"],
                          r"computing|for a lock|restart"),
-    "http-flock": Case(http("flock"), [WAITED, r"in flock, for the lock of \S*/stock-\d+\.lock"],
+    "http-flock": Case(http("flock"), [WAITED, r"in flock, for the lock of \S*/stock-\d+\.lock, which process \d+ had; "
+                                           rf"meanwhile process \d+ was in {SLEEPS}"],
                        r"computing|its turn"),
     "http-pipe": Case(http("pipe"), [WAITED, r"for its child process \(sh -c .*\); meanwhile it was in wait4|"
                                      r"for its child process \(s"], r"computing|for a lock"),
@@ -91,6 +94,13 @@ CASES = {
                        [WAITED, r"read but not answered: thread 3.* was in futex.*, until thread 2.* woke it; "
                                        rf"meanwhile thread 2.* was in {SLEEPS}"],
                        r"computing|main thread|only"),
+    "http-chain": Case(http("chain"),
+                       [WAITED, rf"thread 4.* was in futex.*, until thread 2.* woke it; meanwhile thread 2.* was in "
+                                rf"futex, until thread 3.* woke it; meanwhile thread 3.* was in {SLEEPS}"],
+                       r"computing|main thread|only"),
+    "http-limit": Case(http("limit"),
+                       [WAITED, r"accepted but unread: the main thread was in futex, until thread 2.* woke it; "
+                                rf"meanwhile thread 2.* was in {SLEEPS}\.$"], r"computing|only|meanwhile.*meanwhile"),
     "http-event": Case(http("event"),
                        [WAITED, r"thread 3.* was in futex.*, until thread 2.* woke it; meanwhile thread 2.* was "
                                        rf"in {SLEEPS}"], r"computing|main thread|only"),
@@ -123,8 +133,19 @@ CASES = {
                                       r"\S*/system-\d+, which was there, \d+ times"], "computing|for a lock|only"),
     "system-alarm": Case(system("alarm"),
                          [WAITED, r"the only thread was in (pause|rt_sigsuspend|ppoll), for a signal"]),
-    "system-eventfd": Case(system("eventfd"), [WAITED, "the main thread was in read, for another thread"]),
-    "system-full-pipe": Case(system("full-pipe"), [WAITED, "the main thread was in write, for another thread"]),
+    "system-eventfd": Case(system("eventfd"), [WAITED, "the main thread was in read, until thread 2.* woke it; "
+                                                       f"meanwhile thread 2.* was in {SLEEPS}"]),
+    "system-event-child": Case(system("event-child"), [WAITED, "the main thread was in read, for its child process .*; "
+                                                               f"meanwhile it was in {SLEEPS}"], FALSE + "|thread 2"),
+    "system-fifo": Case(system("fifo"), [WAITED, r"the main thread was in p?select6?, for \S*/system-\d+"]),
+    "system-front": Case(system("front"),
+                         [WAITED, r"the main thread was in recvfrom, for 127\.0\.0\.1:\d+, which is process \d+ of "
+                                  rf"this program; meanwhile it was in {SLEEPS}"], "computing|for a lock|worker"),
+    "system-token": Case(system("token"),
+                         [WAITED, r"read but not answered: worker \d was in read, until worker \d woke it; meanwhile "
+                                  rf"worker \d was in {SLEEPS}"], FALSE + "|child|another thread"),
+    "system-full-pipe": Case(system("full-pipe"), [WAITED, "the main thread was in write, until thread 2.* woke it; "
+                                                           f"meanwhile thread 2.* was in {SLEEPS}"]),
     "system-timerfd": Case(system("timerfd"), [WAITED, r"the only thread was in read\."], FALSE + "|client|pipe"),
     "system-inotify": Case(system("inotify"), [WAITED, r"was in read, for a change of files \(inotify\)"],
                            FALSE + "|client|pipe"),
@@ -226,7 +247,8 @@ CASES = {
     "c-rwlock": Case("{ways} {port} rwlock", C_LOCK, NO_C),
     "c-condition": Case("{ways} {port} condition", C_LOCK, NO_C),
     "c-semaphore": Case("{ways} {port} semaphore", C_LOCK, NO_C),
-    "c-pipe": Case("{ways} {port} pipe", [WAITED, r"read but not answered: thread 3 was in read, .*for another thread"],
+    "c-pipe": Case("{ways} {port} pipe", [WAITED, r"read but not answered: thread 3 was in read, .*until thread 2 woke "
+                                             r"it; meanwhile thread 2 was in (clock_)?nanosleep"],
                    NO_C + "|child"),
     "c-spin": Case("{ways} {port} spin", [WAITED, "read but not answered: thread 3 was computing"],
                    r"for a lock|only|main|thread 2 was computing"),
@@ -235,7 +257,7 @@ CASES = {
                     r"for a lock|only|main|thread 2 was computing"),
     "c-join": Case("{ways} {port} join",
                    [WAITED, r"thread \d was in futex.*, until thread 2 woke it; meanwhile thread 2 was in futex.*, "
-                            r"until another thread ends"], NO_C),
+                            r"for the end of thread 4; meanwhile thread 4 was in (clock_)?nanosleep"], NO_C),
     # ---- Go and Erlang: what a thread waits for is not what a goroutine waits for
     "go-sleep": Case("{go} {port} sleep", [DID_NOT], NO_TASK),
     "go-mutex": Case("{go} {port} mutex", [BEHIND, "had read it, and was not busy with it|and was free"], NO_TASK),
@@ -277,6 +299,10 @@ CASES = {
     "perl-select": Case("perl ways.pl {port} select", [WAITED, "the only thread was in p?select"], FALSE + "|client"),
     "php-workers": Case("PHP_CLI_SERVER_WORKERS=2 php -S 127.0.0.1:{port} ways.php",
                         [DID_NOT, r"worker \d answered it, while worker \d was in (clock_)?nanosleep"]),
+    "php-session": Case("PHP_CLI_SERVER_WORKERS=3 WAY=session php -S 127.0.0.1:{port} ways.php",
+                        [WAITED, r"read but not answered: worker \d was in flock, for the lock of \S*/sess_orders, "
+                                 r"which worker \d had; meanwhile worker \d was in (clock_)?nanosleep"],
+                        FALSE + "|only"),
     "php-compute": Case("WAY=compute php -S 127.0.0.1:{port} ways.php", [WAITED, "the only thread was computing"],
                         "in [a-z_]+|lock"),
     "php-child": Case("WAY=child php -S 127.0.0.1:{port} ways.php",

@@ -14,6 +14,8 @@ A thread for each client:
   thread    sleeps
   post      sleeps, and takes only POST with the body a=b and the field Cookie: c=d
   mutex     takes a lock for a second; /fast wants it, too
+  chain     the same, and waits in it for a lock that a third thread has
+  limit     one at a time: whoever accepts waits, too
   event     waits for an event that /slow sets after a second; /slow itself sleeps
   deadlock  takes locks a and b, and /fast b and a
   gil       computes in one call of a C function that keeps the interpreter's lock
@@ -72,9 +74,14 @@ def wait_for_a_file():
     os.unlink(LOCKED)
 
 
-def two_locks(first, second):
+def hold(lock):
+    with lock:
+        time.sleep(1)
+
+
+def two_locks(first, second, pause=0.3):
     with first:
-        time.sleep(0.3)
+        time.sleep(pause)
         with second:
             pass
 
@@ -82,7 +89,7 @@ def two_locks(first, second):
 def slow():
     global calls
     calls += 1
-    if WAY in ("sleep", "thread", "post", "prefork", "passing"):
+    if WAY in ("sleep", "thread", "post", "limit", "prefork", "passing"):
         time.sleep(1)
     elif WAY == "cold":
         time.sleep(3.5 if calls == 1 else 1)
@@ -94,9 +101,13 @@ def slow():
         wait_for_a_file()
     elif WAY == "pipe":
         subprocess.check_output(["sh", "-c", "sleep 1; echo done"])
-    elif WAY == "mutex":
-        with A:
-            time.sleep(1)
+    elif WAY in ("mutex", "chain"):
+        if WAY == "chain":
+            threading.Thread(target=hold, args=(B,)).start()
+            time.sleep(0.05)
+            two_locks(A, B, 0)
+        else:
+            hold(A)
     elif WAY == "event":
         time.sleep(1)
         EVENT.set()
@@ -110,7 +121,7 @@ def slow():
 
 
 def fast():
-    if WAY in ("mutex", "database"):
+    if WAY in ("mutex", "chain", "database"):
         with A:
             pass
     elif WAY == "event" and calls:
@@ -143,6 +154,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class OneAtATime(http.server.ThreadingHTTPServer):
+    def process_request(self, *request):
+        A.acquire()
+        super().process_request(*request)
+
+    def process_request_thread(self, *request):
+        super().process_request_thread(*request)
+        A.release()
+
+
 def pass_connections():
     """The child serves what the parent accepts."""
     ours, theirs = socket.socketpair()
@@ -164,8 +185,9 @@ def pass_connections():
 
 if WAY == "passing":
     pass_connections()
-threaded = WAY in ("thread", "post", "mutex", "event", "deadlock", "gil", "database")
-server = (http.server.ThreadingHTTPServer if threaded else http.server.HTTPServer)(("127.0.0.1", PORT), Handler)
+threaded = WAY in ("thread", "post", "mutex", "chain", "event", "deadlock", "gil", "database")
+kind = OneAtATime if WAY == "limit" else http.server.ThreadingHTTPServer if threaded else http.server.HTTPServer
+server = kind(("127.0.0.1", PORT), Handler)
 if WAY == "prefork":
     fork()
 server.serve_forever()

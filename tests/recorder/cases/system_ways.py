@@ -12,6 +12,9 @@ One thread, which waits for another process, for a thread, or for the kernel:
   alarm      for a signal of its own           terminal   for a line from a terminal
   unix       for a server at a path            udp        for a server that takes datagrams
   connect    for a server whose backlog is full
+  event-child  for an eventfd that a child writes to
+  fifo       for a FIFO to be readable
+  front      for a process that this one has started, and that serves at another port
   kept       for a server, over a connection that is kept
   polling    looks every 10 ms                 itself     asks this very server
   no-main    sleeps in the only thread that is left: the main thread has ended
@@ -24,6 +27,7 @@ Processes:
   reuseport  each of two has a listener of its own, and /slow keeps one busy
   turn       two take turns to accept, and /slow is served in its turn
   shared     one for each client, and /fast wants the lock of /slow
+  token      one for each client, and /fast wants what is in a pipe, which /slow has taken
 """
 import ctypes
 import fcntl
@@ -32,6 +36,7 @@ import multiprocessing
 import os
 import platform
 import queue
+import select
 import signal
 import socket
 import socketserver
@@ -138,6 +143,22 @@ def wait_for_a_number():
     os.close(event)
 
 
+def wait_for_a_number_of_a_child():
+    event = libc.eventfd(0, 0)
+    process(after_a_second(os.write, event, (1).to_bytes(8, sys.byteorder)))
+    os.read(event, 8)
+    os.close(event)
+
+
+def wait_for_a_fifo():
+    os.mkfifo(PATH)
+    fifo = os.open(PATH, os.O_RDWR)
+    process(after_a_second(os.write, fifo, b"x"))
+    select.select([fifo], [], [])
+    os.close(fifo)
+    os.unlink(PATH)
+
+
 def wait_for_room():
     reader, writer = os.pipe()
     thread(after_a_second(os.read, reader, 1 << 20))
@@ -224,6 +245,12 @@ def hold(lock, seconds):
         time.sleep(seconds)
 
 
+def have_the_token(seconds):
+    os.read(token[0], 1)
+    time.sleep(seconds)
+    os.write(token[1], b"t")
+
+
 def poll_for_a_second():
     until = time.monotonic() + 1
     while time.monotonic() < until:
@@ -237,6 +264,8 @@ SLOW = {
     "sigwait": wait_for_a_signal, "alarm": wait_for_an_alarm, "eventfd": wait_for_a_number,
     "full-pipe": wait_for_room, "timerfd": wait_for_a_timer, "inotify": wait_for_a_file,
     "terminal": wait_for_a_line, "connect": wait_for_a_backlog, "polling": poll_for_a_second, "itself": ask_itself,
+    "event-child": wait_for_a_number_of_a_child, "fifo": wait_for_a_fifo,
+    "front": lambda: ask_a_server(socket.AF_INET, back.getsockname()), "token": lambda: have_the_token(1),
     "unix": lambda: ask_a_server(socket.AF_UNIX, PATH),
     "udp": lambda: ask_a_server(socket.AF_INET, datagrams, socket.SOCK_DGRAM),
     "kept": lambda: ask("slow", connection), "pool": ask_the_pool,
@@ -255,6 +284,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             connections.put(connections.get())
         elif WAY == "shared":
             hold(shared, 0)
+        elif WAY == "token":
+            have_the_token(0)
         elif self.path == "/much":
             self.wfile.write(bytes(10_000_000))
         self.send_response(200)
@@ -270,7 +301,10 @@ class ForkingServer(socketserver.ForkingMixIn, http.server.HTTPServer):
     pass
 
 
-class Server({"pool": http.server.ThreadingHTTPServer, "shared": ForkingServer}.get(WAY, http.server.HTTPServer)):
+SERVERS = {"pool": http.server.ThreadingHTTPServer, "shared": ForkingServer, "token": ForkingServer}
+
+
+class Server(SERVERS.get(WAY, http.server.HTTPServer)):
     def server_bind(self):
         if WAY == "reuseport":
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -320,6 +354,12 @@ elif WAY == "unix":
     server.listen()
     process(lambda: answer_at_a_path(server))
     server.close()
+elif WAY == "front":
+    back = socket.create_server(("127.0.0.1", 0))
+    process(lambda: answer_at_a_path(back))
+elif WAY == "token":
+    token = os.pipe()
+    os.write(token[1], b"t")
 elif WAY == "shared":
     shared = multiprocessing.get_context("fork").Lock()
 elif WAY == "workers":

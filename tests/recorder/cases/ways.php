@@ -1,4 +1,8 @@
 <?php // for php -S: WAY in the environment says how /slow takes about a second
+if (getenv('WAY') === 'session') { // which every request wants
+    session_id('orders');
+    session_start();
+}
 if ($_SERVER['REQUEST_URI'] === '/slow')
     switch (getenv('WAY')) {
         case 'compute':
