@@ -17,6 +17,7 @@ A_CLIENT_AT = "a client at "  # what comes from a listener that is not the one o
 MOST_LOCKS = 100  # of a file: so many of the last are looked at
 
 _FD = re.compile(r"(-?\d+)(?:<(.{0,4999}?)>(?=[,)\s\]}]|$))?")
+_SECOND_FD = re.compile(r"\d+(?:<.{0,4999}?>)?, (?:NULL|\[.*?\]), (\d+)(?:<(.{0,4999}?)>(?=,))?")  # of splice
 _PEER = re.compile(r"->.*:(\d+)\]")
 _PAIR = re.compile(r"(?:TCP|UDP)(?:v6)?:\[(.*)->(.*)\]")
 _ENDPOINT = re.compile(r"sin6?_port=htons\((\d+)\).*?"
@@ -390,8 +391,8 @@ class Descriptors:
         receives, count = call.name in RECEIVE, call.value or 0
         if call.name in ("recvmsg", "sendmsg"):
             self._pass(call, process, receives)
-        if call.name.startswith("sendfile"):  # its second argument is the file
-            receives = False
+        if call.name == "splice":
+            file, receives = self._spliced(call, process, file)
         text = _TEXT.search(call.arguments)
         request = _REQUEST.match(text[1]) if text else None
         if file.kind in ("unknown", "listener") and receives and request and count > 0:
@@ -404,7 +405,7 @@ class Descriptors:
             file.kind, file.name = known.kind, known.name
         self.of_call[id(call)] = file
         self.reads[id(call)] = receives
-        self.blocks[id(call)] = not file.nonblocking and "MSG_DONTWAIT" not in call.arguments
+        self.blocks[id(call)] = not file.nonblocking and not re.search("MSG_DONTWAIT|SPLICE_F_NONBLOCK", call.arguments)
         if isinstance(file, Connection):
             if count > 0 and "MSG_PEEK" not in call.arguments:
                 self._serve(call, file, receives, request and request[1])
@@ -417,6 +418,14 @@ class Descriptors:
             moments.append(_takes_effect(call))
             calls.append(call)
             self.movers.setdefault((channel(file), receives), set()).add(process.pid)
+
+    def _spliced(self, call, process, source):
+        """Bytes go from a socket into a pipe, or from a pipe to a socket: (the one that is no pipe, whether it is read
+        from)."""
+        found = _SECOND_FD.match(call.arguments)
+        if source.kind != "pipe" or not found:
+            return source, True
+        return self._file(process, int(found[1]), found[2] or ""), False
 
     def _serve(self, call, connection, receives, path):
         """Part of a request is read, or of a response sent."""
@@ -448,6 +457,8 @@ class Descriptors:
                 last.answered = call.end
         elif last is None or last.answered is not None:
             self._exchange(call, server, call.start)
+        elif last.request is None:  # it was connected before the request was read
+            last.request = self._on_account_of(call)
 
     def _pass(self, call, process, receives):
         """Descriptors travel between processes."""

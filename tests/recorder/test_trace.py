@@ -637,6 +637,16 @@ class Others(unittest.TestCase):
             self.assertEqual(self.cause(*lines), ("server", "127.0.0.1:81", None))
             self.assertEqual(self.cause(*lines, accept.format(40), accept.format(7)), ("server", "127.0.0.1:81", None))
 
+    def test_bytes_that_are_spliced_are_read_or_sent(self):
+        log = one("7 1700000000.0 accept(3, NULL, NULL) = 4 <0.00001>\n"
+                  "7 1700000000.1 pipe2([5<pipe:[77]>, 6<pipe:[77]>], 0) = 0 <0.000001>\n"
+                  "7 1700000000.2 splice(4, NULL, 6<pipe:[77]>, NULL, 4096, 0) = 86 <0.00001>\n"
+                  "7 1700000000.3 splice(5<pipe:[77]>, NULL, 4, NULL, 4096, SPLICE_F_NONBLOCK) = 86 <0.00001>\n")
+        seen = descriptors.Descriptors(log)
+        request, = seen.connections[0].requests
+        self.assertEqual((request.received, request.answered), (log.calls[2], log.calls[3]))
+        self.assertEqual([seen.blocks[id(call)] for call in log.calls[2:]], [True, False])
+
 
 
 # ---- what is understood of kept recordings

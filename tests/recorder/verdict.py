@@ -139,7 +139,9 @@ class Doing:
 
     def _for(self, kind, of, most):
         if kind == "clients" and of:
-            return f", waiting for {of} to {'send something' if most.name in RECEIVE else 'read what was sent'}"
+            does = "" if most.name == "splice" else " to send something" if most.name in RECEIVE else \
+                " to read what was sent"
+            return f", waiting for {of}{does}"
         if kind == "clients":
             return ", waiting for any client" if most.name in LOOP else ""
         if kind == "server":
