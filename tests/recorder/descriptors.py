@@ -110,6 +110,7 @@ class Process:
     epolls: Dict[int, Dict[int, int]] = field(default_factory=dict)  # epoll fd -> {event data: fd}
     whole: bool = False             # the log has it from its start: what it watches is known
     ring: bool = False              # but it has an io_uring, and may tell an epoll what to watch in no call
+    once: Set[Tuple[int, int]] = field(default_factory=set)  # (epoll, event data) that EPOLLONESHOT watches once
     looked_at: Set[int] = field(default_factory=set)  # the epolls of which /proc told what they watch, all the same
 
 
@@ -501,8 +502,11 @@ class Descriptors:
         fd = int(change[3])
         for data in [data for data, other in watched.items() if other == fd]:
             del watched[data]
-        if change[2] != "DEL":
-            watched[next(_event_data(call), fd)] = fd
+        if change[2] != "DEL" and "{events=0," not in call.arguments:
+            data = next(_event_data(call), fd)
+            watched[data] = fd
+            once = process.once.add if "EPOLLONESHOT" in call.arguments else process.once.discard
+            once((int(change[1]), data))
         file = self._file(process, fd, change[4] or "")
         if isinstance(file, Connection):
             self.of_call[id(call)] = file
@@ -513,7 +517,12 @@ class Descriptors:
         if call.name.startswith("epoll"):
             events = self._events(call, process, fd)
             watched = [(number, "") for number in events.values()]
-            reported = [(events[data], "") for data in _event_data(call) if data in events]
+            found = [data for data in _event_data(call) if data in events]
+            reported = [(events[data], "") for data in found]
+            for data in found:
+                if (fd, data) in process.once:  # it is not watched until it is asked for again
+                    del events[data]
+                    process.once.discard((fd, data))
         elif "poll" in call.name:
             watched, reported = (_polled(text) for text in (call.arguments, call.result))
         else:

@@ -81,6 +81,7 @@ class Wait:
     watched: List[str]             # "listener", "/slow (fd 5)", ... what is watched during this wait
     timeout_ms: Optional[float]    # None: for ever
     reported: List[str]            # what it returned
+    whole: bool = True             # nothing else was watched, or could have been
 
 
 @dataclass

@@ -647,6 +647,15 @@ class Others(unittest.TestCase):
         self.assertEqual((request.received, request.answered), (log.calls[2], log.calls[3]))
         self.assertEqual([seen.blocks[id(call)] for call in log.calls[2:]], [True, False])
 
+    def test_descriptor_that_an_epoll_does_not_watch_any_more(self):
+        add = "7 1700000000.{} epoll_ctl(5, EPOLL_CTL_{}, 4, {{events={}, data=4}}) = 0 <0.00001>"
+        wait = "7 1700000001.{} epoll_wait(5, [{{events=EPOLLIN, data=4}}], 8, -1) = 1 <0.00001>"
+        for flags, expected in ("EPOLLIN", [1, 1]), ("EPOLLIN|EPOLLONESHOT", [1, 0]), ("0", [0, 0]):
+            lines = ["7 1700000000.0 accept(3, NULL, NULL) = 4 <0.1>", "7 1700000000.1 epoll_create1(0) = 5 <0.1>",
+                     add.format(3, "ADD", flags), wait.format(1), wait.format(2)]
+            log = one("".join(f"{line}\n" for line in lines))
+            seen = descriptors.Descriptors(log)
+            self.assertEqual([len(seen.watched[id(call)]) for call in log.calls[-2:]], expected, flags)
 
 
 # ---- what is understood of kept recordings

@@ -193,7 +193,10 @@ class Threads:
             return printable(f"{self.experiment.name(file)} (fd {file.fd})" if connected else str(file))
 
         watched, reported = (list(map(name, files[id(call)])) for files in (self.seen.watched, self.seen.reported))
-        return Wait(call.tid, told.start, told.end, watched, waiting.timeout_ms(call), reported)
+        epoll = call.name.startswith("epoll")
+        known = self.seen.processes[self.seen.pid_of[call.tid]].whole and id(call) not in self.seen.partly
+        return Wait(call.tid, told.start, told.end, watched, waiting.timeout_ms(call), reported,
+                    known if epoll else bool(watched))
 
     def _descendants(self, pids):
         """These processes, and those that they started."""

@@ -267,7 +267,18 @@ def _in_backlog(recording, fast, begin, end):
         return (f" in the backlog: {_who(recording, thread)} did not accept it, although it was "
                 f"waiting for clients, {doing.phrase().partition(', waiting')[0]}")
     asked = _upstreams(recording, begin, end) if doing.idle() else []
+    if doing.clear and doing.kind == "delay" and _ignored(recording, thread, begin, end, "listener"):
+        return f": {_who(recording, thread)} was {doing.phrase()}, and did not watch its listener"
     return _sentence(recording, threads, begin, end) + (MEANWHILE + ", and ".join(asked[:3]) if asked else "")
+
+
+def _ignored(recording, thread, begin, end, name):
+    """Did a thread wait, for most of some time, for other descriptors than the one with this name?"""
+    waits = [(min(wait.end or end, end) - max(wait.start, begin), wait) for wait in recording.waits
+             if wait.tid == thread.tid and wait.whole]
+    others = sum(seconds for seconds, wait in waits
+                 if seconds > 0 and not any(watched.startswith(name) for watched in wait.watched))
+    return others > (end - begin) / 2
 
 
 def _sentence(recording, threads, begin, end):
@@ -292,8 +303,10 @@ def _unread(recording, fast, begin, end):
     doing = Doing(recording, known, begin, end)
     busy = _busy_others(recording, [known], begin, end, known.pid)
     if doing.free():
-        return (f"{where}: {_who(recording, known)} had accepted it, and was waiting for clients, "
-                f"{doing.phrase().partition(', waiting')[0]}{busy}")
+        client = clients.name(recording.clients, recording.clients.index(fast))
+        ignored = _ignored(recording, known, begin, end, f"{client} (fd ")
+        return (f"{where}: {_who(recording, known)} had accepted it, and was waiting for {'other ' * ignored}clients, "
+                f"{doing.phrase().partition(', waiting')[0]}{', without watching this one' * ignored}{busy}")
     words = doing.phrase()
     return f"{where}: {_who(recording, known)} was {words}{busy * (MEANWHILE not in words)}"
 

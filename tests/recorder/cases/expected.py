@@ -31,6 +31,10 @@ def http(way):
     return f"{PYTHON} http_ways.py {{port}} {way}"
 
 
+def loop(way):
+    return f"{PYTHON} loop_ways.py {{port}} {way}"
+
+
 def system(way):
     return f"{PYTHON} system_ways.py {{port}} {way}"
 
@@ -76,6 +80,11 @@ CASES = {
                                              r"meanwhile it was in (clock_)?nanosleep"], r"computing|for a lock"),
     "asyncio-names": Case(asyncio("names"), [WAITED, r"was in recvfrom, for the name server 127\.0\.0\.1:53"]),
     "asyncio-compute": Case(asyncio("compute"), [WAITED, r"the only thread was computing"], r"in [a-z_]+\b|lock"),
+    # ---- Python: a loop that makes a mistake
+    "loop-deaf": Case(loop("deaf"), [WAITED, "the only thread was in epoll_p?wait.*, and did not watch its listener"]),
+    "loop-forgets": Case(loop("forgets"),
+                         [WAITED, "accepted but unread: the only thread had accepted it, and was waiting for other "
+                                  r"clients, in epoll_p?wait, without watching this one\."]),
     # ---- Python: threads and processes
     "http-sleep": Case(http("sleep"), [WAITED, SLEEP]),
     "http-cold": Case(http("cold"), [WAITED, SLEEP]),
