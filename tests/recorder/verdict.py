@@ -37,6 +37,9 @@ def judge(recording, slow_path, fast_path, asked=True):
         what, when = ("accepted", "it connected") if fast.accept_seen else ("read", "it was sent")
         return None, (f"Nothing can be said: {name} was {what} after {slow.path} was answered, "
                       f"and this log does not tell when {when}.")
+    if left < JUST and took > ITSELF:  # what it was asked for may go on after the answer
+        why = _why(recording, fast, fast.done)
+        return None, f"{name} waited {span(took)} after {slow.path} had been answered{why}."
     if left < JUST:
         status = "" if slow.status in ("", "200") else f" with {slow.status}"
         return None, f"Nothing can be said: {slow.path} was answered{status} before {name} was sent."

@@ -20,6 +20,7 @@ The event loop is blocked:
   child     waits for a child process that sleeps
   names     waits for a name server that does not answer
   compute   computes
+  after     sleeps, but only when it has answered: no /slow is slow
 """
 import asyncio
 import multiprocessing
@@ -139,6 +140,8 @@ async def main():
                 await (slow(lock) if b"/slow" in line else fast(lock))
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
                 await writer.drain()
+                if WAY == "after" and b"/slow" in line:
+                    time.sleep(1)
         except ConnectionError:
             pass
         writer.close()

@@ -62,6 +62,7 @@ CASES = {
                          r"computing|the only thread"),
     "asyncio-processes": Case(asyncio("processes"), [BEHIND, FREE, r"meanwhile process \d+ was computing"],
                               r"(main|only) thread was computing|worker"),
+    "asyncio-after": Case(asyncio("after"), [rf"/fast waited [\d.]+ m?s after /slow had been answered.*{SLEEP}"]),
     "asyncio-await": Case(asyncio("await {up}"), [DID_NOT, LOOP, rf"while /slow waited for {UP}"]),
     "asyncio-both": Case(asyncio("both {up}"),
                          [rf"/fast waited .* for {UP}: the only thread had read it, and was free"],
