@@ -30,6 +30,7 @@ class Samples:
     def __init__(self, pids, url=None):
         self.pids = list(pids)
         self.taken = []
+        self.wanted = {}        # (pid, tid) -> [(moment, seconds that it has run or been ready to)], of one that runs
         self.connections = []   # (moment, {port of a client: (the inode at the server's end, unread bytes)})
         self.owners = {}        # inode -> pid, or None
         self.address = urls.address(url) if url and pids else None
@@ -38,6 +39,10 @@ class Samples:
         places = {(pid, tid): where(pid, tid) for pid in self.pids for tid in proc.threads(pid)}
         moment = time.time()
         self.taken.append((moment, places))
+        for thread in [thread for thread, place in places.items() if place == RUNNING]:
+            seconds = proc.processor_seconds(*thread)
+            if seconds:
+                self.wanted.setdefault(thread, []).append((moment, sum(seconds)))
         if self.address:
             seen = {each.peer[1]: (each.inode, each.unread) for each in proc.tcp_sockets(self.address[1])
                     if not each.listens and each.local[1] == self.address[1]}
@@ -72,9 +77,18 @@ class Samples:
                 for moment, places in self.taken if first <= moment <= last]
         threads = Counter(thread for places in seen for thread in places)
         lasting = sorted(thread for thread, times in threads.items() if times * 2 >= len(seen))
-        mostly = [Counter(places.get(thread) for places in seen if thread in places).most_common(1)[0][0]
+        mostly = [self._mostly(thread, first, last, Counter(places.get(thread) for places in seen if thread in places))
                   for thread in lasting]
         return mostly if None not in mostly else []
+
+    def _mostly(self, thread, first, last, places):
+        """Where a thread mostly was. A look may find it running that has slept since the look before: it ran only if
+        it wanted a processor for half of the time, too."""
+        wanted = [each for each in self.wanted.get(thread, ()) if first <= each[0] <= last]
+        if wanted and wanted[-1][1] - wanted[0][1] <= (wanted[-1][0] - wanted[0][0]) / 2:
+            places[RUNNING] = 0
+        place, times = places.most_common(1)[0]
+        return place if times else None
 
 
 def free(places):

@@ -252,6 +252,25 @@ class Blocked(unittest.TestCase):
         samples.taken.append((5.0, {(1, 1): "poll", (1, 2): None}))
         self.assertEqual(samples.between(4.5, 6), [])
 
+    def test_thread_that_hardly_wants_a_processor_was_not_running(self):
+        """On a busy machine, there may be few looks."""
+        for wanted, expected in [([(1.0, 0.1), (3.0, 1.9)], ["running"]), ([(1.0, 0.1), (3.0, 0.2)], ["poll"]),
+                                 ([(1.0, 0.1)], ["poll"]), ([(0.1, 0.1), (1.0, 0.9)], ["poll"]), ([], ["running"])]:
+            samples = blocked.Samples([])
+            samples.taken = [(moment, {(1, 1): place}) for moment, place in [
+                (1.0, "running"), (2.0, "poll"), (3.0, "running")]]
+            samples.wanted = {(1, 1): wanted}
+            self.assertEqual(samples.between(0.5, 3.5), expected)
+        samples.taken, samples.wanted = [(1.0, {(1, 1): "running"})], {(1, 1): [(1.0, 0.1)]}
+        self.assertEqual(samples.between(0.5, 3.5), [])
+
+    def test_a_look_tells_how_much_a_running_thread_wanted(self):
+        with mock.patch("recorder.blocked.where", lambda pid, tid: "running"):
+            samples = blocked.Samples([os.getpid()])
+            samples.take()
+        if proc.processor_seconds(os.getpid(), os.getpid()):
+            self.assertIn((os.getpid(), os.getpid()), samples.wanted)
+
     def test_places_become_a_sentence(self):
         for places, sentence in [(["poll"], "its one thread was in poll"),
                                  (["poll", "futex", "futex"], "its 3 threads were in poll and futex"),
