@@ -23,7 +23,7 @@ from kit.errors import Failed
 from kit.printable import printable
 from kit.report import fold
 from recorder import next_steps, snapshot
-from recorder.descriptors import RECEIVE, SEND
+from recorder.descriptors import NAME_SERVER, RECEIVE, SEND
 
 EPILOG = "Exit status: 0 if something listens on the port; 1 if not; 2 for a bad command line."
 MOST = 8      # lines about connections, or threads, that are alike
@@ -123,10 +123,15 @@ def tell_outgoing(process, second):
     for fd, s in sorted(process.outgoing.items()):
         if s.state == "SYN-SENT":
             state = "is being connected; it has not answered"
+        elif s.state == snapshot.UNCONNECTED:
+            lines.append(f"  it has a UDP socket at {s.local} (descriptor {fd}), which is not connected: whom it asked "
+                         f"cannot be seen{'; a datagram has arrived, and is unread' * (s.receive > 0)}.")
+            continue
         elif s.state != "ESTAB":
             continue
-        elif not s.details:  # at a path of this machine
-            state = "is connected; whether it has answered cannot be seen"
+        elif not s.details:  # at a path of this machine, or of UDP
+            state = ("has sent something, which is unread" if s.receive else
+                     "is connected; whether it has answered cannot be seen")
         elif s.waits_for_answer:
             state = f"was asked {ago(s.number('lastsnd'))}, and has not answered"
             able = [each for each in waiting if each.number("lastrcv") + second.late_ms >= s.number("lastsnd")]
@@ -136,10 +141,14 @@ def tell_outgoing(process, second):
             state = f"answered {ago(s.number('lastrcv'))}"
         else:
             state = "is connected"
-        lines.append(f"  it has a connection to {s.peer} (descriptor {fd}), which {state}.")
+        lines.append(f"  it has a connection to {_server(s)} (descriptor {fd}), which {state}.")
     yield from lines[:MOST]
     if len(lines) > MOST:
         yield f"  ... and {len(lines) - MOST} more connections to other servers."
+
+
+def _server(s):
+    return f"the name server {s.peer}" if s.peer.endswith(f":{NAME_SERVER}") else s.peer
 
 
 # ---- threads
@@ -178,7 +187,10 @@ def _purpose(process, name, fd):
 def _about(process, name, fd):
     """What a call waits for at its descriptor."""
     server = process.outgoing.get(fd)
-    peer = process.accepted.get(fd) or (server and f"{server.peer}, another server,")
+    if server and server.state == snapshot.UNCONNECTED and name in RECEIVE:
+        return f", until a datagram comes to {server.local}"
+    peer = process.accepted.get(fd) or (server and (
+        _server(server) if server.peer != _server(server) else f"{server.peer}, another server,"))
     if peer:
         return f", until {peer} " + ("sends something" if name in RECEIVE else "accepts" if name == "connect" else
                                      "has read what was sent")

@@ -50,8 +50,8 @@ def _links(pid):
                 yield fd, os.readlink(f"{folder}/fd/{fd}")
 
 
-class TCP(NamedTuple):
-    """A socket. An address is (IP address, port); one of IPv4 that is mapped into IPv6 is that of IPv4."""
+class InternetSocket(NamedTuple):
+    """A socket of TCP or UDP. An address is (IP address, port); IPv4 that is mapped into IPv6 is told as IPv4."""
     local: Tuple[str, int]
     peer: Tuple[str, int]
     listens: bool
@@ -59,17 +59,22 @@ class TCP(NamedTuple):
     unread: int     # bytes that have arrived
 
 
-def tcp_sockets(port=None):
+def tcp_sockets(port=None, names=("tcp", "tcp6")):
     """All TCP sockets of this network namespace, or those with this port at either end."""
     found, wanted = [], "" if port is None else f":{port:04X} "
-    for name in ("tcp", "tcp6"):
+    for name in names:
         for line in read(f"/proc/net/{name}").splitlines()[1:]:
             if wanted not in line:
                 continue
             _, local, peer, state, queues, _, _, _, _, inode, *_ = line.split()
-            found.append(TCP(_address(local), _address(peer), state == _LISTEN, int(inode),
+            found.append(InternetSocket(_address(local), _address(peer), state == _LISTEN, int(inode),
                              int(queues.partition(":")[2], 16)))
     return found
+
+
+def udp_sockets():
+    """All UDP sockets. One that is not connected has the port 0 at the other end."""
+    return tcp_sockets(names=("udp", "udp6"))
 
 
 def _address(text):

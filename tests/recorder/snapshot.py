@@ -11,12 +11,13 @@ from kit import proc
 from kit.errors import Failed
 from kit.printable import printable
 
+UNCONNECTED = "UNCONN"  # of UDP: it may ask many servers, and the kernel does not tell which
 _MAPPED = re.compile(r"\[::ffff:(\d+\.\d+\.\d+\.\d+)\]")
 
 
 @dataclass
 class Socket:
-    """A TCP socket as ss tells of it."""
+    """A TCP socket as ss tells of it; or another one, without details."""
     state: str
     receive: int   # bytes that have arrived and are unread; of a listener, the clients in its backlog
     send: int      # bytes that the peer has not confirmed; of a listener, the size of its backlog
@@ -111,9 +112,17 @@ def _outgoing(rest):
     ports = sorted({each.peer[1] for each in pairs if each.peer[1]})[:8]
     condition = " or ".join(f"dport = :{port}" for port in ports)
     found = sockets(f"( {condition} )") if ports else []
-    local = at_paths() if rest.keys() - {each.inode for each in pairs} else {}
+    others = rest.keys() - {each.inode for each in pairs}
+    local = at_paths() if others else {}
     found += [Socket("ESTAB", 0, 0, "", path, inode, "") for inode, path in local.items()]
+    found += [Socket("ESTAB" if each.peer[1] else UNCONNECTED, each.unread, 0, _written(each.local),
+                     _written(each.peer), each.inode, "") for each in (proc.udp_sockets() if others else ())]
     return {rest[each.inode]: each for each in found if each.inode in rest}
+
+
+def _written(address):
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def at_paths():

@@ -37,6 +37,12 @@ if way in ("ask", "at"):
     other.connect(more[0] if way == "at" else ("127.0.0.1", int(more[0])))
     other.sendall(b"GET /slow HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
     other.recv(999)
+if way in ("datagrams", "datagrams to"):
+    other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    other.bind(("127.0.0.1", 0))
+    if way == "datagrams to":
+        other.connect(("127.0.0.1", int(more[0])))
+    other.recv(999)
 time.sleep(99)
 """
 
@@ -53,6 +59,14 @@ class Where(unittest.TestCase):
         self.took = time.monotonic() - began
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         return result.stdout
+
+    def see(self, pattern):
+        """Ask until this is told: on a busy machine, a thread takes a while to reach a call."""
+        def told():
+            self.text = " ".join(self.ask(self.port).split())
+            return re.search(pattern, self.text)
+
+        self.assertTrue(processes.wait_until(told, 30), self.text)
 
     def test_each_place_where_a_request_can_be(self):
         with Server("01-blocking", "--delay", "20") as server, contextlib.ExitStack() as stack:
@@ -181,6 +195,22 @@ class Where(unittest.TestCase):
                     waits = f"asleep in recvfrom, until {path}, another server, sends something"
                     self.assertTrue(processes.wait_until(lambda: waits in " ".join(self.ask(self.port).split()), 30))
                     self.assertRegex(" ".join(self.ask(self.port).split()),
+    def test_datagrams_are_told(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.bind(("127.0.0.1", 0))
+            there = f"127.0.0.1:{other.getsockname()[1]}"
+            for way, place, waits in [
+                    ("datagrams to", rf"it has a connection to {there} \(descriptor \d+\), which is "
+                     f"connected; whether", f"asleep in recvfrom, until {there}, another server, sends something"),
+                    ("datagrams", r"it has a UDP socket at (127\.0\.0\.1:\d+) \(descriptor \d+\), which is not "
+                     "connected: whom it asked cannot be seen", "asleep in recvfrom, until a datagram comes to "
+                                                                r"127\.0\.0\.1:\d+")]:
+                with self.python(way, other.getsockname()[1]), \
+                        socket.create_connection(("127.0.0.1", self.port)) as client:
+                    client.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
+                    self.see(waits)
+                    self.assertRegex(self.text, place)
+
                                      rf"it has a connection to {path} \(descriptor \d+\), which is connected; whether")
 
     def test_watching_tells_of_changes(self):
