@@ -9,7 +9,7 @@ import sys
 import time
 import unittest
 
-from kit import measuring, proc, processes, terminals, tool, unittests
+from kit import proc, processes, terminals, tool, unittests
 from kit.processes import Program
 from kit.servers import Server
 from kit.tree import STAGES
@@ -144,22 +144,20 @@ class Where(unittest.TestCase):
         with self.python("half"), socket.create_connection(("127.0.0.1", self.port)) as client:
             client.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
             client.recv(99)
-            text = self.ask(self.port)
-            self.assertIn("is accepted; an answer, or a part of one, was sent", text)
-            self.assertNotIn("it was answered", text)
-            self.assertRegex(text, "main thread is asleep in (clock_nanosleep|select)")
+            self.see("main thread is asleep in (clock_nanosleep|select)")
+            self.assertIn("is accepted; an answer, or a part of one, was sent", self.text)
+            self.assertNotIn("it was answered", self.text)
 
     def test_process_whose_main_thread_has_ended_is_seen(self):
         """The descriptors of such a process stand only in the folders of its other threads."""
-        port = free_port()
-        with Program([PYTHON, WHERE.parent / "recorder/cases/system_ways.py", port, "no-main"]) as program:
+        self.port = free_port()
+        with Program([PYTHON, WHERE.parent / "recorder/cases/system_ways.py", self.port, "no-main"]) as program:
             ended = f"/proc/{program.pid}/task/{program.pid}/status"
             self.assertTrue(processes.wait_until(lambda: "(zombie)" in proc.read(ended)), program.messages())
-            text = self.ask(port)
-        self.assertIn(f" (pid {program.pid}) listens, and has accepted 0 of the connections\n", text)
-        self.assertRegex(text, r"\n  thread \d.* is asleep in p?poll, until something happens")
-        self.assertNotIn("another user", text)
-        self.assertNotIn("main thread", text)
+            self.see(r"thread \d.* is asleep in p?poll, until something happens")
+        self.assertIn(f" (pid {program.pid}) listens, and has accepted 0 of the connections", self.text)
+        self.assertNotIn("another user", self.text)
+        self.assertNotIn("main thread", self.text)
 
     def test_client_that_a_deferring_listener_hides_is_connected(self):
         with self.python("defer"), socket.create_connection(("127.0.0.1", self.port)):
@@ -195,6 +193,8 @@ class Where(unittest.TestCase):
                     waits = f"asleep in recvfrom, until {path}, another server, sends something"
                     self.assertTrue(processes.wait_until(lambda: waits in " ".join(self.ask(self.port).split()), 30))
                     self.assertRegex(" ".join(self.ask(self.port).split()),
+                                     rf"it has a connection to {path} \(descriptor \d+\), which is connected; whether")
+
     def test_datagrams_are_told(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
             other.bind(("127.0.0.1", 0))
@@ -211,20 +211,19 @@ class Where(unittest.TestCase):
                     self.see(waits)
                     self.assertRegex(self.text, place)
 
-                                     rf"it has a connection to {path} \(descriptor \d+\), which is connected; whether")
-
     def test_watching_tells_of_changes(self):
-        with Server("01-blocking", "--delay", "1") as server:
-            tool = subprocess.Popen([sys.executable, str(WHERE), "--watch", "0.05", str(server.port)],
-                                    stdout=subprocess.PIPE, text=True)
-            time.sleep(2)
-            measuring.probe(server.url, "0:/slow")
-            time.sleep(1)
-            tool.terminate()
-            lines = tool.communicate(timeout=PATIENCE)[0].splitlines()
-        self.assertTrue(any("is read" in line or "are read" in line for line in lines), lines)
-        for line in lines:
-            self.assertRegex(line, r"^\d\d:\d\d:\d\d\.\d  ")
+        with Server("01-blocking", "--delay", "99") as server, \
+                Program([sys.executable, WHERE, "--watch", "0.05", server.port]) as watching, \
+                socket.create_connection(("127.0.0.1", server.port)) as client:
+            peer = f"127.0.0.1:{client.getsockname()[1]}"
+            for request, words in [(b"", "nothing has arrived"),
+                                   (b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n", "its 31 bytes are read")]:
+                client.sendall(request)
+                told = f"{peer} is accepted; {words}"
+                self.assertTrue(processes.wait_until(lambda: told in watching.output(), PATIENCE),
+                                watching.output() + watching.messages())
+            for line in watching.output().splitlines():
+                self.assertRegex(line, r"^\d\d:\d\d:\d\d\.\d  ")
 
     def test_names_of_others_do_not_reach_the_terminal(self):
         with self.python("named"), socket.create_connection(("127.0.0.1", self.port)):
