@@ -7,6 +7,7 @@
 #include "common/http.h"
 #include "common/log.h"
 #include "common/net.h"
+#include "common/pool.h"
 #include "common/stop.h"
 #include "common/table.h"
 
@@ -25,12 +26,13 @@ enum {
     CLIENTS = 100,
     FDS = CLIENTS + 8,
     LISTENER = 3,
+    POOL = FDS - 1,      /* no client gets this number */
     SENT_MAX = 24 << 10, /* bytes that the script sends; a flood may follow them */
     STORE = SENT_MAX + 2 * HTTP_HEAD_MAX,
 };
 
 /* The state that a connection must be in, judged by the bytes that went over the wire. */
-enum phase { WAITING, IDLING, BEGUN, DELAYED, OWED, ANSWERING, ANSWERED, LINGERS, GONE };
+enum phase { WAITING, IDLING, BEGUN, DELAYED, WORKED, OWED, ANSWERING, ANSWERED, LINGERS, GONE };
 
 struct client {
     enum phase phase; /* WAITING: in the backlog */
@@ -52,6 +54,7 @@ struct client {
     bool close;             /* announced by the response */
     bool told_gone;         /* the server knows that it has lost the connection */
     bool asked;             /* the server has called recv since it was draining */
+    struct pool_job *job;   /* WORKED: handed to a thread, and not collected yet */
 
     char response[HTTP_RESPONSE_MAX];
     char bytes[STORE]; /* sent by the client */
@@ -84,7 +87,7 @@ static struct {
 
     /* How often the kernel still refuses something. */
     int accept_error, accept_errors; /* accept_errors -1: until further notice */
-    int no_watches, no_memory, no_room, no_shutdowns, interrupts;
+    int no_watches, no_memory, no_room, no_shutdowns, no_reserve, interrupts;
 } kernel;
 
 static struct {
@@ -120,9 +123,10 @@ static void judge(struct client *c)
 
     c->request = (struct http_request){0};
     if (http_parse(&c->request, c->bytes + c->head, c->received - c->head))
-        phase = c->request.status == 200 && c->request.route == HTTP_SLOW && !settings.block
-                    ? DELAYED
-                    : OWED;
+        phase = !http_is_slow(&c->request) ? OWED
+                : settings.threads > 0     ? WORKED
+                : settings.block           ? OWED
+                                           : DELAYED;
     else if (http_begun(&c->request))
         phase = BEGUN;
     if (phase != was)
@@ -131,7 +135,8 @@ static void judge(struct client *c)
 
 static int64_t limit_ns(const struct client *c)
 {
-    return c->phase == DELAYED   ? settings.delay_ns
+    return c->phase == WORKED    ? INT64_MAX / 2 /* as long as the job takes */
+           : c->phase == DELAYED ? settings.delay_ns
            : c->phase == LINGERS ? net_linger_ns(settings.timeout_ns)
                                  : settings.timeout_ns;
 }
@@ -241,9 +246,10 @@ static void begin_response(struct client *c)
         assert(overdue(c));
         http_time_out(&c->request);
     } else {
-        assert(c->phase == OWED || (c->phase == DELAYED && overdue(c)));
+        assert(c->phase == OWED || (c->phase == DELAYED && overdue(c)) ||
+               (c->phase == WORKED && c->job == NULL));
     }
-    if (settings.block && c->request.status == 200 && c->request.route == HTTP_SLOW)
+    if (settings.block && http_is_slow(&c->request))
         assert(kernel.now_ns - c->since_ns >= settings.delay_ns);
     http_date(date, (time_t)(kernel.now_ns / NS_PER_S));
     c->close = kernel.draining || !c->request.keep_alive;
@@ -348,7 +354,7 @@ static int fake_close(int fd)
 
 static bool fake_watch(int fd, enum want was, enum want want)
 {
-    bool open = fd == LISTENER ? kernel.listening : kernel.owner[fd] != NULL;
+    bool open = fd == LISTENER ? kernel.listening : fd == POOL || kernel.owner[fd] != NULL;
     bool refused = want != WANT_NOTHING && spend(&kernel.no_watches);
 
     kernel.calls++;
@@ -421,6 +427,41 @@ static void *fake_table_grow(void *table, size_t *count, size_t index, size_t si
     return NULL;
 }
 
+/* Instead of common/pool.c: a thread for each job, which takes as long as the delay. */
+
+static int fake_pool_start(int threads)
+{
+    assert(threads == settings.threads);
+    return POOL;
+}
+
+/* Defined below, where they know what the job is a part of. */
+static void fake_pool_submit(struct pool_job *job);
+
+static struct client *first_working(void)
+{
+    struct client *first = NULL;
+
+    for (int i = 0; i < kernel.client_count; i++) {
+        struct client *c = &clients[i];
+        if (c->job != NULL && (first == NULL || c->since_ns < first->since_ns))
+            first = c;
+    }
+    return first;
+}
+
+static struct pool_job *fake_pool_collect(void)
+{
+    struct client *c = first_working();
+
+    kernel.calls++;
+    if (c == NULL || kernel.now_ns - c->since_ns < settings.delay_ns)
+        return NULL;
+    struct pool_job *job = c->job;
+    c->job = NULL;
+    return job;
+}
+
 /* Both files are included, not linked. So their calls, and not the fuzzer's own, reach the kernel
  * above, and their state can be reset. */
 #define accept4(fd, address, size, flags)      fake_accept4(fd, address, size, flags)
@@ -430,9 +471,22 @@ static void *fake_table_grow(void *table, size_t *count, size_t index, size_t si
 #define malloc(size)                           fake_malloc(size)
 #define net_linger(fd, last, left)             fake_linger(fd, last, left)
 #define table_grow(table, count, index, size)  fake_table_grow(table, count, index, size)
+#define pool_start(threads)                    fake_pool_start(threads)
+#define pool_submit(job)                       fake_pool_submit(job)
+#define pool_collect()                         fake_pool_collect()
 #define log_request(fd, head, length, s, d_ns) fake_log_request(fd, head, length, s, d_ns)
 #include "common/connections.c"  /* NOLINT(bugprone-suspicious-include): see above */
 #include "common/conversation.c" /* NOLINT(bugprone-suspicious-include): see above */
+
+static void fake_pool_submit(struct pool_job *job)
+{
+    struct connection *connection =
+        (struct connection *)((char *)job - offsetof(struct connection, job));
+    struct client *c = client_at(connection->conversation.fd);
+
+    assert(c->phase == WORKED && c->job == NULL && job->run == work);
+    c->job = job;
+}
 
 static void start(void)
 {
@@ -449,6 +503,7 @@ static void start(void)
                                 .timeout_ns = times_ns[durations % 8],
                                 .delay_ns = delays == 8 ? 0 : times_ns[delays],
                                 .block = flags & 1,
+                                .threads = (flags & 5) == 5,
                                 .verbose = flags & 2};
     memset(&all, 0, sizeof all);
     stop_requested = false;
@@ -459,6 +514,7 @@ static void start(void)
 static void finish(void)
 {
     assert(!kernel.listening && all.open == 0);
+    kernel.watched[POOL] = WANT_NOTHING; /* a pool never ends */
     for (int fd = 0; fd < FDS; fd++)
         assert(kernel.owner[fd] == NULL && kernel.watched[fd] == WANT_NOTHING);
     for (int i = 0; i < kernel.client_count; i++)
@@ -471,6 +527,14 @@ static void finish(void)
 
 /* ---- The loop */
 
+/* When the next job is done. */
+static int64_t first_job_ns(void)
+{
+    const struct client *c = first_working();
+
+    return c != NULL ? c->since_ns + settings.delay_ns : INT64_MAX;
+}
+
 static bool is_ready(int fd)
 {
     const struct client *c = kernel.owner[fd];
@@ -479,17 +543,19 @@ static bool is_ready(int fd)
         return false;
     if (fd == LISTENER)
         return first_waiting() != NULL || kernel.accept_errors != 0;
+    if (fd == POOL)
+        return first_job_ns() <= kernel.now_ns;
     return c->reset || (kernel.watched[fd] == WANT_READ ? available(c) > 0 || c->fin : c->room > 0);
 }
 
 /* Report fd to the server. It need not be ready: an event may be stale or spurious. */
 static void step(int fd)
 {
-    bool open = fd == LISTENER ? kernel.listening : kernel.owner[fd] != NULL;
+    bool open = fd == LISTENER ? kernel.listening : fd == POOL || kernel.owner[fd] != NULL;
     bool due = open && is_ready(fd);
     unsigned long before = kernel.calls;
 
-    kernel.closes_only = fd;
+    kernel.closes_only = fd == POOL ? -1 : fd; /* results are for several connections */
     connections_ready(fd);
     kernel.closes_only = -1;
     assert(fd == LISTENER || !due || kernel.calls > before);
@@ -504,9 +570,9 @@ static void check_connections(bool expired)
             continue;
         assert(c->phase != OWED && c->phase != ANSWERED && !c->told_gone);
         assert(!expired || !overdue(c));
-        enum want wanted = c->phase == DELAYED     ? WANT_NOTHING
-                           : c->phase == ANSWERING ? WANT_WRITE
-                                                   : WANT_READ;
+        assert(c->phase != WORKED || c->job != NULL);
+        bool waits = c->phase == DELAYED || c->phase == WORKED;
+        enum want wanted = waits ? WANT_NOTHING : c->phase == ANSWERING ? WANT_WRITE : WANT_READ;
         assert(kernel.watched[c->fd] == wanted);
     }
 }
@@ -533,7 +599,7 @@ static int64_t nearest_deadline_ns(void)
 
     for (int i = 0; i < kernel.client_count; i++) {
         const struct client *c = &clients[i];
-        if (is_connected(c) && c->since_ns + limit_ns(c) < nearest_ns)
+        if (is_connected(c) && c->phase != WORKED && c->since_ns + limit_ns(c) < nearest_ns)
             nearest_ns = c->since_ns + limit_ns(c);
     }
     if (kernel.draining && resume_ns > kernel.give_up_ns)
@@ -575,6 +641,26 @@ static void begin_drain(void)
         assert(clients[i].phase != IDLING);
 }
 
+/* Nothing is ready: let time pass, to the end of the wait or of a job. */
+static void wait_for(int wait_ms)
+{
+    int64_t end_ns = wait_ms < 0 ? INT64_MAX : kernel.now_ns + wait_ms * NS_PER_MS;
+    int64_t job_ns = first_job_ns();
+
+    if (job_ns < end_ns)
+        end_ns = job_ns;
+    if (end_ns < INT64_MAX)
+        kernel.now_ns = end_ns;
+}
+
+/* 06 is short of memory, and stops accepting. */
+static void pause_for_want_of_memory(void)
+{
+    if (kernel.listening && (all.acceptable || kernel.watched[LISTENER] != WANT_NOTHING))
+        refuse_client();
+    connections_pause();
+}
+
 /* Take one turn of the loop. Return false if nothing was ready or due. Then time has passed until
  * the loop would wake. */
 static bool turn(void)
@@ -586,8 +672,8 @@ static bool turn(void)
     for (int fd = 0; fd < FDS; fd++)
         if (is_ready(fd))
             ready[count++] = fd;
-    if (count == 0 && wait_ms > 0)
-        kernel.now_ns += wait_ms * NS_PER_MS;
+    if (count == 0 && wait_ms != 0)
+        wait_for(wait_ms);
     int64_t woken_ns = kernel.now_ns; /* with --block, more time passes */
     kernel.refused = false;
 
@@ -600,6 +686,8 @@ static bool turn(void)
     connections_expire();
     if (kernel.now_ns == woken_ns)
         check_connections(true);
+    if (spend(&kernel.no_reserve))
+        pause_for_want_of_memory();
     connections_accept();
     check_connections(false);
     check_accepting();
@@ -715,6 +803,9 @@ static void refuse(unsigned what)
     case 13:
         kernel.no_shutdowns = times;
         break;
+    case 14:
+        kernel.no_reserve = times;
+        break;
     default:
         kernel.accept_error = errors[what & 7];
         kernel.accept_errors = what & 128 && !net_accept_again(kernel.accept_error) ? -1 : times;
@@ -736,6 +827,8 @@ static void unwatch(int fd)
 {
     bool known = fd == LISTENER || kernel.owner[fd] != NULL;
 
+    if (fd == POOL) /* connections.c does not watch it again */
+        return;
     if (known && kernel.watched[fd] == WANT_NOTHING)
         return;
     kernel.watched[fd] = WANT_NOTHING;
