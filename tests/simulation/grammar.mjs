@@ -185,7 +185,7 @@ export function isNewClient(event) {
   return event.action === "get" || NEW.includes(event.action);
 }
 
-const WANT_TIME = `want a time in milliseconds, from 0 to ${LATEST},`;
+const WANT_TIME = `want a time in milliseconds, from 0 to ${LATEST}`;
 
 function isTime(text) {
   return /^\d+(\.\d{1,3})?$/.test(text) && Number(text) <= LATEST;
@@ -199,7 +199,7 @@ export function parseEvent(word, clients = Infinity, text = word, position = 0) 
   const colon = word.indexOf(":");
   if (colon < 0) fail(0, "want TIME:ACTION, such as 100:/fast");
   const [, time, steps] = /^([^~]*)(?:~(.*))?$/.exec(word.slice(0, colon)), rest = word.slice(colon + 1);
-  if (!isTime(time)) fail(0, `${WANT_TIME} before the colon`);
+  if (!isTime(time)) fail(0, `${WANT_TIME}, before the colon`);
   if (steps !== undefined && !/^[1-9]\d{0,3}$/.test(steps))
     fail(time.length, "want a number of steps from 1 to 9999 after the ~");
   const when = steps === undefined ? {at: Number(time)} : {at: Number(time), steps: Number(steps)};

@@ -742,6 +742,7 @@ class InBrowser(Visitor):
             browser.wait("document.querySelector('.row h2')?.textContent === '05-epoll and 01-blocking' && "
                          "document.querySelector('.clock').textContent === '500 ms'")
             self.assertIn("/fast?a+b", browser.run("document.querySelector('.lanes').textContent"))
+                ("#05-epoll;+0:/fast;+at+x", "x: want a time in milliseconds, from 0 to 86400000."),
 
     def test_each_kind_of_client_counts_in_the_question(self):
         for first in ("silent", "half", "pipeline", "keep", "post"):
