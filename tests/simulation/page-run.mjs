@@ -196,6 +196,8 @@ export function meaning(run, call, cursor) {
   if (who !== null)
     return { plain: `${call.name === "getpeername" ? "looks up the address" : "prepares the connection"} of ${who}`,
       waits: "", detail: true };
+    case "unsupported":
+      return { plain: "makes a call that is not simulated", waits: "" };
   return waited ? { plain: "waits for something that is not about clients", waits: "other" }
     : { plain: WORDS.nothing, waits: "", detail: true };
 }

@@ -908,7 +908,9 @@ const SYSTEM_CALLS = {
   },
 
   unsupported(thread, at) {
-    throw new Stopped(`the simulated kernel has no ${this.text(at)}`);
+    const name = this.text(at);
+    const more = ["mmap", "fork"].includes(name) ? ", and so no --workers: it has one process" : "";
+    throw new Stopped(`the simulated kernel has no ${name}${more}`);
   },
 
   exit_group(thread, status) {
