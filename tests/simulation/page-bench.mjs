@@ -2,7 +2,8 @@
 import {element, button} from "./page-elements.mjs";
 import {Picture, axisEnd} from "./page-draw.mjs";
 import {
-  actor, clientName, describe, ended, grouped, list, meaning, reached, span, threadState, upper, COMPUTES, LOOP,
+  actor, clientName, describe, ended, grouped, hasEnded, list, meaning, reached, span, threadState, upper, COMPUTES,
+  LOOP,
 } from "./page-run.mjs";
 
 const CODE_LINES = 9, FEW_LINES = 5;   // on a phone
@@ -62,6 +63,11 @@ export class Bench {
     const moment = this.timeline[Math.floor(index)];
     if (!moment || moment.t < t) return { t, order: Infinity };
     return { t, order: moment.orders[row] };
+  }
+
+  // All has happened: the cursor is at the last moment, or after it.
+  get atEnd() {
+    return this.at.t > this.end || (this.at.t === this.end && this.at.index >= this.timeline.length - 1);
   }
 
   draw() {
@@ -265,7 +271,7 @@ export class Bench {
     if (this.details.hidden) return;
     const { run } = this, { ending } = run;
     let cursor = this.cursor(0);
-    const over = ending && ending.kind !== "waiting" && ending.at <= cursor.t;
+    const over = hasEnded(run, cursor);
     if (over) cursor = { t: ending.at, order: Infinity };
     const thread = this.pinned ? run.threads.find(each => each.id === this.pinned.thread) : actor(run, cursor);
     const call = this.pinned || (thread && threadState(thread, cursor).call);

@@ -31,6 +31,12 @@ export function reached(t, order, cursor) {
 export const begun = (call, cursor) => reached(call.start, call.order, cursor);
 export const ended = (call, cursor) => reached(call.end, call.orderEnd, cursor);
 
+// Has the server ended at the cursor? It has if nothing of that time is still to come.
+export function hasEnded({ ending, moments }, cursor) {
+  if (!ending || ending.kind === "waiting" || cursor.t < ending.at) return false;
+  return moments.every(({ t, order }) => t !== ending.at || reached(t, order, cursor));
+}
+
 // ---- from the result of a simulation
 
 const CLIENT_MOMENT = -1;          // what clients do at some time comes before what the server does then
@@ -190,14 +196,14 @@ export function meaning(run, call, cursor) {
           detail: true };
     case "clock_nanosleep": case "nanosleep":
       return { plain: `sleeps${who ? `, serving ${who}` : ""}`, waits: "delay" };
+    case "unsupported":
+      return { plain: "makes a call that is not simulated", waits: "" };
   }
   if (/^(pthread_(mutex_lock|cond_wait|cond_timedwait|join)|sem_wait|futex)/.test(call.name))
     return { plain: WORDS.lock, waits: waited ? "lock" : "", detail: !waited };
   if (who !== null)
     return { plain: `${call.name === "getpeername" ? "looks up the address" : "prepares the connection"} of ${who}`,
       waits: "", detail: true };
-    case "unsupported":
-      return { plain: "makes a call that is not simulated", waits: "" };
   return waited ? { plain: "waits for something that is not about clients", waits: "other" }
     : { plain: WORDS.nothing, waits: "", detail: true };
 }
@@ -279,8 +285,10 @@ export function clientWords(run, client, cursor) {
 
 // All of it as one sentence, for readers who do not see the picture.
 export function describe(run, cursor) {
-  const threads = run.threads.slice(0, 8).map(each => [each.label, threadWords(run, each, cursor)])
-    .filter(([, words]) => words).map(([label, words]) => `${label.replace(/^main/, "the main")} ${words}`);
+  const over = hasEnded(run, cursor) && run.ending.kind !== "stopped";
+  const threads = over ? ["the server has ended"]
+    : run.threads.slice(0, 8).map(each => [each.label, threadWords(run, each, cursor)]).filter(([, words]) => words)
+      .map(([label, words]) => `${label.replace(/^main/, "the main")} ${words}`);
   const clients = run.clients.filter(each => clientState(each, cursor) !== "absent").slice(-8);
   return [...threads, ...clients.map(each => clientWords(run, each, cursor))].join("; ") + ".";
 }

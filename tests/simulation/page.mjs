@@ -7,7 +7,9 @@ import {$, element, button, sentence} from "./page-elements.mjs";
 import {Bench} from "./page-bench.mjs";
 import {Doors, duration} from "./page-doors.mjs";
 import {Simulator} from "./page-simulator.mjs";
-import {SOON, clientName, grouped, laneName, span, took, upper, why, whyInOrder, LOOP} from "./page-run.mjs";
+import {
+  SOON, clientName, clientState, grouped, hasEnded, laneName, span, took, upper, why, whyInOrder, LOOP,
+} from "./page-run.mjs";
 
 const data = JSON.parse($("data").textContent);
 const TURN_MS = 100;               // after a click, so much time passes, and it is the player's turn again
@@ -440,8 +442,8 @@ function turned() {
   if (document.body.classList.contains("first") || !$("controls") || $("controls").hidden || bench.limit < Infinity)
     return;
   buildControls();
-  const { ending, broken: [mistake] } = bench.run, over = hasEnded(bench.run, bench.at.t);
-  const atEnd = over || bench.at.t >= bench.end;
+  const { ending, broken: [mistake] } = bench.run, over = hasEnded(bench.run, bench.cursor(0));
+  const atEnd = over || bench.atEnd;
   const nodes = [];
   const failed = over && ending.kind === "exited" && ending.status;
   if (failed) nodes.push(element("p", { className: "wrong" }, endWords()));
@@ -456,8 +458,6 @@ function turned() {
   simulator.prepare(copyOf(table), Math.round(bench.at.t));
 }
 
-const hasEnded = ({ ending }, t) => ending && ending.kind !== "waiting" && ending.at <= t;
-
 function endWords() {
   const { ending, result } = bench.run, said = result.output.filter(each => each.fd === 2).pop();
   if (ending && ending.kind === "exited")
@@ -465,7 +465,9 @@ function endWords() {
   if (ending && ending.kind === "stopped") return `The simulation stopped this server. ${upper(ending.text)}.`;
   if (ending && ending.kind === "killed") return `The server was ended by a signal: ${ending.text || ending.signal}.`;
   if (ending && ending.cut) return `The simulation looks no further than ${span(ending.at)}.`;
-  return "Nothing more happens until a client does something.";
+  const { connected, closed } = result.idle;
+  return `Nothing more happens until a client does something${
+    connected > closed ? ", or the time-out of the idle clients has passed" : ""}.`;
 }
 
 // One of those that hold in each run of the six servers, as tests/play.py says it.
@@ -541,7 +543,7 @@ async function goOn(mine, now, question) {
 }
 
 function questionFor(event) {
-  if (hasEnded(bench.run, event.at - 1)) return null;
+  if (hasEnded(bench.run, { t: event.at, order: -1 })) return null;
   const clients = table.events.filter(isNewClient).length;
   if (goal && goal.number === 9 && (event.action === "reset" || event.action === "close"))
     return questionOfLeaving(event, clients);
@@ -683,8 +685,8 @@ function buildControls(disabled = false) {
     ...does("pipeline", "/slow and /fast on one connection", { action: "pipeline" })];
   row(first, ...usual, ...folds ? [] : more);
   row(clientRows, ...folds ? more : []);
-  const clients = bench.run.clients.filter(each => each.start <= bench.at.t && !each.left &&
-    (each.answered === null || each.answered > bench.at.t));
+  const clients = bench.run.clients.filter(each =>
+    ["way", "backlog", "accepted"].includes(clientState(each, bench.cursor(0))));
   const about = ["rest", "half-close", "reset", "stop-reading"].filter(may);
   if (about.length) {
     const which = element("select", { "aria-label": "Which client" }, ...clients.slice(-20).reverse().map(each =>
@@ -710,7 +712,7 @@ function buildControls(disabled = false) {
   row(clientRows, ...does("TERM", "SIGTERM to the server", { action: "TERM" }),
     ...does("INT", "Ctrl-C", { action: "INT" }));
   row(serverRows, ...optionControls(may));
-  if (everything || table.others.length || (table.events.length && bench.at.t >= bench.end))
+  if (everything || table.others.length || (table.events.length && bench.atEnd))
     row(serverRows, ...otherControls());
   bench.playButton.disabled = !table.events.length;
   const undoing = button("Undo", () => guarded(undo()));
@@ -952,7 +954,7 @@ bench.onPlay = () => {
     return;
   }
   if (bench.limit < Infinity) return;
-  if (bench.at.t >= bench.end) bench.standAt(0);
+  if (bench.atEnd) bench.standAt(0);
   const mine = scene;
   say("");
   bench.play().then(done => { if (done && mine === scene) turned(); });

@@ -511,6 +511,26 @@ class InBrowser(Visitor):
         self.assertFalse(browser.run("!!document.querySelector('.question')"))
         self.assertTrue(browser.run("!document.querySelector('#controls button').disabled"))
 
+    def test_what_a_server_will_do_at_this_moment_is_still_to_come(self):
+        browser = self.open("#05-epoll;+0:/fast")
+        browser.wait("/Act, or let time pass/.test(document.querySelector('#turn').innerText)")
+        self.assertEqual(self.text(browser, "[aria-label='Which client']"), "client /fast")
+        browser.click("Let time pass")
+        browser.wait("/Nothing more happens/.test(document.querySelector('#turn').innerText)")
+        self.assertEqual(self.text(browser, "[aria-label='Which client']"), "no client is waiting")
+        browser.click("Previous call")
+        browser.wait("/Act, or let time pass/.test(document.querySelector('#turn').innerText)")
+        browser = self.open("#05-epoll;+0:/fast+300:TERM")
+        browser.wait("/Act, or let time pass/.test(document.querySelector('#turn').innerText)")
+        browser.click("Let time pass")
+        browser.wait("/has ended, with status 0/.test(document.querySelector('#turn').innerText)")
+        self.assertEqual(self.text(browser, "#rows .unseen"), "At 300 ms: the server has ended; /fast is answered.")
+
+    def test_what_is_not_simulated_is_named(self):
+        browser = self.open("#05-epoll+--workers+2;+0:/fast")
+        browser.wait("/has no mmap, and so no --workers/.test(document.querySelector('#turn').innerText)")
+        self.assertIn("makes a call that is not simulated", self.text(browser, "#rows .unseen"))
+
     def test_time_can_pass_once_a_client_has_done_something(self):
         browser = self.open("#goal-1")
         browser.wait("document.querySelector('button.play').disabled")
