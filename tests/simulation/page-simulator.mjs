@@ -31,12 +31,25 @@ export class Simulator {
   run(experiment) {
     const key = JSON.stringify([experiment.stage, experiment.options, experiment.events]);
     if (!this.results.has(key)) {
-      const promise = this.simulate(experiment).then(result => this.view(result, experiment.events));
-      promise.catch(() => this.results.delete(key));
+      const promise = this.simulate(experiment, undefined, key).then(result => this.view(result, experiment.events));
+      promise.catch(() => { if (this.results.get(key) === promise) this.results.delete(key); });
       this.results.set(key, promise);
       if (this.results.size > KEPT) this.results.delete(this.results.keys().next().value);
     }
     return this.results.get(key);
+  }
+
+  // Nobody waits for a run any more. What is being prepared goes on if this stage may begin with it.
+  abandon(stage) {
+    const [first] = this.waiting, running = first && (first.key || first.message.stage !== stage);
+    for (const { key, reject } of this.waiting.splice(running ? 0 : 1)) {
+      this.results.delete(key);
+      reject(new Error("Another run was asked for."));
+    }
+    if (!running) return;
+    clearTimeout(this.timer);
+    this.worker.terminate();
+    this.start();
   }
 
   // A long result is looked at piece by piece, so that the page stays responsive.
@@ -55,10 +68,10 @@ export class Simulator {
     if (this.took > WORTH_MS) this.simulate(experiment, until).catch(() => {});
   }
 
-  async simulate({ stage, options, events }, until) {
+  async simulate({ stage, options, events }, until, key) {
     if (!(stage in this.stages)) throw new Error(`This page has no server ${stage}.`);
     return new Promise((resolve, reject) => {
-      this.waiting.push({ message: { id: ++this.count, stage, options, events, until }, resolve, reject });
+      this.waiting.push({ key, message: { id: ++this.count, stage, options, events, until }, resolve, reject });
       if (this.waiting.length === 1) this.next();
     });
   }

@@ -70,23 +70,24 @@ class Outdated extends Error {}
 
 // Show the runs of the table. The cursor stays. Throw Outdated if the player has done something else meanwhile.
 async function simulateTable(folded = true) {
-  const mine = ++simulateTable.count;
+  const mine = ++simulateTable.count, outdated = () => mine !== simulateTable.count;
   const rows = [table, ...table.others.map(each => sameFor(each, table.options))];
-  const late = setTimeout(() => say(SIMULATING), 300);
+  simulator.abandon(table.stage);
+  const late = setTimeout(() => { if (!outdated()) say(SIMULATING); }, 300);
   try {
     const runs = await Promise.all(rows.map(({ stage, options }) =>
       simulator.run({ stage, options, events: table.events })));
-    if (mine !== simulateTable.count) throw new Outdated();
+    if (outdated()) throw new Outdated();
     bench.show(runs.map((run, i) => ({ run, names: [shortName(rows[i])], caption: captionOf(rows[i]) })), folded);
     $("details").dataset.ready = "yes";
   } catch (error) {
-    if (error instanceof Outdated || mine !== simulateTable.count) throw new Outdated();
+    if (outdated()) throw new Outdated();
     say(element("p", { className: "wrong" }, error.message));
     if (bench.shown.length && !$("controls").hidden) buildControls();     // so that it can be undone
     throw new Outdated();
   } finally {
     clearTimeout(late);
-    if ($("turn").textContent === SIMULATING) say();
+    if (!outdated() && $("turn").textContent === SIMULATING) say();
   }
 }
 simulateTable.count = 0;

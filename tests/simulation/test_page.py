@@ -742,6 +742,7 @@ class InBrowser(Visitor):
                 ("#05-epoll;+0:/f\u00fcr", "/f\u00fcr: want a path that begins with /, without"),
                 ("#\U0001f600;", "\U0001f600;: want the name"),
                 ("#05-epoll;+0:/fast;+100:/slow", "100:/slow: want, after this semicolon, goal N"),
+                ("#05-epoll;+0:/fast;+at+x", "x: want a time in milliseconds, from 0 to 86400000."),
                 ("#" + "x" * 100_000, "want a semicolon"),
                 ("#05-epoll;" + "+1000x0:/slow" * 200, "more than 120,000 clients"),
                 # What is wrong with an option of the server, the server says.
@@ -762,7 +763,6 @@ class InBrowser(Visitor):
             browser.wait("document.querySelector('.row h2')?.textContent === '05-epoll and 01-blocking' && "
                          "document.querySelector('.clock').textContent === '500 ms'")
             self.assertIn("/fast?a+b", browser.run("document.querySelector('.lanes').textContent"))
-                ("#05-epoll;+0:/fast;+at+x", "x: want a time in milliseconds, from 0 to 86400000."),
 
     def test_each_kind_of_client_counts_in_the_question(self):
         for first in ("silent", "half", "pipeline", "keep", "post"):
@@ -1109,6 +1109,29 @@ class InBrowser(Visitor):
             browser.wait("document.querySelector('button.play').textContent === '▶'")
         print(f"played: {task[0]:.0f} ms ", end="", flush=True)
         self.short(task[0])
+
+    def test_who_changes_the_server_does_not_wait_for_the_one_before(self):
+        browser = self.open("#05-epoll+--delay+1;+0:idle=10000;+at+0")
+        turn = "document.getElementById('turn').innerText"
+        browser.wait(f"{turn}.includes('or the time-out of the idle clients has passed')")
+        # While 04 is simulated, 05 is chosen again, whose run is known. What it says stays.
+        browser.choose("Server", "04-poll")
+        browser.choose("Server", "05-epoll")
+        browser.wait(f"{turn}.includes('Nothing more happens')")
+        time.sleep(1)
+        self.assertIn("Nothing more happens", self.text(browser, "#turn"))
+        # Nor does a new one wait until those are done that nobody wants to see any more.
+        stopped = browser.run("""new Promise(done => {
+            const select = document.querySelector('[aria-label=Server]'), { terminate } = Worker.prototype;
+            let stopped = 0;
+            Worker.prototype.terminate = function () { stopped++; terminate.call(this); };
+            for (select.value of ['04-poll', '06-libev', '03-select', '02-threaded'])
+              select.dispatchEvent(new Event('change'));
+            new MutationObserver(() => {
+              if (document.querySelector('.row h2').textContent === '02-threaded') done(stopped);
+            }).observe(document.getElementById('rows'), { childList: true, subtree: true });
+        })""")
+        self.assertGreaterEqual(stopped, 3)
 
     def test_what_a_thread_does_for_an_idle_client_has_its_words(self):
         browser = self.open("#02-threaded+--delay+1;+0:idle=100+100:/fast;+at+50")
