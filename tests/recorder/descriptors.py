@@ -322,7 +322,7 @@ class Descriptors:
             path = _TEXT.search(call.arguments)
             kind, name = "file", path[1] if path else "a file"
         elif call.name == "pidfd_open":
-            kind, name = "child", re.match(r"\d*", call.arguments)[0]
+            kind, name = "child", str(strace_log.process(call.arguments) or "")
         elif call.name != "socket":
             kind, name = "other", next((what for word, what in _EVENTS.items() if call.name.startswith(word)), "")
         process.files[call.value] = OpenFile(kind, name, nonblocking)

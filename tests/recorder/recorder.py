@@ -5,6 +5,7 @@ ends when we do. (A server that strace had started would go on when strace is ki
 after the last process that it follows.
 """
 import contextlib
+import functools
 import itertools
 import os
 import re
@@ -60,6 +61,15 @@ def advice(attach=False):
     if attach:
         return "To trace a process of another user, use sudo."
     return "To allow it in a container: docker run --cap-add SYS_PTRACE ..."
+
+
+@functools.lru_cache(maxsize=None)
+def _namespace_option():
+    """Return the option with which strace tells of a process in another PID namespace, such as a container's, by the
+    number that it prints elsewhere; if this strace has it."""
+    option = ["--pidns-translation"]
+    tried = subprocess.run(["strace", *option, "-o", "/dev/null", "true"], capture_output=True)
+    return option if tried.returncode == 0 else []
 
 
 def _stack_option(program):
@@ -165,7 +175,7 @@ def _attach(pids, log):
     alive = [(tid, pid) for tid, pid in threads if proc.place(pid, tid)]  # a main thread may have ended before others
     first = {pid: tid for tid, pid in reversed(alive)}
     words = [word for pid in pids for word in ("-p", first.get(pid, pid))]
-    strace = processes.start([*STRACE, "-q", *_stack_option(program), "-o", log, *words],
+    strace = processes.start([*STRACE, "-q", *_namespace_option(), *_stack_option(program), "-o", log, *words],
                              stderr=subprocess.PIPE, text=True)
     processes.wait_until(lambda: strace.poll() is not None or all(proc.tracer(*thread) for thread in alive))
     if strace.poll() is not None:
@@ -178,7 +188,7 @@ def _new_log():
 
 
 def _strace(log, program):
-    return [STRACE[0], "-D", *STRACE[1:], *_stack_option(program), "-o", log]
+    return [STRACE[0], "-D", *STRACE[1:], *_namespace_option(), *_stack_option(program), "-o", log]
 
 
 def _wait_for_strace(log):

@@ -48,7 +48,7 @@ _END = re.compile(r"\+\+\+ (.*) \+\+\+")
 _FRAME = re.compile(r" > (.+)\) \[0x([0-9a-f]+)\].*")
 _CUT = re.compile(r"(\w+)\((.*)")
 _HEADER = re.compile(r"# (\w+): (.*)")
-_OTHER_NAMESPACE = re.compile(r"/\* (\d+) in strace's PID NS \*/")
+_PROCESS = re.compile(r"(\d+)(?: /\* (\d+) in strace's PID NS \*/)?")  # as --pidns-translation prints it
 
 
 @dataclass
@@ -137,8 +137,13 @@ def child(call):
     """The thread or process that this call has started, or None."""
     if call.name not in ("clone", "clone3", "fork", "vfork"):
         return None
-    elsewhere = _OTHER_NAMESPACE.search(call.result)
-    return int(elsewhere[1]) if elsewhere else call.value if (call.value or 0) > 0 else None
+    return process(call.result)
+
+
+def process(text):
+    """The number, as strace knows it, of the process with which a result or an argument begins; or None."""
+    found = _PROCESS.match(text)
+    return int(found[2] or found[1]) or None if found else None
 
 
 class _Reader:

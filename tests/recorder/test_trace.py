@@ -113,6 +113,8 @@ class Reading(unittest.TestCase):
     def test_process_in_another_namespace_has_the_number_that_strace_knows(self):
         call, = one("7 1700000000.1 fork() = 3 /* 99 in strace's PID NS */ <0.000100>\n").calls
         self.assertEqual(strace_log.child(call), 99)
+        texts = ("3", "3 /* 99 in strace's PID NS */, NULL", "0", "-1 EINTR", "")
+        self.assertEqual([strace_log.process(text) for text in texts], [3, 99, None, None, None])
 
     def test_log_may_be_cut_anywhere(self):
         whole = kept("gunicorn-threads")  # as strace has written it: its threads interrupt each other's calls
@@ -600,6 +602,10 @@ class Others(unittest.TestCase):
                   "uaddr=0x5000, flags=FUTEX_32|FUTEX_PRIVATE_FLAG}], 2, 0, NULL, CLOCK_REALTIME) = 1 <1.0>")
         self.assertEqual(self.cause(*self.THREADS, vector, "9 1700000001.9 futex(0x5000, FUTEX_WAKE_PRIVATE, 1) = 1 "
                                                            "<0.00001>"), ("lock", "", 9))
+
+    def test_child_in_another_namespace(self):
+        wait = "7 1700000001.0 wait4(-1, NULL, 0, NULL) = 3 /* 20 in strace's PID NS */ <1.0>"
+        self.assertEqual(self.cause(*self.PROCESSES, wait), ("child", "", 20))
 
     def test_child_that_borrows_the_memory(self):
         found = self.cause("7 1700000001.0 vfork() = 8 <1.0>", "8 1700000001.1 nanosleep({tv_sec=1, tv_nsec=0}, NULL) "

@@ -276,12 +276,13 @@ def _in_backlog(recording, fast, begin, end):
 
 
 def _ignored(recording, thread, begin, end, name):
-    """Did a thread wait, for most of some time, for other descriptors than the one with this name?"""
+    """Did a thread wait, for most of some time, for other descriptors than the one with this name? If a thread is
+    missing, that one may have watched it."""
     waits = [(min(wait.end or end, end) - max(wait.start, begin), wait) for wait in recording.waits
              if wait.tid == thread.tid and wait.whole]
     others = sum(seconds for seconds, wait in waits
                  if seconds > 0 and not any(watched.startswith(name) for watched in wait.watched))
-    return others > (end - begin) / 2
+    return recording.complete and others > (end - begin) / 2
 
 
 def _sentence(recording, threads, begin, end):

@@ -243,10 +243,7 @@ class Causes:
 
     def _child(self, call):
         call = self._last(call)
-        pid = call.value if (call.value or 0) > 0 else None
-        if pid is None:
-            named = re.match(r"(?:P_PID, )?(\d+)", call.arguments)
-            pid = int(named[1]) if named else None
+        pid = strace_log.process(call.result) or strace_log.process(re.sub("^P_PID, ", "", call.arguments))
         found = re.search(r"si_pid=(\d+)", call.arguments)
         pid = int(found[1]) if found and not pid else pid
         return Cause(CHILD, self._command(pid), pid)

@@ -27,6 +27,7 @@ Processes:
   reuseport  each of two has a listener of its own, and /slow keeps one busy
   turn       two take turns to accept, and /slow is served in its turn
   shared     one for each client, and /fast wants the lock of /slow
+  namespace  one, in a namespace of its own, where threads have other numbers: /fast wants the lock of /slow
   token      one for each client, and /fast wants what is in a pipe, which /slow has taken
 """
 import ctypes
@@ -51,6 +52,7 @@ UPSTREAM = int(sys.argv[3]) if len(sys.argv) > 3 else 0
 PATH = os.path.join(tempfile.gettempdir(), f"system-{PORT}")
 REQUEST = "GET /{} HTTP/1.1\r\nHost: h\r\n\r\n"
 PR_SET_PDEATHSIG, PRIVATE, CREATE = 1, 0, 0o1600
+NEW_PIDS, NEW_USERS = 0x20000000, 0x10000000
 libc = ctypes.CDLL(None)
 connections = queue.Queue()
 
@@ -264,7 +266,7 @@ SLOW = {
     "sigwait": wait_for_a_signal, "alarm": wait_for_an_alarm, "eventfd": wait_for_a_number,
     "full-pipe": wait_for_room, "timerfd": wait_for_a_timer, "inotify": wait_for_a_file,
     "terminal": wait_for_a_line, "connect": wait_for_a_backlog, "polling": poll_for_a_second, "itself": ask_itself,
-    "event-child": wait_for_a_number_of_a_child, "fifo": wait_for_a_fifo,
+    "namespace": lambda: hold(lock, 1), "event-child": wait_for_a_number_of_a_child, "fifo": wait_for_a_fifo,
     "front": lambda: ask_a_server(socket.AF_INET, back.getsockname()), "token": lambda: have_the_token(1),
     "unix": lambda: ask_a_server(socket.AF_UNIX, PATH),
     "udp": lambda: ask_a_server(socket.AF_INET, datagrams, socket.SOCK_DGRAM),
@@ -284,6 +286,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             connections.put(connections.get())
         elif WAY == "shared":
             hold(shared, 0)
+        elif WAY == "namespace":
+            hold(lock, 0)
         elif WAY == "token":
             have_the_token(0)
         elif self.path == "/much":
@@ -301,7 +305,8 @@ class ForkingServer(socketserver.ForkingMixIn, http.server.HTTPServer):
     pass
 
 
-SERVERS = {"pool": http.server.ThreadingHTTPServer, "shared": ForkingServer, "token": ForkingServer}
+SERVERS = {"pool": http.server.ThreadingHTTPServer, "namespace": http.server.ThreadingHTTPServer,
+           "shared": ForkingServer, "token": ForkingServer}
 
 
 class Server(SERVERS.get(WAY, http.server.HTTPServer)):
@@ -360,6 +365,8 @@ elif WAY == "front":
 elif WAY == "token":
     token = os.pipe()
     os.write(token[1], b"t")
+elif WAY == "namespace":
+    lock = threading.Lock()
 elif WAY == "shared":
     shared = multiprocessing.get_context("fork").Lock()
 elif WAY == "workers":
@@ -370,6 +377,10 @@ server = Server(("127.0.0.1", PORT), Handler)
 if WAY == "turn":
     process(lambda: take_turns(server))
     take_turns(server)
+if WAY == "namespace":
+    libc.unshare(NEW_PIDS | NEW_USERS * (os.geteuid() != 0))
+    process(server.serve_forever)
+    signal.pause()
 if WAY == "no-main":
     threading.Thread(target=server.serve_forever).start()
     libc.syscall(60 if platform.machine() == "x86_64" else 93, 0)  # exit of this thread alone
