@@ -85,6 +85,12 @@ def _address(text):
     return str(getattr(address, "ipv4_mapped", None) or address), int(port, 16)
 
 
+def written(address):
+    """(IP address, port), as people write it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def listeners(port, hosts=None):
     """The inodes of the sockets that listen on a port: at one of these addresses or, if none does, at all addresses.
     (The kernel prefers the socket with the very address, too.)"""

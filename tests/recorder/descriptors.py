@@ -176,6 +176,8 @@ class Descriptors:
             file = self._end_of_a_connection(here, there, False)
             file.nonblocking = bool(flags)
             known(int(pid), Process(int(pid))).files[int(fd)] = file
+        for fd, pid, place, flags in log.fields("socket", r"(\d+) of (\d+) listens at (\S+:\d+)( nonblocking)?"):
+            known(int(pid), Process(int(pid))).files[int(fd)] = OpenFile("other", f"{A_CLIENT_AT}{place}", bool(flags))
         for epoll, pid, fds in log.fields("epoll", r"(\d+) of (\d+) watches((?: \d+)*)"):
             process = known(int(pid), Process(int(pid)))
             process.epolls[int(epoll)] = {int(fd): int(fd) for fd in fds.split()}

@@ -152,14 +152,15 @@ def process(url, pid, title, requests):
 def _what_it_has(pid, listeners):
     """Lines for the header about a process that was running before."""
     yield f"program: {pid} is {proc.command(pid)}"
-    pairs = {each.inode: each for each in proc.tcp_sockets() if not each.listens}
+    known = {each.inode: each for each in proc.tcp_sockets()}
     for fd, inode in proc.sockets(pid).items():
+        nonblocking = " nonblocking" * proc.is_nonblocking(pid, fd)
         if inode in listeners:
-            yield f"listener: {fd} of {pid}{' nonblocking' * proc.is_nonblocking(pid, fd)}"
-        elif inode in pairs:
-            here, there = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-                           for host, port in (pairs[inode].local, pairs[inode].peer))
-            yield f"socket: {fd} of {pid} is {here}->{there}{' nonblocking' * proc.is_nonblocking(pid, fd)}"
+            yield f"listener: {fd} of {pid}{nonblocking}"
+        elif inode in known:
+            here, there = (proc.written(address) for address in (known[inode].local, known[inode].peer))
+            what = f"listens at {here}" if known[inode].listens else f"is {here}->{there}"
+            yield f"socket: {fd} of {pid} {what}{nonblocking}"
     for fd, watched in proc.epolls(pid).items():
         yield f"epoll: {fd} of {pid} watches {' '.join(map(str, watched))}"
     for tid in proc.threads(pid):

@@ -70,6 +70,7 @@ class Upstream:
     end: Optional[float]           # None: it did not answer
     tid: int
     client: Optional[int] = None   # the index of the client whose request takes it; None: that cannot be seen
+    by: Optional[int] = None       # the thread of this very program that accepts there
 
 
 @dataclass

@@ -115,14 +115,9 @@ def _outgoing(rest):
     others = rest.keys() - {each.inode for each in pairs}
     local = at_paths() if others else {}
     found += [Socket("ESTAB", 0, 0, "", path, inode, "") for inode, path in local.items()]
-    found += [Socket("ESTAB" if each.peer[1] else UNCONNECTED, each.unread, 0, _written(each.local),
-                     _written(each.peer), each.inode, "") for each in (proc.udp_sockets() if others else ())]
+    found += [Socket("ESTAB" if each.peer[1] else UNCONNECTED, each.unread, 0, proc.written(each.local),
+                     proc.written(each.peer), each.inode, "") for each in (proc.udp_sockets() if others else ())]
     return {rest[each.inode]: each for each in found if each.inode in rest}
-
-
-def _written(address):
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def at_paths():

@@ -10,7 +10,8 @@ what strace does not know; a log that a person has made has none:
     thread, listener, epoll   of a process that was running before: 12 of 10; 3 of 10; 4 of 10 watches 3 5
     epoll                     of one that has an io_uring, which may change that in no call, what it watched at a
                               moment, again when that has changed: 4 of 10 at 1700000000.1 watches 3 5
-    socket                    another socket that it had: 6 of 10 is 127.0.0.1:5000->127.0.0.1:5432 nonblocking
+    socket                    another socket that it had: 6 of 10 is 127.0.0.1:5000->127.0.0.1:5432 nonblocking;
+                              7 of 10 listens at 127.0.0.1:5433
     inside                    the call that a thread was in when strace attached to it: 12 is in poll
     name                      of a thread: 12 is worker
     cpu                       at a moment, for how many seconds a thread has had a processor, and has been ready to

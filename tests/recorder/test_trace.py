@@ -603,6 +603,12 @@ class Others(unittest.TestCase):
         self.assertEqual(self.cause(*self.THREADS, vector, "9 1700000001.9 futex(0x5000, FUTEX_WAKE_PRIVATE, 1) = 1 "
                                                            "<0.00001>"), ("lock", "", 9))
 
+    def test_client_for_whom_a_connection_lingers(self):
+        accept, close = "7 1700000000.5 accept(3, NULL, NULL) = 4 <0.1>", "7 1700000001.0 close({}) = 0 <2.0>"
+        self.assertEqual(self.cause(accept, close.format(4))[0], "clients")
+        self.assertEqual(self.cause(accept, close.format(5))[0], "unknown")
+        self.assertEqual(self.cause(accept, close.format(4).replace("2.0", "0.01"))[0], "")
+
     def test_child_in_another_namespace(self):
         wait = "7 1700000001.0 wait4(-1, NULL, 0, NULL) = 3 /* 20 in strace's PID NS */ <1.0>"
         self.assertEqual(self.cause(*self.PROCESSES, wait), ("child", "", 20))
@@ -642,6 +648,8 @@ class Others(unittest.TestCase):
             self.assertEqual(self.cause(*lines, accept.format(40)), ("server", "127.0.0.1:81", 40))
             self.assertEqual(self.cause(*lines), ("server", "127.0.0.1:81", None))
             self.assertEqual(self.cause(*lines, accept.format(40), accept.format(7)), ("server", "127.0.0.1:81", None))
+        attached = (*url[:2], "# socket: 10 of 40 listens at 0.0.0.0:81", *asks, accept.format(40))
+        self.assertEqual(self.cause(*attached), ("server", "127.0.0.1:81", 40))
 
     def test_bytes_that_are_spliced_are_read_or_sent(self):
         log = one("7 1700000000.0 accept(3, NULL, NULL) = 4 <0.00001>\n"

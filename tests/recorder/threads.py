@@ -72,7 +72,8 @@ class Threads:
         """What other servers were asked during the experiment."""
         return [Upstream(printable(each.server.name), max(self.since(each.start), 0),
                          None if each.answered is None else self.since(each.answered), each.tid,
-                         self.experiment.index(each.request) if each.request else None)
+                         self.experiment.index(each.request) if each.request else None,
+                         self.causes.server(each.server.kind, each.server.name).by)
                 for each in self.seen.exchanges
                 if each.start <= self.end and (each.answered is None or each.answered >= self.begin)]
 

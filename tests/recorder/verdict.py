@@ -149,14 +149,15 @@ class Doing:
             return ", waiting for any client" if most.name in LOOP else ""
         if kind == "server":
             itself = ", which is this very server" * urls.names(self.recording.url, of)
-            return f", for {of or 'another server'}{itself}{self._at_the_other_end(most.by)}"
+            which = self.which(most.by)
+            return f", for {of or 'another server'}{itself}{which}{which and self.meanwhile(most.by, 'it')}"
         if kind == "names":
             return f", for the name server {of}"
         if kind == "file":
             lock = "the lock of " * (most.name in ("flock", "fcntl", "fcntl64"))
             return f", for {lock}{of}{self._holder_of_file(most.by)}" if of else ", for files"
         if kind == "child":
-            return f", for its child process{f' ({of})' if of else ''}{self._meanwhile(most.by, 'it')}"
+            return f", for its child process{f' ({of})' if of else ''}{self.meanwhile(most.by, 'it')}"
         if kind == "turn":
             return f", waiting for its turn (the interpreter's lock){self._holder()}"
         if kind == "lock":
@@ -169,7 +170,7 @@ class Doing:
                 return ", for another thread" if most.of != "its end" else ", for the end of another thread"
             who = _who(self.recording, other, False)
             until = f", for the end of {who}" if most.of == "its end" else f", until {who} woke it"
-            return f"{until}{self._meanwhile(most.by)}"
+            return f"{until}{self.meanwhile(most.by)}"
         return f", for {of}" if of else ""
 
     def _lock(self, most):
@@ -178,7 +179,7 @@ class Doing:
             another = "another thread" if not most.of else f"another thread, or {most.of}"
             return f", for a lock or {another}" + ("" if most.by is None and self._ended() else
                                                      self._others_too())
-        return f", until {_who(self.recording, waker, False)} woke it{self._meanwhile(most.by)}"
+        return f", until {_who(self.recording, waker, False)} woke it{self.meanwhile(most.by)}"
 
     def _ended(self):
         last = self.thread.parts[-1]
@@ -195,7 +196,7 @@ class Doing:
                     also.append(f"{_who(self.recording, thread, False)} (for {client.path})")
         return ", which did not come; so was " + " and ".join(also) if also else ", which did not come"
 
-    def _meanwhile(self, tid, subject=""):
+    def meanwhile(self, tid, subject=""):
         """What another thread, or a child process, did in the same time."""
         other = _thread(self.recording, tid)
         if other is None or not self.deep:
@@ -212,14 +213,13 @@ class Doing:
         other = _thread(self.recording, tid)
         if other is None or other.runs_tasks:
             return ""
-        return f", which {_who(self.recording, other, False)} had{self._meanwhile(tid)}" if tid else ""
+        return f", which {_who(self.recording, other, False)} had{self.meanwhile(tid)}" if tid else ""
 
-    def _at_the_other_end(self, tid):
-        """The process of this program that is the other server, and what it did meanwhile."""
+    def which(self, tid):
+        """The process of this very program that is the other server, as the thread that accepts there."""
         other = _thread(self.recording, tid)
-        if not tid or other in (None, self.thread):
-            return ""
-        return f", which is {_who(self.recording, other, False)} of this program{self._meanwhile(tid, 'it')}"
+        return (f", which is {_who(self.recording, other, False)} of this program"
+                if tid and other not in (None, self.thread) else "")
 
     def _holder(self):
         """Who could have had the interpreter's lock: the thread of the process that computed."""
@@ -270,8 +270,10 @@ def _in_backlog(recording, fast, begin, end):
         return (f" in the backlog: {_who(recording, thread)} did not accept it, although it was "
                 f"waiting for clients, {doing.phrase().partition(', waiting')[0]}")
     asked = _upstreams(recording, begin, end) if doing.idle() else []
-    if doing.clear and doing.kind == "delay" and _ignored(recording, thread, begin, end, "listener"):
-        return f": {_who(recording, thread)} was {doing.phrase()}, and did not watch its listener"
+    words = doing.phrase()
+    if doing.clear and doing.kind == "delay" and words.startswith("in epoll") and \
+            _ignored(recording, thread, begin, end, "listener"):
+        return f": {_who(recording, thread)} was {words}, and did not watch its listener"
     return _sentence(recording, threads, begin, end) + (MEANWHILE + ", and ".join(asked[:3]) if asked else "")
 
 
@@ -336,7 +338,9 @@ def _inside(recording, fast, begin, end):
         state = "free" if free.free() else "not busy with it"
         if asked:
             where = free.phrase().partition(", waiting")[0]
-            return f" for {asked[0].name}: {who} had read it, and was {state}, {where}"
+            which = free.which(asked[0].by)
+            return (f" for {asked[0].name}{which}: {who} had read it, and was {state}, {where}"
+                    f"{which and free.meanwhile(asked[0].by)}")
         others = _busy_others(recording, [loop], begin, end, loop.pid)
         return (f" for something inside the program (a lock, a pool), or behind it: {who} had read it, "
                 f"and was {state}, {free.phrase().partition(', waiting')[0]}{others}")
@@ -366,7 +370,8 @@ def _upstreams(recording, begin, end):
     """Which other servers were asked for most of some time, in words."""
     told = []
     for each in recording.upstreams:
-        if each.start < end and (each.end is None or each.end > begin):
+        itself = each.client is None and urls.names(recording.url, each.name)  # a client that it has started
+        if each.start < end and (each.end is None or each.end > begin) and not itself:
             by = recording.clients[each.client].path if each.client is not None else None
             if min(each.end or end, end) - max(each.start, begin) > (end - begin) / 2:
                 told.append(f"{by} waited for {each.name}" if by else

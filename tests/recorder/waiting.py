@@ -86,6 +86,9 @@ class Causes:
             return self._futex(call)
         if call.name in ACCEPT | RECEIVE | SEND | {"connect"}:
             return self._transfer(call)
+        file = self.seen.of_call.get(id(call))
+        if call.name == "close" and isinstance(file, Connection) and _long(call):  # SO_LINGER
+            return Cause(CLIENTS, self._name(self.seen.request_of.get(id(call)) or file))
         if call.name in _FOR_CHILDREN:
             return self._look_for_child(call) if "WNOHANG" in call.arguments else self._child(call)
         if call.name in _FOR_SIGNALS:
@@ -106,8 +109,7 @@ class Causes:
         if call.name in _FOR_PROCESSES:
             return NOTHING if "IPC_NOWAIT" in call.arguments else Cause(OTHER, _FOR_PROCESSES[call.name])
         # of all the others it is not known whether they can wait
-        long = call.end is None or call.duration >= SUSPICIOUS
-        return Cause(UNKNOWN) if long and call.name not in _NEVER_WAIT else NOTHING
+        return Cause(UNKNOWN) if _long(call) and call.name not in _NEVER_WAIT else NOTHING
 
     def _loop(self, call):
         if timeout_ms(call) == 0:
@@ -126,7 +128,7 @@ class Causes:
         for kind in (SERVER, NAMES):
             if kind in kinds:
                 named = dict.fromkeys(file.name for file in watched if file.kind == kind)
-                return self._server(kind, ", ".join(list(named)[:3]) + ", ..." * (len(named) > 3))
+                return self.server(kind, ", ".join(list(named)[:3]) + ", ..." * (len(named) > 3))
         if process.pid in self.seen.tasks:
             return A_TASK
         if not kinds or kinds == {"timer"}:
@@ -154,14 +156,14 @@ class Causes:
         if file is None:
             return Cause(UNKNOWN)
         if file.kind in (SERVER, NAMES, FILE):
-            return self._server(file.kind, file.name)
+            return self.server(file.kind, file.name)
         if file.kind in ("pipe", "wake-up"):
             return self._other_end(file, call)
         if file.kind == "timer":
             return Cause(CLOCK)
         return Cause(OTHER, file.name) if file.kind == "other" and file.name else Cause(UNKNOWN)
 
-    def _server(self, kind, name):
+    def server(self, kind, name):
         """Another server; the one thread of this program, if the log has it, that accepts its clients."""
         port = name.rpartition(":")[2]
         for place in (name, f"0.0.0.0:{port}", f"[::]:{port}"):
@@ -339,6 +341,10 @@ class Causes:
     def _short_wait(self, call):
         timed_out = call.name in FUTEX and "ETIMEDOUT" in call.result and call.duration < A_TURN
         return _place(call) if timed_out else None
+
+
+def _long(call):
+    return call.end is None or call.duration >= SUSPICIOUS
 
 
 def _place(call):

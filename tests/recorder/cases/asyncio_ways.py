@@ -10,6 +10,7 @@ The event loop is free:
   processes uses a pool of one process, which computes, and which /fast needs, too
   await     awaits another server
   httpx     does so with HTTPX
+  front     awaits a process that it has started, which serves one at a time, and so does /fast
   both      awaits another server, and so does /fast
   leak      awaits a future that nobody ever fulfils: no answer
 The event loop is blocked:
@@ -23,8 +24,10 @@ The event loop is blocked:
   after     sleeps, but only when it has answered: no /slow is slow
 """
 import asyncio
+import ctypes
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -37,6 +40,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 PORT, WAY = int(sys.argv[1]), sys.argv[2]
 UPSTREAM = int(sys.argv[3]) if len(sys.argv) > 3 else 0
 URL = f"http://127.0.0.1:{UPSTREAM}/slow"
+PR_SET_PDEATHSIG = 1
 POOL = ThreadPoolExecutor(1)
 PROCESSES = ProcessPoolExecutor(1, multiprocessing.get_context("fork")) if WAY == "processes" else None
 if WAY == "requests":  # no other way needs these packages
@@ -74,6 +78,21 @@ def ask_name_server():
             pass
 
 
+def serve_one_at_a_time(listener):
+    while True:
+        client, _ = listener.accept()
+        with client:
+            time.sleep(1 if b"/slow" in client.recv(999) else 0)
+            client.sendall(b"done")
+
+
+async def await_process(path):
+    reader, writer = await asyncio.open_connection(*BACK.getsockname())
+    writer.write(path)
+    await reader.read()
+    writer.close()
+
+
 def compute():
     end = time.monotonic() + 1
     while time.monotonic() < end:
@@ -93,6 +112,8 @@ async def slow(lock):
         await loop.run_in_executor(PROCESSES, compute)
     elif WAY in ("await", "both"):
         await await_upstream()
+    elif WAY == "front":
+        await await_process(b"/slow")
     elif WAY == "httpx":
         await CLIENT.get(URL)
     elif WAY == "leak":
@@ -124,6 +145,8 @@ async def fast(lock):
         await asyncio.get_running_loop().run_in_executor(PROCESSES, int)
     elif WAY == "both":
         await await_upstream()
+    elif WAY == "front":
+        await await_process(b"/fast")
 
 
 async def main():
@@ -151,4 +174,9 @@ async def main():
     async with await asyncio.start_server(serve, "127.0.0.1", PORT) as server:
         await server.serve_forever()
 
+if WAY == "front":
+    BACK = socket.create_server(("127.0.0.1", 0))
+    if os.fork() == 0:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # it does not outlive this one
+        serve_one_at_a_time(BACK)
 asyncio.run(main())

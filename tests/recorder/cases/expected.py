@@ -67,6 +67,10 @@ CASES = {
     "asyncio-both": Case(asyncio("both {up}"),
                          [rf"/fast waited .* for {UP}: the only thread had read it, and was free"],
                          r"computing|a lock"),
+    "asyncio-front": Case(asyncio("front"),
+                          [r"/fast waited .* for 127\.0\.0\.1:\d+, which is process \d+ of this program: the main "
+                           rf"thread had read it, and was free, in epoll_p?wait; meanwhile process \d+ was in {SLEEPS}"],
+                          "computing|a lock|worker|cannot be seen"),
     "asyncio-leak": Case(asyncio("leak"), [DID_NOT, LOOP], FALSE, "--timeout 3"),
     "asyncio-urllib": Case(asyncio("urllib {up}"), [WAITED, rf"the only thread was in recvfrom, for {UP}"]),
     "asyncio-httpx": Case(asyncio("httpx {up}"), [DID_NOT, LOOP, rf"while /slow waited for {UP}"], needs="import httpx",
