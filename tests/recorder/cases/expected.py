@@ -69,8 +69,8 @@ CASES = {
                          r"computing|a lock"),
     "asyncio-front": Case(asyncio("front"),
                           [r"/fast waited .* for 127\.0\.0\.1:\d+, which is process \d+ of this program: the main "
-                           rf"thread had read it, and was free, in epoll_p?wait; meanwhile process \d+ was in {SLEEPS}"],
-                          "computing|a lock|worker|cannot be seen"),
+                           rf"thread had read it, and was free, in epoll_p?wait; meanwhile process \d+ was in "
+                           rf"{SLEEPS}"], "computing|a lock|worker|cannot be seen"),
     "asyncio-leak": Case(asyncio("leak"), [DID_NOT, LOOP], FALSE, "--timeout 3"),
     "asyncio-urllib": Case(asyncio("urllib {up}"), [WAITED, rf"the only thread was in recvfrom, for {UP}"]),
     "asyncio-httpx": Case(asyncio("httpx {up}"), [DID_NOT, LOOP, rf"while /slow waited for {UP}"], needs="import httpx",
@@ -173,7 +173,9 @@ CASES = {
     "system-unix": Case(system("unix"), [WAITED, r"the main thread was in recvfrom, for \S*/system-\d+"],
                         "computing|for a lock|client|worker"),
     "system-udp": Case(system("udp"), [WAITED, r"the main thread was in recvfrom, for 127\.0\.0\.1:\d+"]),
-    "system-connect": Case(system("connect"), [WAITED, r"was in connect(, \d+ times)?, for 127\.0\.0\.1:\d+"]),
+    "system-connect": Case(system("connect"),
+                           [WAITED, r"was in connect(, \d+ times)?, for 127\.0\.0\.1:\d+, which is process \d+ of this "
+                                    rf"program; meanwhile it was in {SLEEPS}"], "computing|for a lock|its turn|worker"),
     "system-kept": Case(system("kept {up}"), [WAITED, rf"the only thread was in recvfrom, for {UP}"]),
     "system-polling": Case(system("polling"), [WAITED, rf"the only thread was in {SLEEPS}, \d+ times"]),
     "system-itself": Case(system("itself"), [WAITED, r"the only thread was in (poll|recvfrom), for 127\.0\.0\.1:\d+, "
