@@ -320,7 +320,7 @@ def pointer_changes_nothing_else(stage):
     black_box(stage, *SUBJECTS)
 
 
-exercise("upstream", "05", "05-epoll", "04-poll 05-epoll 06-libev common")
+exercise("upstream", "Another server", "05-epoll", "04-poll 05-epoll 06-libev common")
 
 
 @step("upstream", "/upstream is answered, and /fast does not wait")
@@ -365,7 +365,7 @@ def upstream_changes_nothing_else(stage):
     black_box(stage, *SUBJECTS)
 
 
-exercise("give-up", "05", "05-epoll", "04-poll 05-epoll 06-libev common")
+exercise("give-up", "Who notices", "05-epoll", "04-poll 05-epoll 06-libev common")
 
 
 @step("give-up", "a reset during /slow frees the descriptor immediately")

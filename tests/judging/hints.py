@@ -44,7 +44,7 @@ def chapter(begin, model="01"):
     begin = skeleton.TO_WRITE.get(begin, begin[:2] if begin[:2].isdigit() else begin)
     text = (ROOT / "tutorial.md").read_text()
     own = re.search(rf"^## {model[:2]}:.*?(?=^## |\Z)", text, re.M | re.S)
-    places = [*re.finditer(rf"^## ({begin}.*)$", text, re.M),
+    places = [*re.finditer(rf"^###? ({begin}.*)$", text, re.M),
               *re.finditer(rf"^(?:- )?(?:\*\*|\*|_)({begin}.*?)[.?:]?(?:\*\*|\*|_)", text, re.M)]
     if not places:
         return f'tutorial.md, "{begin}"'

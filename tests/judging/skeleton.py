@@ -9,7 +9,7 @@ from kit.errors import Failed
 from kit.tree import ROOT, STAGES
 
 
-TO_WRITE = {"07-uring": "06", "07-coroutines": "More on `await`"}  # stages of readers alone: their chapters
+TO_WRITE = {"07-uring": "06", "07-coroutines": "The other answer"}  # stages of readers alone: their chapters
 UNTIL = "Until then (delete these lines, too):"
 WIDTH = 100  # of a line, as in .clang-format
 KEPT = pathlib.Path(__file__).resolve().parent / "skeleton.txt"
