@@ -656,6 +656,7 @@ static void wait_for(int wait_ms)
 /* 06 is short of memory, and stops accepting. */
 static void pause_for_want_of_memory(void)
 {
+    kernel.calls++; /* the allocation that has failed */
     if (kernel.listening && (all.acceptable || kernel.watched[LISTENER] != WANT_NOTHING))
         refuse_client();
     connections_pause();
