@@ -377,7 +377,7 @@ def run_unit_tests(names):
 
 
 # The errors of the calls that are the model; the others are common/'s, and make faults tries them all.
-FAULTS = (r"\|(accept4\|(EMFILE|ENOMEM|ECONNABORTED|EINTR|EAGAIN|EBADF)|"
+FAULTS = (r"\|(accept4?\|(EMFILE|ENOMEM|ECONNABORTED|EINTR|EAGAIN|EBADF)|"
           r"(pselect6|ppoll|epoll_pwait|epoll_wait|epoll_ctl|clone3?|mmap)\|\w+)\|(first|every|stop)")
 
 

@@ -86,10 +86,10 @@ class Row(NamedTuple):
 # write really fails with EAGAIN only if it is readable already: if strace pretended that, a wake-up would be
 # lost. libev does not look at the result of its write; an eventfd cannot have these errors.
 TABLE = """\
-123456|accept4|EMFILE ENFILE ENOBUFS ENOMEM ECONNABORTED EINTR EPROTO EPERM|all|good|served
-3456|accept4|EAGAIN|all|good|served
-123456|accept4|ENETDOWN ENOPROTOOPT EHOSTDOWN ENONET EHOSTUNREACH EOPNOTSUPP ENETUNREACH|all|good|served
-123456|accept4|EBADF EINVAL ENOTSOCK|ends|good|ends
+123456|accept4,accept|EMFILE ENFILE ENOBUFS ENOMEM ECONNABORTED EINTR EPROTO EPERM|all|good|served
+3456|accept4,accept|EAGAIN|all|good|served
+123456|accept4,accept|ENETDOWN ENOPROTOOPT EHOSTDOWN ENONET EHOSTUNREACH EOPNOTSUPP ENETUNREACH|all|good|served
+123456|accept4,accept|EBADF EINVAL ENOTSOCK|ends|good|ends
 123456|recvfrom|EINTR|all|good|retried
 3456|recvfrom|EAGAIN|all|good|retried
 12|recvfrom|EAGAIN|all|mix|lossy
@@ -131,7 +131,7 @@ TABLE = """\
 123456|fstat|ENOMEM|first|good|served
 123456|read|EIO EINTR EISDIR|first|good|served
 123456|lseek|ESPIPE|first|good|served
-cdef|accept4|EMFILE ECONNABORTED|all|good|served
+cdef|accept4,accept|EMFILE ECONNABORTED|all|good|served
 cdef|recvfrom|EINTR ECONNRESET|all|mix|lossy
 cdef|sendto|EPIPE ECONNRESET|all|mix|lossy
 cdef|sendto|EAGAIN|all|good|retried
@@ -369,7 +369,7 @@ class Attempt:
     def strace_options(self, when):
         fault, besides = self.fault, self.row.besides
         error = fault.error if "=" in fault.error else f"error={fault.error}"
-        traced = ",".join(filter(None, [fault.call, "accept4", besides.split(":")[0]]))
+        traced = ",".join(filter(None, [fault.call, "accept4,?accept", besides.split(":")[0]]))
         return [f"--trace={traced}", f"--inject={fault.call}:{error}:when={when}",
                 *([f"--inject={besides}"] if besides else [])]
 
@@ -481,7 +481,7 @@ class AttemptAtTheStart(Attempt):
 def closes_twice(log):
     """After close has failed, with whatever error, the number may already belong to another connection."""
     closed = set()
-    for accepted, closing in re.findall(r"accept4.* = (\d+)$|close\((\d+)", log, re.M):
+    for accepted, closing in re.findall(r"accept4?\b.* = (\d+)$|close\((\d+)", log, re.M):
         if closing in closed:
             return True
         closed = closed | {closing} if closing else closed - {accepted}
@@ -491,8 +491,8 @@ def closes_twice(log):
 def may_try_again(fault):
     """Return whether the server may try again immediately, for as long as the error persists."""
     if fault.error == "EAGAIN":  # unlike strace, the kernel reports when it makes sense
-        return fault.call in ("accept4", "recvfrom", "sendto", "read")
-    return fault.error == "EINTR" or (fault.call == "accept4" and fault.error in ("ECONNABORTED", "EPROTO"))
+        return fault.call in ("accept4", "accept", "recvfrom", "sendto", "read")
+    return fault.error == "EINTR" or (fault.call in ("accept4", "accept") and fault.error in ("ECONNABORTED", "EPROTO"))
 
 
 async def examine(fault):
