@@ -10,10 +10,10 @@ from suite.server import FAST, FAST_CLOSE, SLOW, Failure, shown
 @case(CONCURRENT, URL)
 def connection_is_kept_alive(stage):
     with stage.serve("--delay", DELAY) as server:
-        client, delay = server.client(), server.delay(DELAY)
-        for path in ("/fast", "/slow", "/fast"):
-            client.get(path)
-            response = server.expect(client, path, sleeps=delay)
+        client, other, delay = server.client(), server.client(), server.delay(DELAY)
+        for one, path in [(client, "/fast"), (other, "/fast"), (client, "/slow"), (other, "/fast"), (client, "/fast")]:
+            one.get(path)
+            response = server.expect(one, path, sleeps=delay)
             if response.closes:
                 raise Failure("a response without Connection: close", shown(response))
 
