@@ -466,9 +466,13 @@ class Server:
         return self.program.messages()
 
     def expect_no_message(self):
-        if self.program and self.stage.in_tree and self.messages():
-            raise Failure("a server that writes nothing to stderr",
-                          f'on stderr: "{printable(self.messages().strip()[:200])}"')
+        """Expect that it has printed nothing but where it listens."""
+        if self.program and self.stage.in_tree:
+            more = self.program.output().partition("\n")[2]
+            for where, said in [("stderr", self.messages()), ("stdout", more)]:
+                if said:
+                    raise Failure("a server that prints where it listens, and no more",
+                                  f'on {where}: "{printable(said.strip()[:200])}"')
 
     def workers(self):
         """Return the pids of its children."""
