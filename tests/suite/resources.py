@@ -116,12 +116,17 @@ def clients_wait_for_memory(stage):
             server.expect_graceful_exit()
 
 
-@case()
+@case(needs=PROGRAM)
 def no_descriptor_leaks(stage):
-    requests = [FAST, SLOW, FAST_CLOSE, b"", b"GET /fa", b"?\r\n", request("/x"),
-                request("/fast", "Content-Length: 9", method="POST") + b"x"]
+    """A program may open something for itself meanwhile; but what it loses on one path, it loses six times."""
+    requests = [FAST, SLOW, b"", b"GET /fa"]
+    if stage.in_tree:
+        requests += [FAST_CLOSE, b"?\r\n", request("/x"),
+                     request("/fast", "Content-Length: 9", method="POST") + b"x"]
     with stage.serve("--delay", 0.01, "--timeout", LONG) as server:
-        before = server.descriptors_at_rest()
+        server.expect_served()
+        server.settle()
+        before = server.descriptors_at_rest() if stage.in_tree else server.descriptors()
         for end, said in itertools.product(["read", "half-close", "reset", "close"] * 6, requests):
             client = server.client(*([said] if said else []))
             if end == "read" and said not in (b"", b"GET /fa"):
@@ -135,4 +140,4 @@ def no_descriptor_leaks(stage):
         server.expect_served()
         server.did = server.did[:1] + ["for i in $(seq 200); do curl -s http://127.0.0.1:8000/fast; done",
                                        "ls /proc/$server/fd"]
-        server.expect_descriptors(before)
+        server.expect_descriptors(before, or_more=0 if stage.in_tree else 5)
