@@ -135,7 +135,7 @@ $(patsubst %,$(BUILD)/%,$(STAGES) $(MINE)): LIBRARIES = $(LIBEV) $(call wraps,$(
 $(TURNS): LIBRARIES = $(LIBEV) \
   $(patsubst %,-Wl$(comma)--wrap=connections_%,start wait_ms begin_turn ready expire accept unwatched) \
   $(patsubst %,-Wl$(comma)--wrap=%,net_wait_failed close epoll_ctl epoll_wait epoll_pwait ppoll \
-  __ppoll_chk pselect poll __poll_chk usleep sleep nanosleep clock_nanosleep)
+  epoll_pwait2 __ppoll_chk pselect select poll __poll_chk usleep sleep nanosleep clock_nanosleep)
 
 $(patsubst %,$(BUILD)/%,$(STAGES) $(MINE) probe $(TEST_PROGRAMS)) $(TURNS) $(CAREFUL): $(COMMON)
 	$(call quiet,LINK $(@F))$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(filter-out $(OWN),$(filter %.o,$^)) -o $@ -pthread $(LIBRARIES)

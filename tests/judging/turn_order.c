@@ -6,12 +6,16 @@
  * __real_NAME reach NAME (ld(1)). */
 #include "common/connections.h"
 #include "common/net.h"
+#include "common/stop.h"
 
 #include <err.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -39,10 +43,15 @@ WRAP(int, nanosleep, const struct timespec *time, struct timespec *left);
 WRAP(int, clock_nanosleep, clockid_t clock, int flags, const struct timespec *time,
      struct timespec *left);
 WRAP(int, poll, struct pollfd *fds, nfds_t count, int wait_ms);
-/* What a fortified build calls instead. Another C library than glibc has no such function. */
+WRAP(int, select, int count, fd_set *reading, fd_set *writing, fd_set *other,
+     struct timeval *timeout);
+/* What not every C library has: the last two are what a fortified build calls. */
+WRAP(int, epoll_pwait2, int epoll, struct epoll_event *events, int most,
+     const struct timespec *timeout, const sigset_t *mask);
 WRAP(int, __ppoll_chk, struct pollfd *fds, nfds_t count, const struct timespec *timeout,
      const sigset_t *mask, size_t size);
 WRAP(int, __poll_chk, struct pollfd *fds, nfds_t count, int wait_ms, size_t size);
+#pragma weak __real_epoll_pwait2
 #pragma weak __real___ppoll_chk
 #pragma weak __real___poll_chk
 int __real_connections_wait_ms(void);
@@ -63,7 +72,9 @@ static bool called[FUNCTIONS]; /* in this turn */
 static int reported, handled;  /* descriptors, in this turn */
 static int turn;               /* its number */
 static int allowed_ms;         /* what connections_wait_ms has said for this turn */
-static bool waited; /* in this turn: a library of the stage waits without our knowledge */
+static bool waited;       /* in this turn: a library of the stage waits without our knowledge */
+static bool failed;       /* that wait */
+static const char *model; /* by which it waits */
 static bool closed; /* by connections_begin_turn, in this turn: perhaps what the wait reported */
 
 #pragma weak ev_io_start /* not NULL: the stage uses libev */
@@ -71,7 +82,7 @@ void ev_io_start(void);
 
 static watch_function *stage_watch;
 static int common;  /* how many functions of common/ we are in; 0: in the stage itself */
-static int failing; /* the error of the last epoll_ctl of watch, or 0 */
+static int failing; /* the error of the last epoll_ctl of watch, or 0; -1: the next is to fail */
 static bool watched[1 << 16];
 static int lost_fd = -1; /* of a client that libev will not be able to watch */
 static int lost_turn;    /* since when */
@@ -83,7 +94,11 @@ enum { FAILING_ADD = 1 + 2 + 70 + 1 };
 enum { HASTE = 16 }; /* of so many waits, one must not wait */
 
 /* A wait may be wrong by so much; and one that lasts so long costs nothing. */
-enum { ROUNDED_MS = 10, SELDOM_MS = 10000 };
+enum { EARLY_MS = 10, LATE_MS = 2, SELDOM_MS = 10000 };
+
+/* In so many turns, the loop may sleep beside its wait: a signal to stop looks like a sleep. */
+enum { MOST_SLEEPS = 8 };
+static long sleeps = -1; /* of this thread, when the wait was over; -1: that is not known */
 
 /* Is this a call of the stage itself, in its loop? */
 static bool is_of_the_loop(void)
@@ -99,6 +114,23 @@ static void expect_order(int function)
     called[function] = true;
 }
 
+static long count_sleeps(void)
+{
+    struct rusage used;
+
+    return getrusage(RUSAGE_THREAD, &used) == 0 ? used.ru_nvcsw : -1;
+}
+
+/* Has it slept since its wait was over, in whatever call? */
+static void expect_awake(void)
+{
+    static int turns;
+
+    if (sleeps >= 0 && count_sleeps() > sleeps && ++turns > MOST_SLEEPS)
+        errx(1, "the loop sleeps beside its wait, in %d turns", turns);
+    sleeps = -1;
+}
+
 int __wrap_connections_wait_ms(void)
 {
     static bool first = true; /* a loop may wait before it does anything else */
@@ -106,9 +138,11 @@ int __wrap_connections_wait_ms(void)
     if (waited && !closed && called[BEGIN_TURN] && reported != handled)
         errx(1, "calls of connections_ready in a turn: %d; descriptors that its wait reported: %d",
              handled, reported);
+    if (!waited) /* a library waits */
+        expect_awake();
     reported = handled = 0;
     turn++;
-    waited = closed = false;
+    waited = failed = closed = false;
 
     for (int function = 0; function < FUNCTIONS; function++) {
         if (!first && !called[function] && function != READY) /* nothing may be ready */
@@ -129,6 +163,8 @@ int __wrap_connections_wait_ms(void)
 void __wrap_connections_begin_turn(void)
 {
     expect_order(BEGIN_TURN);
+    if (!waited)
+        sleeps = count_sleeps();
     common++;
     __real_connections_begin_turn();
     common--;
@@ -139,6 +175,8 @@ void __wrap_connections_ready(int fd)
     static int last[1 << 16]; /* the turn of the last call for this descriptor */
 
     expect_order(READY);
+    if (failed)
+        errx(1, "connections_ready is called, though the wait has failed");
     if (fd >= 0 && fd < (int)(sizeof last / sizeof *last)) {
         if (turn > 0 && last[fd] == turn)
             errx(1, "calls of connections_ready in a turn: two for one descriptor");
@@ -192,6 +230,7 @@ static bool watch(int fd, enum want was, enum want want)
     }
     if (result && failing > 0) {
         errno = failing;
+        failing = 0;
         err(1, "watch returns true, though epoll_ctl has failed");
     }
     failing = 0;
@@ -203,9 +242,39 @@ static bool watch(int fd, enum want was, enum want want)
     return result;
 }
 
+/* The stage must survive that epoll_ctl refuses a client. If it ends instead, however quietly, say
+ * of what. */
+static void tell_refusal(void)
+{
+    static const char text[] = "epoll_ctl: has refused a client, and watch has not returned\n";
+
+    if (failing > 0 && write(STDERR_FILENO, text, sizeof text - 1) < 0)
+        failing = 0;
+}
+
+/* At the end. A stage that merely contains the calls of its model is found out here. */
+static void tell_model(void)
+{
+    if (stop_requested)
+        printf("turns: %d, by %s\n", turn, model == NULL ? "a library" : model);
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    atexit(tell_model);
+}
+
+static void on_abort(int number)
+{
+    (void)number;
+    tell_refusal();
+}
+
 void __wrap_connections_start(const struct options *options, int listener, watch_function *function)
 {
     stage_watch = function;
+    atexit(tell_refusal);
+    signal(SIGABRT, on_abort);
     common++;
     __real_connections_start(options, listener, watch);
     common--;
@@ -245,6 +314,8 @@ int __wrap_close(int fd)
         errx(1, "close of a descriptor that belongs to common/connections.c");
     if (known)
         watched[fd] = false;
+    if (fd == lost_fd) /* another client may get the number */
+        lost_fd = -1;
     int result = __real_close(fd);
     if (result < 0 && errno == EBADF && stage_watch != NULL)
         errx(1, "close of a descriptor that is not open");
@@ -259,12 +330,13 @@ int __wrap_close(int fd)
 static void expect_right_wait(int64_t wait_ms)
 {
     bool seldom = wait_ms < 0 || wait_ms >= SELDOM_MS;
-    bool early = !seldom && (allowed_ms < 0 || wait_ms < allowed_ms - ROUNDED_MS);
-    bool late = allowed_ms >= 0 && (wait_ms < 0 || wait_ms > allowed_ms + ROUNDED_MS);
+    bool early = !seldom && (allowed_ms < 0 || wait_ms < allowed_ms - EARLY_MS);
+    bool late = allowed_ms >= 0 && (wait_ms < 0 || wait_ms > allowed_ms + LATE_MS);
     sigset_t mask;
 
     if (!is_of_the_loop())
         return;
+    expect_awake();
     if (early || late)
         errx(1, "its wait lasts too %s: %d ms, where connections_wait_ms has said %d",
              early ? "short" : "long", (int)wait_ms, allowed_ms);
@@ -280,10 +352,17 @@ static void expect_right_timeout(const struct timespec *timeout)
     expect_right_wait(timeout == NULL ? -1 : timeout->tv_sec * 1000 + timeout->tv_nsec / 1000000);
 }
 
-static int wait_of_the_loop(int ready)
+static const char SELECT[] = "select", POLL[] = "poll", EPOLL[] = "epoll";
+
+static int wait_of_the_loop(const char *call, int ready)
 {
     if (is_of_the_loop()) {
+        if (model != NULL && model != call)
+            errx(1, "its loop waits by %s, and by %s", model, call);
+        model = call;
         waited = true;
+        failed = ready < 0;
+        sleeps = count_sleeps();
         reported += ready > 0 ? ready : 0;
     }
     return ready;
@@ -298,35 +377,35 @@ static void expect_no_sleep(const char *call)
 int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int wait_ms)
 {
     expect_right_wait(wait_ms);
-    return wait_of_the_loop(__real_epoll_wait(epoll, events, most, wait_ms));
+    return wait_of_the_loop(EPOLL, __real_epoll_wait(epoll, events, most, wait_ms));
 }
 
 int __wrap_epoll_pwait(int epoll, struct epoll_event *events, int most, int wait_ms,
                        const sigset_t *mask)
 {
     expect_right_wait(wait_ms);
-    return wait_of_the_loop(__real_epoll_pwait(epoll, events, most, wait_ms, mask));
+    return wait_of_the_loop(EPOLL, __real_epoll_pwait(epoll, events, most, wait_ms, mask));
 }
 
 int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
                  const sigset_t *mask)
 {
     expect_right_timeout(timeout);
-    return wait_of_the_loop(__real_ppoll(fds, count, timeout, mask));
+    return wait_of_the_loop(POLL, __real_ppoll(fds, count, timeout, mask));
 }
 
 int __wrap___ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
                        const sigset_t *mask, size_t size)
 {
     expect_right_timeout(timeout);
-    return wait_of_the_loop(__real___ppoll_chk(fds, count, timeout, mask, size));
+    return wait_of_the_loop(POLL, __real___ppoll_chk(fds, count, timeout, mask, size));
 }
 
 int __wrap_pselect(int count, fd_set *reading, fd_set *writing, fd_set *other,
                    const struct timespec *timeout, const sigset_t *mask)
 {
     expect_right_timeout(timeout);
-    return wait_of_the_loop(__real_pselect(count, reading, writing, other, timeout, mask));
+    return wait_of_the_loop(SELECT, __real_pselect(count, reading, writing, other, timeout, mask));
 }
 
 int __wrap_poll(struct pollfd *fds, nfds_t count, int wait_ms)
@@ -334,7 +413,7 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int wait_ms)
     if (count == 0)
         expect_no_sleep("poll");
     expect_right_wait(wait_ms);
-    return wait_of_the_loop(__real_poll(fds, count, wait_ms));
+    return wait_of_the_loop(POLL, __real_poll(fds, count, wait_ms));
 }
 
 int __wrap___poll_chk(struct pollfd *fds, nfds_t count, int wait_ms, size_t size)
@@ -342,7 +421,23 @@ int __wrap___poll_chk(struct pollfd *fds, nfds_t count, int wait_ms, size_t size
     if (count == 0)
         expect_no_sleep("poll");
     expect_right_wait(wait_ms);
-    return wait_of_the_loop(__real___poll_chk(fds, count, wait_ms, size));
+    return wait_of_the_loop(POLL, __real___poll_chk(fds, count, wait_ms, size));
+}
+
+int __wrap_epoll_pwait2(int epoll, struct epoll_event *events, int most,
+                        const struct timespec *timeout, const sigset_t *mask)
+{
+    expect_right_timeout(timeout);
+    return wait_of_the_loop(EPOLL, __real_epoll_pwait2(epoll, events, most, timeout, mask));
+}
+
+int __wrap_select(int count, fd_set *reading, fd_set *writing, fd_set *other,
+                  struct timeval *timeout)
+{
+    if (count == 0)
+        expect_no_sleep("select");
+    expect_right_wait(timeout == NULL ? -1 : timeout->tv_sec * 1000 + timeout->tv_usec / 1000);
+    return wait_of_the_loop(SELECT, __real_select(count, reading, writing, other, timeout));
 }
 
 int __wrap_usleep(useconds_t us)
