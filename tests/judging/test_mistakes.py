@@ -1,8 +1,8 @@
 """Is each mistake that readers make stopped, and does a hint name it, or else keep silent?
 
-mistakes.txt has them. Each is planted in a stage of its own, in a copy of the tree. Without names and without --all, a
-dozen of them are. The last line counts the hints that name the mistake, those that name none, and those that name
-another; at most one in ten may do that.
+mistakes.txt has them. Each is planted in a stage or a program of its own, in a copy of the tree. Without names and
+without --all, a dozen of them are. The last line counts the hints that name the mistake, those that name none, and
+those that name another; at most one in ten may do that.
 """
 import argparse
 import concurrent.futures
@@ -11,20 +11,23 @@ import re
 
 from judging import ladder, skeleton
 from judging.test_judge import Command, clean_tree
+from judging.test_program import RIGHT
 from kit import tool
 from kit.commandline import Parser, whole_number
 from kit.errors import Failed
 from kit.report import bad, good
+from kit.tree import ROOT
 from servers.bugs.bug import Bug
 
 HERE = pathlib.Path(__file__).resolve().parent
 INCLUDES = "errno.h signal.h stdio.h stdlib.h string.h unistd.h".split()
 SAMPLE = """no-del always-add edge-for-clients eintr-dies polls-every-10-ms hang-up-skipped closes-twice
-            exits-on-sigterm ignores-sigterm urgent-data-too nonblocking-client memory-unchecked not-detached""".split()
+            sleeps-by-select exits-on-sigterm ignores-sigterm urgent-data-too nonblocking-client memory-unchecked
+            not-detached leaves-at-the-half-close""".split()
 
 
 class Mistake(Bug):
-    """One of mistakes.txt."""
+    """One of mistakes.txt, in a stage or in a program of test_program."""
 
     def __init__(self, stage, name, text):
         self.stage, self.name = stage, name
@@ -32,15 +35,15 @@ class Mistake(Bug):
         self.falls, self.hint, self.wrong = re.fullmatch(r"Falls: (.*)\nHint: +(.*)\nNot: +(.*)\n", head).groups()
         self.replacements = [self.replacement(part) for part in parts]
 
-    def text(self, name):
-        """Return the stage with it, as if it were called name."""
-        files = {"server.c": skeleton.whole(name, self.stage)}
+    def text(self, right):
+        """Return what is right, with it."""
+        files = {"server.c": right}
         for part in self.replacements:
             try:
                 part.apply(files)
             except Failed as failed:
                 raise Failed(f"mistakes.txt, {self.stage} {self.name}: {failed}") from None
-        return "".join(f"#include <{header}>\n" for header in INCLUDES) + files["server.c"]
+        return files["server.c"]
 
 
 def read():
@@ -50,21 +53,27 @@ def read():
 
 
 def plant(mistake, number):
-    """Make a stage with it. Return the name of the stage."""
+    """Make a stage with it, or a program. Return the words that name that to the judge."""
     name = f"{10 + number % 90}-m{number}"
     folder = clean_tree() / name
     folder.mkdir()
-    (folder / "server.c").write_text(mistake.text(name))
+    if mistake.stage in RIGHT:
+        like, command = RIGHT[mistake.stage]
+        *words, right = command.split()
+        (folder / "server").write_text(mistake.text((ROOT / right).read_text()))
+        return [name, "--like", like, "--program", " ".join([*words, f"{name}/server"])]
+    text = "".join(f"#include <{header}>\n" for header in INCLUDES)
+    (folder / "server.c").write_text(text + mistake.text(skeleton.whole(name, mistake.stage)))
     (folder / "like").write_text(mistake.stage + "\n")
-    return name
+    return [name]
 
 
-def judged(name):
-    """Return what the judge says of a stage, and all its hints."""
-    check = Command(clean_tree(), "tests/judge.py", "check", name).finish()
+def judged(words):
+    """Return what the judge says of a server, and all its hints."""
+    check = Command(clean_tree(), "tests/judge.py", "check", *words).finish()
     hints = ""
     while check.status and "That was the last hint" not in hints:
-        hints = Command(clean_tree(), "tests/judge.py", "hint", name).finish().out
+        hints = Command(clean_tree(), "tests/judge.py", "hint", *words).finish().out
     return check, hints
 
 
@@ -89,7 +98,7 @@ def fallen_key(check):
 def main(arguments):
     parser = Parser(description=__doc__, usage="%(prog)s [OPTION]... [NAME]...")
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--all", action="store_true", help="plant all of them: half an hour")
+    parser.add_argument("--all", action="store_true", help="plant all of them: most of an hour")
     parser.add_argument("--lanes", type=whole_number(1, 64), default=2, metavar="N",
                         help="so many judges at a time (2)")
     parser.add_argument("--verbose", action="store_true", help="print what the judge says of each")
@@ -106,9 +115,9 @@ def main(arguments):
 def run(chosen, options):
     counts, missed = dict.fromkeys(("right", "silent", "wrong"), 0), []
     clean_tree()
-    names = [plant(mistake, number) for number, mistake in enumerate(chosen)]
+    planted = [plant(mistake, number) for number, mistake in enumerate(chosen)]
     with concurrent.futures.ThreadPoolExecutor(options.lanes) as pool:
-        for mistake, (check, hints) in zip(chosen, pool.map(judged, names)):
+        for mistake, (check, hints) in zip(chosen, pool.map(judged, planted)):
             key, stopped, hint = verdict(mistake, check, hints)
             if mistake.falls != "nowhere":
                 counts[hint] += 1
