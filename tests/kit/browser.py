@@ -136,7 +136,7 @@ class Browser:
                   mobile=mobile)
 
     def emulate(self, dark=False, reduced_motion=False):
-        """Prefer what a person may prefer."""
+        """Tell the page which colours, and how much motion, the person at the screen prefers."""
         self.send("Emulation.setEmulatedMedia", features=[
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
             {"name": "prefers-reduced-motion", "value": "reduce" if reduced_motion else "no-preference"}])
@@ -207,7 +207,7 @@ class Browser:
         self.send("Input.dispatchMouseEvent", type="mouseReleased", x=x1, y=y1, button="left", clickCount=1)
 
     def touch(self, enabled=True):
-        """Be a device that one touches, or one with a mouse."""
+        """Be a device with a touch screen, or one with a mouse."""
         self.send("Emulation.setTouchEmulationEnabled", enabled=enabled, maxTouchPoints=1)
 
     def tap(self, words):

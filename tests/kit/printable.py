@@ -1,4 +1,5 @@
-"""Text of others (what a program said, a client sent, a process is called) in a form that a terminal can take."""
+"""Show text that others wrote (the output of a program, the bytes of a client, the name of a process) without obeying
+it."""
 import re
 
 # Controls, and the characters that change the direction of the text around them.

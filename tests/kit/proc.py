@@ -16,24 +16,25 @@ _LISTEN = "0A"  # TCP_LISTEN of <netinet/tcp.h>
 
 
 def read(path):
-    """The text of a file in /proc; "" if it is gone or may not be read."""
+    """Return the text of a file in /proc; "" if it is gone or may not be read."""
     with contextlib.suppress(OSError):
         return pathlib.Path(path).read_text(errors="replace")
     return ""
 
 
 def all_pids():
+    """Return the numbers of all processes, sorted."""
     return sorted(int(pid) for pid in os.listdir("/proc") if pid.isdigit())
 
 
 def descriptors(pid, inodes):
-    """{descriptor: inode} of those of a process that are one of these sockets, as far as we may look."""
+    """Return {descriptor: inode} of these sockets, as far as a process has them and we may look."""
     return {fd: inode for fd, inode in sockets(pid).items() if inode in inodes}
 
 
 def files(pid):
-    """The folder that tells of the descriptors of a process. All threads share them, but where the main one has ended
-    before others, only these tell."""
+    """Return the folder in /proc that has the descriptors of a process: its own, or that of another thread if the main
+    thread has ended before."""
     folder = f"/proc/{pid}"
     with contextlib.suppress(OSError), os.scandir(f"{folder}/fd") as entries:
         if next(entries, None):
@@ -42,7 +43,7 @@ def files(pid):
 
 
 def _links(pid):
-    """What the descriptors of a process are: (descriptor, name)."""
+    """Yield (descriptor, what it is open to, such as socket:[77]) for each descriptor of a process."""
     folder = files(pid)
     with contextlib.suppress(OSError):
         for fd in os.listdir(f"{folder}/fd"):
@@ -60,7 +61,7 @@ class InternetSocket(NamedTuple):
 
 
 def tcp_sockets(port=None, names=("tcp", "tcp6")):
-    """All TCP sockets of this network namespace, or those with this port at either end."""
+    """Return all TCP sockets of this network namespace, or those with this port at either end."""
     found, wanted = [], "" if port is None else f":{port:04X} "
     for name in names:
         for line in read(f"/proc/net/{name}").splitlines()[1:]:
@@ -73,12 +74,12 @@ def tcp_sockets(port=None, names=("tcp", "tcp6")):
 
 
 def udp_sockets():
-    """All UDP sockets. One that is not connected has the port 0 at the other end."""
+    """Return all UDP sockets. One that is not connected has the port 0 at the other end."""
     return tcp_sockets(names=("udp", "udp6"))
 
 
 def _address(text):
-    """0100007F:1F90 -> ("127.0.0.1", 8080). The kernel prints numbers of 32 bits in the order of this machine."""
+    """0100007F:1F90 -> ("127.0.0.1", 8080). The kernel prints words of 32 bits in the byte order of this machine."""
     digits, _, port = text.partition(":")
     words = b"".join(struct.pack("=I", int(digits[i:i + 8], 16)) for i in range(0, len(digits), 8))
     address = ipaddress.ip_address(words)
@@ -92,19 +93,20 @@ def written(address):
 
 
 def listeners(port, hosts=None):
-    """The inodes of the sockets that listen on a port: at one of these addresses or, if none does, at all addresses.
-    (The kernel prefers the socket with the very address, too.)"""
+    """Return the inodes of the sockets that listen on a port: at one of these addresses or, if none does, at all
+    addresses. (The kernel, too, prefers a socket with the very address.)"""
     found = [each for each in tcp_sockets(port) if each.listens and each.local[1] == port]
     exact = {each.inode for each in found if hosts is None or each.local[0] in hosts}
     return exact or {each.inode for each in found if each.local[0] in ("0.0.0.0", "::")}
 
 
 def sockets(pid):
-    """{descriptor: inode} of all sockets of a process, as far as we may look."""
+    """Return {descriptor: inode} of all sockets of a process, as far as we may look."""
     return {int(fd): int(name[8:-1]) for fd, name in _links(pid) if re.fullmatch(r"socket:\[\d+\]", name)}
 
 
 def is_nonblocking(pid, fd):
+    """Return whether O_NONBLOCK is set for a descriptor of a process; False if we may not look."""
     found = re.search(r"^flags:\s+0*([0-7]+)", read(f"{files(pid)}/fdinfo/{fd}"), re.M)
     return bool(found and int(found[1], 8) & os.O_NONBLOCK)
 
@@ -120,48 +122,49 @@ def without_init(pids):
 
 
 def threads(pid):
+    """Return the numbers of the threads of a process, sorted; [] if it has ended."""
     with contextlib.suppress(OSError):
         return sorted(int(tid) for tid in os.listdir(f"/proc/{pid}/task"))
     return []
 
 
 def processor_seconds(pid, tid):
-    """For how long a thread has had a processor, and for how long it has been ready to run and had none; None if that
-    cannot be seen."""
+    """Return for how many seconds a thread has had a processor, and for how many it has been ready to run and had none;
+    None if that cannot be seen."""
     numbers = read(f"/proc/{pid}/task/{tid}/schedstat").split()
     return (int(numbers[0]) / 1e9, int(numbers[1]) / 1e9) if len(numbers) == 3 else None
 
 
 def tracer(tid, pid):
-    """The process that traces a thread, or 0; -1 if the thread has ended."""
+    """Return the process that traces a thread, or 0; -1 if the thread has ended."""
     found = re.search(r"TracerPid:\s+(\d+)", read(f"/proc/{pid}/task/{tid}/status"))
     return int(found[1]) if found else -1
 
 
 def epolls(pid):
-    """{epoll descriptor: [the descriptors that it watches]}."""
+    """Return {epoll descriptor: [the descriptors that it watches]} of a process."""
     folder = files(pid)
     infos = {int(fd): read(f"{folder}/fdinfo/{fd}") for fd, name in _links(pid) if "eventpoll" in name}
     return {fd: list(map(int, re.findall(r"^tfd:\s+(\d+)", info, re.M))) for fd, info in infos.items()}
 
 
 def has_a_ring(pid):
-    """May a process ask the kernel for something, through io_uring, in no system call of its own?"""
+    """Return whether a process has an io_uring: it may then ask the kernel for something without a system call."""
     return any("[io_uring]" in name for _, name in _links(pid))
 
 
 def users_of(path):
-    """The processes that have a file open."""
+    """Return the processes that have a file open."""
     return [pid for pid in all_pids() if any(name == str(path) for _, name in _links(pid))]
 
 
 def command(pid):
-    """The command line of a process, for people."""
+    """Return the command line of a process, for people."""
     return shlex.join(read(f"/proc/{pid}/cmdline").rstrip("\0").split("\0"))
 
 
 def name(pid, tid=None):
-    """The name of a process, or of one of its threads."""
+    """Return the name of a process, or of one of its threads; "" if it has ended."""
     return read(f"/proc/{pid}/comm" if tid is None else f"/proc/{pid}/task/{tid}/comm").rstrip("\n")
 
 
@@ -174,11 +177,12 @@ def is_32_bit(pid):
 
 @functools.lru_cache(maxsize=None)
 def call_names(bits_32=False):
-    """{number: name} of the system calls of this machine; {} if we have no table for it."""
+    """Return {number: name} of the system calls of this machine; {} if we have no table for it."""
     return names_of_calls.names(bits_32)
 
 
-def call_name(number, bits_32=False):
+def call_name(number, bits_32):
+    """Return the name of a system call; "system call 999" if the table does not have it."""
     return call_names(bits_32).get(number, f"system call {number}")
 
 

@@ -1,4 +1,4 @@
-"""What a tool prints for a person, and the file of its figures."""
+"""Print for a person, in lines that a terminal does not cut, and write the figures of a tool to a file."""
 import contextlib
 import math
 import os
@@ -16,7 +16,7 @@ from kit.tree import BUILD_NOTE, built
 
 
 def tick(write):
-    """Call write every four seconds from now on, and tell it how many have passed. None stops that."""
+    """Every four seconds from now on, call write with the time that has passed, such as " 8 s ...". None stops that."""
     begun = time.monotonic()
     if write:
         signal.signal(signal.SIGALRM, lambda *_: write(f" {time.monotonic() - begun:.0f} s ..."))
@@ -24,13 +24,13 @@ def tick(write):
 
 
 def write(text):
-    """Write to stdout, past its buffer, in which the program may be at work when a signal interrupts it."""
+    """Write to stdout, but not through its buffer: in that, the program may be at work when a signal arrives."""
     os.write(sys.stdout.fileno(), text.encode())
 
 
 class Report:
-    """What a tool prints while it works, the file for its figures, and how many checks failed. A line that
-    takes long begins with what is being waited for, and says for how long."""
+    """Print lines while a tool works, write its figures to a file, and count the checks that fail. A line that takes
+    long begins with what the tool waits for, and grows by the seconds that have passed."""
 
     def __init__(self, *columns):
         self.columns = columns
@@ -109,7 +109,7 @@ class Report:
 
 
 def width():
-    """The columns of the terminal; None for a file or a pipe."""
+    """Return how many columns the terminal has; None if stdout is a file or a pipe."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -118,8 +118,7 @@ class Verbatim(str):
 
 
 def fold(text):
-    """The same text; on a terminal, with its lines cut between words where the terminal would cut them, and those that
-    go on further to the right."""
+    """Return the text as it is for a file or a pipe. For a terminal, fold each line that is wider."""
     most = width()
     if most is None or isinstance(text, Verbatim):
         return text
@@ -127,7 +126,8 @@ def fold(text):
 
 
 def folded(line, most, hanging=2):
-    """The parts of a line that fit into so many columns, if its words do."""
+    """Return the parts into which a line is cut, between words, so that each fits into most columns. A word that is
+    wider stays whole. All parts but the first are indented by hanging more columns."""
     parts, indent = [], " " * (len(line) - len(line.lstrip()))
     while columns(line) > most:
         blanks = [found.start() for found in re.finditer(r"(?<=\S) ", line)]
@@ -140,7 +140,7 @@ def folded(line, most, hanging=2):
 
 
 def columns(text):
-    """How many columns of a terminal a text takes; its colors take none."""
+    """Return how many columns of a terminal a text takes; its colors take none."""
     return sum(0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
                for letter in re.sub(r"\033\[\d*m", "", text))
 

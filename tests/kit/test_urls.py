@@ -1,4 +1,4 @@
-"""What is a URL of a server, and who is there?"""
+"""Are URLs of servers read as they should be, and are the processes found that listen there?"""
 import argparse
 import os
 import socket

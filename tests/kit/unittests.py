@@ -12,7 +12,7 @@ def say(words):
 
 
 class Result(unittest.TextTestResult):
-    """Says for how long a test, or the preparation for the next one, has been running."""
+    """Say for how long a test, or the preparation for the next one, has been running."""
 
     def startTest(self, test):
         super().startTest(test)
@@ -33,7 +33,7 @@ FEW = 3  # tests that may run again; if more fail, this machine is not the reaso
 
 def run(arguments):
     """Run the tests of the program, or those that are named, such as Class.test. Return how many passed, and the names
-    of those that failed."""
+    of those that failed or could not run."""
     loader, module = unittest.defaultTestLoader, sys.modules["__main__"]
     suite = loader.loadTestsFromNames(arguments, module) if arguments else loader.loadTestsFromModule(module)
     result = unittest.TextTestRunner(sys.stdout, verbosity=2, resultclass=Result).run(suite)
@@ -46,8 +46,8 @@ def run(arguments):
 
 
 def main(arguments, few=FEW):
-    """The same. A few that failed run once more, beside no other test: this machine may have been busy. Return the
-    exit status."""
+    """Run the tests of the program, or those that are named, and print how many passed and failed. If at most few have
+    failed, run these once more, beside no other test: this machine may have been busy. Return the exit status."""
     for name in arguments:
         try:
             operator.attrgetter(name)(sys.modules["__main__"])
