@@ -112,6 +112,24 @@ TOOLS = {tool.__name__: tool for tool in [restart, stubborn, stopped, serving, f
                                           crashing, waiting, writing]}
 
 
+# A class of tests that cannot begin for the first time
+AGAIN = """
+import unittest
+from kit import tool, unittests
+class Whole(unittest.TestCase):
+    tried = False
+    @classmethod
+    def setUpClass(cls):
+        before, cls.tried = cls.tried, True
+        if not before:
+            raise OSError
+    def test_one(self): pass
+    def test_two(self): pass
+class Other(unittest.TestCase):
+    def test_three(self): pass
+    def test_four(self): self.skipTest("not here")
+tool.run(unittests.main)
+"""
 STARTED = []
 
 
@@ -393,6 +411,13 @@ class Tools(unittest.TestCase):
         tool = Tool("-m", "kit.test_proc", "Places.test_nothing")
         self.assert_ends(tool, 2)
         self.assertEqual((tool.output(), tool.messages()), ("", "test_proc.py: Places.test_nothing: no such test\n"))
+
+    def test_class_that_could_not_begin_runs_once_more(self):
+        module = scratch() / "again.py"
+        module.write_text(AGAIN)
+        tool = Tool(module)
+        self.assert_ends(tool, 0)
+        self.assertTrue(tool.output().endswith("\n3 passed, 0 failed, 2 passed only alone\n"), tool.output())
 
     def test_file_that_cannot_be_written_is_named(self):
         name = scratch() / "file"

@@ -1,5 +1,6 @@
 """Run the tests of a module in Python: what the modules test_*.py share."""
 import operator
+import re
 import sys
 import unittest
 
@@ -24,8 +25,21 @@ class Result(unittest.TextTestResult):
 
     @property
     def failed(self):
-        """The names of the tests that failed; a test with several subtests that fail is one."""
-        return sorted({test.id().split()[0].partition(".")[2] for test, _ in [*self.failures, *self.errors]})
+        """The names of the tests that failed, and of the classes that could not begin; "" stands for all of them."""
+        return sorted({name_of(test) for test, _ in [*self.failures, *self.errors]})
+
+    @property
+    def passed(self):
+        """How many tests ran to their end."""
+        others = [*self.failures, *self.errors, *self.skipped]
+        return self.testsRun - len({name_of(test) for test, _ in others if isinstance(test, unittest.TestCase)})
+
+
+def name_of(test):
+    """Return the name under which a test, with all its subtests, can run again; that of its class for setUpClass, ""
+    for setUpModule."""
+    found = re.search(r"__main__\.([\w.]+)", test.id())
+    return found[1] if found else ""
 
 
 FEW = 3  # tests that may run again; if more fail, this machine is not the reason
@@ -40,9 +54,7 @@ def run(arguments):
     tick(None)
     for test, reason in result.skipped:
         print(f"skipped: {test.id()}: {reason}")
-    failed = result.failed
-    # A class that cannot begin runs none.
-    return max(0, result.testsRun - len(failed) - len(result.skipped)), failed
+    return result.passed, result.failed
 
 
 def main(arguments, few=FEW):
@@ -58,6 +70,6 @@ def main(arguments, few=FEW):
     alone = 0
     if 0 < len(failed) <= few:
         print(f"Once more, in case this machine was busy: {' '.join(failed)}", flush=True)
-        alone, failed = run(failed)
+        alone, failed = run([] if "" in failed else failed)
     print(f"{passed + alone} passed, {len(failed)} failed" + (f", {alone} passed only alone" if alone else ""))
     return 1 if failed else 0
