@@ -744,10 +744,8 @@ static struct addrinfo *parse_url(const char *url, char **host)
     else if (in_brackets)
         hints.ai_family = AF_INET6;
     int error = getaddrinfo(name, port == NULL ? "80" : port, &hints, &addresses);
-    if (error != 0) {
-        fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, url, gai_strerror(error));
-        exit(in_brackets ? 2 : 1); /* an address will not become right later; a name may */
-    }
+    if (error != 0) /* an address will not become right later; a name may */
+        errx(in_brackets ? 2 : 1, "%s: %s", url, gai_strerror(error));
     free(copy);
     const struct sockaddr_in *target = (const struct sockaddr_in *)(void *)addresses->ai_addr;
     if (options.sources > 0 && ntohl(target->sin_addr.s_addr) >> 24 != 127)
@@ -914,11 +912,8 @@ static void parse_options(int argc, char **argv)
         }
     if (options.ports && (!options.tsv || options.summary))
         errx(2, "--ports: wants --tsv, and no --summary");
-    if (argc - optind < 2) {
-        fprintf(stderr, "%s: want a URL and at least one MS:PATH; see --help\n",
-                program_invocation_short_name);
-        exit(2);
-    }
+    if (argc - optind < 2)
+        errx(2, "want a URL and at least one MS:PATH; see --help");
 }
 
 /* Return the requests of all shots, in the order of the command line. */

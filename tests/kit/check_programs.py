@@ -1,11 +1,11 @@
-"""python3 -m kit.check_programs PROGRAM...: run these Check programs one after another, and sum up their results."""
+"""Run Check programs one after another, and sum up their results."""
 import os
 import pathlib
 import re
 import subprocess
-import sys
 
 from kit import processes
+from kit.commandline import Parser
 from kit.errors import Failed
 from kit.printable import printable
 from kit.report import tick, write
@@ -50,11 +50,10 @@ def run_program(program):
     return checks - failed, failed + died, lines
 
 
-def main(programs):
-    if not programs:
-        print("usage: python3 -m kit.check_programs PROGRAM...", file=sys.stderr)
-        return 2
-    results = [run_program(program) for program in programs]
+def main(arguments):
+    parser = Parser(description=__doc__, usage="%(prog)s PROGRAM...")
+    parser.add_argument("programs", metavar="PROGRAM", nargs="+")
+    results = [run_program(program) for program in parser.parse_args(arguments).programs]
     passed, failed = (sum(result[column] for result in results) for column in (0, 1))
     if failed:
         print("\nWhat failed:", *(line for result in results for line in result[2]), sep="\n")
