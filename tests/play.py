@@ -25,6 +25,7 @@ import re
 import sys
 
 from kit.commandline import Parser, output, seconds, whole_number
+from kit.report import span
 from recorder import symbols
 from servers.bugs.bug import every_name
 from simulation import seeds
@@ -108,12 +109,6 @@ def _split(arguments):
 
 
 # ---- what is printed
-
-def span(ms):
-    if ms is None:
-        return "-"
-    return f"{ms:.1f} ms" if ms < 100 else f"{ms / 1000:.3f} s" if ms < 10000 else f"{ms / 1000:.2f} s"
-
 
 def print_table(columns, to_the_right, rows):
     widths = [max(map(len, column)) for column in zip(columns, *rows)]

@@ -159,5 +159,7 @@ def bad(text):
 
 
 def span(ms):
-    """Return a duration as a person reads it: 0.3 ms, 1.002 s."""
-    return f"{ms:.1f} ms" if ms < 100 else f"{ms / 1000:.3f} s"
+    """Return a duration as the probe prints it for a person: 0.3 ms, 1.002 s, 12.35 s; - for None."""
+    if ms is None:
+        return "-"
+    return f"{ms:.1f} ms" if ms < 100 else f"{ms / 1000:.3f} s" if ms < 10000 else f"{ms / 1000:.2f} s"
