@@ -50,7 +50,7 @@ ONE_CORE = {max(CORES)}
 Peer = namedtuple("Peer", "name pid url tests promise")
 Load = namedtuple("Load", "cpu_us rate")
 report = Report("server", "metric", "value", "least", "most")
-peers = []  # in the order in which they are measured: those that a claim compares follow each other
+started = []  # in the order in which they are measured: those that a claim compares follow each other
 missing = []
 
 
@@ -70,12 +70,17 @@ def short(name):
     return name[:2] if name in STAGES else name
 
 
+def add(name, server, tests, promise=None):
+    """Let a server that is running be measured."""
+    started.append(Peer(name, server.pid, server.url, tests, promise))
+
+
 def start_stage(stage, tests, promise=None, *options):
     """Start a stage. Return its name in the tables."""
     name = "".join([stage, *options])
     report.begin(f" {short(name)}")
     server = Server(stage, "--delay", f"{DELAY}", "--timeout", "3600", *options)
-    peers.append(Peer(name, server.pid, server.url, tests, promise))
+    add(name, server, tests, promise)
     return name
 
 
@@ -93,7 +98,7 @@ def start_other(name, tests, promise, command, url="", **environment):
     answer = processes.wait_until(lambda: not server.alive or answers_at(), 15, step=0.1)
     written = server.output() + server.messages()
     if answer and server.alive:
-        peers.append(Peer(name, server.pid, answer, tests, promise))
+        started.append(Peer(name, server.pid, answer, tests, promise))
     else:
         report.fail(f"{name} does not answer", written.splitlines()[:5])
     return written
@@ -188,7 +193,7 @@ def say_missing():
 def latency():
     print(f"\nDoes one client wait for another? /slow waits {DELAY} s\n"
           f"{'server':<27} {'/fast meanwhile':>16} {'five /slow':>13}  verdict")
-    for peer in [peer for peer in peers if "latency" in peer.tests]:
+    for peer in [peer for peer in started if "latency" in peer.tests]:
         report.begin(peer.name)
         pair = measuring.probe(peer.url, "0:/slow", "100:/fast")
         five = measuring.probe(peer.url, "5x0:/slow")
@@ -239,10 +244,10 @@ def load(peer, cores, threads, path):
 
 def measure(experiment, rounds, base, cores, threads, path="/fast"):
     """Return {server: {round: Load}}. Each round measures all servers in turn."""
-    loads = {peer.name: {} for peer in peers if experiment in peer.tests}
+    loads = {peer.name: {} for peer in started if experiment in peer.tests}
     for number in range(1, rounds + 1):
         report.begin(f"    round {number:2} of {rounds}:")
-        for peer in [peer for peer in peers if peer.name in loads]:
+        for peer in [peer for peer in started if peer.name in loads]:
             report.begin(f" {short(peer.name)}")
             with report.checking(f"{peer.name} not measured in round {number}"):
                 loads[peer.name][number] = load(peer, cores, threads, path)

@@ -127,8 +127,7 @@ def cost(rounds):
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     with peers.started_on(ONE_CORE):
         for name in SERVERS:
-            server = start(name)
-            peers.peers.append(peers.Peer(name, server.pid, server.url, "cost", None))
+            peers.add(name, start(name), "cost")
     print(f"\nCPU time of a /fast: {peers.CLIENTS} clients that keep their connections, {rounds} rounds")
     loads = peers.measure("cost", rounds, "05-epoll", ONE_CORE, 1)
     peers.check(loads, "07-coroutines", "05-epoll", 0, GOAL, f"07-coroutines takes at most {GOAL} times that of 05")

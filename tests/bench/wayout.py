@@ -50,7 +50,7 @@ FASTAPI = [  # its environment
 # ---- beside
 
 def start_beside():
-    """Start all servers. Return a Row for each, in the order of peers.peers."""
+    """Start all servers. Return a Row for each, in the order of peers.started."""
     rows = []
     report.begin("Starting")
     for stage, options, *promise in STAGES:
@@ -90,7 +90,7 @@ def beside():
     rows = {row.name: row for row in start_beside()}
     print(f"\n/slow waits or computes for {DELAY} s; ten /fast meanwhile\n"
           f"{'server':<30} {'/fast: median':>13} {'most':>10}  five /slow  the threads meanwhile")
-    for peer in peers.peers:
+    for peer in peers.started:
         row = rows[peer.name]
         report.begin(peer.name)
         for number in range(TRIES):
@@ -218,12 +218,12 @@ def check_all():
 # ---- handover
 
 def handover(rounds):
-    del peers.peers[:]
+    peers.started.clear()
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # as peers.py does, for the same reason
     with peers.started_on(peers.ONE_CORE):
         for name, *options in [("in-the-loop",), ("threads=1", "--threads=1"), ("threads=4", "--threads=4")]:
             server = Server("05-epoll", "--compute", "--delay", "0", "--timeout", "3600", *options)
-            peers.peers.append(peers.Peer(f"05-epoll--{name}", server.pid, server.url, "handover", None))
+            peers.add(f"05-epoll--{name}", server, "handover")
     print("\nCPU time of 05 for one /slow with --compute --delay 0: what does a hand-over to a thread cost?")
     peers.measure("handover", rounds, "05-epoll--in-the-loop", peers.ONE_CORE, 1, "/slow")
 
