@@ -10,14 +10,18 @@ KEPT = pathlib.Path(__file__).resolve().parent / "hints.txt"
 
 
 # Where the tutorial explains a rung to a stage, or to stages of a kind; "": in the chapter of the stage.
-SECTIONS = {"keep-alive loop": "", "signals loop": "Ctrl-C in a loop", "signals threads": "Shutdown",
-            "signals one": "Shutdown",
-            "turn loop": "The order of a turn", "leaving 05-epoll": "How does a server silence a hang-up",
-            "leaving loop": "A client that leaves during",
-            "leaving one": "01", "leaving threads": "01", "descriptors one": "02", "descriptors threads": "02",
-            "descriptors loop": "Running out of descriptors",
+SECTIONS = {"slow loop": "The wait is data", "silent loop": "The wait is data",
             "silent one": "A silent client", "silent threads": "A silent client",
-            "silent loop": "The wait is data"}
+            "keep-alive one": "Why does 01 answer", "keep-alive threads": "Why does 01 answer", "keep-alive loop": "",
+            "pipelining loop": "More on readiness", "turn loop": "The order of a turn",
+            "slow-reader threads": "Where were the bytes",
+            "leaving one": "More on 01", "leaving threads": "More on 01",
+            "leaving loop": "A client that leaves during",
+            "leaving 05-epoll": "How does a server silence a hang-up",
+            "descriptors one": "More on 02", "descriptors threads": "More on 02",
+            "descriptors loop": "Running out of descriptors",
+            "memory threads": "More on 02", "threads threads": "More on 02", "numbers 03-select": "The costs of select",
+            "signals one": "Shutdown", "signals threads": "Shutdown", "signals loop": "Ctrl-C in a loop"}
 
 
 def find(key, verb, stage, got=""):
@@ -55,7 +59,7 @@ def chapter(begin, model="01"):
 
 def section(rung, stage):
     """Return where the tutorial explains a rung."""
-    words = [f"{rung.key} {word}" for word in (stage.model, stage.kind)]
+    words = [f"{rung.key} {word}" for word in (stage.model, stage.kind) if not stage.exercise]
     begin = next((SECTIONS[word] for word in words if word in SECTIONS), rung.chapter)
     return chapter(begin or stage.model, stage.model)
 

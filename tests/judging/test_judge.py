@@ -373,13 +373,18 @@ class Hints(unittest.TestCase):
     def test_every_rung_of_every_stage_has_hints(self):
         unit = "".join(path.read_text() for path in (ROOT / "tests/servers/unit").glob("*.c"))
         names = {*all_cases(), *re.findall(r"START_TEST\((\w+)\)", unit)}
+        text = (ROOT / "tutorial.md").read_text().splitlines()
+        about = {"descriptors": "EMFILE", "leaving": "reset", "memory": "pthread_join", "threads": "EAGAIN",
+                 "numbers": "FD_SETSIZE"}
         for like in STAGES:
             stage = Stage(like, like, [], in_tree=True)
             for rung in ladder.LADDER:
                 if rung.reason_to_skip(stage) is None:
                     self.assertGreaterEqual(len(hints.steps(stage, rung, [*rung.cases, *rung.also])), 2)
                     self.assertLessEqual({*rung.cases, *rung.also}, names)
-                    self.assertRegex(hints.section(rung, stage), "^tutorial.md, line [0-9]+: ")
+                    line = int(re.search("^tutorial.md, line ([0-9]+): ", hints.section(rung, stage))[1])
+                    chapter = "\n".join(text[line - 1:]).partition("\n## ")[0]
+                    self.assertTrue(about.get(rung.key, "") in chapter, f"{rung.key} of {like}: line {line}")
 
     def test_what_a_hint_names_is_there(self):
         """Each function and constant is in the code, or in the file that the hint names, and so is a quotation."""
