@@ -13,6 +13,7 @@ from typing import NamedTuple, Optional, Tuple
 from kit import call_names as names_of_calls
 
 _LISTEN = "0A"  # TCP_LISTEN of <netinet/tcp.h>
+_MAPPED = re.compile(r"\[::ffff:(\d+\.\d+\.\d+\.\d+)\]")
 
 
 def read(path):
@@ -76,6 +77,11 @@ def tcp_sockets(port=None, names=("tcp", "tcp6")):
 def udp_sockets():
     """Return all UDP sockets. One that is not connected has the port 0 at the other end."""
     return tcp_sockets(names=("udp", "udp6"))
+
+
+def unmapped(text):
+    """[::ffff:127.0.0.1]:80 -> 127.0.0.1:80, wherever it stands in a text."""
+    return _MAPPED.sub(r"\1", text)
 
 
 def _address(text):

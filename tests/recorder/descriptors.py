@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Deque, Dict, List, Optional, Set, Tuple
 
+from kit import proc
 from recorder import strace_log
 
 ACCEPT = {"accept", "accept4"}
@@ -28,7 +29,6 @@ _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _EVENT_DATA = re.compile(r"(?:u64|data)=(?:0x([0-9a-f]{1,16})|([0-9]{1,20}))(?!\w)")  # as strace 6.1 and 6.13 print it
 _REQUEST = re.compile(r"(?:GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (\S+) HTTP/1")
 _PASSED = re.compile(r"SCM_RIGHTS, cmsg_data=\[(.*?)\](?=\}|$)")
-_MAPPED = re.compile(r"\[?::ffff:(\d+\.\d+\.\d+\.\d+)\]?")
 _EVENTS = {"signalfd": "a signal", "inotify": "a change of files (inotify)",
            "mq_open": "a message"}  # what comes from such a descriptor
 _WAKE_UPS = ("eventfd", "anon_inode:[eventfd]")
@@ -591,7 +591,7 @@ class Descriptors:
             connection = Connection("client", "", True, port=int(peer))
             self.connections.append(connection)
             return connection
-        return _server(_plain(there), datagrams)
+        return _server(proc.unmapped(there), datagrams)
 
 
 def _url_port(log):
@@ -605,17 +605,11 @@ def _server(address, datagrams=False):
     return OpenFile("names" if names else "unknown" if datagrams and address.endswith(":0") else "server", address)
 
 
-def _plain(address):
-    """[::ffff:127.0.0.1]:80 -> 127.0.0.1:80"""
-    return _MAPPED.sub(r"\1", address)
-
-
 def endpoint(arguments):
     """The address in the arguments of a call, as people write it; "" if there is none."""
     found, path = _ENDPOINT.search(arguments), _SUN_PATH.search(arguments)
     if found:
-        host = found[2] or (found[3] if _MAPPED.fullmatch(found[3]) else f"[{found[3]}]")
-        return _plain(f"{host}:{found[1]}")
+        return proc.unmapped(f"{found[2] or f'[{found[3]}]'}:{found[1]}")
     return "".join(path.groups()) if path else ""
 
 

@@ -12,7 +12,6 @@ from kit.errors import Failed
 from kit.printable import printable
 
 UNCONNECTED = "UNCONN"  # of UDP: it may ask many servers, and the kernel does not tell which
-_MAPPED = re.compile(r"\[::ffff:(\d+\.\d+\.\d+\.\d+)\]")
 
 
 @dataclass
@@ -45,7 +44,7 @@ def sockets(*condition):
         raise Failed(f"ss: {printable(run.stderr.strip())}")
     found = []
     for block in re.sub(r"\n[ \t]+", " ", run.stdout).splitlines():  # a socket may take two lines
-        words = _MAPPED.sub(r"\1", block).split(None, 5) + [""]
+        words = proc.unmapped(block).split(None, 5) + [""]
         inode = re.search(r"\bino:(\d+)", words[5])
         unread = max(int(words[1]) - (words[0] == "CLOSE-WAIT"), 0)  # the kernel counts the end as a byte
         found.append(Socket(words[0], unread, int(words[2]), words[3], words[4],

@@ -314,6 +314,11 @@ class Words(unittest.TestCase):
             seen = descriptors.Descriptors(log)
             self.assertEqual([file.kind for file in seen.reported[id(log.calls[-1])]], ["listener"], data)
 
+    def test_address_of_ipv4_in_ipv6_is_one_of_ipv4(self):
+        for host, told in ("::ffff:127.0.0.1", "127.0.0.1:80"), ("::1", "[::1]:80"):
+            arguments = f'4, {{sa_family=AF_INET6, sin6_port=htons(80), inet_pton(AF_INET6, "{host}", &sin6_addr)}}, 28'
+            self.assertEqual(descriptors.endpoint(arguments), told)
+
     def test_select_without_descriptors_is_a_sleep(self):
         log = one("7 1700000000.0 accept(3, NULL, NULL) = 4 <0.000001>\n"
                   '7 1700000000.1 read(4, "GET / HTTP/1.1\\r\\n", 99) = 16 <0.000001>\n'
