@@ -4,10 +4,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import List, Optional, Tuple
 
-COMPUTING, OUTSIDE, STARVED, BETWEEN, CALLS, UNKNOWN = OWN = (
-    "computing", "outside", "starved", "between", "calls", "unknown")
+COMPUTING, OUTSIDE, STARVED, HELD, BETWEEN, CALLS, UNKNOWN = OWN = (
+    "computing", "outside", "starved", "held", "between", "calls", "unknown")
 HAD = 0.05       # of some time: a thread that had a processor for less of it did not compute
 READY = 0.5      # of the time of a call that does not wait: so much without a processor, and it was not the call
+A_LONG_TIME = 0.3  # seconds: a thread that is ready to run gets a processor within less, if only for a moment
 A_PAUSE = 0.001  # seconds: between two calls, so much may be what being recorded costs, even on an idle machine
 LONG_PAUSE = 0.003  # seconds: strace may keep a thread so long, too, but then it has no processor
 PAUSES = 8       # so many times the usual time between two calls may be, too
@@ -18,7 +19,8 @@ class Part:
     """From one moment to another, a thread did one thing.
 
     kind is what it waited for (waiting.KINDS); "calls": it was in a call that does not wait; "computing": it was
-    outside of any call, and had a processor; "starved": it was ready to run, and had hardly any; "outside": one of
+    outside of any call, and had a processor; "starved": it was ready to run, and had hardly any; "held": it had hardly
+    any for long, and was not even ready to run, as if it waited for a page of memory; "outside": one of
     these, and the log does not tell which; "between": outside of any call, for so short that strace may have kept it
     there; "unknown": the log does not tell."""
     kind: str
@@ -107,7 +109,8 @@ def tell_computing(found, processor):
             known = processor.during(part.start, part.end)
             had, ready = known or (0.0, 0.0)
             if part.kind == COMPUTING and had < HAD * part.seconds:
-                part.kind = STARVED if known else OUTSIDE
+                held = part.seconds > A_LONG_TIME and ready < HAD * part.seconds
+                part.kind = OUTSIDE if not known else HELD if held else STARVED
             elif part.kind != COMPUTING and part.seconds > A_PAUSE and ready > READY * part.seconds:
                 part.kind = STARVED
 

@@ -378,6 +378,14 @@ class Words(unittest.TestCase):
                           "<0.1998>"]
             self.assertIn(words, self.why(*lines[:-2], READ_FAST, ANSWER_FAST))
 
+    def test_thread_that_is_held_is_not_called_ready(self):
+        """A page of memory that does not come is no busy machine."""
+        for ready, words in (0.0, "but did not run: it waited for memory"), (1.0, "mostly ready to run"):
+            said = self.why("7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>", READ_FAST,
+                            header="# cpu: 7 at 1700000000.0 had 0.0 ready 0.0\n"
+                                   f"# cpu: 7 at 1700000002.0 had 0.01 ready {ready * 1.9:.2f}\n")
+            self.assertIn(words, said)
+
     def test_thread_that_only_makes_short_calls_is_busy_with_them(self):
         calls = [f"7 {1700000000.3 + number / 500:.6f} getpid() = 7 <0.000010>" for number in range(700)]
         said = self.why("7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>", *calls,

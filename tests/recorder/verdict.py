@@ -5,7 +5,7 @@ from collections import Counter
 
 from kit import urls
 from recorder import account, clients, strace_log
-from recorder.account import BETWEEN, CALLS, COMPUTING, OUTSIDE, STARVED, UNKNOWN
+from recorder.account import BETWEEN, CALLS, COMPUTING, HELD, OUTSIDE, STARVED, UNKNOWN
 from recorder.descriptors import A_CLIENT_AT, LOOP, RECEIVE
 from recorder.lengths import duration as span
 from recorder.waiting import FUTEX, SET_BY_URING, SUSPICIOUS
@@ -126,6 +126,8 @@ class Doing:
         if kind == "delay" and most.name in FUTEX and most.times > 1:
             others = (_busy_others(self.recording, [self.thread], self.begin, self.end, self.thread.pid)
                       if self.deep else "")
+        if kind == HELD:
+            return "outside of any call, but did not run: it waited for memory (a page fault), or strace kept it"
             return f"in {most.name}{most.place}, {most.times:,} timed waits, perhaps for a lock{others}"
         if most.name == strace_log.STOPPED:
             return "stopped by a signal, until another one let it go on"
