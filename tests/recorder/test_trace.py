@@ -369,14 +369,35 @@ class Words(unittest.TestCase):
                  "fcntl(5</run/db>, F_SETLK, {l_type=F_WRLCK}) = -1 EAGAIN (Resource temporarily unavailable)":
                  "it tried in vain to get the lock of /run/db 4 times",
                  "wait4(8, 0x7ffc, WNOHANG, NULL) = 0": "it looked for the end of its child process 4 times",
+                 'newfstatat(AT_FDCWD, "/run/ready", 0x7ffc, 0) = -1 ENOENT (No such file or directory)':
+                 "it looked for /run/ready, which was not there, 4 times",
+                 "connect(5, {sin_port=htons(81), sin_addr=inet_addr(\"127.0.0.1\")}, 16) = -1 ECONNREFUSED (X)":
+                 "it was refused by 127.0.0.1:81 4 times",
                  "getpid() = 7": "4 times, 200 ms each."}
         for call, words in tries.items():
-            lines = ["7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>"]
+            lines = ["7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>",
+                     "7 1700000000.21 socket(AF_INET, SOCK_STREAM, 0) = 5 <0.000001>"]
             for tenth in range(3, 12, 2):
                 lines += [f"7 17000000{tenth / 10:04.1f} {call} <0.000010>",
                           f"7 17000000{tenth / 10 + 0.0001:07.4f} nanosleep({{tv_sec=0, tv_nsec=200000000}}, NULL) = 0 "
                           "<0.1998>"]
             self.assertIn(words, self.why(*lines[:-2], READ_FAST, ANSWER_FAST))
+
+    def test_what_a_sleeper_asks_in_between_is_told(self):
+        socket, connect, slept = ("socket(AF_INET, SOCK_STREAM|SOCK_NONBLOCK, 0) = 5",
+                                  'connect(5, {sin_port=htons(81), sin_addr=inet_addr("127.0.0.1")}, 16) = -1 '
+                                  "EINPROGRESS (X)", "nanosleep({tv_sec=0, tv_nsec=200000000}, NULL) = 0 <0.19>")
+        nothing, answer = 'recvfrom(5, "", 9) = -1 EAGAIN (X)', 'recvfrom(5, "x", 9) = 1'
+        refused = "getsockopt(5<socket:[77]>, SOL_SOCKET, SO_ERROR, [ECONNREFUSED], [4]) = 0"
+        for first, each, words in [([], [socket, connect, answer], "it asked 127.0.0.1:81 4 times"),
+                                   ([], [socket, connect, refused], "it was refused by 127.0.0.1:81 4 times"),
+                                   ([socket, connect], [nothing], "it found nothing from 127.0.0.1:81 4 times")]:
+            lines = ["7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>"]
+            lines += [f"7 1700000000.25{number} {call} <0.00001>" for number, call in enumerate(first)]
+            for tenth in range(3, 12, 2):
+                lines += [f"7 17000000{tenth / 10 + number / 1000:06.3f} {call} <0.00001>"
+                          for number, call in enumerate(each)] + [f"7 17000000{tenth / 10 + 0.005:06.3f} {slept}"]
+            self.assertIn(words, self.why(*lines[:-1 - len(each)], READ_FAST, ANSWER_FAST))
 
     def test_thread_that_is_held_is_not_called_ready(self):
         """A page of memory that does not come is no busy machine."""

@@ -139,8 +139,10 @@ class Doing:
 
     def _tried(self, sleeps):
         """What a thread that sleeps again and again does in between, in vain."""
-        what, times = self.tries.most_common(1)[0] if self.tries else ("", 0)
-        return f"; in between, it {what} {times:,} times" if times > max(sleeps / 2, 2) else ""
+        asked = Counter(f"asked {each.name}" for each in self.recording.upstreams
+                        if each.tid == self.thread.tid and self.begin <= each.start < self.end)
+        often = [each for tries in (self.tries, asked) for each in tries.most_common(1) if each[1] > max(sleeps / 2, 2)]
+        return f"; in between, it {often[0][0]} {often[0][1]:,} times" if often else ""
 
     def _for(self, kind, of, most):
         if kind == "clients" and of:

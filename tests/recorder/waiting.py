@@ -97,7 +97,8 @@ class Causes:
             locks = re.search(r"F_(OFD_)?SETLKW", call.arguments)
             return Cause(FILE, self._path(call), self.seen.holder.get(id(call))) if locks else self._attempt(call)
         if call.name in _TO_FILES:
-            attempt = "LOCK_NB" in call.arguments or "EEXIST" in call.result
+            attempt = "LOCK_NB" in call.arguments or "EEXIST" in call.result or (
+                "ENOENT" in call.result and not _long(call))
             return self._attempt(call) if attempt else Cause(FILE, self._path(call), self.seen.holder.get(id(call)))
         if call.name.startswith("io_uring_enter"):
             least = re.match(r"\d+(?:<.*?>)?, \d+, (\d+)", call.arguments)
@@ -108,6 +109,8 @@ class Causes:
             return Cause(CHILD, self._command(strace_log.child(call)), strace_log.child(call))
         if call.name in _FOR_PROCESSES:
             return NOTHING if "IPC_NOWAIT" in call.arguments else Cause(OTHER, _FOR_PROCESSES[call.name])
+        if call.name == "getsockopt" and "SO_ERROR, [ECONNREFUSED]" in call.arguments and file:
+            return Cause("", f"was refused by {file.name}")
         # of all the others it is not known whether they can wait
         return Cause(UNKNOWN) if _long(call) and call.name not in _NEVER_WAIT else NOTHING
 
@@ -146,9 +149,12 @@ class Causes:
         return Cause(UNKNOWN if kinds & {"unknown"} else OTHER, ", or ".join(named) if kinds == {"other"} else "")
 
     def _transfer(self, call):
-        if not self.seen.blocks.get(id(call), False):
-            return NOTHING
         file = self.seen.of_call.get(id(call))
+        if "ECONNREFUSED" in call.result and file:
+            return Cause("", f"was refused by {file.name}")
+        if not self.seen.blocks.get(id(call), False):
+            nothing = "EAGAIN" in call.result and self.seen.reads.get(id(call)) and file and file.kind == SERVER
+            return Cause("", f"found nothing from {file.name}") if nothing else NOTHING
         if call.name in ACCEPT and (file is None or file.kind != "other"):
             return Cause(CLIENTS)
         if isinstance(file, Connection):  # of one client: whoever waits so is not free for others
@@ -235,6 +241,8 @@ class Causes:
         """A call that would not wait for a lock, or for a file that somebody else has made."""
         if "EEXIST" in call.result:
             return Cause("", f"tried to make {self._path(call)}, which was there,")
+        if "ENOENT" in call.result:
+            return Cause("", f"looked for {self._path(call)}, which was not there,")
         failed = "EAGAIN" in call.result or "EACCES" in call.result
         return Cause("", f"tried in vain to get the lock of {self._path(call)}") if failed else NOTHING
 
