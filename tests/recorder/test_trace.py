@@ -399,6 +399,12 @@ class Words(unittest.TestCase):
                           for number, call in enumerate(each)] + [f"7 17000000{tenth / 10 + 0.005:06.3f} {slept}"]
             self.assertIn(words, self.why(*lines[:-1 - len(each)], READ_FAST, ANSWER_FAST))
 
+    def test_many_files_are_told_together(self):
+        calls = [f'7 {1700000000.3 + number / 50:.6f} newfstatat(AT_FDCWD, "/srv/{number}", {{}}, 0) = 0 <0.019>'
+                 for number in range(68)]
+        said = self.why("7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>", *calls, READ_FAST)
+        self.assertRegex(said, "the only thread was in calls about many files, 6[0-9] times, mostly in newfstatat")
+
     def test_thread_that_is_held_is_not_called_ready(self):
         """A page of memory that does not come is no busy machine."""
         for ready, words in (0.0, "but did not run: it waited for memory"), (1.0, "mostly ready to run"):

@@ -15,6 +15,7 @@ A_WHILE = 0.2  # seconds: what a thread does is seen in no shorter time
 MEANWHILE = "; meanwhile "
 CHAIN = 2      # so many threads or processes are named, of which one waits for the next
 NEARLY_ALL = 0.8  # of the time: a wait that took so much of it is told alone, without short ones for the same
+MANY_FILES = 10  # so many are told together
 MANY = 50      # so many calls are what a thread was busy with, however short they were, if one came
 OFTEN = 0.003  # seconds after the other, strace included
 LEAST = 0.25  # of the time: a wait that took less is not what took it
@@ -65,6 +66,9 @@ class Doing:
         between = sum(each.seconds for each in [*self.groups.pop((BETWEEN, ""), []), *starved])
         self.short = Counter(part.name for part in parts if part.name and part.seconds < account.A_PAUSE)
         self.tries = Counter(part.of for part in parts if part.kind == CALLS and part.of)
+        files = [key for key in self.groups if key[0] == "file" and self._seconds(key) < LEAST * (end - begin)]
+        if len(files) >= MANY_FILES:
+            self.groups["file", MANY_FILES] = [each for key in files for each in self.groups.pop(key)]
         calls = self.groups.get((CALLS, ""), [])
         if all(each.longest < SUSPICIOUS and each.seconds < (end - begin) / 2 for each in calls):
             between += sum(each.seconds for each in self.groups.pop((CALLS, ""), []))
@@ -115,8 +119,15 @@ class Doing:
         most = max(sums, key=lambda each: each.seconds)
         if kind == COMPUTING:
             return "computing"
+        if of == MANY_FILES:
+            names = Counter()
+            for each in sums:
+                names[each.name] += each.times
+            return f"in calls about many files, {sum(names.values()):,} times, mostly in {names.most_common(1)[0][0]}"
         if kind == OUTSIDE:
             return "computing, or ready to run: this recording does not tell which"
+        if kind == HELD:
+            return "outside of any call, but did not run: it waited for memory (a page fault), or strace kept it"
         if kind == CALLS:
             return f"busy in calls that do not wait, the longest of them in {most.name}"
         if kind == UNKNOWN:
@@ -126,8 +137,6 @@ class Doing:
         if kind == "delay" and most.name in FUTEX and most.times > 1:
             others = (_busy_others(self.recording, [self.thread], self.begin, self.end, self.thread.pid)
                       if self.deep else "")
-        if kind == HELD:
-            return "outside of any call, but did not run: it waited for memory (a page fault), or strace kept it"
             return f"in {most.name}{most.place}, {most.times:,} timed waits, perhaps for a lock{others}"
         if most.name == strace_log.STOPPED:
             return "stopped by a signal, until another one let it go on"
