@@ -198,6 +198,10 @@ def _about(process, name, fd):
         path = printable(os.readlink(f"{proc.files(process.pid)}/fd/{fd}"))
     except OSError:
         return ""
+    if path.startswith("pipe:"):
+        others = [f"{printable(proc.name(pid))} (pid {pid})" for pid in proc.users_of(path) if pid != process.pid]
+        has = f" that {' and '.join(others[:2])} {'has' if len(others) == 1 else 'have'}, too"
+        return f", for a pipe{has * bool(others)}"
     return f", for the lock of {path}" if name == "flock" else f", for {path}"
 
 

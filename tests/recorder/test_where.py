@@ -43,6 +43,13 @@ if way in ("datagrams", "datagrams to"):
     if way == "datagrams to":
         other.connect(("127.0.0.1", int(more[0])))
     other.recv(999)
+if way == "pipe":
+    import os
+    ends = os.pipe()
+    if os.fork() == 0:
+        os.close(ends[1])  # then it ends with its parent
+        os._exit(len(os.read(ends[0], 1)))
+    os.read(ends[0], 1)
 time.sleep(99)
 """
 
@@ -194,6 +201,11 @@ class Where(unittest.TestCase):
                     self.assertTrue(processes.wait_until(lambda: waits in " ".join(self.ask(self.port).split()), 30))
                     self.assertRegex(" ".join(self.ask(self.port).split()),
                                      rf"it has a connection to {path} \(descriptor \d+\), which is connected; whether")
+
+    def test_pipe_is_told_with_the_other_process_that_has_it(self):
+        with self.python("pipe"), socket.create_connection(("127.0.0.1", self.port)) as client:
+            client.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
+            self.see(r"main thread is asleep in read, for a pipe that \S+ \(pid \d+\) has, too\.")
 
     def test_datagrams_are_told(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
