@@ -614,6 +614,11 @@ class Others(unittest.TestCase):
             self.assertEqual(wait(7, 31, fd, name), ("child", "", 31))     # a child of a child
             self.assertEqual(wait(30, 20, fd, name), ("thread", "", 20))
 
+    def test_pipe_that_nobody_else_uses(self):
+        for fd, words in (1, "its standard output, a pipe"), (9, "a pipe"):
+            found = self.cause(f'7 1700000001.0 write({fd}<pipe:[88]>, "x", 9) = 9 <1.0>')
+            self.assertEqual(found, ("other", words, None))
+
     def test_who_reads_from_a_full_pipe(self):
         found = self.cause(*self.PROCESSES, '20 1700000001.0 write(6<pipe:[77]>, "x", 9) = 9 <1.0>',
                            '30 1700000001.9 read(5<pipe:[77]>, "x", 9) = 9 <0.00001>')

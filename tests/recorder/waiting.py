@@ -49,6 +49,7 @@ class Cause:
 NOTHING = Cause()
 OR_WOKEN = "or a wake-up"  # a sleep that another thread, or a signal, could have ended
 SHARED = "another process"  # who could wake a wait at a futex that processes share
+STANDARD = {0: "its standard input, a pipe", 1: "its standard output, a pipe", 2: "its standard error, a pipe"}
 URING = "io_uring"  # what was asked of it is in memory, and in no call
 SET_BY_URING = "io_uring told that epoll what to watch"  # libuv does so from 1.45 on; no call to epoll_ctl tells it
 A_TASK = Cause(OTHER, "a task to run")  # of a thread that runs goroutines, or processes of Erlang
@@ -200,7 +201,7 @@ class Causes:
             return Cause(OTHER, "a signal")
         if pids == {own}:
             return Cause(THREAD)
-        return Cause(OTHER, "a pipe" if file.kind == "pipe" else "a wake-up")
+        return Cause(OTHER, STANDARD.get(first_fd(call)[0], "a pipe") if file.kind == "pipe" else "a wake-up")
 
     def _moved(self, file, receives, tid, begin, end):
         """The other thread that last read there, or wrote, between two moments; None if none did."""
