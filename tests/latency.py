@@ -161,7 +161,7 @@ class Experiment:
         self.threads, self.samples = 0, blocked.Samples(self.pids, self.url)
         report.begin(f"    {announcement} ...")
         # A computation takes longer where others use the processor, too.
-        timeout = self.delay * 6 + (60 if "--compute" in self.subject.options else 10) if self.delay else 60
+        timeout = round(self.delay * 6, 1) + (60 if "--compute" in self.subject.options else 10) if self.delay else 60
         shots = [self.shot(shot) for shot in shots]
         rows = measuring.probe(self.url, *shots, timeout=timeout, watch=self.look, ports=True,
                                headers=self.options.header, data=self.options.data)
