@@ -213,7 +213,9 @@ def tell_threads(first, process):
         if before is None:
             now = f"has just begun; it {now}"
         elif (before.state == "R", before.call, before.argument) != (place.state == "R", place.call, place.argument):
-            now = f"does not stay in one call: it {doing(first, before)}, and then it {now}"
+            then = doing(first, before)
+            now = f"{now}, again and again" if now == then else \
+                f"does not stay in one call: it {then}, and then it {now}"
         words.append((tid, now))
     totals = Counter(text for _, text in words)
     for number, (tid, text) in enumerate(words, 1):

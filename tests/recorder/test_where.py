@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 import unittest
+import unittest.mock
 
+import where
 from kit import proc, processes, terminals, tool, unittests
 from kit.processes import Program
 from kit.servers import Server
 from kit.tree import STAGES
 from kit.urls import free_port
+from recorder.snapshot import Process
 
 WHERE = pathlib.Path(__file__).resolve().parent.parent / "where.py"
 PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
@@ -57,6 +60,21 @@ time.sleep(99)
 def run(*arguments):
     return subprocess.run([sys.executable, str(WHERE), *map(str, arguments)], capture_output=True, text=True,
                           timeout=PATIENCE, stdin=subprocess.DEVNULL)
+
+
+class Threads(unittest.TestCase):
+    def told(self, *places):
+        """What is told of a thread that was at one place, and then at another one."""
+        first, second = (Process(1, "x", True, places={1: proc.Place("S", *place)}) for place in places)
+        line, = where.tell_threads(first, second)
+        return line
+
+    def test_thread_that_waits_twice_for_the_same_is_told_once(self):
+        with unittest.mock.patch("kit.proc.call_names", lambda bits_32: {1: "futex", 2: "nanosleep"}):
+            self.assertIn("asleep in futex, until another thread wakes it up, or for a time, again and again.",
+                          self.told((1, 5), (1, 6)))
+            self.assertIn("does not stay in one call: it is asleep in futex", self.told((1, 5), (2, 5)))
+            self.assertNotIn("again", self.told((1, 5), (1, 5)))
 
 
 class Where(unittest.TestCase):
