@@ -91,6 +91,7 @@ class Exchange:
     start: float
     request: Optional[Request]     # whose handler asked, as far as that is known
     answered: Optional[float] = None
+    sent: bool = False             # something was sent there
 
 
 @dataclass
@@ -460,8 +461,9 @@ class Descriptors:
                 last.answered = call.end
         elif last is None or last.answered is not None:
             self._exchange(call, server, call.start)
-        elif last.request is None:  # it was connected before the request was read
-            last.request = self._on_account_of(call)
+            self._last_exchange[server].sent = True
+        elif not last.sent:  # it may have been connected before the request was read
+            last.sent, last.request = True, last.request or self._on_account_of(call)
 
     def _pass(self, call, process, receives):
         """Descriptors travel between processes."""

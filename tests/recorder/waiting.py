@@ -19,6 +19,7 @@ SOON = 0.02        # seconds: what ends so soon before, or after, ends with it
 TURNS = 3          # so many short waits in a row for the interpreter's lock tell that it is that
 A_TURN = 0.03      # seconds: each of them ends by then
 OWNER = 0x3fffffff  # FUTEX_TID_MASK: of a number that says who has a lock
+MOST_ANCESTORS = 50  # of a process are looked at
 MOST_MOVES = 100   # so many calls at the other end of a pipe are looked at, for each that waits
 
 SLEEP = {"nanosleep", "clock_nanosleep", "clock_nanosleep_time64"}
@@ -216,7 +217,7 @@ class Causes:
     def _ancestors(self, pid):
         """The processes that have started a process, or one of those that did."""
         found = []
-        while pid in self.started and pid not in found:
+        while pid in self.started and pid not in found and len(found) < MOST_ANCESTORS:
             found.append(pid)
             pid = self.seen.pid_of[self.started[pid].tid]
         return {*found[1:], pid}
