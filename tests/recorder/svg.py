@@ -140,7 +140,7 @@ class Axis(NamedTuple):
         (t0, x0), *rest = self.points
         for t1, x1 in rest:
             if moment < t1:
-                return x0 + (max(moment, t0) - t0) / (t1 - t0) * (x1 - x0)
+                return x0 + (max(moment, t0) - t0) / max(t1 - t0, 1e-9) * (x1 - x0)
             t0, x0 = t1, x1
         return x0
 

@@ -194,6 +194,10 @@ class Strangers(unittest.TestCase):
         lines = [f"# frame: build/x 0x1234 = main {place}", *more]
         return "\n".join(lines) + "\n" + LOG
 
+    def test_moment_in_the_far_future_is_drawn(self):
+        """So far from its begin, a recording has no time between two calls."""
+        self.assertEqual(svg.Axis([(6.7e10, 1.0), (6.7e10, 2.0)]).x(0.3), 1.0)
+
     def test_fields_that_no_kernel_writes_are_no_traceback(self):
         """A number that is none, a name that is too long for a file, a call with a long name, an end before the
         begin."""
