@@ -148,6 +148,7 @@ class Experiment:
         self.threads = 0     # the most that were seen; 0: not counted
         self.places = []     # where they were while /slow was pending
         self.everybody = True  # these are all that it has, in all of its processes
+        self.whom = ""       # the request that they served, if only of that one it was seen by whom
         self.standing = ""   # where /fast was meanwhile: backlog, unread, read; "" if it was not seen
         self.pid = None      # of the process that served the last request, if that was seen
         self.side_by_side = None  # how many /slow are served at a time; None: no number that fits
@@ -250,6 +251,7 @@ class Experiment:
         pids = self.samples.servers([int(row["port"]) for row in rows])
         self.pid = next(iter(pids), None)
         self.everybody = pids >= set(self.samples.pids)
+        self.whom = "" if self.samples.saw_server(int(fast["port"])) else self.options.slow
         self.places = self.samples.between(begin, slow_end, pids)
         end = min(slow_end, begin + fast["took_ms"] / 1000)
         self.standing = self.samples.standing(int(fast["port"]), begin, end)
@@ -269,7 +271,7 @@ class Experiment:
             report.say(f"{fast} waited for something inside the program (a lock, a pool), or behind it")
         else:
             report.say(how + where.get(self.standing, "") * self.waited +
-                       f": {blocked.sentence(self.places, self.everybody)}")
+                       f": {blocked.sentence(self.places, self.everybody, self.whom)}")
 
     def five_slow(self):
         slow, count = self.options.slow, 5 * self.options.workers

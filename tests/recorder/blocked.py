@@ -58,6 +58,10 @@ class Samples:
         self.owners.update((inode, None) for inode in inodes if inode not in self.owners)
         self.pids += [pid for pid in dict.fromkeys(self.owners.values()) if pid and pid not in self.pids]
 
+    def saw_server(self, port):
+        """Was it seen which process served this client? One that is answered soon may come and go between two looks."""
+        return any(self.owners.get(seen[port][0]) for _, seen in self.connections if port in seen)
+
     def servers(self, ports):
         """The processes that had the connections of these clients; all of them, if that was not seen."""
         inodes = {seen[port][0] for _, seen in self.connections for port in ports if port in seen}
@@ -96,14 +100,15 @@ def free(places):
     return next((place for place in places if re.match(r"epoll_|p?poll|p?select|_newselect|accept", place)), "")
 
 
-def sentence(places, everybody=True):
+def sentence(places, everybody=True, whom=""):
     """Tell where threads were, such as "its one thread was in clock_nanosleep". everybody: these are all that it has,
-    and not only those of the processes that served."""
+    and not only those of the processes that served (whom, if that is known of one request alone)."""
     calls = list(dict.fromkeys(place for place in places if place != RUNNING))
     words = ["in " + " and ".join(filter(None, [", ".join(calls[:-1]), calls[-1]]))] if calls else []
     words += [RUNNING] if RUNNING in places else []
-    subject = ("its one thread was" if everybody else "the thread that served was") if len(places) == 1 else \
-        f"its {len(places)} threads were" if everybody else f"the {len(places)} threads that served were"
+    served = f"served {whom}".rstrip()
+    subject = ("its one thread was" if everybody else f"the thread that {served} was") if len(places) == 1 else \
+        f"its {len(places)} threads were" if everybody else f"the {len(places)} threads that {served} were"
     return f"{subject} {', or '.join(words)}"
 
 

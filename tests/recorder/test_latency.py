@@ -252,6 +252,11 @@ class Blocked(unittest.TestCase):
         samples.taken.append((5.0, {(1, 1): "poll", (1, 2): None}))
         self.assertEqual(samples.between(4.5, 6), [])
 
+    def test_client_in_the_backlog_is_served_by_nobody(self):
+        samples = blocked.Samples([])
+        samples.connections, samples.owners = [(1.0, {50: (0, 9), 51: (77, 0), 52: (78, 0)})], {77: 1, 78: None}
+        self.assertEqual([samples.saw_server(port) for port in (50, 51, 52, 53)], [False, True, False, False])
+
     def test_thread_that_hardly_wants_a_processor_was_not_running(self):
         """On a busy machine, there may be few looks."""
         for wanted, expected in [([(1.0, 0.1), (3.0, 1.9)], ["running"]), ([(1.0, 0.1), (3.0, 0.2)], ["poll"]),
@@ -278,6 +283,7 @@ class Blocked(unittest.TestCase):
                                  (["running"], "its one thread was running")]:
             self.assertEqual(blocked.sentence(places), sentence)
         self.assertEqual(blocked.sentence(["poll"], False), "the thread that served was in poll")
+        self.assertEqual(blocked.sentence(["poll"], False, "/slow"), "the thread that served /slow was in poll")
         self.assertEqual(blocked.sentence(["poll", "futex"], False), "the 2 threads that served were in poll and futex")
 
 
