@@ -417,6 +417,19 @@ class Words(unittest.TestCase):
                                    f"# cpu: 7 at 1700000002.0 had 0.01 ready {ready * 1.9:.2f}\n")
             self.assertIn(words, said)
 
+    def test_who_keeps_the_lock_of_the_interpreter(self):
+        """A thread may keep it in a call, too: a C function that does not give it back."""
+        clone = "7 1700000000.15{} clone(flags=CLONE_VM|CLONE_FILES|CLONE_THREAD) = {} <0.00001>"
+        turn = "futex(0x5000, FUTEX_WAIT_PRIVATE, 0, {tv_sec=0, tv_nsec=5000000}) = -1 ETIMEDOUT (X) <0.009>"
+        turns = [f"7 {1700000000.3 + number / 100:.6f} {turn}" for number in range(130)]
+        sleep = "{} 1700000000.21 nanosleep({{tv_sec=1, tv_nsec=400000000}}, NULL) = 0 <1.4>"
+        for sleepers, words in ([8], "(the interpreter's lock); meanwhile thread 2 was in nanosleep."), (
+                [8, 9], "(the interpreter's lock)."):
+            said = self.why(*(clone.format(tid, tid) for tid in sleepers), "7 1700000000.2 accept(3, NULL, NULL) = 9 "
+                            "<0.000001>", *map(sleep.format, sleepers), *turns, READ_FAST, ANSWER_FAST,
+                            header="# program: 7 is python3 app.py\n")
+            self.assertTrue(said.endswith(words), said)
+
     def test_thread_that_only_makes_short_calls_is_busy_with_them(self):
         calls = [f"7 {1700000000.3 + number / 500:.6f} getpid() = 7 <0.000010>" for number in range(700)]
         said = self.why("7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>", *calls,

@@ -235,13 +235,17 @@ class Doing:
                 if tid and other not in (None, self.thread) else "")
 
     def _holder(self):
-        """Who could have had the interpreter's lock: the thread of the process that computed."""
+        """Who could have had the interpreter's lock: the thread of the process that computed; if none did, the only one
+        that was in a call, which it may have made without giving the lock back."""
+        inside = []
         for other in _everybody(self.recording):
             if other is not self.thread and other.pid == self.thread.pid and self.deep:
                 doing = Doing(self.recording, other, self.begin, self.end, deep=0)
+                words = f"{MEANWHILE}{_who(self.recording, other, False)} was {doing.phrase()}"
                 if doing.clear and doing.kind in (COMPUTING, OUTSIDE):
-                    return f"{MEANWHILE}{_who(self.recording, other, False)} was {doing.phrase()}"
-        return ""
+                    return words
+                inside += [words] if doing.clear and not doing.idle() else []
+        return inside[0] if len(inside) == 1 else ""
 
 
 def _group(each):
