@@ -109,8 +109,8 @@ CASES = {
                                        rf"meanwhile thread 2.* was in {SLEEPS}"],
                        r"computing|main thread|only"),
     "http-chain": Case(http("chain"),
-                       [WAITED, rf"thread 4.* was in futex.*, until thread 2.* woke it; meanwhile thread 2.* was in "
-                                rf"futex, until thread 3.* woke it; meanwhile thread 3.* was in {SLEEPS}"],
+                       [WAITED, rf"thread [34].* was in futex.*, until thread 2.* woke it; meanwhile thread 2.* was in "
+                                rf"futex, until thread [34].* woke it; meanwhile thread [34].* was in {SLEEPS}"],
                        r"computing|main thread|only"),
     "http-limit": Case(http("limit"),
                        [WAITED, r"accepted but unread: the main thread was in futex, until thread 2.* woke it; "
@@ -278,7 +278,7 @@ CASES = {
                     r"for a lock|only|main|thread 2 was computing"),
     "c-join": Case("{ways} {port} join",
                    [WAITED, r"thread \d was in futex.*, until thread 2 woke it; meanwhile thread 2 was in futex.*, "
-                            r"for the end of thread 4; meanwhile thread 4 was in (clock_)?nanosleep"], NO_C),
+                            r"for the end of thread [34]; meanwhile thread [34] was in (clock_)?nanosleep"], NO_C),
     # ---- Go and Erlang: what a thread waits for is not what a goroutine waits for
     "go-sleep": Case("{go} {port} sleep", [DID_NOT], NO_TASK),
     "go-mutex": Case("{go} {port} mutex", [BEHIND, "had read it, and was not busy with it|and was free"], NO_TASK),
