@@ -430,6 +430,19 @@ class Words(unittest.TestCase):
                             header="# program: 7 is python3 app.py\n")
             self.assertTrue(said.endswith(words), said)
 
+    def test_threads_that_doze_are_no_part_if_another_one_serves(self):
+        clone = "7 1700000000.15{} clone(flags=CLONE_VM|CLONE_FILES|CLONE_THREAD) = {} <0.00001>"
+        wait = "{} 1700000000.{} futex(0x{}000, FUTEX_WAIT_PRIVATE, 0, {{tv_sec=1}}) = -1 ETIMEDOUT (X) <0.{}>"
+        lines = [clone.format(8, 8), clone.format(9, 9), "7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>",
+                 READ_FAST.replace("7 1700000001.7", "8 1700000000.21"), wait.format(9, 22, 6, 99),
+                 *(wait.format(8, tenth, 5, 3) for tenth in (3, 6, 9))]
+        end = [ANSWER_FAST.replace("7 1700000001.8", "8 1700000001.21"),
+               '7 1700000001.3 write(4, "HTTP/1.1 200 OK", 15) = 15 <0.000001>']
+        words = "thread 2 was in futex, 3 timed waits, perhaps for a lock; meanwhile {} was in futex, a timed wait."
+        self.assertTrue(self.why(*lines, wait.format(7, 23, 7, 99), *end).endswith(words.format("the main thread")))
+        self.assertTrue(self.why(*lines, "7 1700000000.23 futex(0x7000, FUTEX_WAIT_PRIVATE, 0, NULL) = 0 <0.99>",
+                                 *end).endswith(words.format("thread 3")))
+
     def test_thread_that_only_makes_short_calls_is_busy_with_them(self):
         calls = [f"7 {1700000000.3 + number / 500:.6f} getpid() = 7 <0.000010>" for number in range(700)]
         said = self.why("7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>", *calls,

@@ -95,6 +95,10 @@ class Doing:
         """Could it be that it had nothing to do? Whoever waits for one client has."""
         return not self.clear or (self.kind in IDLE and (self.kind != "clients" or self.free()))
 
+    def dozes(self):
+        """Did it sleep so that another thread could have woken it?"""
+        return self.kind == "delay" and self.groups[self.shares[0][0]][0].name in FUTEX
+
     def phrase(self):
         if self.clear:
             return self._one(self.shares[0][0])
@@ -366,12 +370,16 @@ def _inside(recording, fast, begin, end):
 
 def _busy_others(recording, known, begin, end, pid):
     """What else shows: the threads of the same process that were not idle, and other servers that were asked."""
-    doings = {}  # what they did -> who
+    others = []
     for other in recording.threads:
         doing = Doing(recording, other, begin, end, deep=0)
         helps = other.pid == pid or other.label.startswith("process") and doing.kind in WORK
         if other not in known and helps and doing.clear and not doing.idle() and not (
                 other.runs_tasks and doing.kind == "delay"):
+            others.append((other, doing, any(call.client is not None for call in other.calls)))
+    doings = {}  # what they did -> who; a virtual machine has threads that wake up at times, for no client
+    for other, doing, serves in others:
+        if serves or not doing.dozes() or not any(each for _, _, each in others):
             doings.setdefault(doing.phrase(), []).append(_who(recording, other, False))
     told = [f"{_and(who)} {'was' if len(who) == 1 else 'were'} {phrase}" for phrase, who in doings.items()]
     told += _upstreams(recording, begin, end)
