@@ -241,6 +241,10 @@ class _Reader:
         if call is None and nameless and nameless.name == resumed[1]:  # it began when there was only one process
             call, nameless.tid = nameless, tid
             self.open[tid] = self.open.pop(0)
+        elif call is None and tid == 0:  # it began when there were several, and this is the one that is left
+            left = [each for each in self.open.values() if each.name == resumed[1]]
+            if len(left) == 1:
+                call, tid = left[0], left[0].tid
         if call is None or resumed[1] not in (call.name, "restart_syscall" if call.restarted else ""):
             # it began before the log
             call = self.begin(tid, time, resumed[1], "")

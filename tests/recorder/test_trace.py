@@ -106,6 +106,16 @@ class Reading(unittest.TestCase):
         self.assertEqual([call.tid for call in log.calls], [7, 7])
         self.assertEqual(log.unread, 0)
 
+    def test_call_that_began_when_there_were_several_processes_ends_without_a_number(self):
+        """On a terminal, strace leaves out the number of the only process that is left."""
+        lines = ["[pid     7] 1700000000.1 futex(0x5000, FUTEX_WAIT, 0, NULL <unfinished ...>",
+                 "[pid     8] 1700000000.5 +++ exited with 0 +++", "1700000001.0 <... futex resumed>) = 0 <0.9>"]
+        call, = one("\n".join(lines) + "\n").calls
+        self.assertEqual((call.tid, round(call.duration, 6)), (7, 0.9))
+        lines[1] = "[pid     9] 1700000000.3 futex(0x6000, FUTEX_WAIT, 0, NULL <unfinished ...>"  # which of the two?
+        calls = one("\n".join(lines) + "\n").calls
+        self.assertEqual([call.end for call in calls if "0x" in call.arguments], [None, None])
+
     def test_text_that_looks_like_a_result_is_none(self):
         call, = one(r'7 1700000000.1 write(1, "f(x) = 3 <0.1>", 14) = 14 <0.000002>' + "\n").calls
         self.assertEqual((call.value, call.arguments), (14, '1, "f(x) = 3 <0.1>", 14'))
