@@ -41,7 +41,6 @@ def parse(data, head=False, ended=False):
     for field in lines:
         name, _, value = field.partition(":")
         fields[name.strip().lower()] = value.strip()
-    body, length = b"", 0
     if said[1][0] == "1" or said[1] in ("204", "304"):
         body, length = b"", 0
     elif "chunked" in fields.get("transfer-encoding", "").lower() and not head:
@@ -53,6 +52,8 @@ def parse(data, head=False, ended=False):
         body = rest[:length] if len(rest) >= length else None
     elif not head:
         body, length = (rest, len(rest)) if ended else (None, 0)
+    else:
+        body, length = b"", 0
     if body is None:
         return None, 0
     return Response(line, int(said[1]), fields, body.decode(errors="replace")), len(text) + 4 + length
@@ -65,7 +66,7 @@ def has_length(head):
 
 def parse_chunks(data):
     """Return the body, and the length of its coding; None, 0 if it is not complete."""
-    body, at = b"", 0
+    body, at = bytearray(), 0  # to bytes, each addition would copy them all
     while True:
         line, found, _ = data[at:at + 100].partition(b"\r\n")
         if not found and len(data) - at < 100:
@@ -80,4 +81,4 @@ def parse_chunks(data):
         body += data[at:at + size]
         at += size + 2
         if size == 0:
-            return body, at
+            return bytes(body), at

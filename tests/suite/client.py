@@ -174,15 +174,19 @@ class Client:
         """Return one response, and leave what comes after it. A response to HEAD has no body. All of it has
         to come in the time of one wait, however many bytes renew the hope."""
         self.steps.append("read")
-        return self.wait(lambda: self._take(head), sleeps, self.socket)
+        return self._take(head) or self.wait(lambda: self._look(head), sleeps, self.socket)
 
     def _take(self, head):
-        """Return a response that has come, or None."""
-        for new in (True, self._receive()):
-            response, length = parse(self.received, head, self.ended) if new else (None, 0)
-            if response:
-                self.received = self.received[length:]
-                return response
+        """Return a response that has come as a whole, or None."""
+        response, length = parse(self.received, head, self.ended)
+        self.received = self.received[length:]
+        return response
+
+    def _look(self, head):
+        """Look whether more has come. Return a response if it is whole now, or None."""
+        response = self._take(head) if self._receive() else None
+        if response:
+            return response
         if self.ended:
             begun = f'after "{printable(self.received[:60].decode(errors="replace"))}"'
             raise Broken("the server has closed the connection " +

@@ -9,7 +9,7 @@ from unittest import mock
 
 from kit import unittests
 from kit.tool import run
-from suite.client import MOST_RESPONSE, request, word
+from suite.client import MOST_RESPONSE, Broken, request, word
 from suite.server import Failure, Stage, lines
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -53,7 +53,7 @@ class Endless(unittest.TestCase):
     def test_memory_is_bounded(self):
         chunks = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
         for first, again in [(HEAD, b"X: y\r\n" * 999), (HEAD + b"X: ", b"x" * 9999), (b"", b"x" * 9999),
-                             (chunks, b"4\r\nabcd\r\n" * 999),
+                             (chunks, b"3e8\r\n" + b"x" * 1000 + b"\r\n"),
                              (HEAD + b"Content-Length: 99999999\r\n\r\n", b"x" * 9999)]:
             with self.subTest(first):
                 self.assertIn(f"does not end: {MOST_RESPONSE >> 10} KiB", self.failure(first, again))
@@ -83,6 +83,13 @@ class Endless(unittest.TestCase):
                 client = server.client(request("/fast"))
                 first = client.read()
                 self.assertEqual((first.line.encode(), first.body), (b"HTTP/1.1 " + line, ""))
+                server.expect(client, "/fast")
+
+    def test_response_that_has_come_is_read_although_the_connection_is_reset(self):
+        with server_that_sends((HEAD + LENGTH + b"That was fast!") * 2) as stage, stage.serve() as server:
+            client = server.client(request("/fast") * 2)
+            server.expect(client, "/fast")  # both have come in one piece
+            with mock.patch.object(client, "_receive", side_effect=Broken("the server has reset the connection")):
                 server.expect(client, "/fast")
 
     def test_body_may_end_with_the_connection(self):
