@@ -84,14 +84,14 @@ def endless(client):
 
 
 def drip(client):
-    threading.Thread(target=say_forever, args=[client, b"\r\n", 0.1], daemon=True).start()
+    threading.Thread(target=say_forever, args=[client, b"x", 0.1], daemon=True).start()
 
 
 def say_forever(client, data, pause):
     with contextlib.suppress(OSError):
         client.sendall(b"HTTP/1.1 200 OK\r\nX: ")
         while True:
-            client.sendall(data if not pause else b"x")
+            client.sendall(data)
             time.sleep(pause)
 
 
@@ -162,12 +162,12 @@ def deaf():
 # ---- what the cases share
 
 @contextlib.contextmanager
-def serve(stage, port, *options, beside=""):
-    """Start the server that is tested. beside is the command that a reader starts first."""
+def serve(stage, port, *options, command=""):
+    """Start the server that is tested. command is what a reader starts before, as its upstream."""
     with stage.serve("--upstream", f"127.0.0.1:{port}", *options) as server:
         server.did[0] = server.did[0].replace(f"127.0.0.1:{port}", f"127.0.0.1:{PORT}")
-        if beside:
-            server.did.insert(0, f"{beside} &")
+        if command:
+            server.did.insert(0, f"{command} &")
         yield server
 
 
@@ -177,7 +177,7 @@ def beside(stage, behave, *options, may_complain=False):
     opened, and have written nothing to stderr, unless it may. Yield both."""
     with Upstream(behave) as upstream, serve(
             stage, upstream.port, *options,
-            beside=f"PYTHONPATH=tests python3 -m suite.upstreams {behave.__name__}") as server:
+            command=f"PYTHONPATH=tests python3 -m suite.upstreams {behave.__name__}") as server:
         before = at_rest(server)
         yield upstream, server
         server.expect_descriptors(before)
@@ -225,7 +225,7 @@ def upstream_is_asked(stage):
 
 def fast_overtakes_upstream(stage):
     with servers.Server("05-epoll", "--delay", "1") as upstream, serve(
-            stage, upstream.port, beside=f"build/05-epoll --port {PORT} --delay 1") as server:
+            stage, upstream.port, command=f"build/05-epoll --port {PORT} --delay 1") as server:
         client = server.client(LAST)
         server.pause(0.1)
         expect(ask(server, "/fast"), 200, "That was fast!")
@@ -332,7 +332,7 @@ def signal_does_not_end_the_wait_for_a_connection(stage):
 
 def requests_in_flight_are_answered_before_exit(stage):
     with servers.Server("05-epoll", "--delay", "1") as upstream, serve(
-            stage, upstream.port, beside=f"build/05-epoll --port {PORT} --delay 1") as server:
+            stage, upstream.port, command=f"build/05-epoll --port {PORT} --delay 1") as server:
         client = server.client(request("/upstream"))
         client.all_received()
         server.pause(0.1)
