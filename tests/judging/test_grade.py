@@ -260,15 +260,13 @@ class Alone(unittest.TestCase):
 
 class Results(unittest.TestCase):
     RUNGS = ladder.LADDER[:3]
-
-    def stage(self, **more):
-        return Stage("07-mine", "05-epoll", ["build/07-mine"], in_tree=True, **more)
+    STAGE = Stage("07-mine", "05-epoll", ["build/07-mine"], in_tree=True)
 
     def test_json_has_each_rung(self):
         fell = Failure("an answer", "none")
         fell.did = ["curl"]
         tried = [Tried(self.RUNGS[0], "ok", 1.26), Tried(self.RUNGS[1], "FAIL", 2, fell)]
-        found = results.as_json(self.stage(), tried, self.RUNGS)
+        found = results.as_json(self.STAGE, tried, self.RUNGS)
         self.assertEqual([found[key] for key in ("top", "passed", "failed", "not tried")], [False, 1, 1, 1])
         self.assertEqual(found["rungs"][0], {"number": 1, "rung": self.RUNGS[0].title, "result": "passed",
                                              "seconds": 1.3})
@@ -278,12 +276,12 @@ class Results(unittest.TestCase):
 
     def test_top_is_all_rungs(self):
         passed = [Tried(rung, "ok") for rung in self.RUNGS]
-        self.assertTrue(results.as_json(self.stage(), passed, self.RUNGS)["top"])
+        self.assertTrue(results.as_json(self.STAGE, passed, self.RUNGS)["top"])
         skipped = [*passed[:2], Tried(self.RUNGS[2], "--", reason="strace is missing")]
-        self.assertFalse(results.as_json(self.stage(), skipped, self.RUNGS)["top"])
-        self.assertIn("The top of the ladder. Compare", judge.praise(self.stage(), []))
+        self.assertFalse(results.as_json(self.STAGE, skipped, self.RUNGS)["top"])
+        self.assertIn("The top of the ladder. Compare", judge.praise(self.STAGE, []))
         self.assertIn("This is not the top of the ladder: 1 rung was left out",
-                      judge.praise(self.stage(), results.left_out(skipped)))
+                      judge.praise(self.STAGE, results.left_out(skipped)))
 
     def test_check_writes_json(self):
         file = tool.scratch() / "check.json"

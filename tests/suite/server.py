@@ -773,7 +773,7 @@ class Server:
                 self.expect_alive()
                 raise Trouble(f"connect: {error}") from None
 
-    def burst(self, count, *said, known=False):
+    def burst(self, count, known=False):
         """Let so many clients connect, and ask for /fast, while the server is suspended. If they are known, all
         but one have connected before. Return them."""
         clients = [self.client() for _ in range(count - 1)] if known else []
@@ -782,8 +782,7 @@ class Server:
         self.suspend()  # else it may see the first clients alone
         clients = [self.client() for _ in range(count - len(clients))] + clients
         for client in clients:
-            for data in said or [FAST]:
-                client.say(data)
+            client.say(FAST)
         self.resume()
         return clients
 
