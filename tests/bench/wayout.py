@@ -93,7 +93,7 @@ def beside():
     for peer in peers.started:
         row = rows[peer.name]
         report.begin(peer.name)
-        for number in range(TRIES):
+        for _ in range(TRIES):
             fast_ms, delays, places = ask(peer, row)
             waits = fast_ms[5] > DELAY * 300
             most = math.inf if "comput" in row.name else row.turns + 0.75  # others need the processor, too

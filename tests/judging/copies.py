@@ -41,7 +41,7 @@ def make(tree, *words):
     """Build something in a copy."""
     command = ["make", "-s", f"-j{os.cpu_count()}", *words]
     process = processes.start(command, cwd=tree, env=environment(), **PIPES)
-    out, err = processes.finish(process)
+    _, err = processes.finish(process)
     if process.returncode != 0:
         raise Failed(f"make {' '.join(words)} failed: {err}")
 

@@ -156,7 +156,7 @@ class Terminals(unittest.TestCase):
     def test_nothing_is_wider_than_80_columns(self):
         """Of the six and the trap, and of those with longer names."""
         for words in [[], list(POOLS)]:
-            status, shown, _ = terminals.run([ROOT / "tests/latency.py", "--delay", "0.2", *words])
+            _, shown, _ = terminals.run([ROOT / "tests/latency.py", "--delay", "0.2", *words])
             self.assertIn("verdict", shown)
             wide = [line for line in shown.splitlines() if len(line) > 80]
             self.assertEqual(wide, [], shown)

@@ -56,7 +56,7 @@ def difference(expected, actual):
     """Return the first expected line that is not there, or a line that is not expected; None if they agree.
     A line [...] in what is expected stands for any number of lines."""
     here, gap = 0, False
-    for number, line in enumerate(expected):
+    for line in expected:
         if line.strip() == ELISION:
             gap = True
             continue
