@@ -287,7 +287,7 @@ class Player {
     this.button.textContent = on ? "❚❚ Pause" : "▶ Play";
     this.moment.setAttribute("aria-live", on ? "off" : "polite");
     if (!on) return;
-    if (this.now >= this.last) this.go(this.first);
+    if (this.now >= this.last) this.go(0);
     let before = null;
     const speed = () => Number(this.speed.value);
     const next = () => {

@@ -169,7 +169,6 @@ function playerOf(box) {
     picture.addEventListener(kind, () => { for (const view of views) view.scrollTo = () => {}; }, { passive: true });
   player.speed.value = "0"; // what matters: call by call
   player.show(views);
-  player.go(player.first);
   return player;
 }
 for (const box of document.querySelectorAll(".replay")) {

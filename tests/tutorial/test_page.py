@@ -126,7 +126,7 @@ def play(picture, reports):
     width, zero = reports[0]["width"], max(map(svg.zero, recordings))
     where = f"{width} px: {picture}"
     played, paused, dragged, *walk, focused, scrolled, closed = reports
-    say(-zero < played["time"] < 0.9, f"{where}: after half a second, call by call, at {played['time']} s")
+    say(0 < played["time"] < 0.9, f"{where}: after half a second, call by call, at {played['time']} s")
     say(scrolled["time"] == focused["time"], f"{where}: an arrow that scrolls the code moves the replay")
     say(dragged["time"] == 0.5, f"{where} was dragged to 0.5 s, and is at {dragged['time']} s")
     say({each["players"] for each in reports[:-1]} == {2}, f"{where} does not open")
