@@ -74,8 +74,16 @@ def section(recording, name):
 
 def noted(recordings, drawing):
     """What is to be said below a drawing, as text: a narrow screen breaks its lines."""
-    return (f'<p class="noted"><span class="works"></span>'
+    captions = "".join(f'<span class="caption">{html.escape(each)}</span>' for each in lower(recordings))
+    return (f'<p class="noted">{captions}<span class="works"></span>'
             f'{"<br>".join(map(html.escape, svg.notes(recordings, drawing)))}</p>')
+
+
+def lower(recordings):
+    """Yield what is magnified. On a narrow screen, this is read in the place of its caption, which scrolls away."""
+    for each, (t0, t1, words) in zip(recordings, svg.moments(recordings)):
+        name = f" of {each.name}" if len(recordings) > 1 else ""
+        yield f"The lower lanes{name} show {svg.span(t1 - t0)} call by call, not to scale: w{words[1:]}."
 
 
 def data(recordings):

@@ -272,6 +272,18 @@ class Page(unittest.TestCase):
         self.assertEqual(below, [svg.RECORDED] * len(recordings()))
         self.assertEqual(built.count(svg.RECORDED), len(below))
 
+    def test_what_is_magnified_is_said_where_a_narrow_screen_shows_it(self):
+        seen = """[...document.querySelectorAll(".caption, .lens + text")].filter(each => each.checkVisibility())
+            .map(each => [each.textContent, each.getBoundingClientRect().right])"""
+        path = tool.scratch() / "narrow.html"
+        path.write_text(replay.build([named("05-epoll")]), encoding="utf-8")
+        for width, words in ((1200, "When /fast arrives: "), (400, "The lower lanes show ")):
+            with Browser(width=width, patience=PATIENCE) as browser:
+                browser.open(path.as_uri())
+                [(said, right)] = browser.run(seen)
+            self.assertEqual(said[:len(words)], words)
+            self.assertLess(right, width)
+
     def test_data_cannot_end_the_script(self):
         built = replay.build([computing()])
         self.assertEqual(built.count("</script>"), 2)

@@ -230,7 +230,8 @@ BARE = """[[...document.querySelectorAll("main div")].filter(each => !each.first
 CUT = """[...document.querySelectorAll(".replay, pre:has(.prose)")].flatMap(box => {
   if (!box.checkVisibility()) return [];
   const { left, right } = box.getBoundingClientRect();
-  const told = [...box.querySelectorAll(".told, .sentence, .prose, .noted")].filter(each => each.checkVisibility());
+  const told = [...box.querySelectorAll(".told, .sentence, .prose, .noted, .lens + text")]
+    .filter(each => each.checkVisibility());
   const cut = (each, at = each.getBoundingClientRect()) =>
     at.left < left - 1 || at.right > right + 1 || each.scrollWidth > each.clientWidth + 1;
   return told.length ? told.filter(each => cut(each)).map(each => each.textContent) : [box.dataset.recordings]; })"""
