@@ -2,8 +2,8 @@
 import {element, button} from "./page-elements.mjs";
 import {Picture, axisEnd} from "./page-draw.mjs";
 import {
-  actor, clientName, describe, ended, grouped, hasEnded, list, meaning, reached, span, threadState, upper, COMPUTES,
-  LOOP,
+  actor, clientName, clientState, describe, ended, grouped, hasEnded, list, meaning, reached, span, threadState, upper,
+  COMPUTES, LOOP,
 } from "./page-run.mjs";
 
 const CODE_LINES = 9, FEW_LINES = 5;   // on a phone
@@ -345,6 +345,10 @@ export class Bench {
     });
     const rows = [["in the backlog",
       queued.length ? count12(queued.map(each => clientName(run, each.index))) : "nobody"]];
+    const waiting = run.clients.filter(each => clientState(each, cursor) === "queued");
+    if (run.clients.some(each => each.job))
+      rows.push(["in the queue of the pool",
+        waiting.length ? count12(waiting.map(each => clientName(run, each.index))) : "nobody"]);
     if (call && LOOP.has(call.name) && main.state === "call") {
       rows.push(["it watches", call.watched
         ? list(call.watched.map(each => watchWords(run, each))) || "nothing"

@@ -5,6 +5,7 @@ import {begun, ended, grouped, reached, clientState, threadState, meaning, took,
 // The hatches of svg.py: without colours, the kinds of waits still differ. page.py puts them here.
 const HATCHES = /* hatches */ {};
 
+const KINDS = { queued: "lock" };   // to wait for a thread has the colour that it has in the lane of a thread
 const LANE = 32, BAR = 24, SMALL = 13;
 const TALL = 46;                   // of a lane whose name stands above it, on a narrow screen
 const THIN = 2.5;                  // px: a bar is not narrower
@@ -153,7 +154,14 @@ export class Picture {
     const accepted = Math.min(client.accepted ?? Infinity, stop);
     const taken = client.accepted !== null && reached(client.accepted, client.orderAccepted, cursor);
     const phases = [["way", client.start, connected], ["backlog", connected, accepted]];
-    if (taken) phases.push(["accepted", accepted, stop]);
+    const { queued, start } = client.job || {};
+    if (taken && queued && begun(queued, cursor)) {
+      const served = start && begun(start, cursor);
+      const from = Math.min(queued.start, stop), to = served ? Math.min(start.start, stop) : stop;
+      if (from > accepted) phases.push(["accepted", accepted, from]);
+      phases.push(["queued", from, to]);
+      if (served) phases.push(["accepted", to, stop]);
+    } else if (taken) phases.push(["accepted", accepted, stop]);
     const state = clientState(client, cursor);
     return phases.filter(([kind, from, to]) => to > from || kind === state);
   }
@@ -163,17 +171,19 @@ export class Picture {
     const y = this.lane(laneName(run, client));
     const state = clientState(client, cursor);
     // With a pool, the thread that accepts and sends is not the one that works for the client.
-    const server = run.threads.length > 1 && !run.pool && run.threads.find(each => each.id === client.thread);
+    const { start, thread } = client.job || {};
+    const server = run.pool ? start && begun(start, cursor) && thread
+      : run.threads.length > 1 && state === "answered" && run.threads.find(each => each.id === client.thread);
+    const served = server ? `served by ${server.label.replace(/^main/, "the main")}` : "not yet answered";
     let drawn = "";
     const phases = this.phases(client);
     phases.forEach(([kind, from, to], i) => {
       const x0 = this.x(from), x1 = this.x(to), current = i === phases.length - 1;
-      drawn += box(kind, x0, x1, y, BAR, this.prefix);
-      const served = server && state === "answered" ? `served by ${server.label.replace(/^main/, "the main")}`
-        : "not yet answered";
+      drawn += box(KINDS[kind] || kind, x0, x1, y, BAR, this.prefix);
       const words = { way: [[["on its way", ""]]],
         backlog: [[["in the backlog", "strong"], ["connected, but not yet accepted", ""]],
           [["in the backlog", "strong"]]],
+        queued: [[["queued", "strong"], ["waits for a thread of the pool", ""]], [["queued", "strong"]]],
         accepted: [[["accepted", "strong"], [served, ""]], [["accepted", "strong"]]] }[kind];
       drawn += current && state === kind ? this.label(x0, x1, y, words) : fitted(x0 + 5, x1 - x0 - 6, y + 16, words);
     });
@@ -201,7 +211,7 @@ export class Picture {
     const height = Math.max(BAR, Math.min(80, group.length));
     const name = `${grouped(group.length)} × ${group[0].label}`;
     const y = this.lane(this.wide ? name : `${grouped(group.length)} clients ${group[0].label}`, height);
-    const row = height / group.length, paths = { way: "", backlog: "", accepted: "" }, last = {};
+    const row = height / group.length, paths = { way: "", backlog: "", queued: "", accepted: "" }, last = {};
     group.forEach((client, i) => {
       for (const [kind, from, to] of this.phases(client)) {
         const x0 = this.x(from), x1 = Math.max(this.x(to), x0 + 1), previous = last[kind];
@@ -215,7 +225,8 @@ export class Picture {
       }
     });
     for (const [kind, previous] of Object.entries(last)) paths[kind] += piece(previous, y, row);
-    const drawn = Object.entries(paths).map(([kind, d]) => d && `<path class="${kind} dense" d="${d}"/>`).join("");
+    const drawn = Object.entries(paths)
+      .map(([kind, d]) => d && `<path class="${KINDS[kind] || kind} dense" d="${d}"/>`).join("");
     const answered = group.filter(each => clientState(each, cursor) === "answered").length;
     const mark = answered ? "✓ " : "";
     const x = this.x(Math.max(...group.map(each => Math.min(each.answered ?? cursor.t, cursor.t)))) + 8;

@@ -89,6 +89,7 @@ export function* viewSteps(result, events = []) {
     if (/^(send|write)/.test(call.name) && call.value > 0) orderOf.set(`send ${call.client} ${call.end}`, order);
   }
   run.clients = result.clients.map((client, index) => clientOf(client, index, orderOf));
+  if (run.pool) nameTheJobs(run);
   yield;
   run.alike = new Map();
   for (const { label, index } of run.clients) run.alike.set(label, [...run.alike.get(label) || [], index]);
@@ -110,8 +111,31 @@ function nameTheServed(thread) {
   for (const call of thread.calls) {
     if (/^recv/.test(call.name) && call.value > 0 && !/MSG_PEEK/.test(call.args)) last = call.client;
     if (/^(send|close)/.test(call.name) && call.client === last) last = null;
-    if (call.client === null && (/nanosleep$/.test(call.name) || call.name === COMPUTES)) call.client = last;
+    if (call.client === null && serves(call)) call.client = last;
   }
+}
+
+const serves = call => /nanosleep$/.test(call.name) || call.name === COMPUTES;
+
+// Which thread of a pool works for whom? The log does not tell. The queue of a pool is one: who has sent its request
+// first is served first. Where the answers came as that predicts, each /slow has a job: {queued, start, thread}.
+function nameTheJobs(run) {
+  const slow = run.clients.filter(each => routeOf(each) === "/slow");
+  const read = new Map();                         // the last call that read from a client
+  for (const call of run.threads[0].calls)
+    if (/^recv/.test(call.name) && call.value > 0 && !/MSG_PEEK/.test(call.args)) read.set(call.client, call);
+  const queue = slow.filter(each => each.sent !== null && read.has(each.index))
+    .sort((a, b) => read.get(a.index).order - read.get(b.index).order);
+  const jobs = run.threads.slice(1).flatMap(thread => thread.calls.filter(serves).map(call => ({ call, thread })))
+    .sort((a, b) => a.call.order - b.call.order);
+  const known = jobs.length <= queue.length && slow.every(each => ["get", "half"].includes(each.action)) &&
+    queue.every(({ answered }, i) => answered === null || Math.abs(answered - jobs[i]?.call.end) < 1);
+  if (!known) return;
+  queue.forEach((client, i) => {
+    const { call = null, thread = null } = jobs[i] || {};
+    client.job = { queued: read.get(client.index), start: call, thread };
+    if (call) call.client = client.index;
+  });
 }
 
 function clientOf(client, index, orderOf) {
@@ -227,13 +251,15 @@ function amongAlike(run, { label, index }) {
 
 // ---- what is known at the cursor
 
-// absent, way, backlog, accepted, answered, left or lost
+// absent, way, backlog, accepted, queued (for a thread of the pool), answered, left or lost
 export function clientState(client, cursor) {
   if (!reached(client.start, client.orderStart, cursor)) return "absent";
   if (client.left && reached(client.left.t, client.left.order, cursor) &&
       !reached(client.answered, client.orderAnswered, cursor)) return "left";
   if (reached(client.answered, client.orderAnswered, cursor)) return "answered";
   if (client.lost && reached(client.lost.t, client.lost.order, cursor)) return "lost";
+  if (client.job && begun(client.job.queued, cursor) && !(client.job.start && begun(client.job.start, cursor)))
+    return "queued";
   if (reached(client.accepted, client.orderAccepted, cursor)) return "accepted";
   return reached(client.connected, client.orderStart, cursor) ? "backlog" : "way";
 }
@@ -280,7 +306,8 @@ export function threadWords(run, thread, cursor) {
 export function clientWords(run, client, cursor) {
   return `${clientName(run, client.index)} ` + {
     way: "is on its way", backlog: "is in the backlog", accepted: "is accepted and not yet answered",
-    answered: "is answered", left: "has left", lost: "has lost its connection" }[clientState(client, cursor)];
+    queued: "waits for a thread of the pool", answered: "is answered", left: "has left",
+    lost: "has lost its connection" }[clientState(client, cursor)];
 }
 
 // All of it as one sentence, for readers who do not see the picture.

@@ -687,7 +687,7 @@ function buildControls(disabled = false) {
   row(first, ...usual, ...folds ? [] : more);
   row(clientRows, ...folds ? more : []);
   const clients = bench.run.clients.filter(each =>
-    ["way", "backlog", "accepted"].includes(clientState(each, bench.cursor(0))));
+    ["way", "backlog", "accepted", "queued"].includes(clientState(each, bench.cursor(0))));
   const about = ["rest", "half-close", "reset", "stop-reading"].filter(may);
   if (about.length) {
     const which = element("select", { "aria-label": "Which client" }, ...clients.slice(-20).reverse().map(each =>

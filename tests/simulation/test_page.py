@@ -397,13 +397,31 @@ class InBrowser(Visitor):
 
     def test_a_client_of_a_pool_is_not_called_served_by_the_main_thread(self):
         clients = "--delay+1;+0:/slow+0:/slow+0:/slow;+at+"
-        for server, moment, words in (("05-epoll+--block+--threads+2", 2000, "not yet answered"),
+        for server, moment, words in (("05-epoll+--block+--threads+2", 2000, "served by thread 3"),
                                       ("02-threaded", 1000, "served by thread 2")):
             browser = self.open(f"#{server}+{clients}{moment}")
             browser.wait("document.querySelector('.lanes')?.textContent.includes('answered after')")
             lanes = browser.run("document.querySelector('.lanes').textContent")
             self.assertIn(words, lanes)
             self.assertNotIn("served by the main thread", lanes)
+
+    def test_who_waits_for_a_thread_of_a_pool_does_not_look_served(self):
+        lanes = "document.querySelector('.lanes').textContent"
+        for kind, stage in (("--block", "05-epoll"), ("--compute", "03-select")):
+            # The first has sent half before, and comes last. The third leaves, and has its turn even so.
+            experiment = (f"#{stage}+{kind}+--threads+1+--delay+1;+0:half=/slow+50:/slow+150:/slow+200:rest@1+"
+                          "300:reset@3+350:half=/slow+400:/fast")
+            browser = self.open(f"{experiment};+at+500")
+            browser.wait(f"{lanes}?.includes('served by thread 2')")
+            self.assertEqual(browser.run(f"{lanes}.match(/served by|queued/g)"), ["queued", "served by", "queued"])
+            self.assertIn("the client with half a request (1 of 2) waits for a thread of the pool; ",
+                          self.text(browser, "#rows .unseen"))
+            self.assertIn("in the queue of the pool\nthe client with half a request (1 of 2)\n",
+                          self.text(browser, ".loop"))
+            browser.run(f"location.hash = '{experiment};+at+1500'")
+            browser.wait(f"{lanes}.includes('serving /slow (2 of 2)') && !/queued$/.test({lanes})")
+        browser = self.open("#05-epoll+--block+--threads+2+--delay+1;+" + "20x0:/slow" + ";+at+2500")
+        browser.wait("document.querySelector('.lanes path.dense.lock')")
 
     def test_on_a_phone_picture_line_and_next_click_fit_on_a_screen(self):
         place = "document.querySelector('{}').getBoundingClientRect()"
