@@ -201,6 +201,7 @@ export class Picture {
       return drawn + fitted(x, room, y + 16, words.map(each => [[each, "strong"]]));
     }
     const words = state === "left" ? ["✗ left, without an answer", "✗ left"]
+      : client.status === "refused" ? ["✗ refused: nobody listens", "✗ refused"]
       : client.sent === null ? ["✗ closed by the server", "✗ closed"] : ["✗ lost: no answer", "✗ lost"];
     return drawn + fitted(x, room, y + 16, words.map(each => [[each, "strong"]]));
   }

@@ -307,7 +307,7 @@ export function clientWords(run, client, cursor) {
   return `${clientName(run, client.index)} ` + {
     way: "is on its way", backlog: "is in the backlog", accepted: "is accepted and not yet answered",
     queued: "waits for a thread of the pool", answered: "is answered", left: "has left",
-    lost: "has lost its connection" }[clientState(client, cursor)];
+    lost: client.status === "refused" ? "is refused" : "has lost its connection" }[clientState(client, cursor)];
 }
 
 // All of it as one sentence, for readers who do not see the picture.
@@ -383,6 +383,10 @@ export function why(run, client) {
   const ending = client.answered === null ? `${name} was not answered${within}`
     : alone ? `${name} took its own ${span(own)} and no more`
     : `${name} waited ${span(time - own)}${own ? ` besides its own ${span(own)}` : ""}`;
+  if (client.status === "refused") return { waited: false, call: null, sentence: `${name} was refused: ` +
+    "the server had closed its listening socket, so there was no backlog for it to be in." };
+  if (end === client.start) return { waited: false, call: null, sentence: `${ending}: ` +
+    `${client.left ? "it left" : "the server closed its connection"} immediately.` };
   const accepted = client.accepted === null || client.accepted > end ? null : client.accepted;
   if (accepted === null || accepted - client.start > (end - client.start) / 2) {
     const [what, most, call] = mostly(main, client.start, accepted ?? end);
@@ -442,6 +446,7 @@ function whyNot(run, client, name) {
   let sentence = `${name} did not wait: ${who(run, acceptor)} was ` +
     (waits === "clients" ? (LOOP.has(call.name) ? "waiting for any client, " : "waiting for a client, ") : "") +
     `in ${call.name}${called(call)}`;
+  if (!waits.includes("clients") && call.end === client.start) sentence += ", which ended at that moment";
   if (busy) sentence += `, and ${busy.label} was ${doing(other)}`;
   sentence += ".";
   if (LOOP.has(call.name) && call.deadline !== null && call.timeout < 59000)

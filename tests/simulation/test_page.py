@@ -423,6 +423,22 @@ class InBrowser(Visitor):
         browser = self.open("#05-epoll+--block+--threads+2+--delay+1;+" + "20x0:/slow" + ";+at+2500")
         browser.wait("document.querySelector('.lanes path.dense.lock')")
 
+    def test_a_client_that_comes_after_the_end_is_refused(self):
+        for stage in "03-select", "06-libev":
+            browser = self.open(f"#{stage}+--delay+1;+0:/slow+300:TERM+400:/fast")
+            browser.click("when /slow has its answer")
+            browser.wait("document.querySelector('#turn .wrong')")
+            self.assertIn("/fast was refused: the server had closed its listening socket", self.text(browser, "#turn"))
+            self.assertIn("✗ refused: nobody listens", browser.run("document.querySelector('.lanes').textContent"))
+            self.assertIn("/fast is refused", self.text(browser, "#rows .unseen"))
+
+    def test_a_wait_that_ended_when_a_client_came_is_no_reason_to_wait(self):
+        browser = self.open("#01-blocking+--delay+1;+0:/slow+1000:/fast")
+        browser.click("immediately")
+        browser.wait("document.querySelector('#turn .solved')")
+        self.assertRegex(self.text(browser, "#turn"), r"/fast did not wait: the only thread was in clock_nanosleep, "
+                         r"called from common/blocking.c:\d+, which ended at that moment\.")
+
     def test_on_a_phone_picture_line_and_next_click_fit_on_a_screen(self):
         place = "document.querySelector('{}').getBoundingClientRect()"
         for address in "#everything", "#goal-11":
