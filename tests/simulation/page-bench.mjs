@@ -97,7 +97,7 @@ export class Bench {
     this.clock = element("output", { className: "clock" });
     this.playButton = button("▶", () => this.onPlay());
     this.playButton.className = "play";
-    this.playButton.setAttribute("aria-label", "Let time pass");
+    this.namePlay("▶", "Let time pass");
     this.playButton.title = "Let time pass, or stop it (space)";
     const back = button("◀", () => this.step(-1)), forth = button("▶❘", () => this.step(1));
     back.textContent = "❘◀";
@@ -111,6 +111,11 @@ export class Bench {
     this.time.append(back, this.playButton, forth, this.slider, this.clock,
       element("label", {}, element("span", {}, "show "), pace));
     this.onPlay = () => this.playing ? this.stop() : this.play();
+  }
+
+  namePlay(sign, words) {
+    this.playButton.textContent = sign;
+    this.playButton.setAttribute("aria-label", words);
   }
 
   // The player moves the time: to t, but not beyond an open question.
@@ -184,14 +189,14 @@ export class Bench {
         cancelAnimationFrame(this.playing.frame);
         clearTimeout(this.playing.timer);
         this.playing = null;
-        this.playButton.textContent = "▶";
+        this.namePlay("▶", "Let time pass");
         this.gap.textContent = "";
         if (done) this.at = { t: Math.max(to, this.at.t), index: this.indexAt(Math.max(to, this.at.t)) };
         this.draw();
         resolve(done);
       };
       this.playing = { finish };
-      this.playButton.textContent = "❚❚";
+      this.namePlay("❚❚", "Stop the time");
       const frame = now => {
         const passed = Math.max(0, now - began);     // a frame may be older than the click
         while (i < film.length - 1 && film[i].stop <= passed) i++;

@@ -339,6 +339,10 @@ function placeOf(call) {
   return call ? `${call.name}, called from ${call.source || "a line that this browser does not tell"}` : "no call";
 }
 
+function entitle(words) {
+  $("title").textContent = document.title = words;
+}
+
 function clear() {
   bench.stop();
   bench.limit = Infinity;
@@ -348,7 +352,7 @@ function clear() {
   past = [];
   asked = new Set();
   document.body.classList.remove("first");
-  $("title").textContent = "You are two clients. Who waits for whom?";
+  entitle("You are two clients. Who waits for whom?");
   for (const id of ["time", "controls", "details", "predictions", "goals", "doors"]) $(id).hidden = true;
   $("bench").hidden = false;
   $("task").replaceChildren();
@@ -370,7 +374,7 @@ function showGoals() {
   clear();
   $("bench").hidden = true;
   $("goals").hidden = false;
-  $("title").textContent = "Goals";
+  entitle("Goals");
   const items = goals.map(each => {
     const made = element("button", { type: "button", onclick: () => { location.hash = `#goal-${each.number}`; } },
       element("strong", {}, `${each.number}. ${each.title}${solved.has(each.number) ? " ✓" : ""}`),
@@ -400,7 +404,7 @@ async function openGoal(number, experiment, at) {
   clear();
   goal = goals[number - 1];
   unlocked = new Set(goal.controls);
-  $("title").textContent = `Goal ${goal.number}: ${goal.title}`;
+  entitle(`Goal ${goal.number}: ${goal.title}`);
   $("task").replaceChildren(element("div", { className: "task" }, element("p", {}, goal.task),
     element("p", { className: "quiet" }, `To be disproved: “${goal.belief}” `,
       element("a", { href: "#goals" }, "All goals"))));
@@ -414,7 +418,7 @@ async function openEverything(experiment, at) {
   clear();
   everything = !embedded || !experiment;
   if (!everything) unlocked = usedBy(experiment);
-  $("title").textContent = experiment ? "Who waits for whom?" : "Everything";
+  entitle(experiment ? "Who waits for whom?" : "Everything");
   $("task").replaceChildren(element("p", { className: "task quiet" }, "All servers and all that a client may do. ",
     element("a", { href: "#goals" }, "Goals"), " · ", element("a", { href: "#first" }, "The first minute")));
   Object.assign(table, experiment || { stage: "05-epoll", options: ["--delay", "1"], events: [], others: [] });
@@ -541,6 +545,8 @@ async function goOn(mine, now, question) {
   }
   $("turn").prepend(verdictOf(prediction), sentence(reason.sentence), ...again);
   announce($("turn").textContent);
+  if (pressed.keyboard && document.activeElement === document.body)     // the answer that was pressed is gone
+    ($("turn").querySelector("button.act, a[href^='#']") || $("controls").querySelector("button:enabled")).focus();
 }
 
 function questionFor(event) {
@@ -725,12 +731,12 @@ function buildControls(disabled = false) {
   row(last, undoing, again, ...goal ? [link("Show me a way", showSolution)] : [],
       ...table.events.length && !embedded ? [link("Link to this moment", copyLink)] : [],
       ...embedded ? [element("a", { href: encodeAddress(addressOf()) }, "On a page of its own")] : []);
-  const had = document.activeElement && $("controls").contains(document.activeElement)
-    ? document.activeElement.textContent : null;
+  const nameOf = each => each.getAttribute("aria-label") || (each.closest("label") || each).textContent;
+  const had = $("controls").contains(document.activeElement) ? nameOf(document.activeElement) : null;
   $("controls").replaceChildren(...first, ...folds ? [fold("More that clients can do, and signals", clientRows),
     fold("The server, its options, other servers", serverRows)] : [...clientRows, ...serverRows], ...last);
   for (const each of $("controls").querySelectorAll("button, select, input")) if (disabled) each.disabled = true;
-  if (had) [...$("controls").querySelectorAll("button")].find(each => each.textContent === had)?.focus();
+  if (had) [...$("controls").querySelectorAll("button, select, input")].find(each => nameOf(each) === had)?.focus();
 }
 
 function fold(words, rows) {
@@ -861,6 +867,7 @@ function followAddress() {
   if (location.hash === written && written) return;
   written = "";
   scrollTo(0, 0);                  // a goal far down in the list opens at its title
+  if (pressed.keyboard) $("title").focus();      // what had the focus is gone
   const text = decodeAddress(location.hash), named = /^goal-(\d+)$/.exec(text);
   if (text === "" || text === "first") return guarded(firstMinute());
   if (text === "goals") return showGoals();
@@ -902,7 +909,7 @@ function badAddress(error) {
   ++scene;
   clear();
   $("bench").hidden = true;
-  $("title").textContent = "This address is not an experiment";
+  entitle("This address is not an experiment");
   const example = "05-epoll --block --delay 1; 0:/slow 100:/fast";
   const says = shortened(decodeAddress(location.hash), 300);
   $("task").replaceChildren(element("p", {}, "The address says: ", element("code", {}, says)),
@@ -919,7 +926,7 @@ function showDoors() {
   clear();
   $("bench").hidden = true;
   $("doors").hidden = false;
-  $("title").textContent = "You are the wait";
+  entitle("You are the wait");
   $("task").replaceChildren(element("p", { className: "task quiet" }, element("a", { href: "#goals" }, "All goals")));
   new Doors($("doors"), data.measured);
 }

@@ -352,6 +352,46 @@ class InBrowser(Visitor):
         press("Now the goals")
         browser.wait("location.hash === '#goals'")
 
+    def test_the_keyboard_never_loses_its_place(self):
+        focus = "(document.activeElement.getAttribute('aria-label') || document.activeElement.textContent)"
+
+        def press(words, key="Enter"):
+            browser.wait(f"{focus}.startsWith({json.dumps(words)})")
+            browser.key(key)
+
+        browser = self.open("#goals")
+        browser.key("Tab")
+        press("1. Stop 01")
+        browser.wait("document.title === 'Goal 1: Stop 01 without asking for /slow'")
+        press("Goal 1: Stop 01", "Tab")
+        press("All goals")
+        press("Goals", "Tab")
+        for number in range(1, 4):
+            press(f"{number}. ", "Tab")
+        press("4. Make 05")
+        for words in "Goal 4", "All goals", "Previous call", "Next call", "Time", "Pace":
+            press(words, "Tab")
+        press("Send /slow")
+        browser.wait("document.querySelector('.clock').textContent === '100 ms'")
+        self.assertEqual(browser.run("document.querySelector('button.play').ariaLabel"), "Let time pass")
+        press("Send /slow", "Tab")
+        press("Send /fast")
+        press("When is /fast", "Tab")
+        press("immediately")
+        browser.wait("document.querySelector('#turn .solved')")
+        self.assertEqual(browser.run(focus), "Send /slow")
+        browser.run(f"({browser.find('--block', 'label')}).querySelector('input').focus()")
+        browser.key(" ")
+        browser.wait("document.querySelector('.row h2').textContent === '05-epoll --block'")
+        browser.wait("document.activeElement.closest('label')?.textContent.includes('/slow sleeps in the loop')")
+        browser = self.open("#everything")
+        for stage in STAGES[:3]:
+            browser.wait(f"document.querySelector('.row h2')?.textContent && {browser.find('Server', 'select')}")
+            browser.run(f"({browser.find('Server', 'select')}).focus()")
+            browser.choose("Server", stage)
+            browser.wait(f"document.querySelector('.row h2').textContent === '{stage}'")
+            browser.wait(f"document.activeElement.ariaLabel === 'Server' && document.activeElement.value === '{stage}'")
+
     def test_time_stands_while_it_is_the_players_turn(self):
         browser = self.open()
         picture = "document.querySelector('.lanes').innerHTML"
