@@ -177,7 +177,6 @@ class Serving(unittest.TestCase):
 
 
     @unittest.skipIf(shutil.which("strace") is None, "strace is missing. To install it: make deps-tools")
-    @unittest.skipIf(shutil.which("strace") is None, "strace is missing. To install it: make deps-tools")
     def test_server_without_room_in_epoll_looks_now_and_then_and_does_not_spin(self):
         for calls in "1+", "2+":  # none for the listener, or none for clients
             under = ["strace", "-D", "-o", "/dev/null", "-e", f"inject=epoll_ctl:error=ENOSPC:when={calls}"]
