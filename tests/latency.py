@@ -84,7 +84,10 @@ def parse_subject(text):
     if text in SUBJECTS:
         return SUBJECTS[text]
     if text.startswith("http://"):
-        return Subject(urls.url(text))
+        try:
+            return Subject(urls.url(text))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{error} (--slow and --fast are the paths)") from None
     stage, _, options = text.partition(" ")
     if stage in STAGES and options:
         if not re.fullmatch(STAGE_OPTIONS, f" {options}"):

@@ -401,6 +401,8 @@ class Tools(unittest.TestCase):
         for words, message in [(["--delay", "x"], "--delay x: want seconds, from 0.1 to 3600"),
                                (["trap", "--workers=0"], "--workers 0: want a number from 1 to 999"),
                                (["--slow"], "--slow wants a value"),
+                               (["http://[::1]/slow"], "http://[::1]/slow: want http://HOST[:PORT] with a PORT up to "
+                                                       "65535, and no path (--slow and --fast are the paths)"),
                                (["--del", "1"], "--del: no such option; see --help")]:
             self.assert_wrong("latency.py", words, message)
         for words in ["--foo"], ["05-epoll", "foo"]:
