@@ -23,10 +23,12 @@ def start():
     """Read the command line, and listen. Return the options and the listener, which does not block."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the program without a traceback
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=int, default=8000, help="0 lets the kernel choose (8000)")
     parser.add_argument("--delay", type=float, default=10, help="how long /slow waits, in seconds (10)")
-    parser.add_argument("--timeout", type=float, default=10, help="how long we wait for others (10)")
-    parser.add_argument("--upstream", type=address, default=("127.0.0.1", 8001), help="whom /upstream asks")
+    parser.add_argument("--timeout", type=float, default=10,
+                        help="how long a client or the upstream may take, in step 5 (10)")
+    parser.add_argument("--upstream", type=address, default=("127.0.0.1", 8001), metavar="ADDRESS:PORT",
+                        help="the server that /upstream asks (127.0.0.1:8001)")
     options = parser.parse_args()
     listener = socket.create_server(("127.0.0.1", options.port), backlog=4096)
     listener.setblocking(False)
