@@ -41,9 +41,9 @@ A server serializes requests if it can do nothing else while it waits for one
 client. Keeping /fast fast takes a thread for each client, or an event loop that
 never blocks."""
 WAY_OUT = """\
-A pool of threads beside an event loop takes the line that blocks: /fast does not
-wait, and of the /slow as many run simultaneously as the pool has threads. Where
-processes accept the clients themselves, /fast waits too when all are busy. A
+A pool of threads beside an event loop runs the line that blocks. /fast does not
+wait, and as many /slow run simultaneously as the pool has threads. If processes
+accept the clients themselves, /fast waits too when all of them are busy. A
 computation also stops a loop, and threads share the cores of the machine."""
 PREDICTIONS = ["immediately", "when {slow} has its answer"]
 STAGE_OPTIONS = r"( (--block|--compute|--(threads|workers)[= ]\d+))+"

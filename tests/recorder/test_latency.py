@@ -57,7 +57,7 @@ class Latency(unittest.TestCase):
         rows = self.table("--way-out", "05-epoll")
         for row, (name, verdict) in zip(rows, [("05-epoll", "concurrent"), *POOLS.items()]):
             self.assertTrue(row.startswith(f"{name}  ") and f"  {verdict}" in row, row)
-        self.assertIn("A pool of threads beside an event loop takes the line that blocks: /fast does not", rows)
+        self.assertIn("A pool of threads beside an event loop runs the line that blocks. /fast does not", rows)
 
     def test_threads_are_seen(self):
         self.may_look()
