@@ -9,6 +9,7 @@ COMPUTING, OUTSIDE, STARVED, HELD, BETWEEN, CALLS, UNKNOWN = OWN = (
 HAD = 0.05       # of some time: a thread that had a processor for less of it did not compute
 READY = 0.5      # of the time of a call that does not wait: so much without a processor, and it was not the call
 A_LONG_TIME = 0.3  # seconds: a thread that is ready to run gets a processor within less, if only for a moment
+SHORT = 0.05     # seconds: in a call that does not wait and is no longer, a thread had a processor, or strace kept it
 A_PAUSE = 0.001  # seconds: between two calls, so much may be what being recorded costs, even on an idle machine
 LONG_PAUSE = 0.003  # seconds: strace may keep a thread so long, too, but then it has no processor
 PAUSES = 8       # so many times the usual time between two calls may be, too
@@ -112,6 +113,8 @@ def tell_computing(found, processor):
                 held = part.seconds > A_LONG_TIME and ready < HAD * part.seconds
                 part.kind = OUTSIDE if not known else HELD if held else STARVED
             elif part.kind != COMPUTING and part.seconds > A_PAUSE and ready > READY * part.seconds:
+                part.kind = STARVED
+            elif part.kind == CALLS and known and A_PAUSE < part.seconds < SHORT and had < part.seconds / 2:
                 part.kind = STARVED
 
 

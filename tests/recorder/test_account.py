@@ -71,6 +71,12 @@ class Parts(unittest.TestCase):
             account.tell_computing(found, account.Processor([(0.0, 0.0, 0.0), (0.1, 0.0, ready)]))
             self.assertEqual([part.kind for part in found], [expected])
 
+    def test_short_call_that_does_not_wait_was_kept_if_it_had_no_processor(self):
+        for seconds, had, expected in (0.02, 0.001, "starved"), (0.02, 0.015, "calls"), (0.1, 0.001, "calls"):
+            found = account.parts([(0.0, seconds, Part("", 0, 0, "", None, "getpid"))], 0.0, seconds)
+            account.tell_computing(found, account.Processor([(0.0, 0.0, 0.0), (seconds, had, 0.0)]))
+            self.assertEqual([part.kind for part in found], [expected], seconds)
+
     def test_samples_within_a_time_count_more_than_those_around_it(self):
         processor = account.Processor([(0.0, 0, 0), (1.0, 0.9, 0), (1.1, 0.9, 0.1), (1.9, 0.9, 0.9), (2.0, 1.0, 0.9)])
         had, ready = processor.during(0.95, 1.95)
