@@ -66,9 +66,11 @@ class Experiment:
         return first - margin, self._last_look() if unanswered or last == first else last + margin
 
     def _last_look(self):
-        """When the log ends: a thread that stays in one call has no line in it, but its processor was looked at."""
+        """When the experiment ends, if a client was not answered: when the processors were looked at for the last
+        time. Then the server was told to stop, or strace to go; in a log without such looks, that cannot be seen."""
         looks = self.log.fields("cpu", r"\d{1,9} at (\d{1,12}\.\d{1,9}) .*")
-        return max([self.log.end, *(float(moment) for moment, in looks)])
+        last = max([float(moment) for moment, in looks], default=0.0)
+        return last if last > max(client.start for client in self.clients) else self.log.end
 
     def _by_row(self):
         """The probe tells when a client started; strace, when the server accepted and answered it."""

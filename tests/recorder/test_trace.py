@@ -440,6 +440,18 @@ class Words(unittest.TestCase):
                             header="# program: 7 is python3 app.py\n")
             self.assertTrue(said.endswith(words), said)
 
+    def test_wait_that_ends_when_the_server_is_stopped_did_not_end(self):
+        """In a deadlock, the thread that handles SIGTERM may wake the others, when all is over."""
+        lines = ["7 1700000000.15 clone(flags=CLONE_VM|CLONE_FILES|CLONE_THREAD) = 8 <0.00001>",
+                 "7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>",
+                 READ_FAST.replace("7 1700000001.7", "8 1700000000.21"),
+                 "8 1700000000.3 futex(0x5000, FUTEX_WAIT_PRIVATE, 0, NULL) = 0 <5.0>",
+                 "7 1700000005.3 futex(0x5000, FUTEX_WAKE_PRIVATE, 1) = 1 <0.00001>"]
+        woken, not_woken = "until the main thread woke it", "for a lock or another thread, which did not come"
+        for looked, words in (4, not_woken), (6, woken):
+            said = self.why(*lines, header=f"# cpu: 7 at 170000000{looked}.0 had 0.1 ready 0.1\n")
+            self.assertIn(f"thread 2 was in futex, {words}", said)
+
     def test_threads_that_doze_are_no_part_if_another_one_serves(self):
         clone = "7 1700000000.15{} clone(flags=CLONE_VM|CLONE_FILES|CLONE_THREAD) = {} <0.00001>"
         wait = "{} 1700000000.{} futex(0x{}000, FUTEX_WAIT_PRIVATE, 0, {{tv_sec=1}}) = -1 ETIMEDOUT (X) <0.{}>"

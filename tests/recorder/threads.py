@@ -11,6 +11,7 @@ from recorder.recording import Call, Recording, Thread, Upstream, Wait
 from recorder.waiting import Cause
 
 OFTEN = 6  # as many waits for the same are told one by one
+WOKEN = {"lock", "thread"}  # a wait that another thread ends
 ASLEEP = {"server", "file", "child", "names"}  # who waits for one of these takes part, and does not only idle
 
 
@@ -170,7 +171,8 @@ class Threads:
     def _part(self, call, told):
         cause = self.causes.of(call)
         place = f", called from {told.source}" if told.source else f", called by {told.function}" * bool(told.function)
-        return Part(cause.kind, 0, 0, printable(cause.of), cause.by, call.name, printable(place))
+        by = None if cause.kind in WOKEN and told.end is None else cause.by  # who woke it when all was over
+        return Part(cause.kind, 0, 0, printable(cause.of), by, call.name, printable(place))
 
     def _call(self, call, next_call, meaning, thing, serving, folded):
         stack, source, function = symbols.place(call, next_call, self.known)
