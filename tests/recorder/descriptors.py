@@ -222,6 +222,10 @@ class Descriptors:
         elif call.name == "getsockname" and call.value == 0 and fd in process.files:
             file = process.files[fd]  # the kernel may have chosen the port
             file.name = re.sub(r"\S+:0$", lambda old: endpoint(call.arguments) or old[0], file.name)
+        elif call.name == "getsockopt" and "SO_ERROR, [E" in call.arguments:
+            file = self.of_call[id(call)] = self._file(process, fd, note)
+            if file in self._last_exchange:  # it was refused
+                self._last_exchange[file].answered = call.end
         elif call.name == "connect":
             self._connect(call, process, fd, note)
         elif call.name == "close":

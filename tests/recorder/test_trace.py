@@ -452,6 +452,15 @@ class Words(unittest.TestCase):
             said = self.why(*lines, header=f"# cpu: 7 at 170000000{looked}.0 had 0.1 ready 0.1\n")
             self.assertIn(f"thread 2 was in futex, {words}", said)
 
+    def test_server_that_refuses_is_not_waited_for(self):
+        ask = ("7 1700000000.2 socket(AF_INET, SOCK_STREAM|SOCK_NONBLOCK, 0) = 5 <0.000001>",
+               '7 1700000000.3 connect(5, {sin_port=htons(81), sin_addr=inet_addr("127.0.0.1")}, 16) = -1 EINPROGRESS '
+               "(X) <0.0001>", "7 1700000000.4 getsockopt(5, SOL_SOCKET, SO_ERROR, [{}], [4]) = 0 <0.0001>")
+        for error, answered in ("ECONNREFUSED", True), ("0", False):
+            seen = descriptors.Descriptors(one("".join(f"{line.format(error)}\n" if "SO_ERROR" in line else f"{line}\n"
+                                                       for line in ask)))
+            self.assertEqual([each.answered is not None for each in seen.exchanges], [answered])
+
     def test_threads_that_doze_are_no_part_if_another_one_serves(self):
         clone = "7 1700000000.15{} clone(flags=CLONE_VM|CLONE_FILES|CLONE_THREAD) = {} <0.00001>"
         wait = "{} 1700000000.{} futex(0x{}000, FUTEX_WAIT_PRIVATE, 0, {{tv_sec=1}}) = -1 ETIMEDOUT (X) <0.{}>"
