@@ -413,6 +413,14 @@ class Words(unittest.TestCase):
                           for number, call in enumerate(each)] + [f"7 17000000{tenth / 10 + 0.005:06.3f} {slept}"]
             self.assertIn(words, self.why(*lines[:-1 - len(each)], READ_FAST, ANSWER_FAST))
 
+    def test_what_is_tried_between_timed_waits_is_told(self):
+        calls = ('newfstatat(AT_FDCWD, "/run/ready", 0x7ffc, 0) = -1 ENOENT (X) <0.00001>',
+                 "futex(0x5000, FUTEX_WAIT_PRIVATE, 0, {tv_sec=0}) = -1 ETIMEDOUT (X) <0.18>")
+        lines = [f"7 17000000{tenth / 10:04.1f}{number} {call}" for tenth in (3, 5, 7, 9)
+                 for number, call in enumerate(calls)]
+        said = self.why("7 1700000000.2 accept(3, NULL, NULL) = 9 <0.000001>", *lines, READ_FAST, ANSWER_FAST)
+        self.assertIn("4 timed waits; in between, it looked for /run/ready, which was not there, 4 times.", said)
+
     def test_many_files_are_told_together(self):
         calls = [f'7 {1700000000.3 + number / 50:.6f} newfstatat(AT_FDCWD, "/srv/{number}", {{}}, 0) = 0 <0.019>'
                  for number in range(68)]

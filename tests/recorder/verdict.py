@@ -141,7 +141,9 @@ class Doing:
         if kind == "delay" and most.name in FUTEX and most.times > 1:
             others = (_busy_others(self.recording, [self.thread], self.begin, self.end, self.thread.pid)
                       if self.deep else "")
-            return f"in {most.name}{most.place}, {most.times:,} timed waits, perhaps for a lock{others}"
+            tried = self._tried(most.times)
+            return (f"in {most.name}{most.place}, {most.times:,} timed waits{tried}" if tried else
+                    f"in {most.name}{most.place}, {most.times:,} timed waits, perhaps for a lock{others}")
         if most.name == strace_log.STOPPED:
             return "stopped by a signal, until another one let it go on"
         several = kind != "clients" and most.longest < NEARLY_ALL * most.seconds
