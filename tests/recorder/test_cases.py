@@ -194,9 +194,9 @@ def repeat(times, names):
 
 
 def without_numbers(sentence):
-    """The same without what differs each time: lengths, how often, ports, names of temporary files."""
+    """The same without what differs each time: lengths, how often, ports, processes, names of temporary files."""
     for pattern, name in [(r"127\.0\.0\.1:\d+", "ADDRESS"), (r"\d+(\.\d+)? m?s\b", "TIME"),
-                          (r"[\d,]+ times", "N times"), (r"/tmp/\S*\d\S*", "FILE")]:
+                          (r"[\d,]+ times", "N times"), (r"process \d+", "process N"), (r"/tmp/\S*\d\S*", "FILE")]:
         sentence = re.sub(pattern, name, sentence)
     return sentence
 

@@ -1,5 +1,6 @@
 <?php // for php -S: WAY in the environment says how /slow takes about a second
 if (getenv('WAY') === 'session') { // which every request wants
+    session_save_path(sys_get_temp_dir()); // the usual one may be for others
     session_id('orders');
     session_start();
 }
