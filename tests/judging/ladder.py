@@ -203,16 +203,25 @@ def turns_in_order(stage):
 
 
 def expect_turns(stage, server):
-    """Let the program end, and expect that it has waited by its model, and not merely contains the calls. Whether and
-    how it ends is the question of another rung."""
-    server.signal(signal.SIGTERM)
-    processes.wait_until(lambda: not server.program.alive, patience=4)
-    said = re.search(r"turns: (\d+), by (.*)", server.program.output())
+    """Let the program end, and expect that it has waited by its model, and not merely contains the calls. SIGTERM comes
+    just before a wait, which must not last then; if it does, another signal ends it. Whether and how the program ends
+    is the question of another rung."""
+    server.signal(signal.SIGUSR1)  # at which it raises SIGTERM
+    server.may_end = True
+    server.settle()
+    lasts = server.program.alive
+    if lasts:
+        server.signal(signal.SIGTERM)
+        processes.wait_until(lambda: not server.program.alive, patience=4)
+    said = re.search(r"turns: (\d+), by (\w[\w ]*)(, SIGTERM)?", server.program.output())
     by = stage.model[3:] if stage.model in ("03-select", "04-poll", "05-epoll") else "a library"
     if said and said[1] == "0":
         raise Failure("a loop that calls the functions of common/connections.h", "it never calls connections_wait_ms")
     if said and said[2] != by:
         raise Failure(f"a loop that waits by {by}", f"it waits by {said[2]}")
+    if said and said[3] and lasts:
+        raise Failure("a server that ends, if SIGTERM comes just before its wait",
+                      "SIGTERM came after connections_wait_ms, and the wait lasted until the next signal")
 
 
 @look("memory", "it gives back what it takes, and survives what it does not get", models="threads")

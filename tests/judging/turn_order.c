@@ -4,6 +4,7 @@
  * closes no connection itself; it sleeps in its wait alone; and its watch notices that epoll_ctl
  * has failed. With -Wl,--wrap=NAME, the linker lets a call of NAME reach __wrap_NAME, and a call of
  * __real_NAME reach NAME (ld(1)). */
+#include "common/clock.h"
 #include "common/connections.h"
 #include "common/net.h"
 #include "common/stop.h"
@@ -100,6 +101,10 @@ enum { EARLY_MS = 10, LATE_MS = 2, SELDOM_MS = 10000 };
 enum { MOST_SLEEPS = 8 };
 static long sleeps = -1; /* of this thread, when the wait was over; -1: that is not known */
 
+static volatile sig_atomic_t asked; /* by SIGUSR1: to raise SIGTERM at its worst moment */
+static int64_t told_ns;             /* when that moment came */
+static bool heard, heard_late;      /* the wait after it is over; it lasted */
+
 /* Is this a call of the stage itself, in its loop? */
 static bool is_of_the_loop(void)
 {
@@ -157,12 +162,20 @@ int __wrap_connections_wait_ms(void)
         errx(1, "libev could not watch a client, and the loop keeps it");
     if (turn % HASTE == 0)
         allowed_ms = 0; /* it may always say so */
+    if (asked && told_ns == 0) {
+        told_ns = clock_now_ns();
+        raise(SIGTERM); /* just before the wait */
+    }
     return allowed_ms;
 }
 
 void __wrap_connections_begin_turn(void)
 {
     expect_order(BEGIN_TURN);
+    if (told_ns != 0 && !heard) {
+        heard = true;
+        heard_late = clock_now_ns() - told_ns > 50 * NS_PER_MS;
+    }
     if (!waited)
         sleeps = count_sleeps();
     common++;
@@ -252,15 +265,25 @@ static void tell_refusal(void)
         failing = 0;
 }
 
+static void on_asked(int number)
+{
+    (void)number;
+    asked = true;
+}
+
 /* At the end. A stage that merely contains the calls of its model is found out here. */
 static void tell_model(void)
 {
     if (stop_requested)
-        printf("turns: %d, by %s\n", turn, model == NULL ? "a library" : model);
+        printf("turns: %d, by %s%s\n", turn, model == NULL ? "a library" : model,
+               heard_late ? ", SIGTERM heard late" : "");
 }
 
 __attribute__((constructor)) static void begin(void)
 {
+    struct sigaction action = {.sa_handler = on_asked};
+
+    sigaction(SIGUSR1, &action, NULL);
     atexit(tell_model);
 }
 
