@@ -23,7 +23,7 @@ from simulation.engine import Simulation
 from suite import cases
 from suite.cases import NEEDS, PROGRAM, READINESS, STAGE, all_cases
 from suite.running import run_all
-from suite.server import FAST, FAST_CLOSE, Failure, Skipped, allow_descriptors, reported
+from suite.server import FAST, FAST_CLOSE, SLOW, Failure, Skipped, allow_descriptors, reported
 
 DELAY = 0.3
 SYS_IO_URING_SETUP = 425  # on every architecture but alpha
@@ -340,6 +340,25 @@ def crowd(stage):
                     server.pause(0.1)
         server.pause(DELAY)
         server.signal(signal.SIGTERM)
+        server.expect_exit()
+    if stage.kind == "loop":
+        stale_events(stage)
+
+
+def stale_events(stage):
+    """SIGTERM comes while the loop sleeps (--block), and so do requests. The next wait reports these, but the drain
+    answers and closes their connections before the loop gets to the events."""
+    with stage.serve("--delay", DELAY, "--block") as server:
+        idle = [server.client(FAST) for _ in range(3)]
+        for client in idle:
+            server.expect(client, "/fast")
+        slow = server.client(SLOW)
+        slow.pause(0.1)
+        for client in idle:
+            client.get("/fast")
+        server.signal(signal.SIGTERM)
+        for client in [slow, *idle]:
+            server.expect(client, "/slow" if client is slow else "/fast", sleeps=DELAY)
         server.expect_exit()
 
 
