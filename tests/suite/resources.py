@@ -77,6 +77,22 @@ def more_clients_than_an_fd_set_holds(stage):
         server.expect_served("/fast")
 
 
+@case("04-poll 05-epoll 06-libev 07-coroutines")
+def each_of_many_clients_is_heard(stage):
+    """What a stage keeps for a descriptor must have room for high numbers, and not share it."""
+    if not allow_descriptors(1100):
+        raise Skipped("1,300 descriptors are more than the hard limit here allows (ulimit -Hn)")
+    with stage.serve("--timeout", LONG) as server, server.crowd(1100) as sockets:
+        for number in (1, 300, 1100):
+            client, answered = sockets[number - 1], select.poll()
+            answered.register(client, select.POLLIN)
+            client.sendall(FAST)
+            server.expected = f"a response to number {number} of 1,100 clients"
+            server.wait_for(lambda: answered.poll(0))
+            if not client.recv(4096).startswith(b"HTTP/1.1 200 "):
+                raise Failure(server.expected, "the end of its connection")
+
+
 @case("threads")
 def clients_wait_for_threads(stage):
     with stage.serve("--delay", 0.1) as server:
