@@ -157,3 +157,5 @@ def no_descriptor_leaks(stage):
         server.did = server.did[:1] + ["for i in $(seq 200); do curl -s http://127.0.0.1:8000/fast; done",
                                        "ls /proc/$server/fd"]
         server.expect_descriptors(before, or_more=0 if stage.in_tree else 5)
+        if not stage.in_tree:
+            server.expect_no_zombies()

@@ -512,6 +512,18 @@ class Server:
             raise Failure(f"{wanted} open descriptors (ls /proc/$server/fd)",
                           f"{self.descriptors()} of them") from None
 
+    def expect_no_zombies(self, but=5):
+        """Expect that it has waited for each child of its that has ended, but for a few. It may do so when the next
+        client comes."""
+        for _ in range(5):
+            states = [self.status("State", pid)[:1] for pid in children(self.program.pid)]
+            if states.count("Z") < but:
+                return
+            self.expect_served()
+            self.settle()
+        raise Failure("a server that waits for its children",
+                      f"{states.count('Z')} zombies: children that have ended")
+
     def lowest_free_descriptor(self):
         used = set(os.listdir(f"/proc/{self.program.pid}/fd"))
         return next(number for number in range(len(used) + 1) if str(number) not in used)
