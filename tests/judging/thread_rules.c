@@ -39,6 +39,7 @@ static void *note(void *memory)
     if (serving && ++count == REFUSED_BLOCK) {
         free(memory);
         memory = NULL;
+        warnx("a client has been refused memory");
         errno = ENOMEM;
     }
     for (int i = 0; serving && memory != NULL && i < MOST_BLOCKS; i++)
@@ -101,8 +102,10 @@ int careful_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
     static int count; /* one thread creates the others */
     sigset_t mask;
 
-    if (++count == REFUSED_THREAD)
+    if (++count == REFUSED_THREAD) {
+        warnx("a client has been refused a thread");
         return EAGAIN;
+    }
     pthread_sigmask(SIG_BLOCK, NULL, &mask);
     if (sigismember(&mask, SIGTERM) == 0)
         errx(1, "a thread begins with a mask that lets SIGTERM in");
