@@ -133,14 +133,18 @@ def makes_the_calls_of_its_model(stage):
     compiled = BUILD / "obj" / stage.name / "server.o"
     included = re.findall(r"\S+\.c(?=\s)", compiled.with_suffix(".d").read_text())
     others = sorted({path for path in included if pathlib.Path(path).parent != pathlib.Path(stage.name)})
-    for path in sorted((ROOT / stage.name).glob("*.[ch]")):  # the compiler leaves out what is in <>
-        others += re.findall(r"(?m)^[ \t]*#[ \t]*include[ \t]*<([^>\n]+\.c)>", path.read_text(errors="replace"))
+    text = "".join(path.read_text(errors="replace") for path in sorted((ROOT / stage.name).glob("*.[ch]")))
+    others += re.findall(r"(?m)^[ \t]*#[ \t]*include[ \t]*<([^>\n]+\.c)>", text)  # which the compiler leaves out
     if others:
         raise Failure(f"a model written in {stage.name}/server.c", f"it includes {', '.join(others)}")
     if shutil.which("nm") is None:
         raise Skipped("nm is missing, which gcc comes with")
-    found = subprocess.run(["nm", "-u", compiled], capture_output=True, text=True, check=False)
-    called = set(re.findall(r"^ +U (\w+)", found.stdout, re.M))
+    found = subprocess.run(["nm", compiled], capture_output=True, text=True, check=False).stdout
+    called = set(re.findall(r"^ +U (\w+)", found, re.M))
+    tells = [*re.findall(r"^[0-9a-f]+ [A-Z] (__(?:[alt]san|ubsan|sanitizer)_\w+)", found, re.M),
+             *re.findall(r"\b(?:__SANITIZE_|__has_feature|__wasm)\w*", text)]
+    if tells:
+        raise Failure("a stage that is the same in each program that the judge builds", f"it has {tells[0]}")
     for names in CALLS[stage.model]:
         if not called & set(names.split()):
             waits = sorted(called & set(" ".join(line for calls in CALLS.values() for line in calls).split()))
