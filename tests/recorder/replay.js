@@ -225,7 +225,7 @@ class Player {
       onclick: () => this.play(!this.playing) });
     this.slider = element("input", { type: "range", step: "any", className: "slider", "aria-label": "Time",
       oninput: () => { this.play(false); this.go(this.slider.valueAsNumber); } });
-    this.time = element("output", { className: "time" });
+    this.time = element("output", { className: "time", "aria-live": "off" });    // it changes with each frame
     this.speed = element("select", { className: "speed" },
       ...SPEEDS.map(([value, words]) => element("option", { value }, words)));
     this.speed.value = matchMedia("(prefers-reduced-motion: reduce)").matches ? "0" : "0.1";
@@ -307,6 +307,8 @@ class Player {
   onKey(event) {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("select")) return;
     if (event.key === " " && event.target.matches("button, a")) return;
+    const box = event.target.closest(".code, .picture");     // the arrows scroll what scrolls
+    if (box && /^Arrow/.test(event.key) && (box.matches(".code") || box.scrollWidth > box.clientWidth)) return;
     const acts = { ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1),
                    Home: () => this.go(this.first), End: () => this.go(this.last) };
     if (event.key === " ") this.play(!this.playing);

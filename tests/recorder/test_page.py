@@ -384,6 +384,15 @@ class InBrowser(unittest.TestCase):
         self.assertEqual(times[7:], times[7:8] * 2, "the second space stops it")
         self.assertEqual(reports[6]["spoken"].split(":")[0], f"{times[6] * 1e3:.2f} ms")
 
+    def test_the_arrows_scroll_what_scrolls(self):
+        arrow = {"key": "ArrowRight"}
+        for width, boxes in ((1200, [".code"]), (400, [".code", ".picture"])):
+            steps = [arrow, *[step for box in boxes for step in ({"focus": box}, arrow)]]
+            reports, _ = visit(replay.build([named("05-epoll")]), steps, width)
+            self.assertEqual(len({report["time"] for report in reports}), 1, (width, boxes))
+        reports, _ = visit(replay.build([named("05-epoll")]), [arrow, {"focus": ".picture"}, arrow])
+        self.assertLess(reports[0]["time"], reports[2]["time"], "a drawing that fits has nothing to scroll")
+
     def test_no_page_scrolls_sideways(self):
         names = [replay.slug(each.name) for each in recordings()]
         steps = [{"hash": f"#{name}@{time}"} for name in names for time in (0.1002, 0.5)]

@@ -94,7 +94,7 @@ export class Bench {
   buildTime() {
     this.slider = element("input", { type: "range", min: 0, max: 1, step: "any", className: "slider",
       "aria-label": "Time", oninput: () => this.seek(this.slider.valueAsNumber) });
-    this.clock = element("output", { className: "clock" });
+    this.clock = element("output", { className: "clock", "aria-live": "off" });    // it changes with each frame
     this.playButton = button("▶", () => this.onPlay());
     this.playButton.className = "play";
     this.namePlay("▶", "Let time pass");

@@ -947,6 +947,7 @@ addEventListener("keydown", event => {
     return guarded(undo());
   }
   if ($("time").hidden || $("bench").hidden || event.target.matches("select, input[type=number]")) return;
+  if (event.target.closest(".code") && /^Arrow/.test(event.key)) return;      // they scroll it
   if (event.key === " " && event.target.matches("button, a, summary, input[type=checkbox]")) return;
   const acts = { ArrowLeft: () => bench.step(-1), ArrowRight: () => bench.step(1), Home: () => bench.seek(0),
                  " ": () => bench.onPlay() };

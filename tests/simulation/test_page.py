@@ -392,6 +392,19 @@ class InBrowser(Visitor):
             browser.wait(f"document.querySelector('.row h2').textContent === '{stage}'")
             browser.wait(f"document.activeElement.ariaLabel === 'Server' && document.activeElement.value === '{stage}'")
 
+    def test_the_arrows_scroll_the_code_and_the_clock_is_not_read_out(self):
+        browser = self.open("#05-epoll+--delay+1;+0:/slow;+at+1000", width=400)
+        browser.wait("document.querySelector('.code li.now')")
+        clock = "document.querySelector('.clock').textContent + document.querySelector('.code li.now').textContent"
+        before = browser.run(clock)
+        browser.run("document.querySelector('.code').focus()")
+        browser.key("ArrowLeft")
+        self.assertEqual(browser.run(clock), before)
+        browser.run("document.activeElement.blur()")
+        browser.key("ArrowLeft")
+        self.assertNotEqual(browser.run(clock), before)
+        self.assertEqual(browser.run("document.querySelector('.clock').ariaLive"), "off")
+
     def test_time_stands_while_it_is_the_players_turn(self):
         browser = self.open()
         picture = "document.querySelector('.lanes').innerHTML"

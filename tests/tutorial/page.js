@@ -160,9 +160,8 @@ function playerOf(box) {
   box.append(details);
   box.addEventListener("keydown", event => {
     if (player.controls.hidden) return;
-    const scrolls = /^Arrow/.test(event.key) && event.target.closest(".code, .scroll"); // the arrows scroll this
     if (event.key === "Escape") box.querySelector(".close").click();
-    else if (!scrolls) player.onKey(event);
+    else player.onKey(event);
   });
   // Once a hand has moved the drawing, it does not follow the cursor.
   for (const kind of ["touchstart", "wheel", "keydown"])
