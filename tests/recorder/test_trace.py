@@ -577,6 +577,17 @@ class Words(unittest.TestCase):
         self.assertEqual(understand.understand(log).sentence, "/fast was not answered: the only thread was in sendto, "
                          "waiting for another client to read what was sent.")
 
+    def test_process_that_was_stopped_before_is_told(self):
+        """strace says so when it attaches; then there are no more lines."""
+        rows = ("# probe: 1\t/slow\t0.1\t0.1\t-\tno answer\t51\t1700000000.100000\n"
+                "# probe: 2\t/fast\t100.1\t100.1\t-\tno answer\t52\t1700000000.200000\n")
+        log = one("# url: http://127.0.0.1:80\n# slow: /slow\n# fast: /fast\n# inside: 7 is in epoll_wait\n"
+                  "# probe: request\tpath\tstart_ms\tconnected_ms\tdone_ms\tstatus\tport\tepoch\n" + rows +
+                  "# listener: 3 of 7\n# thread: 7 of 7\n# cpu: 7 at 1700000003.0 had 0.1 ready 0.1\n"
+                  "7 1699999999.0 --- stopped by SIGSTOP ---\n")
+        self.assertEqual(understand.understand(log).sentence, "/fast was not answered: the only thread was stopped by "
+                                                              "a signal (SIGCONT lets it go on).")
+
     def test_server_that_asks_itself_is_told_by_name_and_by_address(self):
         question = ("7 1700000000.2 socket(AF_INET, SOCK_STREAM, 0) = 5 <0.000001>",
                     "7 1700000000.3 connect(5, {sin_port=htons(80), sin_addr=inet_addr(\"127.0.0.1\")}, 16) = 0 "

@@ -255,6 +255,7 @@ def _matters(thread, length):
     lasting = max(LONG, length / 20)
     if any(call.start >= 0 and call.end and call.end - call.start > length / 3 for call in sleeps):
         return True  # others wake up at times to look after the program
-    return (any((part.kind in ASLEEP or part.of == waiting.URING) and part.seconds > lasting
+    return (any((part.kind in ASLEEP or part.of == waiting.URING or part.name == strace_log.STOPPED)
+                and part.seconds > lasting
                 for part in thread.parts) or
             account.longest_computation(thread.parts) > max(length / 5, Recording.computing_from))

@@ -145,7 +145,7 @@ class Doing:
             return (f"in {most.name}{most.place}, {most.times:,} timed waits{tried}" if tried else
                     f"in {most.name}{most.place}, {most.times:,} timed waits, perhaps for a lock{others}")
         if most.name == strace_log.STOPPED:
-            return "stopped by a signal, until another one let it go on"
+            return "stopped by a signal (SIGCONT lets it go on)"
         several = kind != "clients" and most.longest < NEARLY_ALL * most.seconds
         often = f", {most.times:,} times" if most.times > 1 and several else ""
         each = f"{often}, {_ms(most.seconds / most.times)} each" if most.times > 2 and several else often

@@ -95,7 +95,7 @@ CASES = {
     "http-cold": Case(http("cold"), [WAITED, SLEEP]),
     "http-cached": Case(http("cached"), [WAITED, SLEEP]),
     "http-stream": Case(http("stream"), [WAITED, SLEEP]),
-    "http-stopped": Case(http("stopped"), [WAITED, r"was stopped by a signal, until another one let it go on"],
+    "http-stopped": Case(http("stopped"), [WAITED, r"was stopped by a signal \(SIGCONT lets it go on\)"],
                          r"computing|for a lock|restart"),
     "http-flock": Case(http("flock"), [WAITED, r"in flock, for the lock of \S*/stock-\d+\.lock, which process \d+ had; "
                                            rf"meanwhile process \d+ was in {SLEEPS}"],
