@@ -208,7 +208,7 @@ class Strangers(unittest.TestCase):
         self.ask("prefork", ["serves 2 at a time", "while it does, /fast waits, too"], [MORAL, "serializes"])
 
     def test_process_that_serves_is_found(self):
-        self.ask("passing", ["accepted but unread", "the thread that served was in (clock_nanosleep|p?select)"],
+        self.ask("passing", ["accepted but unread", "the thread that served /slow was in (clock_nanosleep|p?select)"],
                  ["recvmsg", "its one thread"])
 
     def test_server_at_another_address_with_the_same_port_is_another_server(self):
