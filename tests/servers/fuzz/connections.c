@@ -777,6 +777,7 @@ static void move_clock(unsigned how)
                                 NS_PER_S, 3 * NS_PER_S,  settings.timeout_ns, settings.delay_ns};
 
     kernel.now_ns += times_ns[how % 8];
+    kernel.spins = 0;
 }
 
 static void refuse(unsigned what)
