@@ -369,6 +369,7 @@ class InBrowser(Visitor):
         for number in range(1, 4):
             press(f"{number}. ", "Tab")
         press("4. Make 05")
+        browser.wait(f"!!{browser.find('Send /slow')}")  # before that, Tab finds no controls
         for words in "Goal 4", "All goals", "Previous call", "Next call", "Time", "Pace":
             press(words, "Tab")
         press("Send /slow")
