@@ -576,9 +576,11 @@ class Server:
                         f"{'$worker' if pid else '$server'}")
 
     def suspend(self, pid=None):
-        """Stop it, or a worker, until SIGCONT, and wait until it has stopped."""
+        """Stop it, or a worker, until SIGCONT, and wait until each thread has stopped: its parent hears of it then."""
         self.signal(signal.SIGSTOP, pid)
-        processes.wait_until(lambda: proc.stat(pid or self.program.pid)[0] == "T")
+        pid = pid or self.program.pid
+        processes.wait_until(lambda: all("State:\tT" in proc.read(f"/proc/{pid}/task/{tid}/status")
+                                         for tid in proc.threads(pid)))
 
     def resume(self, pid=None):
         self.signal(signal.SIGCONT, pid)
