@@ -283,8 +283,8 @@ __attribute__((constructor)) static void begin(void)
 {
     struct sigaction action = {.sa_handler = on_asked};
 
-    sigaction(SIGUSR1, &action, NULL);
-    atexit(tell_model);
+    if (sigaction(SIGUSR1, &action, NULL) < 0 || atexit(tell_model) != 0)
+        err(1, "prepare to tell the model");
 }
 
 static void on_abort(int number)
@@ -296,8 +296,8 @@ static void on_abort(int number)
 void __wrap_connections_start(const struct options *options, int listener, watch_function *function)
 {
     stage_watch = function;
-    atexit(tell_refusal);
-    signal(SIGABRT, on_abort);
+    if (atexit(tell_refusal) != 0 || signal(SIGABRT, on_abort) == SIG_ERR)
+        err(1, "prepare to tell a refusal");
     common++;
     __real_connections_start(options, listener, watch);
     common--;

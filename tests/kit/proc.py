@@ -61,8 +61,7 @@ class InternetSocket(NamedTuple):
     unread: int     # bytes that have arrived
 
 
-def tcp_sockets(port=None, names=("tcp", "tcp6")):
-    """Return all TCP sockets of this network namespace, or those with this port at either end."""
+def _sockets(names, port=None):
     found, wanted = [], "" if port is None else f":{port:04X} "
     for name in names:
         for line in read(f"/proc/net/{name}").splitlines()[1:]:
@@ -70,13 +69,18 @@ def tcp_sockets(port=None, names=("tcp", "tcp6")):
                 continue
             _, local, peer, state, queues, _, _, _, _, inode, *_ = line.split()
             found.append(InternetSocket(_address(local), _address(peer), state == _LISTEN, int(inode),
-                             int(queues.partition(":")[2], 16)))
+                                        int(queues.partition(":")[2], 16)))
     return found
 
 
+def tcp_sockets(port=None):
+    """Return all TCP sockets of this network namespace, or those with this port at either end."""
+    return _sockets(("tcp", "tcp6"), port)
+
+
 def udp_sockets():
-    """Return all UDP sockets. One that is not connected has the port 0 at the other end."""
-    return tcp_sockets(names=("udp", "udp6"))
+    """Return all UDP sockets of this network namespace. One that is not connected has the port 0 at the other end."""
+    return _sockets(("udp", "udp6"))
 
 
 def unmapped(text):
